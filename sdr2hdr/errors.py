@@ -1,0 +1,35 @@
+"""What can go wrong, as a person would say it.
+
+Every message is one sentence (or two short ones) that names the file, the cause and the way out.
+The command line prints the message alone and ends with the class's exit code; ``--debug`` adds the traceback.
+"""
+
+
+class Sdr2HdrError(Exception):
+    """Base of all errors with a message for people; ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+
+
+class InputError(Sdr2HdrError):
+    """The source, or a file given beside it (scene list, say), cannot be used."""
+
+    exit_code = 3
+
+
+class OutputError(Sdr2HdrError):
+    """The result cannot be written: it exists, the folder is closed, the disk is full, the check failed."""
+
+    exit_code = 4
+
+
+class ModelError(Sdr2HdrError):
+    """A model, its weights or the device to run it on cannot be had."""
+
+    exit_code = 5
+
+
+class Interrupted(Sdr2HdrError):
+    """Stopped by the user; finished chunks are kept and the message says how to go on."""
+
+    exit_code = 130
