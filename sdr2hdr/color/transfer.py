@@ -1,0 +1,67 @@
+"""Transfer curves. All work element-wise on float32 tensors; results in low precision are wrong, so inputs are raised to float32.
+
+Sources: SMPTE ST 2084 / BT.2100-2 table 4 (PQ), BT.1886 annex 1, BT.2100-2 table 5 (HLG), IEC 61966-2-1 (sRGB).
+"""
+
+import torch
+from torch import Tensor
+
+PQ_PEAK = 10000.0
+"""Nits of PQ code 1.0 (BT.2100-2 table 4)."""
+
+WHITE = 203.0
+"""Nits of HDR reference white (BT.2408-7 clause 2.2)."""
+
+M1, M2 = 2610 / 16384, 2523 / 4096 * 128
+C1, C2, C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+
+
+def pq_eotf(code: Tensor) -> Tensor:
+    """PQ code 0..1 to nits 0..10000 (ST 2084 eq. 4.1); codes below 0 give 0 nits."""
+    p = code.float().clamp_min(0.0).pow(1.0 / M2)
+    return ((p - C1).clamp_min_(0.0) / (C2 - C3 * p)).pow_(1.0 / M1).mul_(PQ_PEAK)
+
+
+def pq_inverse_eotf(nits: Tensor) -> Tensor:
+    """Nits 0..10000 to PQ code 0..1 (ST 2084 eq. 5.2); negative light gives the code of 0 nits (7.3e-7)."""
+    y = (nits.float().clamp_min(0.0) / PQ_PEAK).pow_(M1)
+    return ((C1 + C2 * y) / (1.0 + C3 * y)).pow_(M2)
+
+
+def pq_code(nits: float) -> float:
+    """The PQ code 0..1 of one number of nits, in double precision."""
+    y = (max(nits, 0.0) / PQ_PEAK) ** M1
+    return float(((C1 + C2 * y) / (1.0 + C3 * y)) ** M2)
+
+
+def pq_nits(code: float) -> float:
+    """The nits of one PQ code 0..1, in double precision."""
+    p = max(code, 0.0) ** (1.0 / M2)
+    return float((max(p - C1, 0.0) / (C2 - C3 * p)) ** (1.0 / M1) * PQ_PEAK)
+
+
+def bt1886_eotf(code: Tensor) -> Tensor:
+    """SDR code 0..1 to display light 0..1 of a reference display with black at 0: a power of 2.4 (BT.1886 annex 1)."""
+    return code.float().clamp_min(0.0).pow(2.4)
+
+
+def bt1886_inverse_eotf(light: Tensor) -> Tensor:
+    """Display light 0..1 to SDR code 0..1, the inverse of :func:`bt1886_eotf`."""
+    return light.float().clamp_min(0.0).pow(1.0 / 2.4)
+
+
+def srgb_eotf(code: Tensor) -> Tensor:
+    """sRGB code 0..1 to linear light 0..1 (IEC 61966-2-1), for still pictures."""
+    c = code.float().clamp_min(0.0)
+    return torch.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055).pow(2.4))
+
+
+def hlg_eotf(code: Tensor, peak: float = 1000.0) -> Tensor:
+    """HLG R'G'B' codes ``...,3,H,W`` 0..1 to display nits at a nominal peak (BT.2100-2 table 5; gamma note 5f)."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    v = code.float().clamp_min(0.0)
+    scene = torch.where(v <= 0.5, v * v / 3.0, (torch.exp((v - c) / a) + b) / 12.0)
+    gamma = 1.2 + 0.42 * float(torch.log10(torch.tensor(peak / 1000.0)))
+    r, g, blue = scene.unbind(-3)
+    luma = (0.2627 * r + 0.6780 * g + 0.0593 * blue).unsqueeze(-3)
+    return peak * luma.clamp_min(1e-9).pow(gamma - 1.0) * scene

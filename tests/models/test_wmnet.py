@@ -1,0 +1,138 @@
+"""WMNet against the published network's outputs under formula weights (float32, CPU)."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdr2hdr.models.wmnet import PublishedMemory, WMNet
+
+
+def formula_weights(model: nn.Module) -> None:
+    """Weights from the CRC of their published names: normal, scaled 0.7 / sqrt(fan in), biases 0.05."""
+    state = {}
+    for key, tensor in model.state_dict().items():
+        rs = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
+        a = rs.standard_normal(tuple(tensor.shape))
+        a *= 0.7 / np.sqrt(np.prod(tensor.shape[1:])) if tensor.ndim >= 2 else 0.05
+        state[key] = torch.from_numpy(a.astype(np.float32))
+    model.load_state_dict(state)
+
+
+def noise(seed: int, *shape: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(seed).random_sample(shape).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def published() -> WMNet:
+    model = WMNet(attention="published", base="none").eval()
+    formula_weights(model)
+    return model
+
+
+# Outputs of the published code: mean, std, then elements of the flattened result (issue: equal to 1e-4).
+FINGERPRINTS = [
+    (
+        (1234, 1, 8, 3, 32, 48),
+        (0.10775645762462933, 0.15322900281257654),
+        {0: 0.15576773881912231, 5266: 0.2433820515871048, 18432: 0.13519813120365143, 36863: -0.03514251112937927},
+    ),
+    (
+        (77, 1, 3, 3, 16, 16),
+        (0.07338275158372198, 0.13313858411871196),
+        {0: 0.1464640200138092, 329: 0.0056564100086688995, 1152: 0.002256356179714203, 2303: -0.025934454053640366},
+    ),
+    (
+        (78, 1, 1, 3, 16, 16),
+        (0.05895237964455191, 0.1276063657414691),
+        {0: 0.11325206607580185, 109: 0.2543589770793915, 384: -0.047280482947826385, 767: -0.027913734316825867},
+    ),
+    (
+        (79, 2, 2, 3, 16, 16),
+        (0.07002491780084104, 0.1336716278713464),
+        {0: 0.11905810236930847, 438: -0.09885306656360626, 1024: -0.08959062397480011, 3071: -0.015099184587597847},
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "moments", "values"), FINGERPRINTS)
+def test_equals_the_published_network(
+    published: WMNet, shape: tuple[int, ...], moments: tuple[float, float], values: dict[int, float]
+) -> None:
+    with torch.no_grad():
+        out, _ = published(noise(*shape), {})
+    assert out.mean().item() == pytest.approx(moments[0], abs=1e-5)
+    assert out.std(correction=0).item() == pytest.approx(moments[1], abs=1e-5)
+    flat = out.flatten()
+    for index, value in values.items():
+        assert flat[index].item() == pytest.approx(value, abs=1e-4)
+
+
+def test_published_features_after_the_last_block(published: WMNet) -> None:
+    frames = noise(1234, 1, 8, 3, 32, 48)
+    with torch.no_grad():
+        z1, _, z3 = published.encode(frames[0])
+    assert z1.flatten()[28086].item() == pytest.approx(-0.4436108469963074, abs=1e-4)
+    assert z3.mean().item() == pytest.approx(-0.032518073057919615, abs=1e-5)
+
+
+def test_published_memory_alone() -> None:
+    class Shell(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = PublishedMemory(64, 2)
+
+    shell = Shell()
+    formula_weights(shell)
+    f, g = (2 * noise(seed, 1, 64, 8, 8) - 0.5 for seed in (3, 4))
+    with torch.no_grad():
+        state = shell.memory.write(f, shell.memory.write(g, {}))
+        out = shell.memory.read(f, state)
+    assert out is not None
+    assert out.flatten()[585].item() == pytest.approx(-0.1297702193260193, abs=1e-4)
+    assert out.std(correction=0).item() == pytest.approx(0.05397265340430978, abs=1e-5)
+
+
+def test_parameter_count_is_the_papers(published: WMNet) -> None:
+    assert sum(p.numel() for p in published.parameters()) == 1_362_067
+
+
+@pytest.mark.parametrize("attention", ["published", "tokens"])
+def test_windows_with_context_equal_one_run(attention: str) -> None:
+    torch.manual_seed(0)
+    model = WMNet(attention=attention, base="bt2408", blocks=3).eval()
+    frames, thumbs = torch.rand(1, 11, 3, 16, 24), torch.rand(1, 11, 3, 64, 64)
+    with torch.no_grad():
+        whole, _ = model(frames, {}, thumbs=thumbs)
+        parts, state = [], {}
+        for first, last in ((0, 4), (4, 8), (8, 11)):
+            a, b = max(0, first - 2), min(11, last + 2)
+            out, state = model(frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b])
+            parts.append(out)
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+
+
+def effect_of_memory(model: WMNet, size: int) -> float:
+    torch.manual_seed(1)
+    frames = torch.rand(1, 3, 3, size, size)
+    dark = torch.zeros(1, 1, 3, 64, 64)
+    with torch.no_grad():
+        if isinstance(model.memory, PublishedMemory):
+            remembered = model.memory.write(torch.zeros(1, 64, size // 2, size // 2), {})
+            other = model.memory.write(2 * torch.rand(1, 64, size // 2, size // 2), {})
+        else:
+            remembered, other = model.memory.write(dark[:, 0], {}), model.memory.write(dark[:, 0] + 1.0, {})
+        thumbs = torch.rand(1, 3, 3, 64, 64)
+        a, _ = model(frames, remembered, thumbs=thumbs)
+        b, _ = model(frames, other, thumbs=thumbs)
+    return float((a - b).square().mean().sqrt())
+
+
+def test_published_memory_fades_with_size_and_tokens_do_not() -> None:
+    published, tokens = WMNet("published", "none"), WMNet("tokens", "none")
+    for model in (published, tokens):
+        formula_weights(model.eval())
+    assert effect_of_memory(published, 96) < 0.25 * effect_of_memory(published, 24)
+    assert effect_of_memory(tokens, 96) > 0.7 * effect_of_memory(tokens, 24)
