@@ -1,0 +1,130 @@
+"""Published checkpoints, brought into our own form without ever running what they hold."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.errors import ModelError, OutputError
+from sdr2hdr.models import registry
+from sdr2hdr.weights.load import check_finite, fill, own_entry, parse, read_own
+from sdr2hdr.weights.manifest import WeightEntry
+from sdr2hdr.weights.save import save_weights
+
+_WRAPPERS = ("params_ema", "params", "state_dict")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model's published checkpoint: how it is built here, and what must be said before it is used.
+
+    ``early`` lists the first parts of the keys that a checkpoint of an earlier training stage lacks, and ``refusal``
+    is what is said of one.
+    """
+
+    config: Mapping[str, Any]
+    where: str
+    licence: str
+    note: str
+    data: str
+    early: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+PUBLISHED = {
+    "wmnet": Published(
+        config={"attention": "published", "base": "none"},
+        where="github.com/eezkni/WMNet, pretrain_model/stage2.pth",
+        licence="MIT by the publisher's README; parts derive from CC BY-NC code",
+        note=(
+            "The publisher's README says MIT, but the repository has no licence file and parts of it derive from code "
+            "under CC BY-NC, which forbids commercial use. Whether you may use these weights is for you to find out."
+        ),
+        data="HDRTV4K and HDRTV1K, by the publisher",
+        early=("propagation.", "memory.", "mlp."),
+        refusal="this is WMNet after its first training stage, without T-MoE and memory; import stage2.pth instead",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The new file as a manifest entry, and what of the checkpoint was left out beside the weights themselves."""
+
+    entry: WeightEntry
+    left_out: tuple[str, ...]
+
+
+def published(model: str) -> Published:
+    """What is known of the model's published checkpoint; raises ModelError if there is none."""
+    if model not in PUBLISHED:
+        raise ModelError(f"No published checkpoint of {model!r} is known; models with one: {', '.join(PUBLISHED)}.")
+    return PUBLISHED[model]
+
+
+def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
+    """Turns a published ``.pth`` (or ``.safetensors``) file into our safetensors file ``dst``.
+
+    Numbers are kept as they are: float32 stays float32, so that the result equals the published network. Raises
+    ModelError if the file is not exactly a checkpoint of that model, OutputError if ``dst`` exists.
+    """
+    known = published(model)
+    if dst.suffix != ".safetensors":
+        raise OutputError(f"{dst}: the name of the new file must end in .safetensors.")
+    if dst.exists():
+        raise OutputError(f"{dst}: the file exists; name another with -o, or delete it.")
+    data = read_own(src)
+    tensors, left_out = _read(src, data)
+    network = registry.build(model, known.config)
+    missing = network.state_dict().keys() - tensors.keys()
+    if known.early and missing and all(key.startswith(known.early) for key in missing):
+        raise ModelError(f"{src}: {known.refusal}.")
+    fill(network, tensors, model, src)
+    facts = {
+        "licence": known.licence,
+        "data": known.data,
+        "recipe": f"imported from {src.name} (SHA-256 {hashlib.sha256(data).hexdigest()}), published at {known.where}",
+        "commit": "unknown",
+    }
+    save_weights(dst, model, tensors, known.config, facts, half=False)
+    entry = replace(own_entry(dst), name=f"{model}-published")  # from the file as it lies there now
+    return Imported(entry, left_out)
+
+
+def _read(src: Path, data: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The checkpoint's tensors under plain names, and the names of what lay beside them."""
+    loaded = parse(data, src)[0] if src.suffix == ".safetensors" else _unpickle(src, data)
+    tensors, left_out = _unwrap(src, loaded)
+    plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+    if len(plain) != len(tensors):
+        raise ModelError(f"{src}: a key is there with and without 'module.' before it; which one counts is unclear.")
+    check_finite(plain, src)
+    return plain, left_out
+
+
+def _unpickle(src: Path, data: bytes) -> Any:
+    try:
+        # weights_only admits tensors and plain containers and calls nothing; safe as of torch 2.6 (CVE-2025-32434)
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as e:  # damaged files raise whatever the zip and pickle readers stumble over
+        reason = str(e).partition("\n")[0] or type(e).__name__
+        raise ModelError(f"{src}: this is not a checkpoint of plain tensors, nothing of it was run ({reason}).") from e
+
+
+def _unwrap(src: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    left_out: tuple[str, ...] = ()
+    wrapper = next((key for key in _WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(key), dict)), None)
+    if wrapper is not None:
+        left_out = tuple(sorted(str(key) for key in loaded if key != wrapper))
+        loaded = loaded[wrapper]
+    if not isinstance(loaded, dict):
+        raise ModelError(f"{src}: the file holds a {type(loaded).__name__}, not named tensors; it is no checkpoint.")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise ModelError(f"{src}: {key!r} is not a plain tensor; it has no place in a checkpoint.")
+    return dict(loaded), left_out

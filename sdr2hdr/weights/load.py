@@ -1,0 +1,158 @@
+"""From a name to a model that is ready to run. Nothing in a weight file is ever executed."""
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import registry
+from sdr2hdr.weights import fetch, manifest
+from sdr2hdr.weights.manifest import WeightEntry
+from sdr2hdr.weights.save import canonical
+
+_LARGEST = 4 << 30  # bytes; a file of the user's own beyond that is a mistake (a film, say), not a weight
+
+
+def load_model(
+    name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu"
+) -> nn.Module:
+    """A model with its weights, in float32 and evaluation mode, on ``device``.
+
+    ``name`` is a model or a weight of the manifest; ``weights`` is a weight of the manifest or a ``.safetensors``
+    file. Raises ModelError, naming file and reason, for whatever is unknown, changed, misshapen or not finite.
+    """
+    entry = choose(name, weights)
+    if entry is None:
+        model = registry.build(name)
+    else:
+        path = fetch.place(entry)
+        tensors, metadata = parse(fetch.read(entry), path)
+        _agree(entry, metadata, path)
+        model = registry.build(entry.model, entry.config)
+        fill(model, tensors, entry.model, path)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as e:  # torch built without CUDA asserts
+        reason = str(e).partition("\n")[0]
+        raise ModelError(f"Device {str(device)!r} cannot be used ({reason}); cpu always can.") from e
+
+
+def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
+    """Which weight ``load_model`` would take, with its hash; None for a model that needs none.
+
+    A ``.safetensors`` file of the user's own becomes an entry with the model and the configuration that it carries.
+    """
+    known = manifest.entries()
+    if weights is None and name not in registry.names():
+        if name in known:
+            return known[name]
+        both = ", ".join(dict.fromkeys([*registry.names(), *known]))
+        raise ModelError(f"There is no model or weight {name!r}; choose one of {both}.")
+    spec = registry.spec(name)
+    if weights is None:
+        entry = manifest.default_for(name) if spec.has_weights else None
+        if entry is None and spec.has_weights:
+            raise ModelError(f"Model {name} has no weight of its own; name one, `sdr2hdr weights list` shows them.")
+        return entry
+    if not spec.has_weights:
+        raise ModelError(f"Model {name} is a fixed mapping and takes no weights; leave {str(weights)!r} out.")
+    entry = known[str(weights)] if str(weights) in known else own_entry(Path(weights), known)
+    if entry.model != name:
+        raise ModelError(f"Weight {str(weights)!r} is for model {entry.model}, not for {name}; choose that model.")
+    return entry
+
+
+def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
+    """The entry that a ``.safetensors`` file written by sdr2hdr makes for itself; ``known`` is for the message."""
+    if path.suffix != ".safetensors":
+        names = ", ".join(known) or "none yet"
+        raise ModelError(f"{path}: neither a .safetensors file nor a known weight (known are: {names}).")
+    data = read_own(path)
+    _, metadata = parse(data, path)
+    try:
+        model, config = metadata["model"], json.loads(metadata["config"])
+    except (KeyError, ValueError) as e:
+        raise ModelError(
+            f"{path}: the file does not say which model it is for; bring it in with `sdr2hdr weights import`."
+        ) from e
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: the configuration that the file carries is not a table; it cannot be used.")
+    return WeightEntry(
+        name=path.stem,
+        model=model,
+        source=f"file:{path.absolute()}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        manifest=path.absolute(),
+        config=config,
+        licence=metadata.get("licence", "unknown"),
+        data=metadata.get("data", "unknown"),
+        recipe=metadata.get("recipe", "unknown"),
+        commit=metadata.get("commit", "unknown"),
+    )
+
+
+def read_own(path: Path) -> bytes:
+    """The bytes of a weight file that no manifest vouches for."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST:
+            raise ModelError(f"{path}: this is not a file, or one too large for a weight; is the name right?")
+        return path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"{path}: the weight file cannot be read ({e.strerror}).") from e
+
+
+def parse(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file's bytes; ``path`` is for the message. Checks them to be finite."""
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as e:
+        raise ModelError(f"{path}: this is not a usable safetensors file ({e}).") from e
+    check_finite(tensors, path)
+    # the library gives the metadata of files only; it has just found this header to be sound
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return tensors, header.get("__metadata__") or {}
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ModelError naming the first tensor that holds a value which is infinite or not a number."""
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+            raise ModelError(f"{path}: {key} holds infinite values or values that are not numbers; it cannot be used.")
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
+    """Puts tensors into a model, half precision as float32; every key and shape must be there, and no other."""
+    wanted: dict[str, Tensor] = model.state_dict()
+    for key, tensor in wanted.items():
+        if key not in tensors:
+            raise ModelError(f"{path}: {key} is missing; this is not a weight of model {name} as configured.")
+        given = tensors[key]
+        if given.shape != tensor.shape or given.is_floating_point() != tensor.is_floating_point():
+            has, needs = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (given, tensor))
+            raise ModelError(f"{path}: {key} is {has}, while model {name} as configured needs {needs}.")
+    if extra := sorted(tensors.keys() - wanted.keys()):
+        raise ModelError(f"{path}: {extra[0]} has no place in model {name} as configured.")
+    model.load_state_dict(dict(tensors))  # copies into the model's own float32
+
+
+def _agree(entry: WeightEntry, metadata: Mapping[str, Any], path: Path) -> None:
+    """The file's own word on model and configuration must be the manifest's."""
+    for what, says, should in (
+        ("model", metadata.get("model"), entry.model),
+        ("config", metadata.get("config"), canonical(entry.config)),
+    ):
+        if says != should:
+            raise ModelError(
+                f"{path}: the file says {what} {says}, while weight {entry.name!r} in {entry.manifest} says {should}; "
+                "correct the entry."
+            )

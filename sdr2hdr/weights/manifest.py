@@ -1,0 +1,218 @@
+"""``weights.toml``: which weights there are, where they lie, and what they must be."""
+
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from sdr2hdr.errors import ModelError
+
+BUNDLED = Path(__file__).with_name("weights.toml")
+FILES = Path(__file__).with_name("files")
+
+_TEXTS = ("model", "source", "sha256", "licence", "data", "recipe", "commit")
+_REQUIRED = (*_TEXTS, "size")
+_OPTIONAL = ("config", "scores", "default")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
+_HUB = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})@(?P<revision>{_PART})/(?P<file>(?:{_PART}/)*{_PART}\.safetensors)")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file on the Hugging Face hub at one revision."""
+
+    repo: str
+    revision: str
+    file: str
+
+
+@dataclass(frozen=True)
+class WeightEntry:
+    """One weight. ``size`` is in bytes, ``sha256`` 64 lower-case hex digits, ``manifest`` the file that names it.
+
+    ``config`` goes to the model's constructor; ``scores`` is what was measured, by name.
+    """
+
+    name: str
+    model: str
+    source: str
+    sha256: str
+    size: int
+    licence: str
+    data: str
+    recipe: str
+    commit: str
+    manifest: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    default: bool = False
+
+    @property
+    def file(self) -> Path | None:
+        """The local file that ``source`` names, or None if the weight has to be downloaded."""
+        if not self.source.startswith("file:"):
+            return None
+        return (FILES if self.bundled else self.manifest.parent) / self.source.removeprefix("file:")
+
+    @property
+    def hub(self) -> HubFile | None:
+        """The hub file that ``source`` names, if it names one."""
+        match = _HUB.fullmatch(self.source)
+        return HubFile(**match.groupdict()) if match else None
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the entry comes with sdr2hdr."""
+        return self.manifest == BUNDLED
+
+    def facts(self) -> dict[str, Any]:
+        """The entry as plain JSON values, its name first."""
+        return asdict(self) | {"manifest": str(self.manifest)}
+
+    def to_toml(self) -> str:
+        """The entry as a table for a ``weights.toml``."""
+        lines = [f"[{_toml(self.name)}]"]
+        lines += [f"{key} = {_toml(getattr(self, key))}" for key in _REQUIRED]
+        lines += [f"{key} = {_toml(getattr(self, key))}" for key in _OPTIONAL if getattr(self, key)]
+        return "\n".join(lines) + "\n"
+
+
+def allowed_url(url: str) -> bool:
+    """Whether a file may be fetched from there: https, or plain http from this very machine (for tests and mirrors)."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
+
+
+def user_manifest() -> Path:
+    """The user's own manifest, which need not exist; ``SDR2HDR_WEIGHTS`` names another place."""
+    named = os.environ.get("SDR2HDR_WEIGHTS")
+    return Path(named) if named else platformdirs.user_config_path("sdr2hdr") / "weights.toml"
+
+
+def read_manifest(path: Path) -> list[WeightEntry]:
+    """The entries of one manifest, in its order; raises ModelError naming file, entry and key."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ModelError(f"{path}: the list of weights cannot be read ({e.strerror}).") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ModelError(f"{path}: this is not a valid TOML file ({e}); docs/weights.md shows the form.") from e
+    return [_entry(path, name, table) for name, table in tables.items()]
+
+
+def entries() -> dict[str, WeightEntry]:
+    """All weights by name: the bundled ones, then the user's. A name or a default given twice raises ModelError."""
+    own = user_manifest()
+    if not own.exists() and os.environ.get("SDR2HDR_WEIGHTS"):
+        raise ModelError(f"{own}: SDR2HDR_WEIGHTS names this file, which does not exist; correct or unset it.")
+    return _merge([*read_manifest(BUNDLED), *(read_manifest(own) if own.exists() else [])])
+
+
+def find(name: str) -> WeightEntry:
+    """The weight of that name; raises ModelError naming the known ones."""
+    known = entries()
+    try:
+        return known[name]
+    except KeyError:
+        raise ModelError(f"There is no weight {name!r}; known are: {', '.join(known) or 'none yet'}.") from None
+
+
+def default_for(model: str) -> WeightEntry | None:
+    """The weight that a model uses when none is named, if it has one."""
+    return next((e for e in entries().values() if e.model == model and e.default), None)
+
+
+def _merge(found: Iterable[WeightEntry]) -> dict[str, WeightEntry]:
+    merged: dict[str, WeightEntry] = {}
+    defaults: dict[str, WeightEntry] = {}
+    for entry in found:
+        if first := merged.get(entry.name):
+            raise _bad(entry.manifest, entry.name, f"{first.manifest} has a weight of this name; choose another name")
+        merged[entry.name] = entry
+        if entry.default:
+            if first := defaults.get(entry.model):
+                reason = f"'default': {first.name} is the default of model {entry.model} already; leave it out"
+                raise _bad(entry.manifest, entry.name, reason)
+            defaults[entry.model] = entry
+    return merged
+
+
+def _entry(path: Path, name: str, table: Any) -> WeightEntry:
+    """Checks every key of one table; nothing is guessed and nothing is ignored."""
+    if not _NAME.fullmatch(name):
+        raise _bad(path, name, "a name is made of a-z, 0-9, dots, dashes and underscores")
+    if not isinstance(table, dict):
+        raise _bad(path, name, "a weight is a table, written as [name]")
+    if unknown := sorted(table.keys() - {*_REQUIRED, *_OPTIONAL}):
+        raise _bad(path, name, f"the key {unknown[0]!r} is unknown; known are {', '.join((*_REQUIRED, *_OPTIONAL))}")
+    for key in _REQUIRED:
+        if key not in table:
+            raise _bad(path, name, f"the key {key!r} is missing")
+    for key in _TEXTS:
+        if not isinstance(table[key], str) or not table[key].strip():
+            raise _bad(path, name, f"{key!r} must be a text that is not empty")
+    if not _SHA256.fullmatch(table["sha256"]):
+        raise _bad(path, name, "'sha256' must be 64 lower-case hex digits")
+    if type(table["size"]) is not int or table["size"] <= 0:
+        raise _bad(path, name, "'size' must be a positive number of bytes")
+    if not isinstance(table.get("default", False), bool):
+        raise _bad(path, name, "'default' must be true or false")
+    for key in ("config", "scores"):
+        if not isinstance(table.get(key, {}), dict) or not _is_json(table.get(key, {})):
+            raise _bad(path, name, f"{key!r} must be a table of texts, numbers, true or false, and lists of these")
+    _check_source(path, name, table["source"])
+    return WeightEntry(name=name, manifest=path, **table)
+
+
+def _check_source(path: Path, name: str, source: str) -> None:
+    kind, _, rest = source.partition(":")
+    if kind == "file":
+        # a bundled file is a plain name; a user's may lie anywhere
+        good = rest.endswith(".safetensors") and (path != BUNDLED or Path(rest).name == rest)
+    elif kind == "hf":
+        good = _HUB.fullmatch(source) is not None
+    else:
+        good = allowed_url(source)
+    if not good:
+        raise _bad(
+            path,
+            name,
+            "'source' must be file:NAME.safetensors, hf:owner/repo@revision/path/NAME.safetensors or https://...",
+        )
+
+
+def _bad(path: Path, name: str, reason: str) -> ModelError:
+    return ModelError(f"{path}: weight {name!r}: {reason}.")
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_json(v) for v in value.values())
+    if isinstance(value, list):
+        return all(_is_json(v) for v in value)
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    # JSON's texts, numbers and booleans are TOML's too, but for the DEL character
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
