@@ -1,0 +1,274 @@
+"""Encoding one chunk of the picture into a chunk file, and reading chunk files back.
+
+A chunk file holds the encoder's packets with their pts and durations in the source's own time base, whatever that is.
+No common container keeps both exactly: Matroska counts milliseconds, NUT has no durations, MP4 only decode steps.
+Layout: magic, length and JSON of the settings, then a record per packet in decode order, then a record of size 0 that
+carries the number of packets, so that a file cut short is known as such.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+import av
+import av.error
+from av.video.codeccontext import VideoCodecContext
+from torch import Tensor
+
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.media.hdr10 import parameter_sets, sequence_headers, split_annexb
+
+ENCODERS = {"hevc": "libx265", "av1": "libsvtav1"}
+MIN_SIDE = 64  # x265 crashes on some smaller pictures (34x34, say)
+
+_MAGIC = b"S2HCHNK1"
+_RECORD = struct.Struct(">IqqB")  # size, pts, duration (0: not known), 1 if a key frame
+
+_X265 = "hdr10=1:hdr10-opt=1:repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={0}"
+_SVT = "irefresh-type=2"  # key frames only: closed groups of pictures
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """Everything the packets depend on besides the pictures; nothing in here may come from the machine.
+
+    ``width`` and ``height`` in luma samples, both even; ``rate`` in frames per second steers the rate control alone;
+    ``frame_threads`` is x265's, whose result may depend on it.
+    """
+
+    codec: str
+    crf: float
+    preset: str
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    sample_aspect_ratio: Fraction = Fraction(1)
+    keyint: int = 120
+    frame_threads: int = 3
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; fractions are strings."""
+        return {k: str(v) if isinstance(v, Fraction) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of ``to_json``."""
+        fractions = {k: Fraction(data[k]) for k in ("time_base", "rate", "sample_aspect_ratio")}
+        return cls(**{**data, **fractions})
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What a chunk file holds; ``parameters`` is the SHA-256 of its parameter sets, equal in chunks that can be joined."""
+
+    frames: int
+    first_pts: int
+    last_pts: int
+    bytes: int
+    sha256: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPacket:
+    """One frame as the encoder gave it; pts and duration in the settings' time base, duration 0 if not known."""
+
+    data: bytes
+    pts: int
+    duration: int
+    is_key: bool
+
+
+def stream_parameters(codec: str, data: bytes) -> tuple[bytes, ...]:
+    """The parameter sets (HEVC) or sequence headers (AV1) in an encoder's packet."""
+    return parameter_sets(split_annexb(data)) if codec == "hevc" else sequence_headers(data)
+
+
+def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
+    if settings.codec not in ENCODERS:
+        raise OutputError(f"The codec {settings.codec!r} is not known; choose one of {', '.join(ENCODERS)}.")
+    if settings.width % 2 or settings.height % 2 or min(settings.width, settings.height) < MIN_SIDE:
+        raise InputError(
+            f"A picture of {settings.width}x{settings.height} cannot be encoded: both sides must be even and at least"
+            f" {MIN_SIDE}; crop or scale the source first."
+        )
+    name = ENCODERS[settings.codec]
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on stderr unless told to print errors alone
+    try:
+        context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
+    except ValueError as error:
+        raise OutputError(f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI.") from error
+    context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p10le"
+    context.time_base, context.framerate = settings.time_base, settings.rate
+    context.sample_aspect_ratio = settings.sample_aspect_ratio
+    context.gop_size = settings.keyint
+    # Limited range; BT.2020 primaries, PQ, BT.2020 non-constant luminance (H.273 tables 2 to 4).
+    context.color_range, context.color_primaries, context.color_trc, context.colorspace = 1, 9, 16, 9
+    params = {"x265-params": _X265.format(settings.frame_threads)} if name == "libx265" else {"svtav1-params": _SVT}
+    chosen = {"preset": settings.preset, "crf": f"{settings.crf:g}"}
+    context.options = {**chosen, "chroma_sample_location": "topleft", **params}
+    try:
+        context.open()
+    except (av.error.FFmpegError, ValueError) as error:
+        raise OutputError(
+            f"{name} refuses preset {settings.preset!r} with crf {settings.crf:g} for a picture of"
+            f" {settings.width}x{settings.height}; choose others with --preset and --crf."
+        ) from error
+    return context
+
+
+def cannot_write(path: Path, error: Exception) -> OutputError:
+    """The message for a file that could not be written to its end: a full disk, a file size limit, a lost mount."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return OutputError(f"{path} cannot be written ({why}); free space there or choose another folder, and run again.")
+
+
+class ChunkEncoder:
+    """Writes one chunk file: ``encode`` frames in display order, then ``close``.
+
+    The file appears under its name when it is whole; without ``close``, or after an error, nothing is left.
+    """
+
+    def __init__(self, path: Path, settings: EncodeSettings) -> None:
+        self._path, self._settings = path, settings
+        self._part = path.with_name(path.name + ".part")
+        self._context: VideoCodecContext | None = _open_encoder(settings)
+        self._durations: dict[int, int] = {}
+        self._hash = hashlib.sha256()
+        self._frames = self._bytes = self._first = self._last = 0
+        self._parameters: tuple[bytes, ...] = ()
+        try:
+            self._file: BinaryIO = self._part.open("wb")
+        except OSError as error:
+            raise cannot_write(self._part, error) from error
+        header = json.dumps(settings.to_json()).encode()
+        self._write(_MAGIC, struct.pack(">I", len(header)), header)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._context = None
+        if not self._file.closed:
+            try:
+                self._file.close()  # may try to flush to the full disk again
+            except OSError as problem:
+                if error is None:
+                    raise cannot_write(self._part, problem) from problem
+            finally:
+                self._part.unlink(missing_ok=True)
+
+    def _write(self, *parts: bytes) -> None:
+        try:
+            for part in parts:
+                self._file.write(part)
+                self._hash.update(part)
+                self._bytes += len(part)
+        except OSError as error:
+            raise cannot_write(self._part, error) from error
+
+    def _take(self, frame: av.VideoFrame | None) -> None:
+        if self._context is None:
+            raise ValueError("the chunk is closed")
+        try:
+            packets = self._context.encode(frame)
+        except av.error.FFmpegError as error:
+            raise OutputError(
+                f"{ENCODERS[self._settings.codec]} failed while writing {self._path} ({error}); run again."
+            ) from error
+        for packet in packets:
+            data, pts = bytes(packet), cast(int, packet.pts)
+            if packet.is_keyframe and not self._parameters:
+                self._parameters = stream_parameters(self._settings.codec, data)
+            record = _RECORD.pack(len(data), pts, self._durations.pop(pts, 0), packet.is_keyframe)
+            self._write(record, data)
+
+    def encode(self, planes: tuple[Tensor, Tensor, Tensor], pts: int, duration: int | None = None) -> None:
+        """Adds a frame: Y (H, W), Cb and Cr (H/2, W/2), uint16 on the CPU, 10-bit limited range codes.
+
+        ``pts`` and ``duration`` count the settings' time base; pts must grow. Raises OutputError.
+        """
+        width, height = self._settings.width, self._settings.height
+        shapes = [tuple(plane.shape) for plane in planes]
+        if shapes != [(height, width), (height // 2, width // 2), (height // 2, width // 2)]:
+            raise ValueError(f"planes of {shapes} are not a {width}x{height} 4:2:0 picture")
+        if self._frames and pts <= self._last:
+            raise ValueError(f"pts {pts} does not follow {self._last}")
+        frame = av.VideoFrame.from_dlpack(tuple(plane.contiguous() for plane in planes), format="yuv420p10le")
+        frame.pts, frame.time_base = pts, self._settings.time_base
+        self._first = self._first if self._frames else pts
+        self._last = pts
+        self._frames += 1
+        self._durations[pts] = duration or 0
+        self._take(frame)
+
+    def close(self) -> ChunkFacts:
+        """Finishes the encoder, gives the file its name and says what it holds. Raises OutputError."""
+        if not self._frames:
+            raise ValueError("a chunk needs at least one frame")
+        self._take(None)
+        self._context = None
+        self._write(_RECORD.pack(0, self._frames, 0, 0))
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._path)
+        except OSError as error:
+            raise cannot_write(self._part, error) from error
+        parameters = hashlib.sha256(b"".join(self._parameters)).hexdigest()
+        return ChunkFacts(self._frames, self._first, self._last, self._bytes, self._hash.hexdigest(), parameters)
+
+
+class ChunkReader:
+    """A chunk file's settings, and its packets in decode order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                magic, size = file.read(len(_MAGIC)), file.read(4)
+                if magic != _MAGIC or len(size) != 4:
+                    raise self._damaged()
+                length = struct.unpack(">I", size)[0]
+                self.settings = EncodeSettings.from_json(json.loads(file.read(length)))
+                self._start = file.tell()
+        except OSError as error:
+            raise OutputError(
+                f"The chunk {path} cannot be read ({error.strerror}); run again to render it anew."
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> OutputError:
+        return OutputError(
+            f"The chunk {self.path} is damaged or incomplete; delete it and run again to render it anew."
+        )
+
+    def packets(self) -> Iterator[EncodedPacket]:
+        """The packets in decode order. Raises OutputError where the file is cut short."""
+        count = 0
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while True:
+                record = file.read(_RECORD.size)
+                if len(record) != _RECORD.size:
+                    raise self._damaged()
+                size, pts, duration, key = _RECORD.unpack(record)
+                if size == 0:
+                    if pts != count:
+                        raise self._damaged()
+                    return
+                data = file.read(size)
+                if len(data) != size:
+                    raise self._damaged()
+                count += 1
+                yield EncodedPacket(data, pts, duration, bool(key))
