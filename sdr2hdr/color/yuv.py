@@ -1,0 +1,270 @@
+"""Y'CbCr planes to R'G'B' for reading, and PQ R'G'B' to 10-bit planes for writing.
+
+Sources: ITU-T H.273 8.3 (matrices, ranges) and 8.7 (where chroma samples sit), BT.709-6 item 4.6, BT.601-7 2.5.3, BT.2020-2
+tables 4 and 5 (non-constant luminance, 10 bit), BT.2100-2 table 9 (limited range).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+MATRICES: dict[str, tuple[float, float]] = {
+    "bt709": (0.2126, 0.0722),
+    "bt601": (0.299, 0.114),
+    "bt2020nc": (0.2627, 0.0593),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
+}
+"""Kr and Kb of the matrices that are read (H.273 table 4); ``rgb`` beside them means no matrix at all."""
+
+SITINGS: dict[str, tuple[bool, bool]] = {
+    "left": (True, False),
+    "center": (False, False),
+    "topleft": (True, True),
+    "top": (False, True),
+}
+"""Whether chroma sits on the first luma sample of its group horizontally, vertically; if not, in the middle (H.273 8.7)."""
+
+KR, KB = MATRICES["bt2020nc"]
+KG = 1.0 - KR - KB
+Y_STEPS, C_STEPS, BLACK, NEUTRAL = 876.0, 896.0, 64.0, 512.0  # 10-bit limited range, H.273 8.3 equations 35 to 37
+
+
+@dataclass(frozen=True)
+class YuvLayout:
+    """How integer planes stand for a picture.
+
+    ``matrix``: a key of :data:`MATRICES` or ``rgb`` (planes are then R', G', B'). ``depth``: bits of a sample, 8 to 16.
+    ``sub``: log2 of the horizontal and vertical chroma subsampling, (1, 1) for 4:2:0. ``siting``: a key of :data:`SITINGS`.
+    ``grey``: the picture has a Y' plane alone.
+    """
+
+    matrix: str
+    full_range: bool = False
+    depth: int = 8
+    sub: tuple[int, int] = (1, 1)
+    siting: str = "left"
+    grey: bool = False
+
+
+HDR10 = YuvLayout("bt2020nc", depth=10, siting="topleft")
+"""What :func:`to_yuv` writes (BT.2100-2; type 2 siting as UHD Blu-ray asks)."""
+
+_BAND = 60_000
+"""Pixels worked on at once: few enough to stay in the cache, where a whole plane would wait for memory."""
+
+
+def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
+    """Integer planes to R'G'B' ``3,H,W`` float32 in 0..1 (H.273 8.3, inverted).
+
+    Planes are ``H,W`` and, subsampled, ``ceil(H/2^v),ceil(W/2^h)``, of any integer dtype. Chroma is interpolated linearly from
+    where it sits. Codes above nominal white or below black, and colours outside R'G'B', are clamped: the models are
+    trained on 0..1, and a display at its nominal white shows no more either.
+    """
+    top = float((1 << layout.depth) - 1)
+    unit = float(1 << (layout.depth - 8))
+    black, span = (0.0, top) if layout.full_range else (16.0 * unit, 219.0 * unit)
+    if layout.matrix == "rgb" and not layout.grey:
+        return torch.stack([p.to(torch.float32) for p in planes[:3]]).sub_(black).div_(span).clamp_(0.0, 1.0)
+    if layout.grey:
+        return planes[0].to(torch.float32).sub_(black).div_(span).clamp_(0.0, 1.0).expand(3, -1, -1).contiguous()
+    reach = top if layout.full_range else 224.0 * unit
+    y, cb, cr = planes[:3]
+    out = torch.empty(3, *y.shape, dtype=torch.float32, device=y.device)
+    for here in _bands(y, 1 << layout.sub[1]):
+        luma = y[here].to(torch.float32).sub_(black).div_(span)
+        tints = _tints(cb, cr, 128.0 * unit, reach, layout, here, y.shape[1])
+        for channel, tint in zip(out, tints, strict=True):
+            torch.add(luma, tint, out=channel[here]).clamp_(0.0, 1.0)
+    return out
+
+
+def to_yuv(codes: Tensor, *, seed: int | None, peak_code: float) -> tuple[Tensor, Tensor, Tensor]:
+    """PQ codes to 10-bit limited BT.2020nc 4:2:0 planes, chroma on the top left luma sample (type 2).
+
+    ``codes`` is ``3,H,W`` float32 BT.2020 R'G'B', clamped here to 0..``peak_code``; odd sizes repeat their last row or column.
+    Returns uint16 Y' ``H,W``, Cb and Cr ``H/2,W/2`` (BT.2020-2 table 5). Chroma is filtered with [1 2 1]/4 both ways.
+
+    With a ``seed`` (the frame's pts) triangular noise of one code up and down is added before rounding, so that slow gradients
+    do not break into bands and the mean stays. It is an integer hash of seed and position and hence the same everywhere.
+    Black gets none and stays black. Without a seed the planes are the formula, rounded.
+
+    ``peak_code`` holds exactly: decoded again (:func:`brightest`), no R', G' or B' lies above it, because Y' is lowered where
+    rounding, noise or chroma filtering would push one there.
+    """
+    height, width = codes.shape[-2:]
+    if height % 2 or width % 2:
+        codes = pad(codes[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
+        height, width = codes.shape[-2:]
+    dtype, device = torch.int16, codes.device
+    y_plane = torch.empty(height, width, dtype=dtype, device=device)
+    cb_plane, cr_plane = (torch.empty(height // 2, width // 2, dtype=dtype, device=device) for _ in range(2))
+    noise = None if seed is None else _Noise(seed, height, width, device)
+    for here in _bands(y_plane, 2):
+        top, end = here.start, here.stop
+        small = slice(top // 2, end // 2)
+        above = max(top - 1, 0)  # chroma's filter reaches one row up
+        r, g, b = (c[above:end].clamp(0.0, peak_code) for c in codes)
+        # products and sums are kept apart, since fusing them rounds differently from one processor to another
+        y = (r * KR).add_(g.mul_(KG)).add_(b * KB)
+        cb = _filter(b.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - KB)))
+        cr = _filter(r.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - KR)))
+        y = y[top - above :].mul_(Y_STEPS)
+        if noise is not None:
+            # no more noise than there is signal: nothing is then cut off at black, and the mean holds down there too
+            room = y.clamp(0.0, 1.0)
+            noise.add(cb, 1, small, room[0::2, 0::2])
+            noise.add(cr, 2, small, room[0::2, 0::2])
+            noise.add(y, 0, here, room)
+        # adding a half and cutting off rounds to the nearest: all is positive
+        y_plane[here] = y.add_(BLACK + 0.5).clamp_(BLACK, BLACK + Y_STEPS)
+        for plane, c in ((cb_plane, cb), (cr_plane, cr)):
+            plane[small] = c.add_(NEUTRAL + 0.5).clamp_(NEUTRAL - C_STEPS / 2, NEUTRAL + C_STEPS / 2)
+    if peak_code < 1.0:
+        _hold_peak(y_plane, cb_plane, cr_plane, peak_code)
+    return y_plane.view(torch.uint16), cb_plane.view(torch.uint16), cr_plane.view(torch.uint16)
+
+
+def brightest(planes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """max(R', G', B') as PQ codes ``H,W`` float32 of planes as :func:`to_yuv` leaves them; may pass 0..1 a little.
+
+    PQ rises everywhere, so the brightest channel in code is the brightest in light. Chroma is interpolated linearly.
+    """
+    y, cb, cr = planes
+    out = torch.empty(y.shape, dtype=torch.float32, device=y.device)
+    for here in _bands(y, 2):
+        tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
+        torch.add(y[here].to(torch.float32).sub_(BLACK).div_(Y_STEPS), tint, out=out[here])
+    return out
+
+
+def _hold_peak(y: Tensor, cb: Tensor, cr: Tensor, peak_code: float) -> None:
+    """Lower Y' in place to the highest code with which no channel passes the peak."""
+    for here in _bands(y, 2):
+        # interpolation passes no extreme of its band, and R'-Y' and B'-Y' are below 2 Cr and 2 Cb, G'-Y' below the larger of
+        # -Cb and -Cr: most bands lie below the peak even with the worst of these, and are done
+        small = slice(here.start // 2, here.stop // 2 + 1)
+        ends = [(int(end) - NEUTRAL) / C_STEPS for c in (cb, cr) for end in c[small].aminmax()]
+        worst = max(-ends[0], 2.0 * ends[1], -ends[2], 2.0 * ends[3])
+        if int(y[here].max()) <= BLACK + Y_STEPS * (peak_code - worst) - 1.0:
+            continue
+        # the sliver taken off is above what float32 may err by in this sum (2e-4), and far below a code
+        tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
+        limit = tint.neg_().add_(peak_code).mul_(Y_STEPS).add_(BLACK - 5e-4).clamp_min_(BLACK)
+        torch.minimum(y[here], limit.to(torch.int16), out=y[here])
+
+
+def _most(tints: list[Tensor]) -> Tensor:
+    r, g, b = tints
+    return torch.maximum(torch.maximum(r, g, out=r), b, out=r)
+
+
+def _bands(plane: Tensor, multiple: int) -> Iterator[slice]:
+    """Runs of a plane's rows, each a multiple long, but for the last."""
+    height, width = plane.shape
+    rows = max(1, _BAND // width // multiple) * multiple
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _tints(
+    cb: Tensor, cr: Tensor, neutral: float, reach: float, layout: YuvLayout, here: slice, width: int
+) -> list[Tensor]:
+    """R' - Y', G' - Y', B' - Y' in a band of luma rows, three of ``rows,width`` (H.273 8.3 equations 38 to 40, inverted).
+
+    What each channel adds to Y' is made while the planes are still small: interpolation and sums may change places.
+    """
+    kr, kb = MATRICES[layout.matrix]
+    kg = 1.0 - kr - kb
+    on_left, on_top = SITINGS[layout.siting]
+    log2_across, log2_down = layout.sub
+    first, last = here.start >> log2_down, -(-here.stop >> log2_down)
+    above = max(first - 1, 0)  # a chroma row more on either side to interpolate with
+    b, r = (c[above : last + 1].to(torch.float32).sub_(neutral).div_(reach) for c in (cb, cr))
+    g = (b * (-2.0 * kb * (1.0 - kb) / kg)).sub_(r * (2.0 * kr * (1.0 - kr) / kg))
+    r.mul_(2.0 * (1.0 - kr))
+    b.mul_(2.0 * (1.0 - kb))
+    skip, rows = (first - above) << log2_down, here.stop - here.start
+    tall = (_stretch(c, 0, log2_down, on_top)[skip : skip + rows] for c in (r, g, b))
+    return [_stretch(c, 1, log2_across, on_left)[:, :width] for c in tall]
+
+
+def _stretch(x: Tensor, dim: int, log2: int, on_first: bool) -> Tensor:
+    """Linear interpolation of samples 2^log2 apart along dimension 0 or 1; the edge repeats."""
+    if log2 == 0:
+        return x
+    step, count = 1 << log2, x.shape[dim]
+    shape = list(x.shape)
+    shape[dim] = count * step
+    out = x.new_empty(shape)
+    lead = 0.0 if on_first else (step - 1) / 2  # how far the first chroma sample lies from the first luma sample
+    for phase in range(step):
+        to = out[phase::step] if dim == 0 else out[:, phase::step]
+        place = (phase - lead) / step
+        if place == 0:
+            to.copy_(x)
+            continue
+        # between the sample itself and the one before it (place < 0) or after it
+        own, other, edge = (1, 0, 0) if place < 0 else (0, 1, count - 1)
+        share = abs(place)
+        near, far = x.narrow(dim, own, count - 1), x.narrow(dim, other, count - 1)
+        torch.mul(near, 1.0 - share, out=to.narrow(dim, own, count - 1)).add_(far * share)
+        to.select(dim, edge).copy_(x.select(dim, edge))
+    return out
+
+
+def _filter(c: Tensor, at_top: bool) -> Tensor:
+    """[1 2 1]/4 both ways, kept at every other sample; row 0 is the row above the first that is kept, except at the top."""
+    h = c[:, 0::2] * 2.0
+    h += c[:, 1::2]
+    h[:, 1:] += c[:, 1:-1:2]
+    h[:, 0] += c[:, 0]
+    own, below = (h[0::2], h[1::2]) if at_top else (h[1::2], h[2::2])
+    v = own * 2.0
+    v += below
+    if at_top:
+        v[0] += own[0]
+        v[1:] += below[:-1]
+    else:
+        v += h[0:-1:2]
+    return v.mul_(1.0 / 16.0)
+
+
+class _Noise:
+    """Triangular noise in (-1, 1) in steps of 1/256, zero in the mean, a function of (seed, plane, row, column) alone.
+
+    A row's key and a column's key, each thoroughly mixed, are added and mixed once more; products wrap at 32 bits. Each
+    number of 32 bits serves two neighbours, whose noise is the sum of two of its bytes.
+    """
+
+    def __init__(self, seed: int, height: int, width: int, device: torch.device) -> None:
+        sizes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+        self._keys = [
+            (_key(3 * seed + plane, 0, h, device)[:, None], _key(3 * seed + plane, 1, (w + 1) // 2, device))
+            for plane, (h, w) in enumerate(sizes)
+        ]
+
+    def add(self, to: Tensor, plane: int, rows: slice, room: Tensor) -> None:
+        """Add noise of plane 0, 1 or 2 in these rows to ``rows,W`` in place, ``room`` 0..1 times as strong."""
+        down, across = self._keys[plane]
+        x = down[rows] + across
+        x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(0x2C1B3C6D)
+        x.bitwise_xor_((x >> 12).bitwise_and_(0xFFFFF)).mul_(0x297A2D39)
+        x = (x & 0xFF00FF).add_((x >> 8).bitwise_and_(0xFF00FF))
+        noise = x.view(torch.int16)[:, : to.shape[1]].to(torch.float32)
+        # a power of two as the factor: the product is exact, so fusing it with the sum changes nothing
+        to.add_(noise.sub_(255.0).mul_(room), alpha=2.0**-8)
+
+
+def _key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
+    """A well-mixed 32-bit number for each of ``count`` positions, as int32."""
+    low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0x7FFFFFFF
+    x = torch.arange(count, dtype=torch.int64, device=device) * 0x1E3779B1 + 0x632BE5AB * axis
+    for word in (low, high):
+        x = (x ^ word) & 0xFFFFFFFF
+        for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):  # below 2^31, so that no product leaves 64 bits
+            x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
+        x = x ^ (x >> 15)
+    return (x - ((x >> 31) << 32)).to(torch.int32)
