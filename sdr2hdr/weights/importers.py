@@ -45,7 +45,7 @@ PUBLISHED = {
             "The publisher's README says MIT, but the repository has no licence file and parts of it derive from code "
             "under CC BY-NC, which forbids commercial use. Whether you may use these weights is for you to find out."
         ),
-        data="HDRTV4K and HDRTV1K, by the publisher",
+        data="HDRTV4K-Scene, as the paper says",
         early=("propagation.", "memory.", "mlp."),
         refusal="this is WMNet after its first training stage, without T-MoE and memory; import stage2.pth instead",
     ),
@@ -85,10 +85,11 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
     if known.early and missing and all(key.startswith(known.early) for key in missing):
         raise ModelError(f"{src}: {known.refusal}.")
     fill(network, tensors, model, src)
+    digest = hashlib.sha256(data).hexdigest()
     facts = {
         "licence": known.licence,
         "data": known.data,
-        "recipe": f"imported from {src.name} (SHA-256 {hashlib.sha256(data).hexdigest()}), published at {known.where}",
+        "recipe": f"imported from {src.name} (SHA-256 {digest}), in the form published at {known.where}",
         "commit": "unknown",
     }
     save_weights(dst, model, tensors, known.config, facts, half=False)

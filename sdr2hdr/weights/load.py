@@ -59,6 +59,9 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
     spec = registry.spec(name)
     if weights is None:
         entry = manifest.default_for(name) if spec.has_weights else None
+        if name in known and known[name] != entry:
+            reason = f"weight {name!r} has a model's name and must then be that model's default"
+            raise ModelError(f"{known[name].manifest}: {reason}; give it another name.")
         if entry is None and spec.has_weights:
             raise ModelError(f"Model {name} has no weight of its own; name one, `sdr2hdr weights list` shows them.")
         return entry

@@ -23,6 +23,7 @@ _REQUIRED = (*_TEXTS, "size")
 _OPTIONAL = ("config", "scores", "default")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
 _HUB = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})@(?P<revision>{_PART})/(?P<file>(?:{_PART}/)*{_PART}\.safetensors)")
@@ -82,7 +83,7 @@ class WeightEntry:
 
     def to_toml(self) -> str:
         """The entry as a table for a ``weights.toml``."""
-        lines = [f"[{_toml(self.name)}]"]
+        lines = [f"[{_key(self.name)}]"]
         lines += [f"{key} = {_toml(getattr(self, key))}" for key in _REQUIRED]
         lines += [f"{key} = {_toml(getattr(self, key))}" for key in _OPTIONAL if getattr(self, key)]
         return "\n".join(lines) + "\n"
@@ -211,8 +212,12 @@ def _is_json(value: Any) -> bool:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     # JSON's texts, numbers and booleans are TOML's too, but for the DEL character
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(text: str) -> str:
+    return text if _BARE.fullmatch(text) else _toml(text)

@@ -1,0 +1,213 @@
+"""``sdr2hdr weights``: the weights' own commands. The manifest is read without loading torch."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sdr2hdr.errors import ModelError
+from sdr2hdr.weights import fetch, manifest
+from sdr2hdr.weights.manifest import WeightEntry
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sdr2hdr.weights.download import Progress
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group()
+def weights() -> None:
+    """List, download, check and import weights.
+
+    \b
+    Example:
+      sdr2hdr weights list
+    """
+
+
+@weights.command("list")
+@_json
+def list_(as_json: bool) -> None:
+    """List all weights: those that come with sdr2hdr, and your own.
+
+    \b
+    Example:
+      sdr2hdr weights list
+    """
+    known = manifest.entries().values()
+    if as_json:
+        click.echo(json.dumps([_facts(entry) for entry in known], indent=2, ensure_ascii=False))
+        return
+    if not known:
+        click.echo(f"No weights yet. Your own go into {manifest.user_manifest()}.")
+        return
+    table = _table("weight", "model", "default", "size", "licence", "where")
+    for entry in known:
+        default = "yes" if entry.default else ""
+        _add_row(table, entry.name, entry.model, default, _size(entry.size), entry.licence, _whereabouts(entry))
+    _print(table)
+
+
+@weights.command()
+@click.argument("name")
+@_json
+def show(name: str, as_json: bool) -> None:
+    """Show all that is known of a weight; NAME may also be a .safetensors file of your own.
+
+    \b
+    Example:
+      sdr2hdr weights show wmnet
+    """
+    facts = _facts(_find(name))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    table = _table("key", "value")
+    for key, value in facts.items():
+        text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        _add_row(table, key, text or "-")
+    _print(table)
+
+
+@weights.command()
+@click.argument("name")
+def pull(name: str) -> None:
+    """Download a weight into the cache, check it, and print where it lies. A spoilt copy is replaced.
+
+    \b
+    Example:
+      sdr2hdr weights pull wmnet
+    """
+    with _progress(name) as tell:
+        path = fetch.pull(manifest.find(name), tell)
+    click.echo(path)
+
+
+@weights.command()
+@click.argument("name", required=False)
+def verify(name: str | None) -> None:
+    """Check size and SHA-256 of one weight, or of all that lie here.
+
+    \b
+    Example:
+      sdr2hdr weights verify
+    """
+    spoilt = []
+    for entry in [manifest.find(name)] if name else manifest.entries().values():
+        path = fetch.place(entry)
+        if entry.file is None and not path.exists() and not name:
+            click.echo(f"{entry.name}: not downloaded")
+            continue
+        try:
+            fetch.check(path, entry)
+            click.echo(f"{entry.name}: good")
+        except ModelError as e:
+            click.echo(f"{entry.name}: {e}")
+            spoilt.append(entry.name)
+    if spoilt:
+        raise ModelError(f"These weights are not what they should be: {', '.join(spoilt)}; the lines above say why.")
+
+
+@weights.command()
+@click.argument("name")
+def path(name: str) -> None:
+    """Print where a weight's file lies, after checking it; downloads nothing.
+
+    \b
+    Example:
+      sdr2hdr weights path wmnet
+    """
+    entry = manifest.find(name)
+    file = fetch.place(entry)
+    if entry.file is None and not file.exists():
+        raise ModelError(f"Weight {name!r} is not downloaded yet; run `sdr2hdr weights pull {name}`.")
+    fetch.check(file, entry)
+    click.echo(file)
+
+
+@weights.command("import")
+@click.argument("model")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="New file; FILE with .safetensors by default.")
+def import_(model: str, file: Path, output: Path | None) -> None:
+    """Turn the published checkpoint FILE of MODEL into a weight of ours. Nothing in FILE is executed.
+
+    \b
+    Example:
+      sdr2hdr weights import wmnet stage2.pth -o wmnet-published.safetensors
+    """
+    from sdr2hdr.weights import importers
+
+    known = importers.published(model)
+    click.echo(f"Licence: {known.note}", err=True)
+    result = importers.import_checkpoint(model, file, output or file.with_suffix(".safetensors"))
+    if result.left_out:
+        click.echo(f"Left out, being no weights: {', '.join(result.left_out)}.", err=True)
+    entry = result.entry
+    click.echo(f"Written: {entry.file} ({_size(entry.size)}, SHA-256 {entry.sha256})", err=True)
+    click.echo(f"Use it with --model {model} --weights {entry.file}", err=True)
+    click.echo(f"or by name, after adding this to {manifest.user_manifest()}:", err=True)
+    click.echo(entry.to_toml(), nl=False)
+
+
+def _find(name: str) -> WeightEntry:
+    if not name.endswith(".safetensors"):
+        return manifest.find(name)
+    from sdr2hdr.weights.load import own_entry
+
+    return own_entry(Path(name))
+
+
+def _facts(entry: WeightEntry) -> dict[str, Any]:
+    return entry.facts() | {"path": str(fetch.place(entry)), "present": fetch.place(entry).exists()}
+
+
+def _whereabouts(entry: WeightEntry) -> str:
+    if entry.bundled and entry.file:
+        return "comes with sdr2hdr"
+    if entry.file:
+        return str(entry.file)
+    return "in the cache" if fetch.place(entry).exists() else "not downloaded"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
+
+
+def _table(*titles: str) -> "Table":
+    from rich.table import Table
+
+    table = Table()
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _add_row(table: "Table", *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))  # Text: brackets in a cell are not markup
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator["Progress"]:
+    """A progress bar on stderr, shown on a terminal only, that appears with the first byte."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda had, size: bar.update(task, completed=had, total=size, visible=True)
