@@ -70,6 +70,22 @@ class ContentLight:
         return struct.pack(">HH", self.max_cll, self.max_fall)
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerHdr:
+    """Colour facts that a container holds beside the bitstream; None where there are none.
+
+    ``colour``: (primaries, transfer, matrix, whether full range) as numbers of H.273; ``mastering`` and ``light``: in the
+    shape of the boxes ``mdcv`` and ``clli``; ``siting``: Matroska's horizontal and vertical chroma siting (1, 1: top left);
+    ``bits`` per channel: Matroska.
+    """
+
+    colour: tuple[int, int, int, bool] | None = None
+    mastering: bytes | None = None
+    light: bytes | None = None
+    siting: tuple[int, int] | None = None
+    bits: int | None = None
+
+
 def describe_mastering(payload: bytes) -> dict[str, float | list[float]]:
     """What an SEI 137 or ``mdcv`` payload of 24 bytes says: x, y of the primaries and white, and nits."""
     v = struct.unpack(">8H2I", payload)

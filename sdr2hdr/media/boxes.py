@@ -1,0 +1,119 @@
+"""The little of MP4 that PyAV neither writes nor shows: static HDR metadata beside the bitstream.
+
+FFmpeg's muxers write it when the stream they copy from carries it. So a one-packet MP4 in memory with ``mdcv`` and ``clli``
+spliced into its sample entry serves as that stream (``template``), and the result is read back here byte by byte.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+
+from sdr2hdr.media.hdr10 import ContainerHdr, ContentLight, Mastering
+
+_ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_VISUAL_ENTRY = 8 + 78  # header and fixed fields of a VisualSampleEntry (ISO/IEC 14496-12 12.1.3)
+
+
+def template(codec: str, key_packet: bytes, mastering: Mastering, light: ContentLight, size: tuple[int, int]) -> bytes:
+    """An MP4 of one packet whose video stream carries the metadata; ``key_packet`` as the encoder gave it."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        stream = out.add_mux_stream(codec, width=size[0], height=size[1])
+        packet = av.Packet(key_packet)
+        packet.pts = packet.dts = 0
+        packet.duration, packet.time_base = 1, Fraction(1, 1000)
+        packet.is_keyframe, packet.stream = True, stream
+        out.mux(packet)
+    data = bytearray(file.getvalue())
+    extra = b"".join(
+        struct.pack(">I4s", 8 + len(body), name) + body
+        for name, body in ((b"mdcv", mastering.payload()), (b"clli", light.payload()))
+    )
+    # Without faststart moov comes last, so nothing that it points to moves when it grows.
+    at, end = 0, len(data)
+    for name in _ENTRY_PATH:
+        start, at, end = next(box[1:] for box in _boxes(data, at, end) if box[0] == name)
+        struct.pack_into(">I", data, start, end - start + len(extra))
+    at += 8  # stsd: version, flags and entry count
+    entry = struct.unpack_from(">I", data, at)[0]
+    struct.pack_into(">I", data, at, entry + len(extra))
+    data[at + entry : at + entry] = extra
+    return bytes(data)
+
+
+def open_template(data: bytes) -> InputContainer:
+    """Opens what ``template`` made."""
+    return av.open(io.BytesIO(data), "r", format="mp4")
+
+
+def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """(type, start, start of the body, end) of the boxes in ``data[at:end]``; stops at a damaged one."""
+    while at + 8 <= end:
+        size, name = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if size == 1 and at + 16 <= end:
+            size, head = struct.unpack_from(">Q", data, at + 8)[0], 16
+        elif size == 0:
+            size = end - at
+        if size < head or at + size > end:
+            return
+        yield name, at, at + head, at + size
+        at += size
+
+
+def mp4_hdr(path: Path) -> ContainerHdr:
+    """What an MP4 or MOV file says of its first video track; empty for other files."""
+    with path.open("rb") as file:
+        moov = _top_level_moov(file)
+    for name, _, body, end in _boxes(moov, 0, len(moov)):
+        if name == b"trak" and (entry := _video_entry(moov, body, end)):
+            found = {name: moov[at:stop] for name, _, at, stop in _boxes(moov, *entry)}
+            colr = found.get(b"colr", b"")
+            colour = None
+            if colr[:4] in (b"nclx", b"nclc") and len(colr) >= 10:
+                primaries, transfer, matrix = struct.unpack_from(">3H", colr, 4)
+                colour = primaries, transfer, matrix, bool(len(colr) > 10 and colr[10] >> 7)
+            return ContainerHdr(colour, found.get(b"mdcv"), found.get(b"clli"))
+    return ContainerHdr()
+
+
+def _top_level_moov(file: BinaryIO) -> bytes:
+    end = file.seek(0, 2)
+    at = 0
+    while at + 8 <= end:
+        file.seek(at)
+        size, name = struct.unpack(">I4s", file.read(8))
+        head = 8
+        if size == 1:
+            size, head = struct.unpack(">Q", file.read(8))[0], 16
+        elif size == 0:
+            size = end - at
+        if size < head:
+            break
+        if name == b"moov":
+            return file.read(size - head)
+        at += size
+    return b""
+
+
+def _video_entry(moov: bytes, at: int, end: int) -> tuple[int, int] | None:
+    """Where the boxes inside a video track's first sample entry lie; None for other tracks."""
+    for name in _ENTRY_PATH[2:]:  # mdia, where hdlr is, minf, stbl, stsd
+        boxes = {box[0]: box[2:] for box in _boxes(moov, at, end)}
+        if name == b"minf":
+            if b"hdlr" not in boxes:
+                return None
+            handler = boxes[b"hdlr"][0] + 8
+            if moov[handler : handler + 4] != b"vide":
+                return None
+        if name not in boxes:
+            return None
+        at, end = boxes[name]
+    at += 8
+    return at + _VISUAL_ENTRY, min(end, at + struct.unpack_from(">I", moov, at)[0])

@@ -1,0 +1,286 @@
+"""Reading a finished file back: is it whole, and does it say of itself what was measured?"""
+
+import hashlib
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import av.error
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.media.boxes import mp4_hdr
+from sdr2hdr.media.hdr10 import (
+    OBU_LIGHT,
+    OBU_MASTERING,
+    SEI_LIGHT,
+    SEI_MASTERING,
+    ContainerHdr,
+    ContentLight,
+    Mastering,
+    av1_metadata,
+    describe_av1_mastering,
+    describe_light,
+    describe_mastering,
+    hevc_metadata,
+    is_irap,
+    sequence_headers,
+    split_annexb,
+    split_sized,
+)
+from sdr2hdr.media.matroska import MAGIC, matroska_hdr
+
+HDR10_COLOUR = (9, 16, 9, False)  # primaries, transfer, matrix (H.273), full range
+_PROBE_IRAPS = 4  # enough of them to tell what a file carries
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """A sound stream's packets: how many, how many bytes, and the SHA-256 of all bytes in order."""
+
+    codec: str
+    packets: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a finished file must turn out to be.
+
+    ``pts`` in display order, in ``time_base``, to which the file adds ``shift`` seconds; ``step`` is the file's own time
+    step where it is coarser than ``time_base`` (Matroska), else None; ``iraps`` counts random access points.
+    """
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    sample_aspect_ratio: Fraction
+    time_base: Fraction
+    pts: Sequence[int]
+    iraps: int
+    mastering: Mastering
+    light: ContentLight
+    audio: tuple[AudioFacts, ...]
+    shift: Fraction = Fraction(0)
+    step: Fraction | None = None
+
+
+class AudioTally:
+    """Counts and hashes the packets of one sound stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._codec = stream.codec_context.codec.canonical_name
+        self._packets = self._bytes = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        """Adds a packet."""
+        if self._codec == "aac" and len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+            # ADTS headers (ISO/IEC 13818-7 6.2) are the transport's; MP4 and Matroska hold what is between them.
+            data = data[7 if data[1] & 1 else 9 :]
+        self._packets += 1
+        self._bytes += len(data)
+        self._hash.update(data)
+
+    def facts(self) -> AudioFacts:
+        """The count so far; without a packet count for PCM, whose packets are whatever a reader likes to read at once."""
+        packets = 0 if self._codec.startswith("pcm_") else self._packets
+        return AudioFacts(self._codec, packets, self._bytes, self._hash.hexdigest())
+
+
+def metadata_reader(stream: VideoStream) -> Callable[[bytes], tuple[bool, bytes | None, bytes | None]] | None:
+    """How to read (IRAP?, mastering payload, light payload) off this stream's packets; None for other codecs."""
+    extradata = stream.codec_context.extradata or b""
+    codec = stream.codec_context.codec.canonical_name
+    if codec == "hevc":
+        size = (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
+
+        def read_hevc(data: bytes) -> tuple[bool, bytes | None, bytes | None]:
+            nals = split_sized(data, size) if size else split_annexb(data)
+            found = hevc_metadata(nals)
+            return is_irap(nals), found.get(SEI_MASTERING), found.get(SEI_LIGHT)
+
+        return read_hevc
+    if codec == "av1":
+
+        def read_av1(data: bytes) -> tuple[bool, bytes | None, bytes | None]:
+            found = av1_metadata(data)
+            return bool(sequence_headers(data)), found.get(OBU_MASTERING), found.get(OBU_LIGHT)
+
+        return read_av1
+    return None
+
+
+def read_hdr10(path: Path) -> dict[str, Any]:
+    """What static HDR metadata a file carries and where, for people and for JSON.
+
+    Keys: ``codec``, ``colour`` (primaries, transfer, matrix: numbers of H.273), ``container`` and ``bitstream``, the last
+    two with ``mastering`` and ``light`` or None. Looks at the first few random access points. Raises InputError.
+    """
+    try:
+        with av.open(str(path.absolute()), metadata_errors="replace") as file:
+            if not file.streams.video:
+                raise InputError(f"{path} has no picture; give a video file.")
+            stream = file.streams.video[0]
+            context = stream.codec_context
+            result: dict[str, Any] = {
+                "codec": context.codec.canonical_name,
+                "colour": [context.color_primaries, context.color_trc, context.colorspace],
+                "bitstream": _bitstream_facts(file, stream),
+            }
+        try:
+            with path.open("rb") as raw:
+                is_matroska = raw.read(4) == MAGIC
+            found = matroska_hdr(path) if is_matroska else mp4_hdr(path)
+        except (struct.error, EOFError):
+            found = ContainerHdr()  # damaged headers say nothing
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f"{path} cannot be read as video ({error}); check the file.") from error
+    result["container"] = {
+        "mastering": describe_mastering(found.mastering) if found.mastering and len(found.mastering) == 24 else None,
+        "light": describe_light(found.light) if found.light and len(found.light) == 4 else None,
+    }
+    return result
+
+
+def _bitstream_facts(file: InputContainer, stream: VideoStream) -> dict[str, Any]:
+    facts: dict[str, Any] = {"mastering": None, "light": None}
+    reader = metadata_reader(stream)
+    if reader is None:
+        return facts
+    describe = describe_mastering if stream.codec_context.codec.canonical_name == "hevc" else describe_av1_mastering
+    iraps = 0
+    for packet in file.demux(stream):
+        irap, mastering, light = reader(bytes(packet))
+        if mastering and len(mastering) == 24:
+            facts["mastering"] = describe(mastering)
+        if light and len(light) == 4:
+            facts["light"] = describe_light(light)
+        iraps += irap
+        if iraps == _PROBE_IRAPS or (facts["mastering"] and facts["light"]):
+            break
+    return facts
+
+
+class _Check:
+    """One file against what is expected of it; every method raises OutputError at the first difference."""
+
+    def __init__(self, path: Path, expected: Expected) -> None:
+        self.path, self.expected = path, expected
+
+    def equal(self, what: str, found: object, wanted: object) -> None:
+        if found != wanted:
+            raise OutputError(
+                f"The finished file {self.path} fails its check: {what} is {found}, not {wanted};"
+                " it was not put in place, please report this."
+            )
+
+    def run(self) -> None:
+        name = str(self.path.absolute())
+        with av.open(name) as file:
+            stream = file.streams.video[0]
+            self.stream(stream)
+            last_key = self.packets(file, stream)
+            self.decodes(file, stream, last_key)
+        # An edit list may hide packets of priming samples, which are in the file all the same.
+        hidden = {"ignore_editlist": "1"} if self.expected.container != "mkv" else {}
+        with av.open(name, container_options=hidden) as file:
+            self.sound(file)
+        self.container()
+
+    def stream(self, stream: VideoStream) -> None:
+        wanted, context = self.expected, stream.codec_context
+        self.equal("the codec", context.codec.canonical_name, wanted.codec)
+        self.equal("the size", (context.width, context.height), (wanted.width, wanted.height))
+        ratio = (stream.sample_aspect_ratio or Fraction(1)) / wanted.sample_aspect_ratio
+        if abs(ratio - 1) > (Fraction(1, 100) if wanted.container == "mkv" else 0):  # Matroska has whole pixels
+            self.equal("the sample aspect ratio", stream.sample_aspect_ratio, wanted.sample_aspect_ratio)
+        tags = context.color_primaries, context.color_trc, context.colorspace, context.color_range == 2
+        self.equal("the colour signalling", tags, HDR10_COLOUR)
+        if wanted.container != "mkv":
+            self.equal("the sample entry", context.codec_tag, {"hevc": "hvc1", "av1": "av01"}[wanted.codec])
+
+    def packets(self, file: InputContainer, stream: VideoStream) -> int:
+        """Checks every packet of the picture; returns the pts of the last random access point."""
+        wanted = self.expected
+        mastering = wanted.mastering.payload() if wanted.codec == "hevc" else wanted.mastering.av1_payload()
+        reader = metadata_reader(stream)
+        pts: array[int] = array("q")
+        iraps = last_key = 0
+        for packet in file.demux(stream):
+            if not packet.size or packet.pts is None or reader is None:
+                continue
+            irap, found_mastering, found_light = reader(bytes(packet))
+            number = len(pts)
+            if irap or number == 0:
+                self.equal(f"the mastering display of packet {number}", found_mastering, mastering)
+                self.equal(f"the content light of packet {number}", found_light, wanted.light.payload())
+                iraps += 1
+                last_key = packet.pts
+            pts.append(packet.pts)
+        self.equal("the number of frames", len(pts), len(wanted.pts))
+        self.equal("the number of random access points", iraps, wanted.iraps)
+        unit = cast(Fraction, stream.time_base)
+        for number, (found, asked) in enumerate(zip(sorted(pts), wanted.pts, strict=True)):
+            difference = found * unit - (asked * wanted.time_base + wanted.shift)
+            if abs(difference) > (wanted.step or 0) / 2:
+                self.equal(f"the time of frame {number}", f"off by {float(difference):.6f} s", "as in the source")
+        return last_key
+
+    def decodes(self, file: InputContainer, stream: VideoStream, last_key: int) -> None:
+        """The first frame and the last one decode, and the first shows the metadata to whoever decodes it."""
+        file.seek(0)
+        first = next(self.frames(file, stream), None)
+        if first is None:
+            raise OutputError(f"The finished file {self.path} fails its check: it does not decode; please report this.")
+        self.equal("the pixel format", first.format.name, "yuv420p10le")
+        kinds = {side.type.name for side in cast("Iterable[SideData]", first.side_data)}
+        for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
+            self.equal(f"{kind} of the first decoded frame", kind in kinds, True)
+        file.seek(last_key, stream=stream)
+        last = max((frame.pts for frame in self.frames(file, stream) if frame.pts is not None), default=None)
+        unit = cast(Fraction, stream.time_base)
+        asked = self.expected.pts[-1] * self.expected.time_base + self.expected.shift
+        if last is None or abs(last * unit - asked) > (self.expected.step or 0) / 2:
+            self.equal("the last frame that decodes", last, "the source's last")
+
+    @staticmethod
+    def frames(file: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        yield from file.decode(stream)
+
+    def sound(self, file: InputContainer) -> None:
+        tallies = {stream.index: AudioTally(stream) for stream in file.streams.audio}
+        self.equal("the number of sound streams", len(tallies), len(self.expected.audio))
+        for packet in file.demux(file.streams.audio) if tallies else ():
+            if packet.size:
+                tallies[packet.stream_index].add(bytes(packet))
+        for number, (tally, wanted) in enumerate(zip(tallies.values(), self.expected.audio, strict=True)):
+            self.equal(f"sound stream {number}", tally.facts(), wanted)
+
+    def container(self) -> None:
+        wanted = self.expected
+        found = matroska_hdr(self.path) if wanted.container == "mkv" else mp4_hdr(self.path)
+        self.equal("the container's mastering display", found.mastering, wanted.mastering.payload())
+        self.equal("the container's content light", found.light, wanted.light.payload())
+        self.equal("the container's colour", found.colour, HDR10_COLOUR)
+        if wanted.container == "mkv":
+            self.equal("the container's chroma siting", found.siting, (1, 1))
+            self.equal("the container's bit depth", found.bits, 10)
+
+
+def check(path: Path, expected: Expected) -> None:
+    """Reads the whole file back and raises OutputError if anything differs from what is expected."""
+    try:
+        _Check(path, expected).run()
+    except (av.error.FFmpegError, OSError, struct.error, EOFError, IndexError) as error:
+        raise OutputError(f"The finished file {path} fails its check: it cannot be read ({error}).") from error

@@ -1,0 +1,170 @@
+"""The little of Matroska (RFC 9559) that PyAV neither writes nor shows: colour facts and display size of the video track.
+
+Identifiers are kept with their length marker, as the specification writes them.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from sdr2hdr.media.hdr10 import ContainerHdr
+
+MAGIC = b"\x1aE\xdf\xa3"
+
+_SEGMENT, _TRACKS, _CLUSTER, _VOID, _CRC32 = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xEC, 0xBF
+_TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
+_MAX_BLOCK_ADDITION = 0x55EE
+_PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
+_MATRIX, _BITS, _SUBSAMPLED_H, _SUBSAMPLED_V = 0x55B1, 0x55B2, 0x55B3, 0x55B4
+_SITING_H, _SITING_V, _RANGE, _TRANSFER, _PRIMARIES = 0x55B7, 0x55B8, 0x55B9, 0x55BA, 0x55BB
+_MAX_CLL, _MAX_FALL = 0x55BC, 0x55BD
+# Red, green, blue and white x, y: 0x55D1 to 0x55D8; then LuminanceMax and LuminanceMin. ``mdcv`` wants G, B, R, white.
+_POINTS = (0x55D3, 0x55D4, 0x55D5, 0x55D6, 0x55D1, 0x55D2, 0x55D7, 0x55D8)
+_LUMINANCES = (0x55D9, 0x55DA)
+
+Elements = dict[int, bytes]
+
+
+def _number(file: BinaryIO, *, keep_marker: bool) -> int:
+    """An EBML variable-size integer; -1 for an unknown size (all ones), EOFError at the end."""
+    first = file.read(1)
+    if not first or not first[0]:
+        raise EOFError
+    length = 9 - first[0].bit_length()
+    raw = first + file.read(length - 1)
+    value = int.from_bytes(raw, "big")
+    if keep_marker:
+        return value
+    value &= (1 << 7 * length) - 1
+    return -1 if value == (1 << 7 * length) - 1 else value
+
+
+def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """(identifier, size) of the elements up to ``end``, the file being at the start of the body of each."""
+    at = file.tell()
+    while at < end:
+        file.seek(at)
+        try:
+            name, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
+        except EOFError:
+            return
+        body = file.tell()
+        if size < 0:
+            size = end - body
+        yield name, size
+        at = body + size
+
+
+def _children(body: bytes) -> Elements:
+    file = io.BytesIO(body)
+    return {name: file.read(size) for name, size in _elements(file, len(body))}
+
+
+def _element(name: int, body: bytes, size_length: int = 0) -> bytes:
+    length = size_length or next(n for n in range(1, 9) if len(body) < (1 << 7 * n) - 1)
+    size = (len(body) | 1 << 7 * length).to_bytes(length, "big")
+    return name.to_bytes((name.bit_length() + 7) // 8, "big") + size + body
+
+
+def _whole(value: int) -> bytes:
+    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
+
+
+def _tracks(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the body of Tracks starts, and the body; (0, empty) if there is none before the first cluster."""
+    end = file.seek(0, 2)
+    file.seek(0)
+    for name, size in _elements(file, end):
+        if name == _SEGMENT:
+            for inner, n in _elements(file, file.tell() + size):
+                if inner == _CLUSTER:
+                    break
+                if inner == _TRACKS:
+                    return file.tell(), file.read(n)
+    return 0, b""
+
+
+def matroska_hdr(path: Path) -> ContainerHdr:
+    """What the Tracks element says of the first video track; empty if it cannot be found."""
+    with path.open("rb") as file:
+        _, tracks = _tracks(file)
+    body = io.BytesIO(tracks)
+    for name, size in _elements(body, len(tracks)):
+        track = _children(body.read(size)) if name == _TRACK_ENTRY else {}
+        if track.get(_TRACK_TYPE) == b"\1":
+            return _colour_facts(_children(_children(track.get(_VIDEO, b"")).get(_COLOUR, b"")))
+    return ContainerHdr()
+
+
+def _colour_facts(colour: Elements) -> ContainerHdr:
+    def whole(*names: int) -> tuple[int, ...] | None:
+        return tuple(int.from_bytes(colour[name], "big") for name in names) if all(n in colour for n in names) else None
+
+    mastering = _children(colour.get(_MASTERING, b""))
+    tags, siting = whole(_PRIMARIES, _TRANSFER, _MATRIX, _RANGE), whole(_SITING_H, _SITING_V)
+    bits, light = whole(_BITS), whole(_MAX_CLL, _MAX_FALL)
+    payload = None
+    if all(name in mastering for name in (*_POINTS, *_LUMINANCES)):
+        points = (round(_real(mastering[name]) * 50000) for name in _POINTS)
+        payload = struct.pack(">8H2I", *points, *(round(_real(mastering[name]) * 10000) for name in _LUMINANCES))
+    return ContainerHdr(
+        (tags[0], tags[1], tags[2], tags[3] == 2) if tags else None,  # Range: 1 broadcast, 2 full
+        payload,
+        struct.pack(">HH", *light) if light else None,
+        (siting[0], siting[1]) if siting else None,
+        bits[0] if bits else None,
+    )
+
+
+def _real(body: bytes) -> float:
+    return float(struct.unpack(">f" if len(body) == 4 else ">d", body)[0]) if body else 0.0
+
+
+def complete_video_track(path: Path, sample_aspect_ratio: Fraction) -> None:
+    """Adds what FFmpeg's muxer leaves out: 10 bits, 4:2:0 and the display size (PyAV cannot hand it the ratio).
+
+    The track entry keeps its length, so nothing else moves: the room is the padding that the muxer leaves in it, the
+    display unit "unknown" and a default value it writes out.
+    """
+    with path.open("r+b") as file:
+        start, tracks = _tracks(file)
+        body = io.BytesIO(tracks)
+        parts = []
+        before = 0
+        for name, size in _elements(body, len(tracks)):
+            content = body.read(size)
+            end = body.tell()
+            if name == _TRACK_ENTRY and _children(content).get(_TRACK_TYPE) == b"\1":
+                parts.append(_completed_entry(content, end - before, sample_aspect_ratio))
+            elif name != _CRC32:
+                parts.append(tracks[before:end])
+            before = end
+        new = b"".join(parts)
+        crc = _element(_CRC32, zlib.crc32(new).to_bytes(4, "little"))  # RFC 8794 11.3.1
+        file.seek(start)
+        file.write((crc if len(new) < len(tracks) else b"") + new)
+
+
+def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction) -> bytes:
+    entry = {k: v for k, v in _children(content).items() if k != _VOID}
+    if entry.get(_MAX_BLOCK_ADDITION) == b"\0":
+        del entry[_MAX_BLOCK_ADDITION]
+    video = {k: v for k, v in _children(entry[_VIDEO]).items() if k != _DISPLAY_UNIT}
+    if sample_aspect_ratio != 1:
+        width, height = (int.from_bytes(video[k], "big") for k in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
+        video |= {_DISPLAY_WIDTH: _whole(round(width * sample_aspect_ratio)), _DISPLAY_HEIGHT: _whole(height)}
+    colour = {**_children(video[_COLOUR]), _BITS: b"\x0a", _SUBSAMPLED_H: b"\1", _SUBSAMPLED_V: b"\1"}
+    video[_COLOUR] = b"".join(_element(k, v) for k, v in colour.items())
+    entry[_VIDEO] = b"".join(_element(k, v) for k, v in video.items())
+    body = b"".join(_element(k, v) for k, v in entry.items())
+    # One byte is too short for a Void element: there the size of the entry takes a byte more.
+    for size_length in (2, 3):
+        left = length - 1 - size_length - len(body)
+        if left == 0 or left >= 2:
+            filler = _element(_VOID, bytes(left - 2)) if 0 < left < 128 else b""
+            return _element(_TRACK_ENTRY, body + filler, size_length)
+    raise ValueError("the video track's entry has no room")

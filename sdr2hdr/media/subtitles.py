@@ -1,0 +1,98 @@
+"""Text subtitles from one codec to another, where the container to be written demands its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+from av import Packet
+from av.codec.codec import Properties
+from av.container import OutputContainer
+from av.stream import Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
+
+TEXT_CODEC = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text"}
+
+_STEP = Fraction(1, 1000)  # of all times in here
+
+
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    start: int
+    end: int
+    text: bytes  # the Text field of an ASS event
+
+
+def is_text(stream: Stream) -> bool:
+    """Whether a subtitle stream holds text, not pictures."""
+    # PyAV's stub of Codec lacks ``properties``.
+    return bool(getattr(stream.codec_context.codec, "properties", 0) & cast(int, Properties.TEXT_SUB.value))
+
+
+class TextConverter:
+    """Turns the packets of one text subtitle stream into packets of ``target``'s own text codec.
+
+    MP4's timed text shows one sample at a time, so there cues that overlap are cut into spans that each show all the text
+    of their time; styles beyond what the codec knows are lost.
+    """
+
+    def __init__(self, source: SubtitleStream, out: OutputContainer, container: str) -> None:
+        self._decoder: SubtitleCodecContext = source.codec_context
+        self._decoder.open(strict=False)
+        self.stream = cast(SubtitleStream, out.add_stream(TEXT_CODEC[container]))
+        self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
+        self.stream.codec_context.time_base = _STEP
+        self.stream.time_base = _STEP
+        self._one_at_a_time = container != "mkv"
+        self._open: list[_Cue] = []  # cues whose last span is not written yet
+        self._from = 0  # where that span starts
+
+    def convert(self, packet: "Packet[SubtitleStream]", shift: Fraction) -> "list[Packet[Stream]]":
+        """The packets that are ready once ``packet`` of the source is known; ``shift`` in seconds is added to times."""
+        cue = self._decode(packet, shift)
+        if cue is None:
+            return []
+        if not self._one_at_a_time:
+            return [self._encode(cue)]
+        ready = [self._encode(span) for span in self._spans(cue.start)]
+        self._open.append(cue)
+        self._from = max(self._from, cue.start)
+        return ready
+
+    def flush(self) -> "list[Packet[Stream]]":
+        """The packets still to come after the last one of the source."""
+        return [self._encode(span) for span in self._spans(None)]
+
+    def _decode(self, packet: "Packet[SubtitleStream]", shift: Fraction) -> _Cue | None:
+        decoded = self._decoder.decode2(packet)
+        if decoded is None or packet.pts is None or packet.time_base is None:
+            return None
+        # An event is "ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text".
+        events = (rect.ass.split(b",", 8) for rect in decoded.rects if isinstance(rect, AssSubtitle))
+        text = b"\\N".join(event[8] for event in events if len(event) == 9 and event[8].strip())
+        if not text:
+            return None
+        start = round((packet.pts * packet.time_base + shift) / _STEP)
+        length = packet.duration * packet.time_base / _STEP if packet.duration else decoded.end_display_time
+        # A cue with no end stands until the next: five seconds are a reader's time for it.
+        return _Cue(start, start + (round(length) if 0 < length < 2**31 else 5000), text)
+
+    def _spans(self, until: int | None) -> Iterator[_Cue]:
+        while self._open and (until is None or self._from < until):
+            end = min(cue.end for cue in self._open)
+            end = end if until is None else min(end, until)
+            if end > self._from:
+                yield _Cue(self._from, end, b"\\N".join(cue.text for cue in self._open))
+                self._from = end
+            self._open = [cue for cue in self._open if cue.end > self._from]
+
+    def _encode(self, cue: _Cue) -> "Packet[Stream]":
+        event = b"0,0,Default,,0,0,0,," + cue.text
+        packet = self.stream.codec_context.encode_subtitle(SubtitleSet.create(event, 0, cue.end - cue.start))
+        packet.pts = packet.dts = cue.start
+        packet.duration, packet.time_base = cue.end - cue.start, _STEP
+        packet.is_keyframe = True
+        packet.stream = self.stream
+        return packet
