@@ -1,0 +1,269 @@
+"""What a file says of itself, and what is made of it where it says nothing.
+
+Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559 5.1.4.1.28 (Matroska's Colour).
+"""
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from sdr2hdr.color.yuv import MATRICES, YuvLayout
+from sdr2hdr.errors import InputError
+from sdr2hdr.media.opening import first_frame, is_cover, opened
+from sdr2hdr.media.picture import Turn, planar, side_data, turn_of
+
+UNTAGGED = 2  # "unspecified" in all three tables of H.273
+MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}
+PRIMARY_NAMES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt601-625",
+    6: "bt601-525",
+    7: "bt601-525",  # SMPTE 240M has the same
+    8: "film",
+    9: "bt2020",
+    10: "xyz",
+    11: "p3-dci",
+    12: "p3-d65",
+    22: "ebu3213",
+}
+TRANSFER_NAMES = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "bt601",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "xvycc",
+    12: "bt1361",
+    13: "srgb",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "pq",
+    17: "smpte428",
+    18: "hlg",
+}
+CONVERTED = {"bt601-525", "bt601-625", "bt2020", "p3-d65"}
+"""Primaries that are converted to BT.709; any other is taken as BT.709."""
+
+DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
+FIELD_ORDERS = {1: "progressive", 2: "top first", 3: "bottom first", 4: "top coded first", 5: "bottom coded first"}
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """Facts of a source. Sizes are in pixels, times in ``time_base``.
+
+    ``coded_size`` is width and height as stored; ``size`` and ``sample_aspect_ratio`` are of the upright picture, ``turn`` leads
+    from one to the other. ``matrix_from`` and ``range_from`` say how the layout was decided: ``tagged``, ``untagged rule``
+    or ``given``. ``primaries`` and ``transfer`` are the file's tags, ``untagged`` if it has none. ``frames`` and ``duration`` are
+    the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or ``Dolby Vision`` where it is
+    one of these.
+    """
+
+    path: Path
+    container: str
+    stream: int
+    codec: str
+    pix_fmt: str
+    coded_size: tuple[int, int]
+    size: tuple[int, int]
+    sample_aspect_ratio: Fraction
+    turn: Turn
+    time_base: Fraction
+    rate: Fraction
+    start_pts: int
+    duration: int | None
+    frames: int | None
+    field_order: str
+    interlaced: bool
+    layout: YuvLayout
+    matrix_from: str
+    range_from: str
+    primaries: str
+    transfer: str
+    hdr: str | None
+    video_streams: int
+    audio: tuple[str, ...]
+    subtitles: tuple[str, ...]
+    attachments: tuple[str, ...]
+    chapters: int
+
+
+def read_info(path: Path, matrix: str | None = None, range_: str | None = None) -> SourceInfo:
+    """Open a file, decode its first picture and say what it is, HDR or not.
+
+    ``matrix`` and ``range_`` overrule the tags. Raises :class:`InputError` for anything that is not a video that decodes.
+    """
+    with opened(path) as (container, stream):
+        tagged = stream.codec_context.color_trc
+        frame = first_frame(container, stream, path)
+        hdr = _hdr(frame, tagged, stream.codec_context.codec_tag)
+        if frame.format.name.startswith("xyz"):
+            raise InputError(f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first.")
+        layout, matrix_from, range_from = _layout(frame, stream, path, matrix, range_)
+        turn = turn_of(frame)
+        time_base = stream.time_base or Fraction(1, 1000)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        duration = _stated_duration(container, stream, time_base)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        width, height = frame.width, frame.height
+        streams = container.streams
+        return SourceInfo(
+            path=path,
+            container=container.format.name,
+            stream=stream.index,
+            codec=stream.codec_context.name,
+            pix_fmt=frame.format.name,
+            coded_size=(width, height),
+            size=(height, width) if turn.transpose else (width, height),
+            sample_aspect_ratio=1 / aspect if turn.transpose else aspect,
+            turn=turn,
+            time_base=time_base,
+            rate=rate,
+            start_pts=stream.start_time or 0 if frame.pts is None else frame.pts,
+            duration=duration,
+            frames=stream.frames or (round(duration * time_base * rate) if duration else None),
+            field_order=FIELD_ORDERS.get(stream.codec_context.field_order, "not said"),
+            interlaced=frame.interlaced_frame or stream.codec_context.field_order > 1,
+            layout=layout,
+            matrix_from=matrix_from,
+            range_from=range_from,
+            primaries=PRIMARY_NAMES.get(frame.color_primaries, "untagged"),
+            transfer=TRANSFER_NAMES.get(frame.color_trc, "untagged"),
+            hdr=hdr,
+            video_streams=sum(1 for s in streams.video if not is_cover(s)),
+            audio=tuple(_codec(s) for s in streams.audio),
+            subtitles=tuple(_codec(s) for s in streams.subtitles),
+            attachments=tuple(s.name or "unnamed" for s in streams.attachments),
+            chapters=len(container.chapters()),
+        )
+
+
+def _hdr(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:
+    """Which HDR a first frame is, by its own tags, by the container's transfer number, or by Dolby Vision's side data."""
+    kinds = side_data(frame).keys()
+    if codec_tag in DOLBY_VISION_TAGS or kinds & {"DOVI_RPU_BUFFER", "DOVI_METADATA"}:
+        return "Dolby Vision"
+    transfers = {frame.color_trc, tagged_transfer}
+    if 18 in transfers:
+        return "HLG"
+    mastered = "MASTERING_DISPLAY_METADATA" in kinds and frame.color_trc == UNTAGGED
+    return "PQ" if 16 in transfers or mastered else None
+
+
+def _layout(
+    frame: VideoFrame, stream: VideoStream, path: Path, matrix: str | None, range_: str | None
+) -> tuple[YuvLayout, str, str]:
+    """The layout of a first frame's planes, and how its matrix and its range were decided.
+
+    Untagged files have no standard answer. The rule here: BT.709 from 720 lines up and BT.601 below, limited range.
+    Raises :class:`InputError` for a matrix that is not known.
+    """
+    form = planar(frame).format
+    colours = [c for c in form.components if not c.is_alpha]
+    depth, grey = colours[0].bits, len(colours) == 1
+    if form.is_rgb:
+        # RGB is full range unless it says otherwise; a matrix cannot be asked of it
+        full = frame.color_range != 1 if range_ is None else range_ == "full"
+        how = "given" if range_ else "tagged" if frame.color_range else "untagged rule"
+        return YuvLayout("rgb", full, depth, (0, 0)), "tagged", how
+    if matrix is not None:
+        name, matrix_from = matrix, "given"
+    elif frame.colorspace == UNTAGGED or grey:
+        name, matrix_from = "bt709" if frame.height >= 720 else "bt601", "untagged rule"
+    else:
+        name, matrix_from = MATRIX_NAMES.get(frame.colorspace, ""), "tagged"
+    if name not in MATRICES:
+        raise InputError(
+            f"{path} uses colour matrix number {frame.colorspace}, which is not known here; "
+            f"name the nearest with --input-matrix ({', '.join(MATRICES)})."
+        )
+    if range_ is not None:
+        full, range_from = range_ == "full", "given"
+    elif frame.color_range in {1, 2}:
+        full, range_from = frame.color_range == 2, "tagged"
+    else:
+        full, range_from = form.name.startswith("yuvj"), "untagged rule"
+    sub = (form.chroma_width(16), form.chroma_height(16))
+    log2 = (4 - (sub[0].bit_length() - 1), 4 - (sub[1].bit_length() - 1))
+    return YuvLayout(name, full, depth, log2, _siting(stream), grey), matrix_from, range_from
+
+
+def _siting(stream: VideoStream) -> str:
+    """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said."""
+    colour = colour_element(stream)
+    across, down = (colour.get(key, b"\0")[-1] for key in (0x55B7, 0x55B8))  # ChromaSitingHorz, ChromaSitingVert
+    return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get((across, down), "left")
+
+
+def colour_element(stream: Stream) -> dict[int, bytes]:
+    """What the demuxer knows of a stream's colours, as the elements of a Matroska Colour element by their id.
+
+    PyAV shows neither chroma siting nor the container's mastering metadata; a Matroska header written into memory from the stream
+    tells both. Nested elements are opened. Empty where Matroska does not take the codec.
+    """
+    buffer = io.BytesIO()
+    try:
+        with av.open(buffer, "w", format="matroska") as header:
+            header.add_stream_from_template(stream, opaque=True)
+            header.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return {}
+    data = buffer.getvalue()
+    start = data.find(b"\x55\xb0")
+    if start < 0:
+        return {}
+    begin, end = _extent(data, start + 2)
+    return _elements(data[begin:end])
+
+
+def _elements(data: bytes) -> dict[int, bytes]:
+    """The elements in an EBML element's body; all ids here have two bytes (RFC 8794 5, 6)."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 3 <= len(data):
+        key = int.from_bytes(data[at : at + 2])
+        begin, end = _extent(data, at + 2)
+        found |= _elements(data[begin:end]) if key == 0x55D0 else {key: data[begin:end]}  # MasteringMetadata
+        at = end
+    return found
+
+
+def _extent(data: bytes, at: int) -> tuple[int, int]:
+    """Where the body of the element whose size field is at ``at`` begins and ends (RFC 8794 4)."""
+    length = 9 - data[at].bit_length()
+    size = int.from_bytes(data[at : at + length]) & ((1 << (7 * length)) - 1)
+    return at + length, at + length + size
+
+
+def _stated_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:
+    """How long the video lasts by the container's word, in ``time_base``; None where it does not say."""
+    if stream.duration:
+        return stream.duration
+    start = (stream.start_time or 0) * time_base
+    end: Fraction | None = None
+    clock = stream.metadata.get("DURATION", "").split(
+        ":"
+    )  # Matroska: HH:MM:SS.nnnnnnnnn, by most writers from time 0 on
+    if len(clock) == 3:
+        try:
+            end = int(clock[0]) * 3600 + int(clock[1]) * 60 + Fraction(clock[2])
+        except ValueError:
+            return None
+    elif container.duration and not container.streams.audio:  # the longest stream's, which must be this one
+        end = Fraction(container.duration, av.time_base)
+    return None if end is None else round((end - start) / time_base)
+
+
+def _codec(stream: Stream) -> str:
+    return stream.codec_context.name if stream.codec_context is not None else "unknown"

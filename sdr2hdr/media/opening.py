@@ -1,0 +1,94 @@
+"""Opening a video file that somebody named, and saying in a sentence what is wrong with it if it is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from sdr2hdr.errors import InputError
+
+NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
+"""Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and the stream in it that is its film; all other streams are left unread.
+
+    Raises :class:`InputError` if there is no such film.
+    """
+    head = _head(path)
+    try:
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if head[4:8] == b"ftyp":  # ISO/IEC 14496-12 4.3
+            raise InputError(
+                f"{path} has no readable index, as a recording or download that was cut off; get it anew or mend it first."
+            ) from error
+        raise InputError(f"{path} is not a video that can be read; check that it is the right file.") from error
+    with container:
+        if container.format.name.split(",")[0] in NO_FILMS:
+            raise InputError(
+                f"{path} is not a video but a list or text ({container.format.name}); name the video itself."
+            )
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or is_cover(stream):
+            cover = "only a cover picture" if container.streams.video else "no video"
+            raise InputError(f"{path} holds {cover}; give a file with a video stream.")
+        if stream.codec_context is None:
+            raise InputError(f"{path} uses a video codec that is not known here; convert it to H.264 or FFV1 first.")
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        yield container, stream
+
+
+def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    """The first picture that decodes; raises :class:`InputError` if none does."""
+    locked = False
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            locked = locked or packet.has_sidedata("encryption_info")
+            for frame in stream.codec_context.decode(packet):
+                return frame
+        except av.EOFError:
+            break
+        except av.FFmpegError:
+            continue
+    if locked:
+        raise InputError(f"{path} is encrypted; give a copy without copy protection.")
+    raise InputError(
+        f"{path} holds video ({stream.codec_context.name}) of which no picture decodes; get the file anew."
+    )
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a video stream is the picture on the box and not a film."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; raises :class:`InputError` where there are none to be had."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a video file in it.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the name.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read by this user; change its permissions.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the disk it is on.") from error
+    if not head:
+        raise InputError(f"{path} is empty; get it anew.")
+    return head

@@ -1,0 +1,122 @@
+"""A decoded picture: planes as they are in the file, and as R'G'B' the way it is meant to be seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from av.video.frame import VideoFrame
+from torch import Tensor
+
+from sdr2hdr.color.primaries import convert
+from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf
+from sdr2hdr.color.yuv import YuvLayout, from_yuv
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a stored picture is put upright: transposed first, then flipped top to bottom, then left to right."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``...,H,W`` to the upright ``...,H,W`` (or ``W,H``), contiguous."""
+        if self.transpose:
+            x = x.transpose(-1, -2)
+        dims = [dim for dim, flip in ((-2, self.flip_rows), (-1, self.flip_columns)) if flip]
+        return (x.flip(dims) if dims else x).contiguous()
+
+    @property
+    def degrees(self) -> int:
+        """Clockwise degrees, 0, 90, 180 or 270, of the rotation in it; a mirror image counts with its left-right flip undone."""
+        rotations = {(False, False): 0, (True, False): 90, (False, True): 180, (True, True): 270}
+        return rotations[self.transpose, self.flip_rows]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame of a source.
+
+    ``pts`` and ``duration`` are in the source's time base. ``planes`` are uint8 or uint16 ``H,W`` as stored, not turned: Y', Cb,
+    Cr, or R', G', B' (``layout.matrix`` is then ``rgb``), or Y' alone; they share memory with the decoder and are not to be
+    written to. ``primaries`` names the file's primaries where they are tagged and not BT.709's.
+    """
+
+    pts: int
+    duration: int | None
+    planes: tuple[Tensor, ...]
+    layout: YuvLayout
+    turn: Turn = Turn()
+    primaries: str = "bt709"
+
+    def rgb(self) -> Tensor:
+        """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1.
+
+        Other primaries are converted in display light (BT.1886) and what lies outside BT.709 is clipped (BT.2087 for the order).
+        """
+        rgb = from_yuv(self.planes, self.layout)
+        if self.primaries != "bt709":
+            light = convert(bt1886_eotf(rgb), self.primaries, "bt709")
+            rgb = bt1886_inverse_eotf(light.clamp_(0.0, 1.0))
+        return self.turn(rgb)
+
+
+def side_data(frame: VideoFrame) -> dict[str, bytes]:
+    """What a frame carries beside its pixels, by PyAV's names of the kinds; empty where it carries a kind unknown to PyAV."""
+    try:
+        every: Any = frame.side_data  # PyAV's stub calls this mapping one of its members
+        return {data.type.name: bytes(data) for data in every}
+    except ValueError:
+        return {}
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """The turn that a frame's display matrix asks for, to the nearest quarter."""
+    data = side_data(frame).get("DISPLAYMATRIX")
+    if data is None:
+        return Turn()
+    # x' = a x + c y and y' = b x + d y, x to the right and y down (ISO/IEC 14496-12 8.3.2.3); 16.16 fixed point
+    a, b, _, c, d = memoryview(data).cast("i")[:5]
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(True, b < 0, c < 0)
+    return Turn(False, d < 0, a < 0)
+
+
+def planar(frame: VideoFrame) -> VideoFrame:
+    """The frame itself where it is planar with integer samples of 8 to 16 bits, else in the nearest format that is.
+
+    That only moves samples (of NV12, P010, YUYV, packed RGB, a palette) or widens them, and keeps matrix and range.
+    """
+    form = frame.format
+    colours = [c for c in form.components if not c.is_alpha]
+    rest = {c.plane for c in form.components if c.is_alpha}
+    apart = len({c.plane for c in colours} - rest) == len(colours)
+    depths = {c.bits for c in colours}
+    flipped = any(plane.line_size < 0 for plane in frame.planes)
+    if (
+        apart
+        and depths <= set(range(8, 17))
+        and len(depths) == 1
+        and not (form.is_big_endian or form.has_palette or flipped)
+    ):
+        return frame
+    if form.is_rgb or form.has_palette:
+        stem = "gbrp"
+    elif len(colours) == 1:
+        stem = "gray"
+    else:
+        ratio = (16 // form.chroma_width(16), 16 // form.chroma_height(16))
+        stem = {(2, 2): "yuv420p", (2, 1): "yuv422p", (4, 1): "yuv411p", (4, 4): "yuv410p"}.get(ratio, "yuv444p")
+    bits = next(n for n in (8, 10, 12, 16) if n >= min(max(depths), 16))
+    if stem in {"yuv411p", "yuv410p"}:
+        bits = 8
+    return frame.reformat(format=stem if bits == 8 else f"{stem}{bits}le")
+
+
+def planes_of(frame: VideoFrame) -> tuple[Tensor, ...]:
+    """The planes of a :func:`planar` frame in the order of its components (R', G', B' for RGB), without copying."""
+    colours = [c for c in frame.format.components if not c.is_alpha]
+    dtype = torch.uint8 if colours[0].bits == 8 else torch.uint16
+    planes = [frame.planes[c.plane] for c in colours]
+    return tuple(torch.frombuffer(p, dtype=dtype).view(p.height, -1)[:, : p.width] for p in planes)

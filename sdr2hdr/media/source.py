@@ -1,0 +1,263 @@
+"""Reading: a film's pictures with their times, in the order they are seen."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from sdr2hdr.color.yuv import MATRICES
+from sdr2hdr.errors import InputError
+from sdr2hdr.media.deinterlace import deinterlaced
+from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
+from sdr2hdr.media.opening import opened
+from sdr2hdr.media.picture import Picture, planar, planes_of
+
+TAIL = Fraction(1, 2)
+"""Seconds that may be missing at the end of a file before it is said: containers round."""
+
+_Packets = Iterable["Packet[VideoStream] | None"]  # None stands where something could not be read
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What could not be read.
+
+    ``damaged`` packets; ``corrupt`` pictures among those given; times ``mended`` because they were missing or did not rise;
+    seconds ``missing`` at the end by the container's word.
+    """
+
+    damaged: int = 0
+    corrupt: int = 0
+    mended: int = 0
+    missing: Fraction = Fraction(0)
+
+    def __bool__(self) -> bool:
+        """Whether any picture is lost or hurt."""
+        return bool(self.damaged or self.corrupt or self.missing)
+
+
+class _DamagedError(Exception):
+    """Something did not decode while several packets were being decoded at once."""
+
+
+class Source:
+    """An SDR video file.
+
+    ``matrix`` (a key of :data:`sdr2hdr.color.yuv.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
+    ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the newest :meth:`pictures`.
+    Raises :class:`InputError` for anything that is not an SDR video that decodes.
+    """
+
+    def __init__(
+        self, path: str | Path, *, matrix: str | None = None, range: str | None = None, strict: bool = False
+    ) -> None:
+        if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
+            raise ValueError(f"no such matrix or range: {matrix}, {range}")
+        self.path = Path(path)
+        self.loss = Loss()
+        self._strict = strict
+        self.info: SourceInfo = read_info(self.path, matrix, range)
+        if self.info.hdr is not None:
+            raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close: the file is open only while its pictures are being read."""
+
+    def pictures(self, start_pts: int | None = None) -> Iterator[Picture]:
+        """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts, which rises strictly.
+
+        A picture is the same to the bit wherever reading starts. Each call opens the file anew.
+        """
+        self.loss = Loss()
+        begin = first = -(1 << 63) if start_pts is None else start_pts
+        try:
+            for picture in self._run(begin, first, threads=True):
+                first = picture.pts + 1
+                yield picture
+        except _DamagedError:
+            # an error in one of several threads hides pictures that were ready beside it: go on from here with one
+            yield from self._run(begin, first, threads=False)
+
+    def _run(self, begin: int, first: int, threads: bool) -> Iterator[Picture]:
+        """Pictures from ``first`` on; damage counts from ``begin`` on."""
+        with opened(self.path) as (container, stream):
+            packets = _packets_before(container, stream, first)
+            if packets is not None:
+                yield from self._read(stream, packets, begin, first, threads)
+                return
+        with opened(self.path) as (container, stream):
+            yield from self._read(stream, _packets(container.demux(stream)), begin, first, threads)
+
+    def _read(self, stream: VideoStream, packets: _Packets, begin: int, first: int, threads: bool) -> Iterator[Picture]:
+        stream.thread_type = "AUTO"
+        if not threads:
+            stream.codec_context.thread_count = 1
+        info = self.info
+        primaries = info.primaries if info.primaries in CONVERTED else "bt709"
+        clock = _Clock(info)
+        decoded: dict[int, tuple[VideoFrame, bool]] = {}  # by pts: the frame, and whether its time was mended
+
+        def timed() -> Iterator[VideoFrame]:
+            for frame in self._decode(stream, packets, begin, threads):
+                self._check_same(frame)
+                pts, mended = clock.read(frame)
+                decoded[pts] = frame, mended
+                flat = planar(frame)
+                flat.pts, flat.time_base = pts, info.time_base
+                yield flat
+
+        for flat in deinterlaced(timed(), info.time_base):
+            pts = flat.pts or 0
+            frame, mended = decoded.pop(pts)
+            if pts < first:
+                continue
+            if frame.is_corrupt:
+                self._lose(pts, corrupt=1)
+            self.loss = replace(self.loss, mended=self.loss.mended + mended)
+            yield Picture(pts, frame.duration or None, planes_of(flat), info.layout, info.turn, primaries)
+        if info.duration is not None:
+            missing = (info.start_pts + info.duration - clock.end) * info.time_base
+            if missing > TAIL:
+                self._lose(clock.end, missing=missing)
+
+    def _decode(self, stream: VideoStream, packets: _Packets, begin: int, threads: bool) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them; what does not decode is left out and counted."""
+        codec = stream.codec_context
+        for packet in packets:
+            frames: list[VideoFrame] = []
+            whole = packet is not None and not packet.is_corrupt
+            if packet is not None:
+                try:
+                    frames = codec.decode(packet)
+                except av.FFmpegError:
+                    whole = False
+            if not whole:
+                self._damage(None if packet is None else packet.pts, begin, threads)
+            yield from frames
+        try:
+            frames = codec.decode(None)
+        except av.EOFError:
+            return
+        except av.FFmpegError:
+            self._damage(None, begin, threads)
+            return
+        yield from frames
+
+    def _damage(self, at: int | None, begin: int, threads: bool) -> None:
+        if threads:
+            raise _DamagedError
+        if at is None or at >= begin:
+            self._lose(at, damaged=1)
+
+    def _lose(self, at: int | None, *, damaged: int = 0, corrupt: int = 0, missing: Fraction = Fraction(0)) -> None:
+        """Count a loss at this pts; raises :class:`InputError` with ``strict``."""
+        loss = self.loss
+        self.loss = replace(
+            loss, damaged=loss.damaged + damaged, corrupt=loss.corrupt + corrupt, missing=loss.missing + missing
+        )
+        if self._strict:
+            where = "" if at is None else f" at {_clock_time((at - self.info.start_pts) * self.info.time_base)}"
+            what = "ends too early" if missing else "is damaged"
+            raise InputError(f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes.")
+
+    def _check_same(self, frame: VideoFrame) -> None:
+        """Raise :class:`InputError` where the picture changes its size or format midway."""
+        is_now = (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv"))
+        was = (*self.info.coded_size, self.info.pix_fmt.replace("yuvj", "yuv"))
+        if is_now != was:
+            raise InputError(
+                f"{self.path} changes from {was[0]}x{was[1]} {was[2]} to {is_now[0]}x{is_now[1]} {is_now[2]} midway; "
+                "cut it there and convert the parts."
+            )
+
+
+class _Clock:
+    """Gives every frame a pts, in the time base of the stream, that rises strictly."""
+
+    def __init__(self, info: SourceInfo) -> None:
+        self._step = max(1, round(1 / (info.rate * info.time_base)))
+        self._start = info.start_pts
+        # AVI stores no presentation times: what its packets have for pts counts packets, in decoding order
+        self._by_packets = info.container == "avi"
+        self._last: int | None = None
+        self.end = info.start_pts
+        """When the last frame ends."""
+
+    def read(self, frame: VideoFrame) -> tuple[int, bool]:
+        """The frame's pts, and whether it had none or one that does not rise and was mended by as little as possible."""
+        pts = frame.dts if self._by_packets or frame.pts is None else frame.pts
+        mended = pts is None
+        if pts is None:
+            pts = self._start if self._last is None else self.end
+        if self._last is not None and pts <= self._last:
+            pts, mended = self._last + 1, True
+        self._last = pts
+        self.end = pts + (frame.duration or self._step)
+        return pts, mended
+
+
+def _packets(demuxed: "Iterator[Packet[VideoStream]]") -> Iterator["Packet[VideoStream] | None"]:
+    """All packets; None in place of what the demuxer could not read."""
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except av.FFmpegError:
+            yield None
+            return
+        if packet is None:
+            return
+        if packet.size:  # PyAV ends with an empty one to flush the decoder
+            yield packet
+
+
+def _packets_before(container: InputContainer, stream: VideoStream, first: int) -> _Packets | None:
+    """The packets from a keyframe on from which everything at ``first`` and after decodes as it does from the start.
+
+    That is not the last keyframe before: pictures that follow an open GOP's keyframe in the file but precede it in time need
+    the GOP before, H.264 with periodic refresh heals only by the next keyframe, and deinterlacing looks a picture back. So one
+    whole keyframe's distance lies in between. None where only the start will do.
+    """
+    time_base = stream.time_base or Fraction(1, 1000)
+    begin = stream.start_time or 0
+    if "avi" in container.format.name:
+        return None
+    back = 1
+    while (target := first - round(back / time_base)) > begin:
+        try:
+            container.seek(target, stream=stream)
+            demuxed = container.demux(stream)
+            held: list[Packet[VideoStream]] = []
+            keys = 0
+            for packet in demuxed:
+                if packet.pts is None:
+                    return None
+                keys += packet.is_keyframe and packet.pts < first
+                if keys:
+                    held.append(packet)
+                if keys == 2:
+                    return chain(held, _packets(demuxed))
+                if packet.dts is not None and packet.dts > first:
+                    break
+        except av.FFmpegError:
+            return None
+        back *= 4
+    return None
+
+
+def _clock_time(seconds: Fraction) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{float(rest):06.3f}"
