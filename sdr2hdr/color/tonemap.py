@@ -1,6 +1,7 @@
 """Static mappings between SDR and HDR, in light on tensors ``...,3,H,W`` of BT.2020 RGB unless a name says otherwise.
 
-Sources: BT.2408-7 clause 5.1.3 (direct mapping), BT.2446-1 clauses 4.1 and 4.2 (method A), 6.1 (method C), BT.2390-11 clause 5.4 (EETF).
+Sources: BT.2408-7 clause 5.1.3 (direct mapping), BT.2446-1 clauses 4.1 and 4.2 (method A), 6.1 (method C),
+BT.2390-11 clause 5.4 (EETF).
 """
 
 import math
@@ -60,8 +61,8 @@ def bt2446c_down(nits: Tensor, crosstalk: float = 0.05) -> Tensor:
     high = 15.09968 * torch.log((y / inflection - 0.74204).clamp_min(1e-6)) + 78.99439
     out = torch.where(y < inflection, 0.83802 * y, high)
     rgb = mix * out / y.clamp_min(1e-6)
+    # undoing crosstalk needs the sum of the channels, and crosstalk keeps it
     back = (rgb - crosstalk * rgb.sum(dim=-3, keepdim=True)) / (1.0 - 3.0 * crosstalk)
-    # the inverse crosstalk of the report, written for a sum that crosstalk keeps: sum(mix) = sum(nits)
     return back.clamp_min(0.0) / 100.0
 
 

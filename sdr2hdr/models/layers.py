@@ -15,3 +15,9 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv2(F.relu_(self.conv1(x)))
         return y.add_(x) if not y.requires_grad else y + x
+
+
+def thumbnail(frames: Tensor, size: int) -> Tensor:
+    """The whole picture at a fixed size: ``B,T,3,H,W`` to ``B,T,3,size,size`` by area averaging, whatever the aspect ratio."""
+    b, t = frames.shape[:2]
+    return F.adaptive_avg_pool2d(frames.flatten(0, 1), size).view(b, t, 3, size, size)

@@ -83,7 +83,9 @@ class PublishedMemory(nn.Module):
         self.proj = nn.Linear(c, channels)
         self.feat_prepare = nn.Sequential(nn.Conv2d(channels, c, 3, padding=1, groups=8), nn.ReLU())
         self.mem_prepare = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, groups=8), nn.ReLU(), nn.Conv2d(channels, c, 3, padding=1, groups=8)
+            nn.Conv2d(channels, channels, 3, padding=1, groups=8),
+            nn.ReLU(),
+            nn.Conv2d(channels, c, 3, padding=1, groups=8),
         )
 
     def read(self, feature: Tensor, state: State) -> Tensor | None:
@@ -138,6 +140,7 @@ class TokenMemory(nn.Module):
 
     def tokens(self, thumb: Tensor) -> Tensor:
         """Tokens ``B,grid*grid,c`` of a thumbnail ``B,3,S,S``: each knows its place's features and the picture's mean."""
+        thumb = thumb.to(self.proj.weight.dtype)
         f = F.adaptive_avg_pool2d(self.encoder(thumb), self.grid).flatten(2).transpose(1, 2)
         whole = f.mean(dim=1, keepdim=True).expand_as(f)
         out: Tensor = self.mix(torch.cat([f, whole], dim=-1))
@@ -167,7 +170,12 @@ class WMNet(nn.Module):
     """
 
     def __init__(
-        self, attention: str = "tokens", base: str = "bt2408", memory_size: int = 2, channels: int = 64, blocks: int = 15
+        self,
+        attention: str = "tokens",
+        base: str = "bt2408",
+        memory_size: int = 2,
+        channels: int = 64,
+        blocks: int = 15,
     ) -> None:
         super().__init__()
         if attention not in ("published", "tokens") or base not in ("none", *BASES) or blocks % 3:
@@ -179,7 +187,9 @@ class WMNet(nn.Module):
         self.memory: PublishedMemory | TokenMemory = (
             TokenMemory(channels, memory_size) if attention == "tokens" else PublishedMemory(channels, memory_size)
         )
-        self.mlp = nn.Sequential(nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1))
+        self.mlp = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1)
+        )
         self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
@@ -189,7 +199,9 @@ class WMNet(nn.Module):
 
     def encode(self, frame: Tensor) -> list[Tensor]:
         """Features of three depths, each ``B,C,H/2,W/2``, of a frame ``B,3,H,W``."""
-        x = F.relu(self.conv_first(frame))
+        # the base needs the frame in float32, so the network casts its own copy
+        x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
+        x = F.relu(self.conv_first(x))
         depths = []
         third = len(self.recon_trunk_res) // 3
         for i, block in enumerate(self.recon_trunk_res, start=1):

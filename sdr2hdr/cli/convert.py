@@ -1,0 +1,196 @@
+"""``sdr2hdr convert``: one file."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from sdr2hdr.errors import Interrupted
+
+if TYPE_CHECKING:
+    from sdr2hdr.convert import Progress, Report
+
+STAGES = {
+    "scan": "Finding scenes",
+    "render": "Rendering",
+    "assemble": "Assembling",
+    "check": "Checking",
+}
+
+
+class _Speed(ProgressColumn):
+    """Frames per second, of this run."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.speed
+        return Text(f"{speed:.3g} frames/s" if speed else "", style="progress.data.speed")
+
+
+class _Screen:
+    """Progress for people: a bar a stage, on standard error."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
+            transient=False,
+        )
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, p: "Progress") -> None:
+        text = STAGES[p.stage]
+        if p.stage == "render":
+            text += f" scene {p.scene} of {p.scenes}"
+        if p.stage not in self.tasks:
+            for task in self.tasks.values():
+                self.bar.update(task, completed=self.bar.tasks[task].total)
+            counted = p.stage in ("scan", "render")
+            self.tasks[p.stage] = self.bar.add_task(text, total=p.total if counted else None, completed=p.done)
+            return
+        self.bar.update(self.tasks[p.stage], completed=p.done, total=p.total, description=text)
+
+
+class _Lines:
+    """Progress for machines: a JSON object a line on standard error, at most one for a hundredth of a stage."""
+
+    def __init__(self) -> None:
+        self.last: tuple[str, int] | None = None
+
+    def __call__(self, p: "Progress") -> None:
+        here = (p.stage, 100 * p.done // max(p.total, 1))
+        if here != self.last:
+            self.last = here
+            click.echo(json.dumps({"event": "progress", **vars(p)}), err=True)
+
+
+@click.command(
+    epilog="Exit codes: 0 done, 2 wrong words, 3 the source, 4 the target, 5 model or device, 130 stopped (run again to go on)."
+)
+@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
+@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+@click.option(
+    "--model", default="wmnet", show_default=True, help="A model or a named weight; `sdr2hdr models` lists them."
+)
+@click.option(
+    "--weights", default=None, metavar="NAME|FILE", help="Other weights: a named one, or a .safetensors file."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@click.option("--codec", default="hevc", show_default=True, help="hevc (libx265) or av1 (libsvtav1).")
+@click.option("--container", default=None, help="mkv, mp4 or mov; by default OUT's ending says.")
+@click.option("--crf", type=float, default=None, help="Quality, lower is better.  [default: 16 for hevc, 22 for av1]")
+@click.option("--preset", default=None, help="The encoder's speed.  [default: medium for hevc, 6 for av1]")
+@click.option(
+    "--peak", type=int, default=1000, show_default=True, help="Brightest light written, in nits, 400 to 4000."
+)
+@click.option(
+    "--white", type=int, default=203, show_default=True, help="Nits of SDR reference white; scales all light."
+)
+@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
+@click.option(
+    "--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags: bt709, bt601, bt2020nc, ..."
+)
+@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
+@click.option("--strict", is_flag=True, help="Refuse a source with any damage instead of converting what decodes.")
+@click.option("-y", "overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that render chunks.")
+@click.option(
+    "--tile", type=click.IntRange(64), default=None, help="Largest edge computed at once.  [default: from free memory]"
+)
+@click.option(
+    "--chunk-frames", type=click.IntRange(1), default=96, show_default=True, help="Least frames of a unit of resuming."
+)
+@click.option("--keep-work", is_flag=True, help="Keep the work folder beside OUT.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output, progress as JSON lines.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more in the report.")
+def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+    """Turn the SDR video IN into the HDR10 file OUT.
+
+    Sound, subtitles, chapters, attachments, tags and every time stamp are kept. Stopped at any moment, the same command
+    goes on where it was. OUT appears when it is complete and has been checked.
+
+    \b
+    Examples:
+      sdr2hdr convert film.mp4 film-hdr.mkv
+      sdr2hdr convert film.mp4 film-hdr.mp4 --peak 600 --crf 14
+      sdr2hdr convert film.mp4 fast.mkv --model bt2446a
+    """
+    _stop_on_term()
+    console = Console(stderr=True)
+    screen = _Lines() if as_json else _Screen(quiet)
+    from sdr2hdr.convert import convert as run  # torch and av load here, with the first sign of life already given
+
+    try:
+        if isinstance(screen, _Screen):
+            with screen.bar:
+                report = run(source, target, progress=screen, **options)
+        else:
+            report = run(source, target, progress=screen, **options)
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped before anything was rendered; nothing was written.") from None
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif not quiet:
+        console.print(_table(report, verbose))
+
+
+def _stop_on_term() -> None:
+    """A polite end (SIGTERM) is taken as Ctrl-C: work is kept and a line says so."""
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _table(r: "Report", verbose: bool) -> Table:
+    table = Table(title=f"{r.output}", show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    resumed = f", {r.resumed_chunks} from an earlier run" if r.resumed_chunks else ""
+    table.add_row("Source", f"{r.source}: {r.input_colour}")
+    table.add_row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
+    table.add_row("Picture", f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}")
+    table.add_row(
+        "Written", f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits"
+    )
+    table.add_row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
+    table.add_row("MaxFALL", f"{r.max_fall} nits")
+    table.add_row("Time", f"{r.seconds:.1f} s, {r.frames_per_second:.3g} frames/s")
+    if r.loss:
+        table.add_row("Lost", r.loss)
+    for note in r.notes:
+        table.add_row("Note", note)
+    if verbose:
+        table.add_row(
+            "Measured", f"MaxCLL {r.measured_max_cll:.2f}, MaxFALL {r.measured_max_fall:.2f} nits before rounding up"
+        )
+        table.add_row("Tile", f"{r.tile} pixels")
+        for stage, seconds in r.busy.items():
+            table.add_row(stage.capitalize(), f"{seconds:.1f} s at work")
+    return table

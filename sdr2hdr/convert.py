@@ -1,0 +1,303 @@
+"""The product in one function: an SDR file in, a checked HDR10 file out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdr2hdr.color.light import LightFacts
+from sdr2hdr.color.transfer import WHITE
+from sdr2hdr.errors import InputError, Interrupted, OutputError
+from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
+from sdr2hdr.jobs.run import Task, run
+from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
+from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.assemble import assemble
+from sdr2hdr.media.check import check
+from sdr2hdr.media.hdr10 import ContentLight, Mastering
+from sdr2hdr.media.source import Source
+from sdr2hdr.media.stream_plan import plan_streams
+from sdr2hdr.models import registry
+from sdr2hdr.render.device import free_memory, pick_device, pick_precision
+from sdr2hdr.render.tiles import choose_tile
+from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
+from sdr2hdr.weights.load import choose
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a conversion: the stage (``scan``, ``render``, ``assemble``, ``check``) and how many frames of it are done."""
+
+    stage: str
+    done: int
+    total: int
+    scene: int = 0
+    scenes: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did. Light in nits, as measured on the 10-bit pictures; ``max_cll`` and ``max_fall`` are the integers
+    written to bitstream and container. ``busy`` is each stage's seconds at work, of ``render_seconds`` in all."""
+
+    source: Path
+    output: Path
+    model: str
+    weights: str
+    device: str
+    precision: str
+    frames: int
+    scenes: int
+    chunks: int
+    resumed_chunks: int
+    tile: int
+    width: int
+    height: int
+    input_colour: str
+    codec: str
+    container: str
+    mastering_peak: int
+    max_cll: int
+    max_fall: int
+    measured_max_cll: float
+    measured_max_fall: float
+    p9999: float
+    seconds: float
+    render_seconds: float
+    busy: dict[str, float]
+    loss: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames rendered in this run over the time that rendering took."""
+        return self.frames / self.render_seconds if self.render_seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        out = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self).items()}
+        return {**out, "frames_per_second": self.frames_per_second}
+
+
+def convert(
+    src: str | Path,
+    dst: str | Path,
+    model: str = "wmnet",
+    *,
+    weights: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    codec: str = "hevc",
+    container: str | None = None,
+    crf: float | None = None,
+    preset: str | None = None,
+    peak: int = 1000,
+    white: int = int(WHITE),
+    scenes: str = "auto",
+    input_matrix: str | None = None,
+    input_range: str | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    keep_work: bool = False,
+    workers: int = 1,
+    tile: int | None = None,
+    chunk_frames: int = 96,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Convert one SDR video to HDR10.
+
+    ``model`` names a model; ``weights`` one of the manifest's weights or a ``.safetensors`` file. ``container`` is ``mkv``,
+    ``mp4`` or ``mov`` (by default the target's ending says). ``peak`` (400 to 4000) and ``white`` in nits. ``scenes`` is
+    ``auto``, ``none`` or the path of a cut list. An interrupted conversion with the same source and settings goes on where it
+    stopped. The target appears when it is complete and has been checked.
+
+    Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
+    """
+    since = time.monotonic()
+    src, dst = Path(src), Path(dst)
+    container = _container(dst, container)
+    chosen = choose(model, weights)
+    spec = registry.spec(chosen.model if chosen else model)
+    on = pick_device(device)
+    settings = Settings(
+        model=spec.name,
+        weights_sha256=chosen.sha256 if chosen else "",
+        precision=pick_precision(precision, spec, on),
+        device=str(on),
+        codec=codec,
+        crf=CRFS.get(codec, 0.0) if crf is None else crf,
+        preset=PRESETS.get(codec, "") if preset is None else preset,
+        peak=peak,
+        white=white,
+        scenes=scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
+        input_matrix=input_matrix,
+        input_range=input_range,
+        chunk_frames=chunk_frames,
+    )
+    _check_target(src, dst, overwrite)
+    with Source(src, matrix=input_matrix, range=input_range, strict=strict) as source:
+        notes = plan_streams(src, container, codec, source.info.stream).notes
+        encode = encode_settings(source, settings)
+        work = Work.beside(dst)
+        done = False
+        try:
+            plan = _plan(source, settings, work, tile, progress)
+            task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
+            finished = [i for i in range(len(plan.chunks)) if work.is_done(i)]
+            rendering = time.monotonic()
+            plan, busy = run(task, plan, work, workers, _Ticker(plan, finished, progress))
+            rendered = time.monotonic() - rendering
+            light = _light(work, plan)
+            cll, fall = light.written(peak)
+            progress(Progress("assemble", 0, 1))
+            assembled = assemble(
+                [work.chunk(i) for i in range(len(plan.chunks))],
+                src,
+                work.assembled,
+                mastering=Mastering("bt2020", float(peak)),
+                light=ContentLight(cll, fall),
+                container=container,
+                video_stream_index=source.info.stream,
+            )
+            progress(Progress("check", 0, 1))
+            check(work.assembled, assembled.expected)
+            _appear(work.assembled, dst, overwrite)
+            done = True
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Stopped; what is finished of {dst} is kept beside it: run the same command again to go on."
+            ) from None
+        finally:
+            work.close(remove=done and not keep_work)
+        info = source.info
+        width, height = info.size
+        odd = (
+            (f"{width}x{height} was made even by repeating the last column or row.",) if width % 2 or height % 2 else ()
+        )
+        return Report(
+            source=src,
+            output=dst,
+            model=spec.name,
+            weights=chosen.name if chosen else "none needed",
+            device=settings.device,
+            precision=settings.precision,
+            frames=len(plan.survey.pts),
+            scenes=len(plan.survey.cuts) + 1,
+            chunks=len(plan.chunks),
+            resumed_chunks=len(finished),
+            tile=plan.tile,
+            width=encode.width,
+            height=encode.height,
+            input_colour=f"{info.layout.matrix} {'full' if info.layout.full_range else 'limited'}"
+            f" (matrix {info.matrix_from}, range {info.range_from})",
+            codec=codec,
+            container=container,
+            mastering_peak=peak,
+            max_cll=cll,
+            max_fall=fall,
+            measured_max_cll=light.max_cll,
+            measured_max_fall=light.max_fall,
+            p9999=light.p9999,
+            seconds=time.monotonic() - since,
+            render_seconds=rendered,
+            busy=busy,
+            loss=plan.survey.loss,
+            notes=tuple(dict.fromkeys([*notes, *assembled.notes, *odd])),
+        )
+
+
+def detect_scenes(src: str | Path, scenes: str = "auto") -> list[Scene]:
+    """The scenes of an SDR video, in order; ``scenes`` may name a cut list to use instead. Raises InputError."""
+    with Source(src) as source:
+        found = survey(source, scenes, lambda _done, _total: None)
+        return scenes_from_cuts(found.cuts, len(found.pts), found.pts)
+
+
+def _container(dst: Path, container: str | None) -> str:
+    container = container or dst.suffix.lower().lstrip(".")
+    if container not in CONTAINERS:
+        raise OutputError(
+            f"{dst} names no container that can hold the result; end it in .mkv, .mp4 or .mov, or use --container."
+        )
+    return container
+
+
+def _check_target(src: Path, dst: Path, overwrite: bool) -> None:
+    if dst.exists() and src.exists() and dst.samefile(src):
+        raise OutputError(f"{dst} is the source itself, which is never written; choose another name.")
+    if dst.is_dir():
+        raise OutputError(f"{dst} is a folder; name the file to write in it.")
+    if dst.exists() and not overwrite:
+        raise OutputError(f"{dst} exists; choose another name, or replace it with -y.")
+    if not dst.parent.is_dir():
+        raise OutputError(f"The folder {dst.parent} does not exist; make it first.")
+
+
+def _plan(
+    source: Source, settings: Settings, work: Work, tile: int | None, progress: Callable[[Progress], None]
+) -> Plan:
+    """The plan begun in the work folder if it is of this source and these settings, else a new one."""
+    fingerprint = Fingerprint.of(source.path)
+    begun = work.read_plan()
+    list_text = "" if settings.scenes in ("auto", "none") else Fingerprint.of(Path(settings.scenes)).sha256
+    if (
+        begun is not None
+        and (begun.source, begun.settings, begun.scenes_sha256) == (fingerprint, settings, list_text)
+        and tile in (None, begun.tile)
+    ):
+        return begun
+    found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)))
+    if not found.pts:
+        raise InputError(f"{source.path} holds no picture that decodes; check the file.")
+    spec = registry.spec(settings.model)
+    width, height = source.info.size
+    # the frames of a window, in and out, are held beside the model's own working memory
+    buffers = 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
+    on = pick_device(settings.device)
+    free = free_memory(on) - (buffers if on.type == "cpu" else 0)
+    plan = Plan(
+        source=fingerprint,
+        settings=settings,
+        encode=encode_settings(source, settings),
+        survey=found,
+        chunks=cut_chunks(len(found.pts), found.cuts, settings.chunk_frames, spec),
+        tile=tile or choose_tile(height, width, spec, free),
+        scenes_sha256=list_text,
+    )
+    work.begin(plan)
+    return plan
+
+
+class _Ticker:
+    """Turns finished frames into progress, counting what an earlier run has done."""
+
+    def __init__(self, plan: Plan, finished: list[int], progress: Callable[[Progress], None]) -> None:
+        self._plan, self._progress = plan, progress
+        self._done = sum(plan.chunks[i][-1].last - plan.chunks[i][0].first for i in finished)
+        self(0)
+
+    def __call__(self, frames: int) -> None:
+        self._done += frames
+        total, cuts = len(self._plan.survey.pts), self._plan.survey.cuts
+        scene = 1 + sum(cut <= self._done for cut in cuts)
+        self._progress(Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1))
+
+
+def _light(work: Work, plan: Plan) -> LightFacts:
+    light = LightFacts()
+    for i in range(len(plan.chunks)):
+        facts = work.done(i)
+        if facts is None:
+            raise OutputError(f"Chunk {i} in {work.folder} has gone; run the same command again to make it anew.")
+        light = light.merge(facts[1])
+    return light
+
+
+def _appear(path: Path, dst: Path, overwrite: bool) -> None:
+    """Give the finished file its name, in one step."""
+    if dst.exists() and not overwrite:
+        raise OutputError(f"{dst} has appeared in the meantime; run the same command with -y, or with another name.")
+    try:
+        path.replace(dst)
+    except OSError as e:
+        raise OutputError(f"{dst} cannot be written ({e.strerror}); choose another name.") from e

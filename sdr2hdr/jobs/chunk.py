@@ -1,0 +1,122 @@
+"""Rendering one chunk: a function of the source, the plan's entry and the settings, that leaves a chunk file and its facts."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sdr2hdr.color.light import LightMeter
+from sdr2hdr.color.transfer import pq_code
+from sdr2hdr.color.yuv import to_yuv
+from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.jobs.prefetch import Prefetch, Stopwatch
+from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.encoder import ChunkEncoder
+from sdr2hdr.media.source import Source
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.render.device import is_out_of_memory
+from sdr2hdr.render.renderer import Renderer
+
+DEPTH = 4
+"""Frames that wait between two stages."""
+
+
+class TileTooLarge(Exception):
+    """Memory ran out with the plan's tile; the chunk can be tried with a smaller one."""
+
+
+class ChunkRenderer:
+    """Renders chunks of one plan in this process, with one model; ``busy`` is each stage's time at work, seconds."""
+
+    def __init__(self, source: Source, plan: Plan, work: Work, model: nn.Module, spec: ModelSpec) -> None:
+        self.source, self.plan, self.work, self.spec = source, plan, work, spec
+        width, height = source.info.size
+        s = plan.settings
+        self.renderer = Renderer(
+            model,
+            spec,
+            (height, width),
+            device=torch.device(s.device),
+            precision=s.precision,
+            tile=plan.tile,
+            white=float(s.white),
+            peak=float(s.peak),
+        )
+        self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
+
+    def render(self, index: int, tick: Callable[[int], None]) -> None:
+        """Render chunk ``index`` and record it; ``tick(frame)`` is called after each frame. Raises TileTooLarge."""
+        first, last = self.plan.chunks[index][0].first, self.plan.chunks[index][-1].last
+        pts = self.plan.survey.pts
+        path, meter = self.work.chunk(index), LightMeter()
+        peak_code = pq_code(float(self.plan.settings.peak))
+        encode = self.busy["encode"]
+        states: list[list[State]] = []  # after the last run
+        with (
+            Prefetch(lambda: self.busy["decode"].time(self._frames(index)), DEPTH) as frames,
+            Prefetch(lambda: self.busy["render"].time(self._codes(index, frames, states)), DEPTH) as codes,
+            ChunkEncoder(path, self.plan.encode) as encoder,
+        ):
+            for frame in range(first, last):
+                code = next(codes)
+                with encode.working():
+                    planes = to_yuv(code, seed=pts[frame], peak_code=peak_code)
+                    meter.add(planes)
+                    encoder.encode(planes, pts[frame], self.plan.survey.duration(frame))
+                tick(frame)
+            # the render stage sets the states after its last frame
+            if next(codes, None) is not None:
+                raise AssertionError("more frames than planned")
+            with encode.working():
+                facts = encoder.close()
+        run = self.plan.chunks[index][-1]
+        self.work.finish(index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None)
+
+    def _frames(self, index: int) -> Iterator[Tensor]:
+        """The chunk's frames and their context, R'G'B' ``3,H,W``, each exactly as planned."""
+        runs = self.plan.chunks[index]
+        lo, hi = runs[0].needs(self.spec)[0], runs[-1].needs(self.spec)[1]
+        pts = self.plan.survey.pts
+        frame = lo
+        for picture in self.source.pictures(pts[lo]):
+            if picture.pts != pts[frame]:
+                break
+            yield picture.rgb()
+            frame += 1
+            if frame == hi:
+                return
+        # Seeking can miss its place in damaged files: read from the start, as the survey did, and pass over what was given.
+        for i, picture in enumerate(self.source.pictures()):
+            if i >= hi or picture.pts != pts[i]:
+                break
+            if i >= frame:
+                yield picture.rgb()
+                frame += 1
+        if frame < hi:
+            raise InputError(
+                f"{self.source.path} reads differently than when it was planned (frame {frame}); it may have changed: "
+                "delete the work folder beside the output and start again."
+            )
+
+    def _codes(self, index: int, frames: Iterator[Tensor], after: list[list[State]]) -> Iterator[Tensor]:
+        """PQ codes ``3,H,W`` of the chunk's frames; appends the states after each run to ``after``."""
+        frames = self.busy["render"].wait(frames)
+        try:
+            for run in self.plan.chunks[index]:
+                states = self.renderer.new_states()
+                if run.first > run.scene_first:
+                    states = self.work.read_states(index - 1, len(states))
+                    states = [{k: v.to(self.renderer.device) for k, v in s.items()} for s in states]
+                yield from self.renderer.run(frames, run, states)
+                after.append(states)
+        except (RuntimeError, MemoryError) as e:
+            if is_out_of_memory(e):
+                raise TileTooLarge from e
+            raise
+
+
+def open_source(path: Path, plan: Plan) -> Source:
+    """The source as the plan reads it."""
+    return Source(path, matrix=plan.settings.input_matrix, range=plan.settings.input_range)

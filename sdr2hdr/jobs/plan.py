@@ -1,0 +1,172 @@
+"""The plan of a conversion: what the source is, where its scenes are, and which runs of frames are rendered alone."""
+
+import hashlib
+import itertools
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.settings import Settings
+from sdr2hdr.media.encoder import EncodeSettings
+from sdr2hdr.media.source import Source
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.renderer import Run
+from sdr2hdr.scenes.cutlist import read_cutlist
+from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.small import small_frame
+
+_EDGE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells whether a file is still the one that was planned: size, and the SHA-256 of its ends and its middle."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        try:
+            size = path.stat().st_size
+            digest = hashlib.sha256()
+            with path.open("rb") as f:
+                for start in (0, size // 2, max(0, size - _EDGE)):
+                    f.seek(start)
+                    digest.update(f.read(_EDGE))
+        except OSError as e:
+            raise InputError(f"{path} cannot be read ({e.strerror}); check the path and its permissions.") from e
+        return cls(size, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one look at every frame gave: pts in display order, the last frame's duration, cuts, and what was lost (words)."""
+
+    pts: "array[int]"
+    last_duration: int | None
+    cuts: tuple[int, ...]
+    loss: str | None
+
+    def duration(self, frame: int) -> int | None:
+        """A frame's duration in the source's time base: up to the next frame, or the source's own word for the last one."""
+        return self.pts[frame + 1] - self.pts[frame] if frame + 1 < len(self.pts) else self.last_duration
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A conversion, complete: nothing else decides what the chunks will be."""
+
+    source: Fingerprint
+    settings: Settings
+    encode: EncodeSettings
+    survey: Survey
+    chunks: tuple[tuple[Run, ...], ...]
+    tile: int
+    scenes_sha256: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        s = self.survey
+        return {
+            "source": {"size": self.source.size, "sha256": self.source.sha256},
+            "settings": self.settings.to_json(),
+            "encode": self.encode.to_json(),
+            "survey": {
+                "pts": list(s.pts),
+                "last_duration": s.last_duration,
+                "cuts": list(s.cuts),
+                "loss": s.loss,
+            },
+            "chunks": [[[r.first, r.last, r.scene_first, r.scene_last] for r in chunk] for chunk in self.chunks],
+            "tile": self.tile,
+            "scenes_sha256": self.scenes_sha256,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        s = data["survey"]
+        return cls(
+            Fingerprint(**data["source"]),
+            Settings.from_json(data["settings"]),
+            EncodeSettings.from_json(data["encode"]),
+            Survey(array("q", s["pts"]), s["last_duration"], tuple(s["cuts"]), s["loss"]),
+            tuple(tuple(Run(*r) for r in chunk) for chunk in data["chunks"]),
+            data["tile"],
+            data["scenes_sha256"],
+        )
+
+
+def survey(source: Source, scenes: str, progress: Callable[[int, int], None]) -> Survey:
+    """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list."""
+    detector = Detector(source.info.time_base) if scenes == "auto" else None
+    pts, cuts, duration = array("q"), [], None
+    for picture in source.pictures():
+        if detector is not None:
+            layout = picture.layout
+            small = small_frame(
+                picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
+            )
+            cuts += detector.push(small, picture.pts)
+        pts.append(picture.pts)
+        duration = picture.duration
+        progress(len(pts), max(source.info.frames or 0, len(pts)))
+    if detector is not None:
+        cuts += detector.close()
+    frames = [c.frame for c in cuts]
+    if scenes not in ("auto", "none"):
+        frames = read_cutlist(Path(scenes), pts, source.info.time_base)
+    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source))
+
+
+def _words(source: Source) -> str | None:
+    """What could not be read of the source, for people; None where all could."""
+    loss = source.loss
+    parts = [
+        f"{loss.damaged} damaged packets" if loss.damaged else "",
+        f"{loss.corrupt} damaged pictures kept" if loss.corrupt else "",
+        f"{float(loss.missing):.1f} s missing at the end" if loss.missing else "",
+    ]
+    return ", ".join(p for p in parts if p) or None
+
+
+def cut_chunks(frames: int, cuts: Sequence[int], least: int, spec: ModelSpec) -> tuple[tuple[Run, ...], ...]:
+    """Runs of whole scenes of at least ``least`` frames; a scene of twice that is split at multiples of the model's block."""
+    step = max(spec.block, least // spec.block * spec.block)
+    chunks: list[tuple[Run, ...]] = []
+    held: list[Run] = []
+    for a, b in itertools.pairwise([0, *cuts, frames]):
+        if b - a >= 2 * step:
+            if held:
+                chunks.append(tuple(held))
+                held = []
+            # the last part takes the remainder, so that no chunk is shorter than a step
+            starts = list(range(a, b - step + 1, step))
+            chunks += [(Run(s, e, a, b),) for s, e in itertools.pairwise([*starts, b])]
+            continue
+        held.append(Run(a, b, a, b))
+        if b - held[0].first >= least:
+            chunks.append(tuple(held))
+            held = []
+    if held:
+        chunks.append(tuple(held))
+    return tuple(chunks)
+
+
+def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
+    """The encoder's settings for a source: its upright size made even, its time base, its rate."""
+    info = source.info
+    width, height = info.size
+    return EncodeSettings(
+        codec=settings.codec,
+        crf=settings.crf,
+        preset=settings.preset,
+        width=width + width % 2,
+        height=height + height % 2,
+        time_base=info.time_base,
+        rate=info.rate,
+        sample_aspect_ratio=info.sample_aspect_ratio,
+        keyint=max(1, round(4 * info.rate)),
+    )

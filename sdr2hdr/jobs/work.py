@@ -1,0 +1,143 @@
+"""The work folder: the plan, and for each chunk its file, its facts and the state after it. It survives kill -9.
+
+A chunk counts as done when its facts are there; they are written last, whole or not at all. The folder lies beside the
+output, so that it is on the disk that must hold the result anyway.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Self
+
+from safetensors.torch import load_file, save_file
+
+from sdr2hdr.color.light import LightFacts
+from sdr2hdr.errors import OutputError
+from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.media.encoder import ChunkFacts
+from sdr2hdr.models.spec import State
+
+
+class Work:
+    """A conversion's work folder. One process holds it; its workers join it by its path.
+
+    Raises OutputError where it cannot be made, is held by another conversion, or cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def beside(cls, target: Path) -> Self:
+        """The work folder of a target file, held until :meth:`close`."""
+        work = cls(target.parent / f".{target.name}.sdr2hdr-work")
+        try:
+            work.folder.mkdir(exist_ok=True)
+            work._lock = (work.folder / "lock").open("w")
+        except OSError as e:
+            raise OutputError(
+                f"{target.parent} cannot be written to ({e.strerror}); choose another output folder."
+            ) from e
+        try:
+            fcntl.flock(work._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(
+                f"Another conversion is writing {target} right now; wait for it or choose another name."
+            ) from None
+        return work
+
+    def close(self, *, remove: bool) -> None:
+        """Give the folder up, and take it away where it is no longer needed."""
+        if remove:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def chunk(self, index: int) -> Path:
+        return self.folder / f"chunk-{index:05d}.packets"
+
+    def _facts(self, index: int) -> Path:
+        return self.folder / f"chunk-{index:05d}.json"
+
+    def _states(self, index: int) -> Path:
+        return self.folder / f"state-{index:05d}.safetensors"
+
+    @property
+    def assembled(self) -> Path:
+        return self.folder / "assembled.part"
+
+    def read_plan(self) -> Plan | None:
+        """The plan that was begun here, if there is one that can be read."""
+        try:
+            return Plan.from_json(json.loads((self.folder / "plan.json").read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def begin(self, plan: Plan) -> None:
+        """Start anew with a plan: everything else in the folder goes."""
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                path.unlink()
+        self.write_plan(plan)
+
+    def write_plan(self, plan: Plan) -> None:
+        self._write(self.folder / "plan.json", plan.to_json())
+
+    def _write(self, path: Path, data: dict[str, Any]) -> None:
+        part = path.with_suffix(".part")
+        try:
+            with part.open("w") as f:
+                json.dump(data, f)
+                f.flush()
+                os.fsync(f.fileno())
+            part.replace(path)
+        except OSError as e:
+            raise OutputError(
+                f"{path} cannot be written ({e.strerror}); free some space and run the same command again."
+            ) from e
+
+    def finish(self, index: int, facts: ChunkFacts, light: LightFacts, states: list[State] | None) -> None:
+        """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from."""
+        if states is not None:
+            path = self._states(index)
+            part = path.with_suffix(".part")
+            flat = {f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()}
+            try:
+                save_file(flat, part, metadata={"tiles": str(len(states))})
+                part.replace(path)
+            except Exception as e:  # safetensors wraps what the system says
+                raise OutputError(
+                    f"{path} cannot be written ({e}); free some space and run the same command again."
+                ) from e
+        self._write(self._facts(index), {"chunk": asdict(facts), "light": light.to_json()})
+
+    def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
+        """The facts of a finished chunk whose file is still there in its full length."""
+        try:
+            data = json.loads(self._facts(index).read_text())
+            facts = ChunkFacts(**data["chunk"])
+            if self.chunk(index).stat().st_size != facts.bytes:
+                return None
+            return facts, LightFacts.from_json(data["light"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_done(self, index: int) -> bool:
+        return self.done(index) is not None
+
+    def forget(self, index: int) -> None:
+        """Let a chunk be rendered again."""
+        self._facts(index).unlink(missing_ok=True)
+
+    def read_states(self, index: int, count: int) -> list[State]:
+        """The states after a chunk, one a tile."""
+        flat = load_file(self._states(index))
+        states: list[State] = [{} for _ in range(count)]
+        for key, value in flat.items():
+            tile, name = key.split(".", 1)
+            states[int(tile)][name] = value
+        return states

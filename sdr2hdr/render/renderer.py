@@ -1,0 +1,136 @@
+"""A model and frames into frames: windows, padding, tiles, thumbnails, precision, device and state, once for all models."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.color.tonemap import bt2390_eetf
+from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf, pq_inverse_eotf
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.render.device import PRECISIONS
+from sdr2hdr.render.tiles import Tile, blend_weights, cut
+
+MODEL_PEAK = 1000.0
+"""Nits that models are trained to reach at most; a lower ``peak`` rolls off from here."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Frames ``first..last`` (last not included) to render, of the scene ``scene_first..scene_last``.
+
+    A run that starts inside its scene starts on a multiple of the model's block from the scene's first frame and needs
+    the state saved there, so that its windows are those of the whole scene.
+    """
+
+    first: int
+    last: int
+    scene_first: int
+    scene_last: int
+
+    def needs(self, spec: ModelSpec) -> tuple[int, int]:
+        """The frames to feed: with the model's context, clamped to the scene."""
+        return max(self.scene_first, self.first - spec.past), min(self.scene_last, self.last + spec.future)
+
+
+def windows(frames: Iterator[Tensor], run: Run, spec: ModelSpec) -> Iterator[tuple[Tensor, int, int]]:
+    """Windows ``T,3,H,W`` of a run with how many of their frames are past and future context.
+
+    ``frames`` yields the pictures ``3,H,W`` of :meth:`Run.needs` in order. No more than a window is held.
+    """
+    lo, hi = run.needs(spec)
+    held: deque[Tensor] = deque()
+    begin = lo  # the frame number of held[0]
+    for start in range(run.first, run.last, spec.block):
+        stop = min(start + spec.block, run.last)
+        a, b = max(lo, start - spec.past), min(hi, stop + spec.future)
+        while begin + len(held) < b:
+            held.append(next(frames))
+        while begin < a:
+            held.popleft()
+            begin += 1
+        yield torch.stack(list(held)[: b - a]), start - a, b - stop
+
+
+class Renderer:
+    """Runs a model over windows of one picture size.
+
+    ``tile`` is the largest edge computed at once (both ways); ``white`` and ``peak`` in nits. Results are PQ codes that
+    never pass the code of ``peak``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: ModelSpec,
+        size: tuple[int, int],
+        *,
+        device: torch.device,
+        precision: str,
+        tile: int,
+        white: float = WHITE,
+        peak: float = 1000.0,
+    ) -> None:
+        self.spec, self.size, self.device, self.precision = spec, size, device, precision
+        self.white, self.peak = white, peak
+        self.model = _prepared(model, device, precision)
+        self.tiles = cut(*size, tile, spec)
+        self.weights = blend_weights(self.tiles)
+
+    def new_states(self) -> list[State]:
+        """The states a scene starts with, one a tile."""
+        return [cast(Any, self.model).new_state((t.bottom - t.top, t.right - t.left)) for t in self.tiles]
+
+    def run(self, frames: Iterator[Tensor], run: Run, states: list[State]) -> Iterator[Tensor]:
+        """PQ codes ``3,H,W`` float32 on the CPU of each frame of a run; ``states`` are moved on in place."""
+        for window, past, future in windows(frames, run, self.spec):
+            yield from self.window(window, past, future, states)
+
+    @torch.inference_mode()
+    def window(self, frames: Tensor, past: int, future: int, states: list[State]) -> Tensor:
+        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W``."""
+        thumbs = thumbnail(frames[None], self.spec.thumb).to(self.device) if self.spec.thumb else None
+        if len(self.tiles) == 1:
+            return self._finish(self._tile(frames, self.tiles[0], 0, past, future, thumbs, states))
+        out = frames.new_zeros(frames.shape[0] - past - future, *frames.shape[1:])
+        for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
+            codes = self._tile(frames, tile, i, past, future, thumbs, states)
+            out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
+        return self._finish(out)
+
+    def _tile(
+        self, frames: Tensor, tile: Tile, i: int, past: int, future: int, thumbs: Tensor | None, states: list[State]
+    ) -> Tensor:
+        part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
+        height, width = part.shape[-2:]
+        m = self.spec.multiple
+        part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
+        codes, states[i] = self.model(part[None], states[i], past=past, future=future, thumbs=thumbs)
+        return cast(Tensor, codes)[0, ..., :height, :width].float().cpu()
+
+    def _finish(self, codes: Tensor) -> Tensor:
+        """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it."""
+        if not torch.isfinite(codes).all():
+            raise ModelError(
+                f"Model {self.spec.name} gave values that are no numbers in {self.precision}; use --precision float32."
+            )
+        gain = self.white / WHITE
+        if gain != 1.0 or self.peak < MODEL_PEAK:
+            nits = pq_eotf(codes) * gain
+            codes = pq_inverse_eotf(bt2390_eetf(nits, max(MODEL_PEAK * gain, self.peak), self.peak))
+        return codes.clamp(0.0, pq_code(self.peak))
+
+
+def _prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
+    """The model on its device, in its precision, 2-D kernels in channels-last order (fastest on CPU and GPU alike)."""
+    model = model.to(device, PRECISIONS[precision]).eval()
+    for p in model.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=torch.channels_last)
+    return model

@@ -1,0 +1,78 @@
+"""Cutting a picture into overlapping tiles, and blending their results without a seam."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture: rows ``top:bottom``, columns ``left:right``."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """Cut 0..length into spans of at most ``tile`` that overlap by at least ``overlap`` and start on a multiple."""
+    if length <= tile:
+        return [(0, length)]
+    count = 1
+    while tile + (count - 1) * ((tile - overlap) // multiple * multiple) < length:
+        count += 1
+    starts = [round(i * (length - tile) / (count - 1) / multiple) * multiple for i in range(count)]
+    starts[-1] = (length - tile + multiple - 1) // multiple * multiple
+    return [(s, min(s + tile, length)) for s in starts]
+
+
+def cut(height: int, width: int, tile: int, spec: ModelSpec) -> list[Tile]:
+    """The tiles of a picture, row by row; one tile where the picture fits in it."""
+    return [
+        Tile(top, bottom, left, right)
+        for top, bottom in spans(height, tile, spec.overlap, spec.multiple)
+        for left, right in spans(width, tile, spec.overlap, spec.multiple)
+    ]
+
+
+def choose_tile(height: int, width: int, spec: ModelSpec, free: int) -> int:
+    """The largest tile edge whose working memory fits in half of what is free; the whole picture where that fits.
+
+    A tile below four overlaps computes mostly overlap, so that is the least.
+    """
+    budget = free // 2 // spec.bytes_per_pixel
+    if height * width <= budget:
+        return max(height, width)
+    edge = max(4 * spec.overlap, 64, int(min(budget, spec.tile**2) ** 0.5))
+    return max(edge // 16 * 16, spec.multiple)
+
+
+def ramp(length: int, before: int, after: int) -> Tensor:
+    """Blending weights of a span: rising over ``before`` samples shared with the span before, falling over ``after``."""
+    w = torch.ones(length)
+    if before:
+        w[:before] = (torch.arange(before) + 0.5) / before
+    if after:
+        w[length - after :] = torch.minimum(w[length - after :], 1.0 - (torch.arange(after) + 0.5) / after)
+    return w
+
+
+def blend_weights(tiles: list[Tile]) -> list[Tensor]:
+    """For each tile its weights ``h,w``; over every pixel of the picture they add up to 1."""
+    rows = sorted({(t.top, t.bottom) for t in tiles})
+    columns = sorted({(t.left, t.right) for t in tiles})
+
+    def ramps(parts: list[tuple[int, int]]) -> dict[tuple[int, int], Tensor]:
+        out = {}
+        for i, (a, b) in enumerate(parts):
+            before = max(0, parts[i - 1][1] - a) if i else 0
+            after = max(0, b - parts[i + 1][0]) if i + 1 < len(parts) else 0
+            out[a, b] = ramp(b - a, before, after)
+        return out
+
+    down, across = ramps(rows), ramps(columns)
+    return [down[t.top, t.bottom][:, None] * across[t.left, t.right][None, :] for t in tiles]

@@ -1,0 +1,139 @@
+"""Pairs for training and for results: a clip of an HDR master and the SDR file people would have of it.
+
+Every clip follows from (seed, split, number) alone. What is kept is what a decoder would give, 8-bit 4:2:0 planes, and the
+master as 16-bit PQ codes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sdr2hdr.color import yuv
+from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
+from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.training import camera
+from sdr2hdr.training.corpus import Split, Still, load_linear, load_sdr, stills
+from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, grade, render_sdr
+
+LAYOUT = yuv.YuvLayout(matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False)
+PAIR_PEAK = 1000.0
+"""The phone's masters are clipped here: the peak that is written by default, and the norm of the simulated grades."""
+
+QPS = (22, 27, 32, 37, 42)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``planes``: uint8 ``T,H,W`` and two of ``T,H/2,W/2``; ``codes``: int32 PQ codes * 65535, ``T,3,H,W``; how it was made."""
+
+    planes: tuple[Tensor, Tensor, Tensor]
+    codes: Tensor
+    scene: str
+    look: str
+    qp: int
+
+    def sdr(self, which: slice = slice(None)) -> Tensor:
+        """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some."""
+        frames = zip(*(p[which].unbind(0) for p in self.planes), strict=True)
+        return torch.stack([yuv.from_yuv(tuple(f), LAYOUT) for f in frames])
+
+    def hdr(self, which: slice = slice(None)) -> Tensor:
+        """The master's PQ codes ``T,3,H,W`` 0..1."""
+        return self.codes[which].float() / 65535.0
+
+
+def to_planes(rgb: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """R'G'B' ``T,3,H,W`` 0..1 to 8-bit 4:2:0 limited BT.709 planes, left-sited, with or without dither."""
+    r, g, b = rgb.unbind(1)
+    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    chroma = torch.stack([(b - y) / 1.8556, (r - y) / 1.5748], dim=1)
+    padded = F.pad(chroma, (1, 0, 0, 0), mode="replicate")
+    across = (padded[..., :-1:2] + 2 * padded[..., 1::2] + F.pad(padded, (0, 1, 0, 0), mode="replicate")[..., 2::2]) / 4
+    chroma = (across[..., 0::2, :] + across[..., 1::2, :]) / 2
+    dither = rng.random() < 0.3
+
+    def quantise(x: Tensor, gain: float, offset: float) -> Tensor:
+        noise = torch.from_numpy(rng.random(x.shape, dtype=np.float32)) - 0.5 if dither else 0.0
+        return (x * gain + offset + noise).round().clamp(16, 235 if offset == 16 else 240).to(torch.uint8)
+
+    return quantise(y, 219.0, 16.0), quantise(chroma[:, 0], 224.0, 128.0), quantise(chroma[:, 1], 224.0, 128.0)
+
+
+class ClipMaker:
+    """Makes clips of one split of a corpus; holds its stills in memory (about 500 MB for ninety)."""
+
+    def __init__(
+        self, folder: Path, split: Split, *, size: tuple[int, int] = (160, 256), frames: int = 3, seed: int = 0
+    ) -> None:
+        self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        self.stills = stills(folder, split)
+        self._light: dict[str, Tensor] = {}
+
+    def light(self, still: Still) -> Tensor:
+        if still.name not in self._light:
+            self._light[still.name] = load_linear(still).half().clamp_max(60000)
+        return self._light[still.name].float()
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 0 if self.split == "train" else 1, *key])
+
+    def train_clip(self, number: int) -> Clip:
+        """Clip ``number`` of an endless list: scene, move, grade, look, codec and QP all drawn from its own seed."""
+        rng = self._rng(number)
+        pairs = [s for s in self.stills if s.sdr is not None]
+        kind = rng.choice(["scene", "pair", "chart"], p=[0.8, 0.14, 0.06])
+        qp = int(rng.integers(18, 43))
+        if kind == "pair" and pairs:
+            return self.pair_clip(pairs[int(rng.integers(len(pairs)))], qp, rng)
+        still = None if kind == "chart" else self.stills[int(rng.integers(len(self.stills)))]
+        look = str(rng.choice(LOOKS, p=LOOK_WEIGHTS))
+        return self.scene_clip(still, look, qp, rng)
+
+    def val_clips(self) -> list[tuple[Still, str, int, int]]:
+        """The grid results are reported on: every simulated scene, look and QP (still, look, QP, number)."""
+        scenes = [s for s in self.stills if s.sdr is None]
+        return [(s, look, qp, i * 100 + j) for i, s in enumerate(scenes) for j, look in enumerate(LOOKS) for qp in QPS]
+
+    def val_clip(self, still: Still, look: str, qp: int, number: int) -> Clip:
+        """One cell of the grid; the same master and SDR rendition at every QP."""
+        return self.scene_clip(still, look, qp, self._rng(number))
+
+    def scene_clip(self, still: Still | None, look: str, qp: int, rng: np.random.Generator) -> Clip:
+        """A simulated clip of a still (or of a made chart, where there is none)."""
+        if still is None:
+            light = camera.chart(self.size, self.frames, rng)
+        elif still.panorama:
+            light = camera.panorama_views(self.light(still), self.size, self.frames, rng)
+        else:
+            light = camera.photo_views([self.light(still)], self.size, self.frames, rng)[0]
+        if rng.random() < 0.3:  # grain belongs to the master as to its SDR rendition
+            grain = torch.from_numpy(rng.standard_normal(light[:, :1].shape, dtype=np.float32))
+            light = light * (grain * float(rng.uniform(0.0, 0.06))).exp()
+        white_is_one = still is not None and still.white_is_one
+        master = grade(light, rng, night=still is not None and still.tag == "night", white_is_one=white_is_one)
+        sdr = render_sdr(master, look, rng)
+        name = still.name if still else "chart"
+        return self._finish(sdr, master.nits, name, look, qp, rng)
+
+    def pair_clip(self, still: Still, qp: int, rng: np.random.Generator) -> Clip:
+        """A moving window through a real pair: the phone's own SDR, and its HDR with SDR white at 203 nits."""
+        light, sdr = camera.photo_views([self.light(still), load_sdr(still)], self.size, self.frames, rng)
+        return self._finish(sdr, (light * WHITE).clamp_max(PAIR_PEAK), still.name, "phone", qp, rng)
+
+    def _finish(self, sdr: Tensor, nits: Tensor, scene: str, look: str, qp: int, rng: np.random.Generator) -> Clip:
+        if self.split == "train":
+            if rng.random() < 0.08:  # letterbox bars
+                bar = int(rng.integers(4, self.size[0] // 5)) // 2 * 2
+                for x in (sdr, nits):
+                    x[..., :bar, :] = 0.0
+                    x[..., -bar:, :] = 0.0
+            if rng.random() < 0.5:
+                sdr, nits = sdr.flip(-1), nits.flip(-1)
+        codec = "libx264" if rng.random() < 0.6 else "libx265"
+        planes = through_codec(to_planes(sdr.clamp(0, 1), rng), codec, qp)
+        codes = (pq_inverse_eotf(nits) * 65535.0).round().to(torch.int32)
+        return Clip(planes, codes, scene, look, qp)
