@@ -1,0 +1,269 @@
+"""Finds changes of scene in a stream of small frames, with a bounded look-ahead and bounded memory."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from sdr2hdr.scenes.likeness import likeness, structure
+
+# Ticks are frames at least TICK seconds apart: the measure of time for whatever takes time, at any frame rate.
+TICK = 0.03
+MEMORY = 72  # ticks held, the longest delay of an answer: 2.2 s to 3 s at 24 frames a second and more
+MIN_SCENE = 6  # ticks: a cut this near to the cut before it is not a cut
+_STRIDE_LIMIT = 4  # frames a tick at most: beyond 130 frames a second the neighbourhoods grow shorter, memory does not
+_BEFORE, _AFTER = (2, 4, 7), (1, 3, 6, 10)  # ticks around a hard cut that are compared; they step over flashes
+_FRAMES = (_BEFORE[-1] + _AFTER[-1] + 2) * _STRIDE_LIMIT
+
+_JUMP = 0.03  # the smallest difference of neighbours (mean of |dY'| + 2|dCb| + 2|dCr|) that can be a cut
+_STANDS_OUT = 1.3  # times the upper quartile of its neighbourhood
+_BLANK = 0.02  # contrast of a picture without a picture
+_VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both of its sides
+_WAIT = 22  # ticks after a gradual change until it is judged
+_LENGTHS = (5, 6, 8, 11, 15, 20, 28, 40, 48)  # ticks from the last old to the first new picture of a dissolve
+_INSIDE = torch.arange(1, 8) / 8  # places in a dissolve at which the mix is tested
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first frame of a new scene: its number and pts, what led to it, and how sure that is (0..1).
+
+    A fade's cut is where the new picture begins to appear, a dissolve's where both pictures are equally strong.
+    """
+
+    frame: int
+    pts: int
+    kind: Literal["hard", "fade", "dissolve"]
+    strength: float
+
+
+class _Frame:
+    """A small frame and what has been measured of it."""
+
+    def __init__(self, index: int, pts: int, small: Tensor, previous: "_Frame | None") -> None:
+        self.index, self.pts, self.small = index, pts, small
+        self.weighted = small * torch.tensor([1.0, 2.0, 2.0])[:, None, None]
+        self.jump = 0.0 if previous is None else float((self.weighted - previous.weighted).abs().mean() * 3)
+        self.contrast = float(self.weighted.flatten(1).std(1).sum())
+        self.blank = self.contrast < _BLANK
+
+    @cached_property
+    def structure(self) -> Tensor:
+        return structure(self.small)
+
+
+@dataclass(frozen=True, eq=False)
+class _Dissolve:
+    """A window of ticks that look like a mix of the first and the last."""
+
+    old: _Frame
+    new: _Frame
+    middle: _Frame
+    change: float
+    misfit: float
+
+    def overlaps(self, other: "_Dissolve") -> bool:
+        """Both windows are of the same transition: one's middle lies in the other."""
+        return (
+            self.old.index <= other.middle.index <= self.new.index
+            or other.old.index <= self.middle.index <= other.new.index
+        )
+
+
+class Detector:
+    """Push small frames in order, get cuts in order; ``close`` gives the last ones. Frame 0 is never a cut.
+
+    ``time_base`` is the length of a pts in seconds. An answer comes at most ``MEMORY`` ticks after its frame.
+    """
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base = float(time_base)
+        self._count = 0
+        self._frames: deque[_Frame] = deque(maxlen=_FRAMES)
+        self._ticks: deque[_Frame] = deque(maxlen=MEMORY)
+        self._products = torch.zeros(MEMORY, MEMORY)  # of the ticks' pictures with one another, newest last
+        self._vectors = torch.zeros(MEMORY, 18 * 32 * 3)
+        self._judged = -1  # the last frame tested for a hard cut
+        self._dissolves: list[_Dissolve] = []  # not yet judged
+        self._cuts: list[Cut] = []  # found, not yet handed out
+        self._last_cut = 0
+        self._fade_end = 0  # the frame at which the last fade was over
+
+    def push(self, small: Tensor, pts: int) -> list[Cut]:
+        """Take the next frame (``3,36,64`` Y'CbCr 0..1, see ``small_frame``); returns the cuts that are now certain."""
+        frame = _Frame(self._count, pts, small, self._frames[-1] if self._frames else None)
+        self._count += 1
+        self._frames.append(frame)
+        self._seek_hard(_AFTER[-1] * self._stride())
+        if self._is_tick(frame):
+            self._remember(frame)
+            self._seek_dissolve()
+            self._seek_fade(len(self._ticks) - 1 - _WAIT)
+            if len(self._ticks) >= _WAIT:
+                self._settle_dissolves(self._ticks[-_WAIT].index)
+        return self._release(self._ticks[0].index if len(self._ticks) == MEMORY else 0)
+
+    def close(self) -> list[Cut]:
+        """The stream has ended: judge what is left with the frames there are."""
+        self._seek_hard(_AFTER[1])
+        for place in range(max(0, len(self._ticks) - _WAIT), len(self._ticks) - 1):
+            self._seek_fade(place)
+        self._settle_dissolves(self._count)
+        return self._release(self._count)
+
+    def _release(self, before: int) -> list[Cut]:
+        ready = sorted((c for c in self._cuts if c.frame < before), key=lambda c: c.frame)
+        self._cuts = [c for c in self._cuts if c.frame >= before]
+        self._last_cut = max([self._last_cut, *(c.frame for c in ready)])
+        return ready
+
+    def _stride(self) -> int:
+        """Frames a tick, measured over the frames at hand."""
+        first, last = self._frames[0], self._frames[-1]
+        seconds = (last.pts - first.pts) * self._time_base
+        if seconds <= 0:
+            return 1
+        return min(_STRIDE_LIMIT, max(1, round(TICK * 1.2 * (last.index - first.index) / seconds)))
+
+    def _is_tick(self, frame: _Frame) -> bool:
+        """A blank run counts as one tick, so that what lies before and after it is compared however long it lasts."""
+        if not self._ticks:
+            return True
+        last = self._ticks[-1]
+        return (frame.pts - last.pts) * self._time_base >= TICK and not (frame.blank and last.blank)
+
+    def _remember(self, frame: _Frame) -> None:
+        self._ticks.append(frame)
+        picture = avg_pool2d(frame.weighted, 2)
+        # without its mean brightness: a change of light alone is no change of picture
+        vector = torch.cat([picture[:1] - picture[0].mean(), picture[1:] - 1]).flatten()
+        self._vectors = torch.cat([self._vectors[1:], vector[None]])
+        row = self._vectors @ vector / len(vector)
+        self._products = torch.cat([self._products[1:, 1:], row[:-1, None]], 1)
+        self._products = torch.cat([self._products, row[None]])
+
+    def _is_free(self, first: int, last: int) -> bool:
+        """No cut lies in these frames, and the first is not in a scene that was left."""
+        return first >= self._last_cut and not any(first < c.frame <= last for c in self._cuts)
+
+    def _found(self, frame: _Frame, kind: Literal["hard", "fade", "dissolve"], strength: float) -> None:
+        self._cuts.append(Cut(frame.index, frame.pts, kind, min(1.0, max(0.0, strength))))
+
+    def _seek_hard(self, ahead: int) -> None:
+        """Test the frames that have ``ahead`` frames after them."""
+        for place, frame in enumerate(self._frames):
+            if frame.index > self._judged and place + ahead < len(self._frames):
+                self._judged = frame.index
+                self._test_hard(place)
+
+    def _test_hard(self, place: int) -> None:
+        """A jump that stands out, after which nothing is like anything before: not a flash, a pan or a change of light."""
+        frames, stride = self._frames, self._stride()
+        frame = frames[place]
+        reach = 7 * stride
+        around = sorted(f.jump for f in islice(frames, max(1, place - reach), place + reach + 1) if f is not frame)
+        peak = max(f.jump for f in islice(frames, max(0, place - 2), place + 3))
+        restless = around[len(around) * 3 // 4] if around else 0.0
+        if frame.jump < max(_JUMP, peak, _STANDS_OUT * restless):
+            return
+        scene_start = max([self._last_cut, *(c.frame for c in self._cuts)])
+        if scene_start and frame.index - scene_start < MIN_SCENE * stride:
+            return
+        earliest = max(0, scene_start - frames[0].index)
+        before = {max(earliest, place - k * stride) for k in _BEFORE if place - earliest > 0}
+        after = {min(len(frames) - 1, place + k * stride) for k in _AFTER}
+        before_frames, after_frames = [frames[k] for k in before], [frames[k] for k in after]
+        if all(f.blank for f in before_frames) or all(f.blank for f in after_frames):
+            return  # left to the search for fades, which waits for the next picture
+        # in unrest the pictures must have less in common: 0.4 where the jump barely stands out, 0.5 where it does
+        limit = min(0.5, 0.4 + 0.1 * (frame.jump / max(restless, 1e-6) - _STANDS_OUT) / (2 - _STANDS_OUT))
+        if (alike := _alike(before_frames, after_frames, limit, 0.3)) is not None:
+            self._found(frame, "hard", 1 - alike)
+
+    def _seek_fade(self, place: int) -> None:
+        """A valley of contrast between two pictures that are not of the same place."""
+        if place < 1:
+            return
+        ticks = list(self._ticks)
+        valley = ticks[place]
+        left, right = ticks[max(0, place - _WAIT) : place], ticks[place + 1 : place + 1 + _WAIT]
+        left = [t for t in left if self._is_free(t.index, valley.index)]
+        if not left or valley.contrast > min(t.contrast for t in left + right[:4]):
+            return
+        old = max(left, key=lambda t: t.contrast)
+        new = max(right, key=lambda t: t.contrast)
+        if valley.contrast > max(_BLANK, _VALLEY * min(old.contrast, new.contrast)) or old.blank or new.blank:
+            return
+        first = next((t for t in right if not t.blank), new)
+        if not self._is_free(old.index, new.index):
+            return
+        if (alike := _alike([old, left[-len(left) // 2]], [new, right[len(right) // 2]], 0.5, 0.3)) is not None:
+            start = next((f for f in self._frames if valley.index < f.index <= first.index and not f.blank), first)
+            self._found(start, "fade", 1 - alike)
+            self._fade_end = new.index
+
+    def _seek_dissolve(self) -> None:
+        """Least squares: are the ticks between two ticks mixes of the two, with a share that grows smoothly?
+
+        Of overlapping windows the one with the greatest change is kept: it holds the whole of the transition.
+        """
+        n = len(self._ticks)
+        lengths = torch.tensor([k for k in _LENGTHS if k < n])
+        if not len(lengths):
+            return
+        new = MEMORY - 1
+        old = new - lengths
+        inside = old[:, None] + (lengths[:, None] * _INSIDE).round().long()
+        g = self._products
+        change = g[new, new] + g[old, old] - 2 * g[old, new]
+        toward = g[inside, new] - g[inside, old[:, None]] - (g[old, new] - g[old, old])[:, None]
+        share = toward / change[:, None].clamp(min=1e-6)
+        distance = g[inside, inside] - 2 * g[inside, old[:, None]] + g[old, old][:, None]
+        misfit = distance / change[:, None].clamp(min=1e-6) - share**2
+        edges = torch.cat([torch.zeros(len(old), 1), share, torch.ones(len(old), 1)], 1).diff(dim=1)
+        fits = (change > 0.003) & (misfit.mean(1) < 0.08) & (misfit.amax(1) < 0.25) & (edges.amax(1) < 0.4)
+        for k in fits.nonzero().flatten().tolist():
+            first, last = self._ticks[n - 1 - int(lengths[k])], self._ticks[-1]
+            if first.blank or last.blank or not self._is_free(first.index, last.index):
+                continue
+            middle = self._ticks[int(inside[k][int((share[k] - 0.5).abs().argmin())]) - MEMORY + n]
+            window = _Dissolve(first, last, middle, float(change[k]), float(misfit[k].mean()))
+            rivals = [d for d in self._dissolves if d.overlaps(window)]
+            if all(d.change < window.change for d in rivals):
+                self._dissolves = [*(d for d in self._dissolves if d not in rivals), window]
+
+    def _settle_dissolves(self, until: int) -> None:
+        """Judge those windows that were over by frame ``until``."""
+        for window in [d for d in self._dissolves if d.new.index <= until]:
+            self._dissolves.remove(window)
+            self._test_dissolve(window)
+
+    def _test_dissolve(self, found: _Dissolve) -> None:
+        """It is one if neither the old picture comes back nor the new one was there before."""
+        if not self._is_free(found.old.index, found.new.index) or found.old.index < self._fade_end:
+            return
+        before = [t for t in self._ticks if t.index < found.old.index and self._is_free(t.index, found.old.index)][::-8]
+        after = [t for t in self._ticks if t.index > found.new.index and self._is_free(found.new.index, t.index)][::8]
+        if found.new.contrast < _VALLEY * max((t.contrast for t in after), default=0.0):
+            return  # the way down of a fade
+        if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.15)) is not None:
+            self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit))
+
+
+def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: float) -> float | None:
+    """The greatest likeness of a frame before and one after, or None if two of them show the same place."""
+    greatest = 0.0
+    for a in before:
+        for b in after:
+            found, found_share = likeness(a.structure, b.structure)
+            if found > mean or found_share > share:
+                return None
+            greatest = max(greatest, found)
+    return greatest

@@ -1,0 +1,36 @@
+"""The small frame: all that the scene detector ever sees of a picture."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+HEIGHT, WIDTH = 36, 64
+_SAMPLES = 4  # of a plane's samples per cell and axis at most: enough to average grain away, few enough for 4K
+
+
+def small_frame(planes: tuple[Tensor, ...], *, depth: int, full_range: bool, is_rgb: bool = False) -> Tensor:
+    """Shrink a decoded picture of any size, shape and subsampling to ``3,36,64`` float32 Y'CbCr.
+
+    ``planes`` are ``H,W`` integer tensors in code values of ``depth`` bits (8 to 15): Y', Cb, Cr, or Y' alone, or, with
+    ``is_rgb``, R', G', B'. Luma is 0..1 (black..white), chroma 0..1 around a neutral 0.5; a grey picture has chroma 0.5.
+    Scaling of the codes: ITU-R BT.709-6 item 4.6 (limited range), H.273 8.3 (full range). Which primaries and
+    matrix the file has does not matter for telling two pictures apart, so R'G'B' goes through BT.709's.
+    """
+    small = [_shrink(p) / (1 << (depth - 8)) for p in planes]  # in 8-bit steps
+    if is_rgb:
+        r, g, b = ((p / 255 if full_range else (p - 16) / 219) for p in small)
+        y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+        picture = torch.stack([y, (b - y) / 1.8556 + 0.5, (r - y) / 1.5748 + 0.5])
+    else:
+        y = small[0] / 255 if full_range else (small[0] - 16) / 219
+        step = 255 if full_range else 224
+        chroma = [(p - 128) / step + 0.5 for p in small[1:3]] if len(small) >= 3 else [torch.full_like(y, 0.5)] * 2
+        picture = torch.stack([y, *chroma])
+    return picture.clamp_(0, 1)
+
+
+def _shrink(plane: Tensor) -> Tensor:
+    """Mean of up to ``_SAMPLES`` squared samples in each of the cells of the small frame."""
+    h, w = plane.shape
+    thin = plane[:: max(1, h // (HEIGHT * _SAMPLES)), :: max(1, w // (WIDTH * _SAMPLES))].to(torch.float32)
+    return adaptive_avg_pool2d(thin[None], (HEIGHT, WIDTH))[0]
