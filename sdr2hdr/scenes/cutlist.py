@@ -1,0 +1,97 @@
+"""Scenes as runs of frames, and cut lists as text that a person can edit.
+
+A cut list has one scene a line, its fields apart by commas: the first frame's number (the first frame of all is 0) or its
+time code ``h:mm:ss.sss`` since the first frame; whatever follows is for people, as is everything behind ``#``. Blank
+lines do not count. The scene that starts at frame 0 need not be listed.
+"""
+
+import itertools
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from sdr2hdr.errors import InputError, OutputError
+
+_TIME = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The frames ``first``..``last`` (both in it) between two cuts; ``pts`` is the first frame's."""
+
+    first: int
+    last: int
+    pts: int
+
+
+def scenes_from_cuts(cuts: Sequence[int], frame_count: int, pts: Sequence[int]) -> list[Scene]:
+    """The scenes that increasing ``cuts`` (first frames of new scenes, each in 1..frame_count-1) leave of a stream."""
+    if not frame_count:
+        return []
+    return [Scene(a, b - 1, pts[a]) for a, b in itertools.pairwise([0, *cuts, frame_count])]
+
+
+def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[int]:
+    """The cuts of a list: increasing frame numbers, frame 0 left out, checked against the ``pts`` of all frames.
+
+    A time code means the frame whose time is nearest. Raises InputError, naming file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as e:
+        raise InputError(f"{path} does not exist; name a cut list, or use 'auto' or 'none'.") from e
+    except (OSError, UnicodeDecodeError) as e:
+        cause = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read as a cut list ({cause}); name a text file.") from e
+    frames: list[int] = []
+    for number, line in enumerate(lines, 1):
+        field = re.split(r"[,;\t]", line.split("#")[0], maxsplit=1)[0].strip()
+        if not field and not line.split("#")[0].strip():
+            continue
+        where = f"{path}, line {number}"
+        frame = _frame(field, pts, time_base)
+        if frame is None:
+            raise InputError(
+                f"{where}: '{field[:40]}' is neither a frame number nor a time code; write 52 or 0:00:02.167."
+            )
+        if frame >= len(pts):
+            raise InputError(
+                f"{where}: '{field[:40]}' is beyond the last frame, {len(pts) - 1}; correct or remove the line."
+            )
+        if frames and frame <= frames[-1]:
+            raise InputError(f"{where}: frame {frame} does not come after frame {frames[-1]}; put the lines in order.")
+        frames.append(frame)
+    return [f for f in frames if f > 0]
+
+
+def write_cutlist(path: Path, scenes: Sequence[Scene], time_base: Fraction) -> None:
+    """Write the scenes as a list that ``read_cutlist`` takes. Raises OutputError."""
+    lines = ["# first frame, time code, comment (everything but the first field is for people)"]
+    lines += [f"{s.first}, {_time_code((s.pts - scenes[0].pts) * time_base)}" for s in scenes]
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as e:
+        raise OutputError(f"{path} cannot be written ({e.strerror}); choose another place for the cut list.") from e
+
+
+def _frame(field: str, pts: Sequence[int], time_base: Fraction) -> int | None:
+    """The frame a field names; past the last one for a time more than a frame after it; None if it names none."""
+    if re.fullmatch(r"\d{1,12}", field, re.ASCII):
+        return int(field)
+    if not (match := _TIME.fullmatch(field)) or not pts:
+        return None
+    hours, minutes, seconds = match.groups()
+    at = pts[0] + (Fraction(seconds) + 60 * int(minutes) + 3600 * int(hours)) / time_base
+    after = bisect_left(pts, at)
+    if after == len(pts):
+        step = pts[-1] - pts[-2] if len(pts) > 1 else 0
+        return after - 1 if at < pts[-1] + max(step, 1) else after
+    return after if after == 0 or pts[after] - at <= at - pts[after - 1] else after - 1
+
+
+def _time_code(seconds: Fraction) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3600000}:{ms // 60000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
