@@ -132,7 +132,8 @@ def split_annexb(data: bytes) -> list[bytes]:
         at = data.find(b"\0\0\1", at + 3)
     ends = [*starts[1:], len(data)]
     # A NAL unit never ends in a zero byte (7.4.2), so zeros before a start code belong to no NAL unit.
-    return [data[a + 3 : b].rstrip(b"\0") for a, b in zip(starts, ends, strict=False)]
+    nals = (data[a + 3 : b].rstrip(b"\0") for a, b in zip(starts, ends, strict=False))
+    return [nal for nal in nals if nal]
 
 
 def split_sized(data: bytes, size: int) -> list[bytes]:
