@@ -36,6 +36,12 @@ _REACH = Fraction(30)  # a Matroska block can lie 32.7 s before its cluster, and
 # Tags that tell of the old container or the old picture, not of the work.
 _STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "duration", "rotate")
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_")
+# QuickTime numbers its languages, and FFmpeg knows each by one of its two codes of ISO 639-2 alone (Swedish by neither).
+_MOV_LANGUAGES = {
+    "bod": "tib", "cym": "wel", "cze": "ces", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per", "fre": "fra",
+    "hye": "arm", "isl": "ice", "kat": "geo", "mkd": "mac", "msa": "may", "mya": "bur", "nld": "dut", "rum": "ron",
+    "slo": "slk", "sqi": "alb", "swe": "sve", "zho": "chi",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class _Writer:
         self._copies: dict[int, Stream] = {}
         self._converters: dict[int, TextConverter] = {}
         self._ends: dict[int, tuple[int, int]] = {}  # dts and end of each stream's last packet
+        self._languages: dict[int, str] = {}  # of the streams written
         self.tallies: dict[int, AudioTally] = {}
         self.damaged = 0
         self._broken = False
@@ -137,7 +144,8 @@ class _Writer:
 
     def _options(self) -> dict[str, str]:
         # The muxers must not move anything by themselves: MP4 says it with edit lists, Matroska has signed block times.
-        options = {"avoid_negative_ts": "disabled"}
+        # Bit exact means no random identifiers: the same chunks give the same file.
+        options = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
         if self._container == "mkv":
             return {**options, "default_mode": "passthrough"}
         scale = self._picture.settings.time_base.denominator
@@ -165,13 +173,13 @@ class _Writer:
                 elif stream.index in plan.copied:
                     copy = out.add_stream_from_template(stream, opaque=True)
                     self._copies[stream.index] = copy
-                    _describe(copy, stream)
+                    self._describe(copy, stream)
                     if stream.type == "audio":
                         self.tallies[stream.index] = AudioTally(stream)
                 elif stream.index in plan.converted:
                     converter = TextConverter(cast(SubtitleStream, stream), out, self._container)
                     self._converters[stream.index] = converter
-                    _describe(converter.stream, stream)
+                    self._describe(converter.stream, stream)
                 elif stream.index in plan.attachments:
                     kept = cast(AttachmentStream, stream)
                     name = kept.metadata.get("filename", f"attachment{kept.index}")
@@ -184,6 +192,14 @@ class _Writer:
         if self._container == "mkv":
             complete_video_track(self._dst, self._picture.settings.sample_aspect_ratio)
         return self._afterwords()
+
+    def _describe(self, target: Stream, source: Stream) -> None:
+        target.metadata.update(_tags(source.metadata))
+        target.disposition = source.disposition
+        language = source.metadata.get("language", "und")
+        if self._container == "mov":
+            target.metadata["language"] = _MOV_LANGUAGES.get(language, language)
+        self._languages[target.index] = target.metadata.get("language", "und")
 
     def _interleave(self, out: OutputContainer, target: VideoStream) -> None:
         """Feeds all packets in order of time, so that the muxer need not hold many back."""
@@ -262,7 +278,7 @@ class _Writer:
                 out.add_attachment(name, mimetype, bytes(packet))
                 return None
             copy = out.add_stream_from_template(stream, opaque=True)
-            _describe(copy, stream)
+            self._describe(copy, stream)
             packet.stream = copy
             packet.pts = packet.dts = 0
             return packet
@@ -279,19 +295,20 @@ class _Writer:
             notes.append("the source cannot be read to its end: sound and subtitles were copied as far as it goes")
         with av.open(str(self._dst.absolute())) as written:
             held = {key.lower() for key in written.metadata}
+            spoken = {stream.index: stream.metadata.get("language", "und") for stream in written.streams}
         lost = [key for key in _tags(self._file.metadata) if key.lower() not in held]
         if lost:
             notes.append(f"tags left out: {self._container.upper()} cannot hold {', '.join(sorted(lost))}")
+        for index, language in self._languages.items():
+            if spoken.get(index) != language:
+                notes.append(
+                    f"language {language} of stream {index} left out: {self._container.upper()} has no number for it"
+                )
         return tuple(notes)
 
 
 def _when(packet: "Packet[Stream]") -> Fraction:
     return cast(int, packet.dts) * packet.time_base
-
-
-def _describe(target: Stream, source: Stream) -> None:
-    target.metadata.update(_tags(source.metadata))
-    target.disposition = source.disposition
 
 
 def _moved(chapter: "Chapter", shift: Fraction) -> "Chapter":

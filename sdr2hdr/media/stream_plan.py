@@ -2,10 +2,12 @@
 
 import io
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.error
+from av import Packet
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
@@ -36,12 +38,17 @@ def open_source(source: Path) -> InputContainer:
 
 
 def _accepts(container: str, stream: Stream) -> bool:
-    """Whether the container takes packets of this stream: found out by writing a header that has it alone."""
+    """Whether the container takes packets of this stream: found out by writing a file in memory that has it alone."""
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[container]) as out:
-            out.add_stream_from_template(stream, opaque=True)
+            copy = out.add_stream_from_template(stream, opaque=True)
             out.start_encoding()
-    except (ValueError, av.error.FFmpegError):  # not in the container's list; refused by its header
+            if copy.codec_context.codec.canonical_name.startswith("pcm_"):  # which MP4 refuses at the end, if at all
+                packet = Packet(bytes(4096))
+                packet.pts = packet.dts = 0
+                packet.time_base, packet.stream = stream.time_base or Fraction(1, 1000), copy
+                out.mux(packet)
+    except (ValueError, av.error.FFmpegError):  # not in the container's list; refused by its writer
         return False
     return True
 
