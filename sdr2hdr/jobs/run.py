@@ -80,7 +80,7 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> P
     """The plan with tiles of half the edge. A scene that was begun with the larger ones is begun again."""
     height, width = plan.encode.height, plan.encode.width
     tile = min(plan.tile, max(height, width)) // 2 // 16 * 16
-    if tile < max(64, 2 * task.spec.overlap):
+    if tile < max(32, 2 * task.spec.overlap):
         raise ModelError(
             f"Memory ran out rendering {task.source} with {task.model} even in tiles of {plan.tile} pixels; "
             "close other programs, or use --precision bfloat16 or a smaller model."

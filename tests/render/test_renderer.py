@@ -1,0 +1,156 @@
+"""Windows, tiles, peak and white: properties that hold for any model."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdr2hdr.color.transfer import pq_code, pq_eotf
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
+from sdr2hdr.render.device import pick_device, pick_precision
+from sdr2hdr.render.renderer import Renderer, Run, windows
+from sdr2hdr.render.tiles import blend_weights, choose_tile, cut
+
+CPU = torch.device("cpu")
+
+
+def small_wmnet(attention: str = "tokens") -> WMNet:
+    torch.manual_seed(3)
+    return WMNet(attention=attention, base="bt2408", blocks=3).eval()
+
+
+def renderer(model: nn.Module, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float) -> Renderer:
+    return Renderer(model, spec, size, device=CPU, precision="float32", tile=tile, **options)
+
+
+def rendered(r: Renderer, frames: Tensor, runs: list[Run], states: list[State] | None = None) -> Tensor:
+    """The frames of some runs; each starts from ``states`` where they are given, else as a scene does."""
+    out = []
+    for run in runs:
+        lo, hi = run.needs(r.spec)
+        out += list(r.run(iter(frames[lo:hi]), run, r.new_states() if states is None else states))
+    return torch.stack(out)
+
+
+class Echo(nn.Module):
+    """Says which frames it was given, by their mean, and remembers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[int]] = []
+
+    def new_state(self, size: tuple[int, int]) -> State:
+        return {}
+
+    def forward(
+        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        self.seen.append([round(float(v)) for v in frames[0].mean(dim=(1, 2, 3)) * 100])
+        return frames[:, past : frames.shape[1] - future], state
+
+
+def test_no_window_crosses_a_cut_and_every_frame_comes_once() -> None:
+    spec = ModelSpec(name="echo", title="", paper="", past=2, future=2, block=4)
+    frames = torch.arange(20).float()[:, None, None, None].expand(20, 3, 4, 4) / 100
+    echo = Echo()
+    out = rendered(renderer(echo, spec, (4, 4)), frames, [Run(0, 7, 0, 7), Run(7, 8, 7, 8), Run(8, 20, 8, 20)])
+    assert torch.allclose(out, frames, atol=1e-6)
+    for seen in echo.seen:
+        assert any(set(seen) <= set(scene) for scene in (range(7), range(7, 8), range(8, 20)))
+
+
+def test_windows_are_bounded() -> None:
+    spec = ModelSpec(name="echo", title="", paper="", past=2, future=1, block=4)
+    sizes = [len(w) for w, _, _ in windows(iter(torch.zeros(100, 3, 2, 2)), Run(0, 100, 0, 100), spec)]
+    assert max(sizes) == 7
+
+
+@pytest.mark.parametrize("attention", ["tokens", "published"])
+def test_a_scene_split_at_a_block_with_its_state_saved_gives_the_same_frames(attention: str) -> None:
+    model, frames = small_wmnet(attention), torch.rand(40, 3, 16, 24)
+    whole = rendered(renderer(model, WMNET_SPEC, (16, 24)), frames, [Run(0, 40, 0, 40)])
+    r = renderer(model, WMNET_SPEC, (16, 24))
+    states = r.new_states()
+    first = rendered(r, frames, [Run(0, 32, 0, 40)], states)
+    saved = [{k: v.clone() for k, v in s.items()} for s in states]
+    second = rendered(renderer(model, WMNET_SPEC, (16, 24)), frames, [Run(32, 40, 0, 40)], saved)
+    assert torch.equal(torch.cat([first, second]), whole)
+
+
+def test_cutting_at_a_scene_change_gives_the_frames_of_the_whole() -> None:
+    model, frames = small_wmnet(), torch.rand(20, 3, 16, 24)
+    r = renderer(model, WMNET_SPEC, (16, 24))
+    whole = rendered(r, frames, [Run(0, 9, 0, 9), Run(9, 20, 9, 20)])
+    assert torch.equal(rendered(r, frames[9:], [Run(0, 11, 0, 11)]), whole[9:])
+
+
+def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance() -> None:
+    model = small_wmnet()
+    y, x = torch.meshgrid(torch.linspace(0, 1, 280), torch.linspace(0, 1, 330), indexing="ij")
+    frames = torch.stack([(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)])
+    run = [Run(0, 3, 0, 3)]
+    whole = rendered(renderer(model, WMNET_SPEC, (280, 330)), frames, run)
+    tiled_renderer = renderer(model, WMNET_SPEC, (280, 330), tile=208)
+    assert len(tiled_renderer.tiles) == 4
+    assert (rendered(tiled_renderer, frames, run) - whole).abs().max() <= WMNET_SPEC.tolerance
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile"), [(280, 330, 208), (64, 1000, 300), (500, 500, 288), (97, 351, 288)]
+)
+def test_blending_weights_add_up_to_one_everywhere(height: int, width: int, tile: int) -> None:
+    tiles = cut(height, width, tile, WMNET_SPEC)
+    total = torch.zeros(height, width)
+    for t, w in zip(tiles, blend_weights(tiles), strict=True):
+        assert t.bottom - t.top <= tile and t.right - t.left <= tile
+        assert t.top % WMNET_SPEC.multiple == t.left % WMNET_SPEC.multiple == 0
+        total[t.top : t.bottom, t.left : t.right] += w
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-6)
+
+
+def test_less_memory_means_smaller_tiles_and_enough_means_none() -> None:
+    assert choose_tile(1080, 1920, WMNET_SPEC, 1 << 40) == 1920
+    edges = [choose_tile(1080, 1920, WMNET_SPEC, free) for free in (1 << 30, 1 << 31, 3 << 30)]
+    assert edges == sorted(edges) and edges[0] < 1920
+
+
+def test_odd_sizes_come_back_as_they_were() -> None:
+    out = rendered(renderer(small_wmnet(), WMNET_SPEC, (33, 47)), torch.rand(2, 3, 33, 47), [Run(0, 2, 0, 2)])
+    assert out.shape == (2, 3, 33, 47)
+
+
+@pytest.mark.parametrize("peak", [400.0, 1000.0, 4000.0])
+def test_peak_is_never_passed_and_midtones_stay(peak: float) -> None:
+    frames = torch.linspace(0, 1, 64).expand(1, 3, 8, 64)
+    spec = registry.spec("bt2446a")
+    out = rendered(renderer(registry.build("bt2446a"), spec, (8, 64), peak=peak), frames, [Run(0, 1, 0, 1)])
+    plain = rendered(renderer(registry.build("bt2446a"), spec, (8, 64)), frames, [Run(0, 1, 0, 1)])
+    assert out.max() <= pq_code(peak) + 1e-7
+    assert torch.allclose(out[..., :24], plain[..., :24], atol=1e-5)
+    assert (out[0, 0, 0].diff() >= -1e-6).all()
+
+
+def test_white_scales_light() -> None:
+    frames, spec = torch.full((1, 3, 8, 8), 1.0), registry.spec("bt2408")
+    out = rendered(renderer(registry.build("bt2408"), spec, (8, 8), white=100.0), frames, [Run(0, 1, 0, 1)])
+    assert pq_eotf(out).mean().item() == pytest.approx(100.0, rel=1e-3)
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    model = small_wmnet()
+    with torch.no_grad():
+        model.conv_last.bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="float32"):
+        rendered(renderer(model, WMNET_SPEC, (16, 16)), torch.rand(1, 3, 16, 16), [Run(0, 1, 0, 1)])
+
+
+def test_unknown_devices_and_precisions_are_refused() -> None:
+    for name in ("gpu9", "tpu", "cuda:99"):
+        with pytest.raises(ModelError, match="cpu"):
+            pick_device(name)
+    with pytest.raises(ModelError, match="auto"):
+        pick_precision("int3", WMNET_SPEC, CPU)
+    with pytest.raises(ModelError, match="float32"):
+        pick_precision("bfloat16", registry.spec("bt2408"), CPU)
