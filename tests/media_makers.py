@@ -28,9 +28,9 @@ def moving_texture(index: int, shapes: Sequence[tuple[int, int]], depth: int) ->
     return planes
 
 
-def frame_of(planes: Planes, pix_fmt: str) -> av.VideoFrame:
-    """A frame of a planar format from its planes in memory order."""
-    frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], pix_fmt)
+def frame_of(planes: Planes, pix_fmt: str, size: tuple[int, int] | None = None) -> av.VideoFrame:
+    """A frame from its planes in memory order; packed formats need the size, since a row holds more than its width."""
+    frame = av.VideoFrame(*(size or planes[0].shape[::-1]), pix_fmt)
     for plane, data in zip(frame.planes, planes, strict=True):
         rows = np.zeros((plane.height, plane.line_size // data.itemsize), data.dtype)
         rows[:, : data.shape[1]] = data
@@ -108,7 +108,7 @@ def make_clip(
                 ]
             )
         for index in range(frames):
-            frame = frame_of(picture(index) if picture else moving_texture(index, shapes, depth), pix_fmt)
+            frame = frame_of(picture(index) if picture else moving_texture(index, shapes, depth), pix_fmt, size)
             frame.pts, frame.time_base = (index if pts is None else pts[index]), time_base
             frame.color_range, frame.colorspace = color_range, colorspace
             frame.color_primaries, frame.color_trc = color_primaries, color_trc

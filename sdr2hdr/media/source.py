@@ -31,7 +31,7 @@ class Loss:
     """What could not be read.
 
     ``damaged`` packets; ``corrupt`` pictures among those given; times ``mended`` because they were missing or did not rise;
-    seconds ``missing`` at the end by the container's word.
+    seconds ``missing`` at the end, by the container's word, and in holes of a broadcast.
     """
 
     damaged: int = 0
@@ -119,6 +119,9 @@ class Source:
                 flat.pts, flat.time_base = pts, info.time_base
                 yield flat
 
+        # a broadcast's times are regular, and a hole in them is often all that a lost stretch leaves behind
+        regular = info.container in {"mpegts", "mpeg"}
+        end: int | None = None
         for flat in deinterlaced(timed(), info.time_base):
             pts = flat.pts or 0
             frame, mended = decoded.pop(pts)
@@ -127,6 +130,9 @@ class Source:
             if frame.is_corrupt:
                 self._lose(pts, corrupt=1)
             self.loss = replace(self.loss, mended=self.loss.mended + mended)
+            if regular and end is not None and pts - end >= clock.step:
+                self._lose(end, missing=(pts - end) * info.time_base)
+            end = pts + clock.step
             yield Picture(pts, frame.duration or None, planes_of(flat), info.layout, info.turn, primaries)
         if info.duration is not None:
             missing = (info.start_pts + info.duration - clock.end) * info.time_base
@@ -170,7 +176,7 @@ class Source:
         )
         if self._strict:
             where = "" if at is None else f" at {_clock_time((at - self.info.start_pts) * self.info.time_base)}"
-            what = "ends too early" if missing else "is damaged"
+            what = "lacks pictures" if missing else "is damaged"
             raise InputError(f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes.")
 
     def _check_same(self, frame: VideoFrame) -> None:
@@ -188,7 +194,7 @@ class _Clock:
     """Gives every frame a pts, in the time base of the stream, that rises strictly."""
 
     def __init__(self, info: SourceInfo) -> None:
-        self._step = max(1, round(1 / (info.rate * info.time_base)))
+        self.step = max(1, round(1 / (info.rate * info.time_base)))
         self._start = info.start_pts
         # AVI stores no presentation times: what its packets have for pts counts packets, in decoding order
         self._by_packets = info.container == "avi"
@@ -205,7 +211,7 @@ class _Clock:
         if self._last is not None and pts <= self._last:
             pts, mended = self._last + 1, True
         self._last = pts
-        self.end = pts + (frame.duration or self._step)
+        self.end = pts + (frame.duration or self.step)
         return pts, mended
 
 
