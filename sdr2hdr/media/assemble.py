@@ -128,7 +128,7 @@ class _Writer:
         self._converters: dict[int, TextConverter] = {}
         self._ends: dict[int, tuple[int, int]] = {}  # dts and end of each stream's last packet
         self._languages: dict[int, str] = {}  # of the streams written
-        self.tallies: dict[int, AudioTally] = {}
+        self.tallies: dict[int, AudioTally] = {}  # by index in the file written
         self.damaged = 0
         self._broken = False
         if container == "mkv":
@@ -175,7 +175,7 @@ class _Writer:
                     self._copies[stream.index] = copy
                     self._describe(copy, stream)
                     if stream.type == "audio":
-                        self.tallies[stream.index] = AudioTally(stream)
+                        self.tallies[copy.index] = AudioTally(stream)
                 elif stream.index in plan.converted:
                     converter = TextConverter(cast(SubtitleStream, stream), out, self._container)
                     self._converters[stream.index] = converter
@@ -208,12 +208,24 @@ class _Writer:
         for packet in self._picture.packets(target):
             now = cast(int, packet.dts) * self._picture.timeline.step
             while pending is not None and _when(pending) <= now:
-                out.mux(pending)
+                self._put(out, pending)
                 pending = next(others, None)
             out.mux(packet)
         while pending is not None:
-            out.mux(pending)
+            self._put(out, pending)
             pending = next(others, None)
+
+    def _put(self, out: OutputContainer, packet: "Packet[Stream]") -> None:
+        """Muxes a packet of the source; one so damaged that the muxer cannot read it is left out."""
+        try:
+            out.mux(packet)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            self.damaged += 1
+        else:
+            if packet.stream_index in self.tallies:
+                self.tallies[packet.stream_index].add(bytes(packet))
 
     def _others(self) -> "Iterator[Packet[Stream]]":
         """The packets of all other streams, ready to be muxed."""
@@ -227,8 +239,6 @@ class _Writer:
                 except av.error.FFmpegError:
                     self.damaged += 1
                 continue
-            if index in self.tallies:
-                self.tallies[index].add(bytes(packet))
             self._retime(packet, shift)
             packet.stream = self._copies[index]
             yield packet
@@ -260,7 +270,9 @@ class _Writer:
         dts = packet.dts if packet.dts is not None else packet.pts
         dts = end if dts is None else dts + moved
         if last is not None:
-            dts = max(dts, last + 1 if index in self.tallies else last)  # cues may start together, sound may not
+            dts = max(
+                dts, last + 1 if packet.stream.type == "audio" else last
+            )  # cues may start together, sound may not
         packet.pts = dts if packet.pts is None else max(dts, packet.pts + moved)
         packet.dts = dts
         self._ends[index] = dts, dts + (packet.duration or 0)

@@ -80,12 +80,13 @@ class AudioTally:
 
     def __init__(self, stream: Stream) -> None:
         self._codec = stream.codec_context.codec.canonical_name
+        self._adts = self._codec == "aac" and not stream.codec_context.extradata
         self._packets = self._bytes = 0
         self._hash = hashlib.sha256()
 
     def add(self, data: bytes) -> None:
         """Adds a packet."""
-        if self._codec == "aac" and len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+        if self._adts and data[:1] == b"\xff":
             # ADTS headers (ISO/IEC 13818-7 6.2) are the transport's; MP4 and Matroska hold what is between them.
             data = data[7 if data[1] & 1 else 9 :]
         self._packets += 1

@@ -54,8 +54,8 @@ def _accepts(container: str, stream: Stream) -> bool:
 
 
 def _name(stream: Stream) -> str:
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name or "of an unknown codec"
-    return f"{stream.type} stream {stream.index} ({codec})"
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+    return f"{stream.type} stream {stream.index}" + (f" ({codec})" if codec else "")
 
 
 def plan_streams(source: Path, container: str, codec: str, video_stream_index: int) -> StreamPlan:

@@ -531,3 +531,19 @@ def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path, plain: Path, conta
     last = run.stderr.strip().splitlines()[-1]
     assert "OutputError" in last and str(out) in last and "File too large" in last and "free space" in last
     assert not out.exists()
+
+
+def test_damaged_sound_is_left_out_and_counted(tmp_path: Path) -> None:
+    whole = write_source(tmp_path / "whole.ts", container="mpegts")
+    data = bytearray(whole.read_bytes())
+    for part in range(5, 10):
+        at = len(data) * part // 12
+        data[at : at + 300] = bytes(300)
+    source = tmp_path / "s.ts"
+    source.write_bytes(data)
+    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mkv")
+    assert report.damaged > 0
+    assert any(note.startswith(f"{report.damaged} damaged packets") for note in report.notes)
+    intact = {bytes(p)[7:] for p in packets(whole, "audio")}
+    kept = [bytes(p) for p in packets(out, "audio")]
+    assert len([p for p in kept if p in intact]) > len(intact) // 2
