@@ -122,7 +122,7 @@ def read_info(path: Path, matrix: str | None = None, range_: str | None = None) 
             path=path,
             container=container.format.name,
             stream=stream.index,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.codec.canonical_name,
             pix_fmt=frame.format.name,
             coded_size=(width, height),
             size=(height, width) if turn.transpose else (width, height),
@@ -200,17 +200,10 @@ def _layout(
 
 
 def _siting(stream: VideoStream) -> str:
-    """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said."""
-    colour = colour_element(stream)
-    across, down = (colour.get(key, b"\0")[-1] for key in (0x55B7, 0x55B8))  # ChromaSitingHorz, ChromaSitingVert
-    return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get((across, down), "left")
+    """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said.
 
-
-def colour_element(stream: Stream) -> dict[int, bytes]:
-    """What the demuxer knows of a stream's colours, as the elements of a Matroska Colour element by their id.
-
-    PyAV shows neither chroma siting nor the container's mastering metadata; a Matroska header written into memory from the stream
-    tells both. Nested elements are opened. Empty where Matroska does not take the codec.
+    PyAV does not show it. A Matroska header written into memory from the stream does, in ChromaSitingHorz and ChromaSitingVert
+    (RFC 9559 5.1.4.1.28.23 and .24): 1 is on the first luma sample, 2 half way to the next.
     """
     buffer = io.BytesIO()
     try:
@@ -218,32 +211,12 @@ def colour_element(stream: Stream) -> dict[int, bytes]:
             header.add_stream_from_template(stream, opaque=True)
             header.start_encoding()
     except (av.FFmpegError, ValueError):
-        return {}
+        return "left"  # a codec that Matroska has no name for
     data = buffer.getvalue()
-    start = data.find(b"\x55\xb0")
-    if start < 0:
-        return {}
-    begin, end = _extent(data, start + 2)
-    return _elements(data[begin:end])
-
-
-def _elements(data: bytes) -> dict[int, bytes]:
-    """The elements in an EBML element's body; all ids here have two bytes (RFC 8794 5, 6)."""
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 3 <= len(data):
-        key = int.from_bytes(data[at : at + 2])
-        begin, end = _extent(data, at + 2)
-        found |= _elements(data[begin:end]) if key == 0x55D0 else {key: data[begin:end]}  # MasteringMetadata
-        at = end
-    return found
-
-
-def _extent(data: bytes, at: int) -> tuple[int, int]:
-    """Where the body of the element whose size field is at ``at`` begins and ends (RFC 8794 4)."""
-    length = 9 - data[at].bit_length()
-    size = int.from_bytes(data[at : at + length]) & ((1 << (7 * length)) - 1)
-    return at + length, at + length + size
+    colour = data[data.find(b"\x55\xb0") :]
+    places = [colour.find(key) for key in (b"\x55\xb7\x81", b"\x55\xb8\x81")]  # with a size of one byte
+    across, down = (colour[place + 3] if place > 0 else 0 for place in places)
+    return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get((across, down), "left")
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:
@@ -266,4 +239,4 @@ def _stated_duration(container: InputContainer, stream: VideoStream, time_base: 
 
 
 def _codec(stream: Stream) -> str:
-    return stream.codec_context.name if stream.codec_context is not None else "unknown"
+    return stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"

@@ -67,7 +67,7 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
     if locked:
         raise InputError(f"{path} is encrypted; give a copy without copy protection.")
     raise InputError(
-        f"{path} holds video ({stream.codec_context.name}) of which no picture decodes; get the file anew."
+        f"{path} holds video ({stream.codec_context.codec.canonical_name}) of which no picture decodes; get the file anew."
     )
 
 

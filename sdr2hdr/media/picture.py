@@ -33,6 +33,11 @@ class Turn:
         rotations = {(False, False): 0, (True, False): 90, (False, True): 180, (True, True): 270}
         return rotations[self.transpose, self.flip_rows]
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether the picture is a mirror image as well: its handedness changes with every one of the three steps."""
+        return self.transpose ^ self.flip_rows ^ self.flip_columns
+
 
 @dataclass(frozen=True)
 class Picture:
