@@ -62,8 +62,11 @@ class Picture:
         """
         rgb = from_yuv(self.planes, self.layout)
         if self.primaries != "bt709":
-            light = convert(bt1886_eotf(rgb), self.primaries, "bt709")
-            rgb = bt1886_inverse_eotf(light.clamp_(0.0, 1.0))
+            for rows in rgb.split(
+                max(1, 10_000 // rgb.shape[2]), dim=1
+            ):  # in the cache, and on one thread (color/yuv.py)
+                light = convert(bt1886_eotf(rows), self.primaries, "bt709")
+                rows.copy_(bt1886_inverse_eotf(light.clamp_(0.0, 1.0)))
         return self.turn(rgb)
 
 
