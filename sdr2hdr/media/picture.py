@@ -62,9 +62,9 @@ class Picture:
         """
         rgb = from_yuv(self.planes, self.layout)
         if self.primaries != "bt709":
-            for rows in rgb.split(
-                max(1, 10_000 // rgb.shape[2]), dim=1
-            ):  # in the cache, and on one thread (color/yuv.py)
+            band = max(1, 10_000 // rgb.shape[2])  # in the cache, and on one thread (color/yuv.py)
+            for top in range(0, rgb.shape[1], band):
+                rows = rgb[:, top : top + band]
                 light = convert(bt1886_eotf(rows), self.primaries, "bt709")
                 rows.copy_(bt1886_inverse_eotf(light.clamp_(0.0, 1.0)))
         return self.turn(rgb)

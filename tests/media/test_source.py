@@ -453,7 +453,7 @@ def test_damage_is_survived_counted_and_the_same_every_time(
 @pytest.mark.parametrize("name", ["a.mkv", "b.ts", "c.avi"])
 def test_holes_in_the_file_itself_are_survived(tmp_path: Path, name: str) -> None:
     codec = "mpeg2video" if name.endswith("ts") else "libx264"
-    clip = make_clip(tmp_path / name, codec=codec, frames=80, options={"g": "10"})
+    clip = make_clip(tmp_path / name, codec=codec, frames=80, options={"g": "10", "threads": "1"})
     whole = list(Source(clip).pictures())
     data = bytearray(clip.read_bytes())
     at = int(len(data) * 0.4)
@@ -463,7 +463,7 @@ def test_holes_in_the_file_itself_are_survived(tmp_path: Path, name: str) -> Non
     pictures = list(source.pictures())
     assert source.loss
     assert all(same(a, b) for a, b in zip(pictures[:8], whole[:8], strict=True))
-    assert all(a.pts < b.pts for a, b in pairwise(pictures)) and len(pictures) > 40
+    assert all(a.pts < b.pts for a, b in pairwise(pictures)) and len(pictures) > 30
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "b.mp4"])
