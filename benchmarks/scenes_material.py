@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import OpenEXR
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
@@ -38,31 +39,17 @@ class Reel:
     truth: tuple[Change, ...]
 
 
-def read_planes(path: Path) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Decoded frames of a clip's first video stream with their pts."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
-            yield frame, frame.pts
-
-
 def _still(path: Path) -> Tensor:
     """A still as ``3,H,W`` R'G'B' 0..1; linear light is exposed for its median and rolled off."""
-    with av.open(str(path)) as container:
-        frame = next(container.decode(video=0))
-        if path.suffix == ".exr":
-            size = 2 if "16" in frame.format.name else 4
-            dtype = torch.float16 if size == 2 else torch.float32
-            g, b, r = (
-                torch.frombuffer(bytearray(p), dtype=dtype).view(frame.height, -1)[:, : frame.width]
-                for p in list(frame.planes)[:3]
-            )
-            light = torch.stack([r, g, b]).float().nan_to_num(0, 60000, 0).clamp(0, 60000)
-            light = light * (0.22 / light.mean(0).median().clamp(min=1e-6))
-            picture = (1.2 * light / (1 + light)).clamp(0, 1) ** (1 / 2.2)
-        else:
-            picture = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1).float() / 255
+    if path.suffix == ".exr":
+        pixels = OpenEXR.File(str(path)).channels()["RGB"].pixels
+        light = torch.from_numpy(pixels).permute(2, 0, 1).float().nan_to_num(0, 60000, 0).clamp(0, 60000)
+        light = light * (0.22 / light.mean(0).median().clamp(min=1e-6))
+        picture = (1.2 * light / (1 + light)).clamp(0, 1) ** (1 / 2.2)
+    else:
+        with av.open(str(path)) as container:
+            picture = torch.from_numpy(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+        picture = picture.permute(2, 0, 1).float() / 255
     scale = 1024 / picture.shape[2]
     return interpolate(picture[None], scale_factor=scale, mode="area")[0] if scale < 1 else picture
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sdr2hdr.errors import InputError, OutputError
 
+_LARGEST = 16 << 20  # bytes; a list of every frame of a film is smaller
 _TIME = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -40,12 +41,16 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
     A time code means the frame whose time is nearest. Raises InputError, naming file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        lines = data.decode("utf-8-sig").splitlines()
     except FileNotFoundError as e:
         raise InputError(f"{path} does not exist; name a cut list, or use 'auto' or 'none'.") from e
     except (OSError, UnicodeDecodeError) as e:
         cause = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path} cannot be read as a cut list ({cause}); name a text file.") from e
+    if len(data) > _LARGEST:
+        raise InputError(f"{path} is too large for a cut list (more than {_LARGEST >> 20} MiB); name a text file.")
     frames: list[int] = []
     for number, line in enumerate(lines, 1):
         field = re.split(r"[,;\t]", line.split("#")[0], maxsplit=1)[0].strip()

@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from sdr2hdr.scenes.likeness import likeness, structure
+from sdr2hdr.scenes.small import HEIGHT, WIDTH
 
 # Ticks are frames at least TICK seconds apart: the measure of time for whatever takes time, at any frame rate.
 TICK = 0.03
@@ -89,7 +89,7 @@ class Detector:
         self._frames: deque[_Frame] = deque(maxlen=_FRAMES)
         self._ticks: deque[_Frame] = deque(maxlen=MEMORY)
         self._products = torch.zeros(MEMORY, MEMORY)  # of the ticks' pictures with one another, newest last
-        self._vectors = torch.zeros(MEMORY, 18 * 32 * 3)
+        self._vectors = torch.zeros(MEMORY, 3 * HEIGHT * WIDTH // 16)
         self._judged = -1  # the last frame tested for a hard cut
         self._dissolves: list[_Dissolve] = []  # not yet judged
         self._cuts: list[Cut] = []  # found, not yet handed out
@@ -141,11 +141,11 @@ class Detector:
 
     def _remember(self, frame: _Frame) -> None:
         self._ticks.append(frame)
-        picture = avg_pool2d(frame.weighted, 2)
+        picture = frame.weighted.view(3, HEIGHT // 4, 4, WIDTH // 4, 4).mean((2, 4))
         # without its mean brightness: a change of light alone is no change of picture
         vector = torch.cat([picture[:1] - picture[0].mean(), picture[1:] - 1]).flatten()
         self._vectors = torch.cat([self._vectors[1:], vector[None]])
-        row = self._vectors @ vector / len(vector)
+        row = (self._vectors * vector).mean(1)  # not a matrix product: that would wake threads for a trifle
         self._products = torch.cat([self._products[1:, 1:], row[:-1, None]], 1)
         self._products = torch.cat([self._products, row[None]])
 
@@ -228,7 +228,7 @@ class Detector:
         distance = g[inside, inside] - 2 * g[inside, old[:, None]] + g[old, old][:, None]
         misfit = distance / change[:, None].clamp(min=1e-6) - share**2
         edges = torch.cat([torch.zeros(len(old), 1), share, torch.ones(len(old), 1)], 1).diff(dim=1)
-        fits = (change > 0.003) & (misfit.mean(1) < 0.08) & (misfit.amax(1) < 0.25) & (edges.amax(1) < 0.4)
+        fits = (change > 0.0015) & (misfit.mean(1) < 0.08) & (misfit.amax(1) < 0.25) & (edges.amax(1) < 0.4)
         for k in fits.nonzero().flatten().tolist():
             first, last = self._ticks[n - 1 - int(lengths[k])], self._ticks[-1]
             if first.blank or last.blank or not self._is_free(first.index, last.index):
@@ -253,7 +253,7 @@ class Detector:
         after = [t for t in self._ticks if t.index > found.new.index and self._is_free(found.new.index, t.index)][::8]
         if found.new.contrast < _VALLEY * max((t.contrast for t in after), default=0.0):
             return  # the way down of a fade
-        if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.15)) is not None:
+        if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.25)) is not None:
             self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit))
 
 

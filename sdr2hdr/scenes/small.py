@@ -5,7 +5,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 HEIGHT, WIDTH = 36, 64
-_SAMPLES = 4  # of a plane's samples per cell and axis at most: enough to average grain away, few enough for 4K
+# Samples of a plane per cell and axis at most: enough to average grain away, few enough for 4K; and a plane so thin stays
+# below the 32768 elements from which torch wakes other threads, which costs more than the work where cores are busy.
+_SAMPLES = 3
 
 
 def small_frame(planes: tuple[Tensor, ...], *, depth: int, full_range: bool, is_rgb: bool = False) -> Tensor:
@@ -32,5 +34,5 @@ def small_frame(planes: tuple[Tensor, ...], *, depth: int, full_range: bool, is_
 def _shrink(plane: Tensor) -> Tensor:
     """Mean of up to ``_SAMPLES`` squared samples in each of the cells of the small frame."""
     h, w = plane.shape
-    thin = plane[:: max(1, h // (HEIGHT * _SAMPLES)), :: max(1, w // (WIDTH * _SAMPLES))].to(torch.float32)
+    thin = plane[:: -(-h // (HEIGHT * _SAMPLES)), :: -(-w // (WIDTH * _SAMPLES))].to(torch.float32)
     return adaptive_avg_pool2d(thin[None], (HEIGHT, WIDTH))[0]
