@@ -134,7 +134,7 @@ def _words(source: Source) -> str | None:
 
 def cut_chunks(frames: int, cuts: Sequence[int], least: int, spec: ModelSpec) -> tuple[tuple[Run, ...], ...]:
     """Runs of whole scenes of at least ``least`` frames; a scene of twice that is split at multiples of the model's block."""
-    step = max(spec.block, least // spec.block * spec.block)
+    step = -(-least // spec.block) * spec.block
     chunks: list[tuple[Run, ...]] = []
     held: list[Run] = []
     for a, b in itertools.pairwise([0, *cuts, frames]):
