@@ -28,13 +28,15 @@ def _xyz(xy: tuple[float, float]) -> Tensor:
 def rgb_to_xyz(name: str) -> Tensor:
     """The 3x3 float64 matrix from linear RGB of the named primaries to XYZ with Y of white = 1."""
     m = torch.stack([_xyz(p) for p in PRIMARIES[name]], dim=1)
-    return m * torch.linalg.solve(m, _xyz(D65))
+    scaled: Tensor = m * torch.linalg.solve(m, _xyz(D65))
+    return scaled
 
 
 @cache
 def rgb_matrix(source: str, to: str) -> Tensor:
     """The 3x3 float32 matrix from linear RGB of ``source`` primaries to ``to`` primaries (both white D65)."""
-    return torch.linalg.solve(rgb_to_xyz(to), rgb_to_xyz(source)).float()
+    matrix: Tensor = torch.linalg.solve(rgb_to_xyz(to), rgb_to_xyz(source)).float()
+    return matrix
 
 
 def convert(rgb: Tensor, source: str, to: str) -> Tensor:
@@ -49,4 +51,5 @@ def luminance(rgb: Tensor, primaries: str = "bt2020") -> Tensor:
     """Luminance Y ``...,H,W`` of linear RGB ``...,3,H,W`` in the same unit."""
     kr, kg, kb = rgb_to_xyz(primaries)[1].tolist()
     r, g, b = rgb.float().unbind(-3)
-    return kr * r + kg * g + kb * b
+    y: Tensor = kr * r + kg * g + kb * b
+    return y

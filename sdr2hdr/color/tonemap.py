@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdr2hdr.color.primaries import convert, luminance, rgb_to_xyz
+from sdr2hdr.color.primaries import convert, luminance
 from sdr2hdr.color.transfer import WHITE, bt1886_eotf, bt1886_inverse_eotf, pq_code, pq_eotf, pq_inverse_eotf
 
 KR, KG, KB = 0.2627, 0.6780, 0.0593  # BT.2020-2 table 4
@@ -92,9 +92,7 @@ def gamut_clip(rgb: Tensor) -> Tensor:
 
 def gamut_compress(rgb: Tensor, primaries: str = "bt709") -> Tensor:
     """Desaturate linear RGB towards its own luminance until no channel is negative; light above 1 is then clipped."""
-    kr, kg, kb = rgb_to_xyz(primaries)[1].tolist()
-    r, g, b = rgb.unbind(-3)
-    y = (kr * r + kg * g + kb * b).clamp_min(0.0).unsqueeze(-3)
+    y = luminance(rgb, primaries).clamp_min(0.0).unsqueeze(-3)
     lowest = rgb.amin(dim=-3, keepdim=True)
     keep = torch.where(lowest < 0.0, y / (y - lowest).clamp_min(1e-9), torch.ones_like(y))
     return (y + (rgb - y) * keep).clamp(0.0, 1.0)

@@ -48,7 +48,9 @@ class Settings:
         if not 0.0 <= self.crf <= 51.0:
             raise OutputError(f"A CRF of {self.crf:g} is out of range; give --crf from 0 (best) to 51.")
         if self.input_matrix not in (None, *MATRICES):
-            raise InputError(f"There is no matrix {self.input_matrix!r}; give --input-matrix one of {', '.join(MATRICES)}.")
+            raise InputError(
+                f"There is no matrix {self.input_matrix!r}; give --input-matrix one of {', '.join(MATRICES)}."
+            )
         if self.input_range not in (None, "limited", "full"):
             raise InputError(f"There is no range {self.input_range!r}; give --input-range limited or full.")
         if self.chunk_frames < 1:

@@ -6,6 +6,7 @@ Layout: magic, length and JSON of the settings, then a record per packet in deco
 carries the number of packets, so that a file cut short is known as such.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -122,7 +123,16 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
             f"{name} refuses preset {settings.preset!r} with crf {settings.crf:g} for a picture of"
             f" {settings.width}x{settings.height}; choose others with --preset and --crf."
         ) from error
+    _schedule_as_others()
     return context
+
+
+def _schedule_as_others() -> None:
+    """Undo real-time scheduling: SVT-AV1 gives it to the calling thread and its own where it may, and starves the machine."""
+    tasks = Path("/proc/self/task")
+    for task in tasks.iterdir() if tasks.is_dir() else ():
+        with contextlib.suppress(OSError):  # a thread that has just ended, or one that may not be changed
+            os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def cannot_write(path: Path, error: Exception) -> OutputError:

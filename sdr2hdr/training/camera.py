@@ -69,7 +69,7 @@ def photo_views(pictures: list[Tensor], size: tuple[int, int], count: int, rng: 
 
 
 def chart(size: tuple[int, int], count: int, rng: np.random.Generator) -> Tensor:
-    """A made scene ``T,3,height,width``: patches, ramps and bars of random light and colour; greys, and graphics without texture."""
+    """A made scene ``T,3,height,width``: patches and ramps of random light and colour."""
     height, width = size
     out = torch.full((3, height, width), float(np.exp(rng.normal(-2.5, 1.5))))
     for _ in range(int(rng.integers(3, 16))):

@@ -50,7 +50,7 @@ class Sampler:
     def batch(self, step: int, size: int, frames: int, patch: int, thumb: int) -> tuple[Tensor, Tensor, Tensor]:
         """SDR ``B,T,3,P,P``, PQ codes of the same shape and thumbnails of the whole pictures ``B,T,3,S,S``."""
         rng = np.random.default_rng([self.seed, step])
-        sdrs, hdrs, thumbs = [], [], []
+        batch: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for i in rng.integers(len(self.paths), size=size):
             clip = read_clip(self.paths[i])
             count, _, height, width = clip.codes.shape
@@ -64,6 +64,7 @@ class Sampler:
                 pair = [p.flip(-2) for p in pair]
             if rng.random() < 0.5:
                 pair = [p.transpose(-1, -2) for p in pair]
-            for kept, p in zip((sdrs, hdrs, thumbs), pair, strict=True):
+            for kept, p in zip(batch, pair, strict=True):
                 kept.append(p)
-        return torch.stack(sdrs), torch.stack(hdrs), torch.stack(thumbs)
+        sdr, hdr, thumbs = (torch.stack(kept) for kept in batch)
+        return sdr, hdr, thumbs

@@ -232,3 +232,11 @@ def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 def test_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file"):
         ChunkEncoder(tmp_path / "missing" / "a.chunk", settings())
+
+
+def test_no_encoder_leaves_real_time_threads_behind(tmp_path: Path) -> None:
+    for codec, preset in (("hevc", "ultrafast"), ("av1", "12")):
+        settings = EncodeSettings(codec, 40, preset, 64, 64, Fraction(1, 25), Fraction(25))
+        with ChunkEncoder(tmp_path / codec, settings):
+            tasks = Path("/proc/self/task").iterdir()
+            assert {os.sched_getscheduler(int(t.name)) for t in tasks} == {os.SCHED_OTHER}
