@@ -16,16 +16,19 @@ from sdr2hdr.scenes.small import HEIGHT, WIDTH
 
 # Ticks are frames at least TICK seconds apart: the measure of time for whatever takes time, at any frame rate.
 TICK = 0.03
-MEMORY = 72  # ticks held, the longest delay of an answer: 2.2 s to 3 s at 24 frames a second and more
+DELAY = 72  # ticks until an answer: 2.2 s to 3 s at 24 frames a second and more
+MEMORY = 120  # ticks held: a picture that comes back is known again
 MIN_SCENE = 6  # ticks: a cut this near to the cut before it is not a cut
 _STRIDE_LIMIT = 4  # frames a tick at most: beyond 130 frames a second the neighbourhoods grow shorter, memory does not
 _BEFORE, _AFTER = (2, 4, 7), (1, 3, 6, 10)  # ticks around a hard cut that are compared; they step over flashes
+_RETURNS = (15, 22, 30, 40, 50)  # ticks after a cut at which the old picture is looked for
 _FRAMES = (_BEFORE[-1] + _AFTER[-1] + 2) * _STRIDE_LIMIT
 
 _JUMP = 0.03  # the smallest difference of neighbours (mean of |dY'| + 2|dCb| + 2|dCr|) that can be a cut
 _STANDS_OUT = 1.3  # times the upper quartile of its neighbourhood
 _BLANK = 0.02  # contrast of a picture without a picture
 _VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both of its sides
+_OTHER_COLOURS = 0.012  # mean distance of the sorted chroma
 _WAIT = 22  # ticks after a gradual change until it is judged
 _LENGTHS = (5, 6, 8, 11, 15, 20, 28, 40, 48)  # ticks from the last old to the first new picture of a dissolve
 _INSIDE = torch.arange(1, 8) / 8  # places in a dissolve at which the mix is tested
@@ -58,6 +61,11 @@ class _Frame:
     def structure(self) -> Tensor:
         return structure(self.small)
 
+    @cached_property
+    def colours(self) -> Tensor:
+        """Cb and Cr in order of size (``2,2304``): their mean distance between two frames does not feel motion."""
+        return self.small[1:].flatten(1).sort(1).values
+
 
 @dataclass(frozen=True, eq=False)
 class _Dissolve:
@@ -80,7 +88,7 @@ class _Dissolve:
 class Detector:
     """Push small frames in order, get cuts in order; ``close`` gives the last ones. Frame 0 is never a cut.
 
-    ``time_base`` is the length of a pts in seconds. An answer comes at most ``MEMORY`` ticks after its frame.
+    ``time_base`` is the length of a pts in seconds. An answer comes at most ``DELAY`` ticks after its frame.
     """
 
     def __init__(self, time_base: Fraction) -> None:
@@ -88,13 +96,14 @@ class Detector:
         self._count = 0
         self._frames: deque[_Frame] = deque(maxlen=_FRAMES)
         self._ticks: deque[_Frame] = deque(maxlen=MEMORY)
-        self._products = torch.zeros(MEMORY, MEMORY)  # of the ticks' pictures with one another, newest last
-        self._vectors = torch.zeros(MEMORY, 3 * HEIGHT * WIDTH // 16)
+        self._products = torch.zeros(DELAY, DELAY)  # of the ticks' pictures with one another, newest last
+        self._vectors = torch.zeros(DELAY, 3 * HEIGHT * WIDTH // 16)
         self._judged = -1  # the last frame tested for a hard cut
         self._dissolves: list[_Dissolve] = []  # not yet judged
         self._cuts: list[Cut] = []  # found, not yet handed out
         self._last_cut = 0
-        self._fade_end = 0  # the frame at which the last fade was over
+        self._gradual_end = 0  # the frame at which the last fade or dissolve was over
+        self._doubts: list[tuple[Cut, list[_Frame]]] = []  # young cuts and what was seen before them
 
     def push(self, small: Tensor, pts: int) -> list[Cut]:
         """Take the next frame (``3,36,64`` Y'CbCr 0..1, see ``small_frame``); returns the cuts that are now certain."""
@@ -104,11 +113,12 @@ class Detector:
         self._seek_hard(_AFTER[-1] * self._stride())
         if self._is_tick(frame):
             self._remember(frame)
+            self._review()
             self._seek_dissolve()
             self._seek_fade(len(self._ticks) - 1 - _WAIT)
             if len(self._ticks) >= _WAIT:
                 self._settle_dissolves(self._ticks[-_WAIT].index)
-        return self._release(self._ticks[0].index if len(self._ticks) == MEMORY else 0)
+        return self._release(self._ticks[-DELAY].index if len(self._ticks) >= DELAY else 0)
 
     def close(self) -> list[Cut]:
         """The stream has ended: judge what is left with the frames there are."""
@@ -153,8 +163,13 @@ class Detector:
         """No cut lies in these frames, and the first is not in a scene that was left."""
         return first >= self._last_cut and not any(first < c.frame <= last for c in self._cuts)
 
-    def _found(self, frame: _Frame, kind: Literal["hard", "fade", "dissolve"], strength: float) -> None:
-        self._cuts.append(Cut(frame.index, frame.pts, kind, min(1.0, max(0.0, strength))))
+    def _found(
+        self, frame: _Frame, kind: Literal["hard", "fade", "dissolve"], sure: float, before: list[_Frame]
+    ) -> None:
+        known = [c.frame for c in self._cuts] + [self._last_cut] * (self._last_cut > 0)  # the first scene may be short
+        if all(abs(frame.index - k) >= MIN_SCENE * self._stride() for k in known):
+            self._cuts.append(Cut(frame.index, frame.pts, kind, min(1.0, max(0.0, sure))))
+            self._doubts.append((self._cuts[-1], before))
 
     def _seek_hard(self, ahead: int) -> None:
         """Test the frames that have ``ahead`` frames after them."""
@@ -177,15 +192,26 @@ class Detector:
         if scene_start and frame.index - scene_start < MIN_SCENE * stride:
             return
         earliest = max(0, scene_start - frames[0].index)
-        before = {max(earliest, place - k * stride) for k in _BEFORE if place - earliest > 0}
-        after = {min(len(frames) - 1, place + k * stride) for k in _AFTER}
+        before = sorted({max(earliest, place - k * stride) for k in _BEFORE}, reverse=True)
+        after = sorted({min(len(frames) - 1, place + k * stride) for k in _AFTER})
         before_frames, after_frames = [frames[k] for k in before], [frames[k] for k in after]
         if all(f.blank for f in before_frames) or all(f.blank for f in after_frames):
             return  # left to the search for fades, which waits for the next picture
         # in unrest the pictures must have less in common: 0.4 where the jump barely stands out, 0.5 where it does
         limit = min(0.5, 0.4 + 0.1 * (frame.jump / max(restless, 1e-6) - _STANDS_OUT) / (2 - _STANDS_OUT))
-        if (alike := _alike(before_frames, after_frames, limit, 0.3)) is not None:
-            self._found(frame, "hard", 1 - alike)
+        alike = _alike(before_frames, after_frames, limit, 0.3)
+        if alike is not None and _is_steady(alike, [before_frames, after_frames]):
+            self._found(frame, "hard", 1 - alike, before_frames)
+
+    def _review(self) -> None:
+        """Take a cut back if the old picture returns without another cut: an explosion, something passing by."""
+        now = self._ticks[-1]
+        for cut, before in list(self._doubts):
+            age = sum(t.index > cut.frame for t in self._ticks)
+            if age > _RETURNS[-1] or cut not in self._cuts or not self._is_free(cut.frame, now.index):
+                self._doubts.remove((cut, before))
+            elif age in _RETURNS and _alike(before, [now], 0.6, 0.5) is None:
+                self._cuts.remove(cut)
 
     def _seek_fade(self, place: int) -> None:
         """A valley of contrast between two pictures that are not of the same place."""
@@ -199,15 +225,16 @@ class Detector:
             return
         old = max(left, key=lambda t: t.contrast)
         new = max(right, key=lambda t: t.contrast)
-        if valley.contrast > max(_BLANK, _VALLEY * min(old.contrast, new.contrast)) or old.blank or new.blank:
+        least = min(old.contrast, new.contrast)
+        if valley.contrast > max(_BLANK, _VALLEY * least) or least < 2 * _BLANK:
             return
         first = next((t for t in right if not t.blank), new)
         if not self._is_free(old.index, new.index):
             return
-        if (alike := _alike([old, left[-len(left) // 2]], [new, right[len(right) // 2]], 0.5, 0.3)) is not None:
+        if (alike := _alike([old, left[-len(left) // 2]], [new, right[len(right) // 2]], 0.55, 0.5)) is not None:
             start = next((f for f in self._frames if valley.index < f.index <= first.index and not f.blank), first)
-            self._found(start, "fade", 1 - alike)
-            self._fade_end = new.index
+            self._found(start, "fade", 1 - alike, [old])
+            self._gradual_end = new.index
 
     def _seek_dissolve(self) -> None:
         """Least squares: are the ticks between two ticks mixes of the two, with a share that grows smoothly?
@@ -218,7 +245,7 @@ class Detector:
         lengths = torch.tensor([k for k in _LENGTHS if k < n])
         if not len(lengths):
             return
-        new = MEMORY - 1
+        new = DELAY - 1
         old = new - lengths
         inside = old[:, None] + (lengths[:, None] * _INSIDE).round().long()
         g = self._products
@@ -230,10 +257,10 @@ class Detector:
         edges = torch.cat([torch.zeros(len(old), 1), share, torch.ones(len(old), 1)], 1).diff(dim=1)
         fits = (change > 0.0015) & (misfit.mean(1) < 0.08) & (misfit.amax(1) < 0.25) & (edges.amax(1) < 0.4)
         for k in fits.nonzero().flatten().tolist():
-            first, last = self._ticks[n - 1 - int(lengths[k])], self._ticks[-1]
+            first, last = self._ticks[-1 - int(lengths[k])], self._ticks[-1]
             if first.blank or last.blank or not self._is_free(first.index, last.index):
                 continue
-            middle = self._ticks[int(inside[k][int((share[k] - 0.5).abs().argmin())]) - MEMORY + n]
+            middle = self._ticks[int(inside[k][int((share[k] - 0.5).abs().argmin())]) - DELAY]
             window = _Dissolve(first, last, middle, float(change[k]), float(misfit[k].mean()))
             rivals = [d for d in self._dissolves if d.overlaps(window)]
             if all(d.change < window.change for d in rivals):
@@ -247,14 +274,26 @@ class Detector:
 
     def _test_dissolve(self, found: _Dissolve) -> None:
         """It is one if neither the old picture comes back nor the new one was there before."""
-        if not self._is_free(found.old.index, found.new.index) or found.old.index < self._fade_end:
+        if not self._is_free(found.old.index, found.new.index) or found.middle.index < self._gradual_end:
             return
-        before = [t for t in self._ticks if t.index < found.old.index and self._is_free(t.index, found.old.index)][::-8]
-        after = [t for t in self._ticks if t.index > found.new.index and self._is_free(found.new.index, t.index)][::8]
-        if found.new.contrast < _VALLEY * max((t.contrast for t in after), default=0.0):
-            return  # the way down of a fade
-        if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.25)) is not None:
-            self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit))
+        before = [t for t in self._ticks if t.index < found.old.index and self._is_free(t.index, found.old.index)][
+            -3::-8
+        ]
+        after = [t for t in self._ticks if t.index > found.new.index and self._is_free(found.new.index, t.index)][2::8]
+        faint, strong = sorted((found.old.contrast, found.new.contrast))
+        if faint < min(2 * _BLANK, _VALLEY * strong):
+            return  # half of a fade
+        if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.4)) is None:
+            return
+        if not _is_steady(alike, [[found.old, *before[:1]], [found.new, *after[:1]]]):
+            return
+        self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit), [found.old, *before[:1]])
+        self._gradual_end = found.new.index
+
+
+def _is_steady(alike: float, sides: list[list[_Frame]]) -> bool:
+    """Unlikeness says something only where one of the scenes is much liker itself a moment apart than the other."""
+    return any(likeness(a.structure, b.structure)[0] > alike + 0.25 for a, b, *_ in (s for s in sides if len(s) > 1))
 
 
 def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: float) -> float | None:
@@ -263,7 +302,9 @@ def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: fl
     for a in before:
         for b in after:
             found, found_share = likeness(a.structure, b.structure)
-            if found > mean or found_share > share:
+            # other colours are a witness against the likeness; the light on a place changes them little
+            other = float((a.colours - b.colours).abs().mean(1).max()) > _OTHER_COLOURS
+            if found > mean + 0.08 * other or found_share > share + 0.12 * other:
                 return None
             greatest = max(greatest, found)
     return greatest

@@ -40,7 +40,7 @@ def grade(light: Tensor, rng: np.random.Generator, *, night: bool, white_is_one:
     if white_is_one:
         gain = WHITE * math.exp(rng.normal(0, 0.15))
     else:
-        key = math.exp(rng.normal(math.log(9.0 if night else 24.0), 0.5))  # log-average nits of the first frame
+        key = math.exp(rng.normal(math.log(9.0 if night else 24.0), 0.4))  # log-average nits of the first frame
         gain = key / float((y + 1e-4).log().mean().exp())
         # keep a bright tail within reach: the 90th percentile stays below 600 nits
         gain = min(gain, 600.0 / max(float(torch.quantile(y.flatten()[::7], 0.9)), 1e-6))
@@ -56,7 +56,7 @@ def grade(light: Tensor, rng: np.random.Generator, *, night: bool, white_is_one:
 
 
 def _graded_curve(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
-    gain, power, lift = math.exp(rng.normal(0, 0.22)), rng.normal(1.0, 0.06), rng.normal(0, 0.25)
+    gain, power, lift = math.exp(rng.normal(-0.04, 0.18)), rng.normal(1.0, 0.05), rng.normal(-0.05, 0.2)
     codes = torch.linspace(0, 1, 256)
     logs = np.interp(codes.numpy(), GRADED_CODES, np.log(GRADED_NITS))
     top = np.interp(codes.numpy(), [0, 0.9, 1], [0.0, 0.0, 1.0]) * rng.normal(0, 0.2)
@@ -85,20 +85,20 @@ def _anchored(shape: Callable[[Tensor], Tensor], nits_at_half: float) -> Callabl
 
 
 def _curve(look: str, rng: np.random.Generator, peak: float) -> Callable[[Tensor], Tensor]:
-    anchor = math.exp(rng.normal(math.log(58.0), 0.25))
+    anchor = math.exp(rng.normal(math.log(58.0), 0.18))
     if look == "graded":
         return _graded_curve(rng)
     if look == "reinhard":
-        white = math.exp(rng.uniform(math.log(2.0), math.log(12.0)))
+        white = math.exp(rng.uniform(math.log(1.6), math.log(4.0)))
         return _anchored(lambda x: x * (1 + x / white**2) / (1 + x), anchor)
     if look == "filmic":  # a rational S curve, toe and shoulder drawn
-        a, d, e = rng.uniform(1.8, 2.8), rng.uniform(0.4, 0.75), rng.uniform(0.08, 0.2)
-        return _anchored(lambda x: (x * (a * x + 0.03) / (x * (a * x + d) + e)).clamp(0, 1), anchor)
+        a, b, d, e = rng.uniform(1.8, 2.8), rng.uniform(0.1, 0.3), rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.25)
+        return _anchored(lambda x: (x * (a * x + b) / (x * (a * x + d) + e)).clamp(0, 1), anchor)
     if look == "clip":
         gamma = rng.normal(1.0, 0.05)
         return _anchored(lambda x: x.clamp(0, 1).pow(gamma), anchor)
     if look == "bt2390":
-        to = math.exp(rng.uniform(math.log(180.0), math.log(400.0)))
+        to = math.exp(rng.uniform(math.log(240.0), math.log(420.0)))
         return lambda n: tonemap.bt2390_eetf(n, peak, to) / to
     # camera: one to one below a knee, then a shoulder that reaches 1 at the brightest light
     knee, span, gain = rng.uniform(0.3, 0.7), peak / WHITE * rng.uniform(0.5, 1.0), math.exp(rng.normal(0, 0.08))
@@ -116,10 +116,11 @@ def render_sdr(master: Master, look: str, rng: np.random.Generator) -> Tensor:
     """The SDR picture ``T,3,H,W`` R'G'B' 0..1 (BT.709, BT.1886) that a look makes of a master; not yet quantised."""
     nits = master.nits
     if look == "bt2446a":
-        light = tonemap.bt2446a_down(nits.clamp_max(1000.0) * math.exp(rng.normal(0, 0.1)))
+        light = tonemap.bt2446a_down(nits * math.exp(rng.normal(0.12, 0.12)))
         light = convert(light, "bt2020", "bt709")
     elif look == "bt2446c":
-        light = tonemap.bt2446c_down(nits * math.exp(rng.normal(0, 0.1)), rng.uniform(0, 0.1)) / 1.18
+        # made for masters of half the light that graded ones have: exposed down, so that code 0.5 is near 55 nits
+        light = tonemap.bt2446c_down(nits * math.exp(rng.normal(-0.75, 0.15)), rng.uniform(0, 0.1)) / 1.18
         light = convert(light, "bt2020", "bt709")
     else:
         curve = _curve(look, rng, master.peak)
