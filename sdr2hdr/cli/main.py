@@ -20,6 +20,8 @@ COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
+    "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
+    "evaluate": ("sdr2hdr.cli.train:evaluate", "Measure models on val scenes."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
 }
 

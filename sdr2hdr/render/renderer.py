@@ -79,7 +79,7 @@ class Renderer:
     ) -> None:
         self.spec, self.size, self.device, self.precision = spec, size, device, precision
         self.white, self.peak = white, peak
-        self.model = _prepared(model, device, precision)
+        self.model = prepared(model, device, precision)
         self.tiles = cut(*size, tile, spec)
         self.weights = blend_weights(self.tiles)
 
@@ -127,7 +127,7 @@ class Renderer:
         return codes.clamp(0.0, pq_code(self.peak))
 
 
-def _prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
+def prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """The model on its device, in its precision, 2-D kernels in channels-last order (fastest on CPU and GPU alike)."""
     model = model.to(device, PRECISIONS[precision]).eval()
     for p in model.parameters():

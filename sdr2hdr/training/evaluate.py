@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.metrics.basic import mean_delta_e_itp, psnr
+from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
-from sdr2hdr.training.corpus import load_sdr, stills
+from sdr2hdr.render.device import pick_precision
+from sdr2hdr.render.renderer import prepared
+from sdr2hdr.training.corpus import load_linear, load_sdr, stills
 from sdr2hdr.training.dataset import PAIR_PEAK, ClipMaker
+from sdr2hdr.weights import load_model
+from sdr2hdr.weights.load import choose
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,14 @@ def apply(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> Tensor:
 Models = dict[str, tuple[nn.Module, ModelSpec]]
 
 
+def load_for(name: str, precision: str) -> tuple[nn.Module, ModelSpec]:
+    """A model or weight by name, ready to be measured on the CPU."""
+    entry = choose(name)
+    spec = registry.spec(entry.model if entry else name)
+    cpu = torch.device("cpu")
+    return prepared(load_model(name), cpu, pick_precision(precision, spec, cpu)), spec
+
+
 def simulated(models: Models, corpus: Path, *, every: int = 1, seed: int = 0) -> Iterable[Score]:
     """Scores on the last frame of every simulated val clip (scene x look x QP), or every n-th of them."""
     maker = ClipMaker(corpus, "val", seed=seed)
@@ -54,8 +67,6 @@ def simulated(models: Models, corpus: Path, *, every: int = 1, seed: int = 0) ->
 
 def real_pairs(models: Models, corpus: Path) -> Iterable[Score]:
     """Scores on the real val pairs: whole photos, the phone's own JPEG as it is (QP 0 stands for no further codec)."""
-    from sdr2hdr.training.corpus import load_linear
-
     for still in stills(corpus, "val"):
         if still.sdr is None:
             continue

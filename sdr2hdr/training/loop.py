@@ -18,19 +18,26 @@ from sdr2hdr.training.store import Sampler
 class Trainer:
     """Adam on float32 master weights around a network in bfloat16, with an exponential moving average of the weights."""
 
-    def __init__(self, recipe: Recipe, clips: Path, out: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, recipe: Recipe, clips: Path, out: Path, *, device: str = "cpu", start: Path | None = None
+    ) -> None:
+        """``start`` is a checkpoint of the same model whose averaged weights to begin with."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model)
         self.sampler = Sampler(clips, recipe.seed)
         if not self.sampler.paths:
-            raise InputError(f"{clips} holds no training clips; make them with `python -m sdr2hdr.training clips`.")
+            raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
         torch.manual_seed(recipe.seed)
         self.net = registry.build(recipe.model, recipe.config).train().to(self.device)
         _initialise(self.net)
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
+        if start is not None:
+            for mine, kept in zip(self.master, torch.load(start, weights_only=True)["average"], strict=True):
+                mine.copy_(kept)
         self.average = [p.clone() for p in self.master]
         self.net.to(torch.bfloat16)
+        self._publish()
         for p in self.net.parameters():
             if p.ndim == 4:
                 p.data = p.data.contiguous(memory_format=torch.channels_last)

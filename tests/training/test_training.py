@@ -1,0 +1,224 @@
+"""The training room on a tiny corpus of made-up scenes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import OpenEXR
+import pytest
+import torch
+
+from sdr2hdr.errors import InputError
+from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.training import camera
+from sdr2hdr.training.corpus import stills
+from sdr2hdr.training.dataset import ClipMaker, to_planes
+from sdr2hdr.training.export import export
+from sdr2hdr.training.looks import LOOKS, Master, grade, render_sdr
+from sdr2hdr.training.loop import Trainer
+from sdr2hdr.training.recipe import read_recipe
+from sdr2hdr.training.store import Sampler, make_clips, read_clip
+from sdr2hdr.weights.load import load_model
+
+RECIPE = """
+name = "tiny"
+model = "wmnet"
+clips = 4
+warmup = 2
+[config]
+blocks = 3
+[[stages]]
+steps = 3
+batch = 2
+frames = 1
+patch = 32
+[[stages]]
+steps = 2
+batch = 2
+frames = 2
+patch = 32
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    entries = []
+    for i in range(4):
+        y, x = np.mgrid[0:128, 0:256] / 128.0
+        light = np.exp(2 * np.sin(3 * x + i) * np.cos(5 * y))[..., None] * np.array([1.0, 0.8 - 0.1 * i, 0.5 + 0.1 * i])
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, {"RGB": light.astype(np.float32)}).write(str(folder / f"scene{i}.exr"))
+        entries.append(
+            {
+                "file": f"scene{i}.exr",
+                "split": "val" if i == 3 else "train",
+                "projection": "equirectangular" if i % 2 else "perspective",
+                "primaries": "bt709",
+                "white_is_one": False,
+                "tag": "outdoor day",
+            }
+        )
+    (folder / "manifest.json").write_text(json.dumps({"stills": entries}))
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def maker(corpus: Path, split: str = "train") -> ClipMaker:
+    return ClipMaker(corpus, split, size=(48, 64), frames=2, seed=5)
+
+
+def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: Path) -> None:
+    assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 4
+    make_clips(maker(corpus), tmp_path / "b", range(3, 4))
+    a, b = (read_clip(tmp_path / d / "000003.npz") for d in "ab")
+    assert torch.equal(a.codes, b.codes) and all(torch.equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))
+    assert (a.scene, a.look, a.qp) == (b.scene, b.look, b.qp)
+    assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 0
+
+
+def test_no_val_scene_is_in_a_training_clip_and_none_of_train_in_val(corpus: Path) -> None:
+    train, val = ({s.name for s in stills(corpus, split)} for split in ("train", "val"))
+    assert val == {"scene3"} and not train & val
+    made = {maker(corpus).train_clip(n).scene for n in range(12)}
+    assert made <= train | {"chart"}
+    assert {cell[0].name for cell in maker(corpus, "val").val_clips()} == val
+
+
+def test_val_clips_of_one_scene_and_look_differ_in_damage_only(corpus: Path) -> None:
+    m = maker(corpus, "val")
+    cells = [c for c in m.val_clips() if c[1] == "graded"]
+    clips = [m.val_clip(*c) for c in cells]
+    assert all(torch.equal(c.codes, clips[0].codes) for c in clips)
+    y = [c.planes[0].float() for c in clips]
+    errors = [(p - y[0]).abs().mean().item() for p in y]
+    assert errors == sorted(errors) and errors[-1] > 1.0
+
+
+def test_codec_damage_grows_with_qp_for_both_codecs() -> None:
+    rng = np.random.default_rng(0)
+    rgb = torch.from_numpy(rng.random((2, 3, 64, 64))).float()
+    planes = to_planes(rgb, rng)
+    for codec in ("libx264", "libx265"):
+        errors = []
+        for qp in (10, 22, 42):
+            damaged = through_codec(planes, codec, qp)
+            assert [p.shape for p in damaged] == [p.shape for p in planes]
+            errors.append((damaged[0].float() - planes[0].float()).square().mean().item())
+        assert errors[0] < errors[1] < errors[2]
+
+
+def undone(look: str, seed: int, codes: list[float]) -> list[float]:
+    """Nits of a grey ramp at which a drawn look gives the SDR codes."""
+    nits = torch.logspace(-2, 3, 2000)
+    sdr = render_sdr(Master(nits.expand(1, 3, 1, 2000).contiguous(), 1000.0), look, np.random.default_rng(seed))[
+        0, 1, 0
+    ]
+    return [nits[int(torch.searchsorted(sdr.contiguous(), c).clamp(max=1999))].item() for c in codes]
+
+
+def test_the_hdr_that_undoes_the_looks_surrounds_graded_television() -> None:
+    codes, graded = [0.25, 0.5, 0.75], [8.25, 60.0, 190.0]
+    drawn = np.array([undone(look, seed, codes) for look in LOOKS if look != "camera" for seed in range(12)])
+    for column, wanted in zip(drawn.T, graded, strict=True):
+        assert np.percentile(column, 10) < wanted < np.percentile(column, 90)
+        assert 0.75 < np.median(column) / wanted < 1.35
+    camera_ = np.median([undone("camera", seed, [0.5])[0] for seed in range(12)])
+    assert camera_ == pytest.approx(203 * 0.5**2.4, rel=0.15)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_looks_are_monotonic_on_greys_and_stay_grey(look: str) -> None:
+    nits = torch.logspace(-2, 3, 300).expand(1, 3, 1, 300).contiguous()
+    sdr = render_sdr(Master(nits, 1000.0), look, np.random.default_rng(2))[0, :, 0]
+    assert (sdr[1].diff() >= -1e-3).all()
+    assert (sdr.amax(0) - sdr.amin(0)).max() < 0.02
+
+
+def test_masters_keep_to_their_peak(corpus: Path) -> None:
+    light = torch.rand(1, 3, 32, 32) * 50
+    for seed in range(10):
+        master = grade(light, np.random.default_rng(seed), night=False, white_is_one=False)
+        assert master.nits.min() >= 0 and master.nits.max() <= master.peak * 1.0001
+
+
+def test_panorama_views_of_a_plain_sky_are_plain() -> None:
+    views = camera.panorama_views(torch.full((3, 64, 128), 0.3), (32, 48), 3, np.random.default_rng(1))
+    assert torch.allclose(views, torch.full_like(views, 0.3), atol=1e-4)
+
+
+def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    clips = tmp_path / "clips"
+    make_clips(maker(corpus), clips, range(recipe.clips))
+    straight = Trainer(recipe, clips, tmp_path / "straight")
+    straight.run(lambda *_: None)
+    first = Trainer(recipe, clips, tmp_path / "resumed")
+    for _ in range(2):
+        first.train_step()
+    first.save()
+    second = Trainer(recipe, clips, tmp_path / "resumed")
+    assert second.resume() and second.step == 2
+    second.run(lambda *_: None)
+    for a, b in zip(straight.average, second.average, strict=True):
+        assert torch.equal(a, b)
+    assert len((tmp_path / "straight" / "loss.csv").read_text().splitlines()) == 1
+
+
+def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    make_clips(maker(corpus), tmp_path / "clips", range(4))
+    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "out")
+    trainer.learning_rate = lambda: 1e-3  # type: ignore[method-assign]
+    batch = Sampler(tmp_path / "clips", 0).batch(0, 2, 1, 32, 64)
+    trainer.sampler.batch = lambda *_: batch  # type: ignore[method-assign]
+    losses = [trainer.train_step() for _ in range(25)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    make_clips(maker(corpus), tmp_path / "clips", range(4))
+    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "out")
+    trainer.train_step()
+    trainer.save()
+    entry = export(trainer.checkpoint, recipe, tmp_path, data="made up", commit="0000000", scores={"psnr": 1.0})
+    assert entry.size == (tmp_path / "tiny.safetensors").stat().st_size
+    model = load_model("wmnet", weights=tmp_path / "tiny.safetensors")
+    for p, a in zip(model.parameters(), trainer.average, strict=True):
+        assert torch.allclose(p, a, atol=1e-3)
+    other = tmp_path / "other.toml"
+    other.write_text(RECIPE.replace("clips = 4", "clips = 5"))
+    with pytest.raises(InputError, match="recipe"):
+        export(trainer.checkpoint, read_recipe(other), tmp_path, data="", commit="", scores={})
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (("clips = 4", "clipps = 4"), "clipps"),
+        (("patch = 32", "patch = 33"), "multiple of 8"),
+        (("steps = 3", "steps = 0"), "positive"),
+        (('name = "tiny"', ""), "name"),
+        (("[[stages]]", "[[stages"), "cannot be read"),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path: Path, change: tuple[str, str], word: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(RECIPE.replace(*change))
+    with pytest.raises(InputError, match=word):
+        read_recipe(path)
+
+
+def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        stills(tmp_path, "train")
+    (tmp_path / "manifest.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match="cannot be read"):
+        stills(tmp_path, "train")
