@@ -114,9 +114,9 @@ class TokenMemory(nn.Module):
     """DMM whose effect does not depend on the picture's size: eq. 12 and 13 over a fixed grid of pooled tokens.
 
     The whole picture's thumbnail is encoded to ``grid x grid`` tokens. Memory holds the tokens of the frame and of the
-    ``size`` frames before it; every position's query attends to all of them. Keys and values both come from memory, so
-    that what is remembered can enter the picture, and the frame's own tokens are in it, so that a scene's first frame
-    is treated as the others are.
+    ``size`` frames before it; every position's query attends to all of them. Keys and values both come from memory, so that
+    what is remembered can enter the picture (also as a gain on the features), and the frame's own tokens are in it, so that
+    a scene's first frame is treated as the others are.
     """
 
     def __init__(self, channels: int, size: int, grid: int = 8) -> None:
@@ -137,6 +137,10 @@ class TokenMemory(nn.Module):
         self.mq, self.mk, self.mv = (nn.Linear(c, c, bias=False) for _ in range(3))
         self.proj = nn.Linear(c, channels)
         self.feat_prepare = nn.Sequential(nn.Conv2d(channels, c, 1), nn.ReLU())
+        last = nn.Linear(channels, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.gain = nn.Sequential(nn.Linear(c, channels), nn.ReLU(), last)
 
     def tokens(self, thumb: Tensor) -> Tensor:
         """Tokens ``B,grid*grid,c`` of a thumbnail ``B,3,S,S``: each knows its place's features and the picture's mean."""
@@ -147,12 +151,19 @@ class TokenMemory(nn.Module):
         return out
 
     def read(self, feature: Tensor, state: State) -> Tensor:
-        """What attention adds to ``feature B,C,h,w`` from the tokens ``B,n,g*g,c`` in the state."""
+        """``feature B,C,h,w`` with what memory knows: scaled by a gain of the tokens' mean, plus what attention finds in them.
+
+        The tokens are ``B,n,g*g,c`` in the state. A tone curve is a product of a pixel's features and of the scene's, which
+        attention alone, a sum, has to build from many layers.
+        """
         b, _, h, w = feature.shape
         memory = state["tokens"].to(feature.dtype).flatten(1, 2)
+        scale = 1.0 + self.gain(memory.mean(dim=1))[:, :, None, None]
         q = self.mq(self.feat_prepare(feature).flatten(2).transpose(1, 2))
         out = F.scaled_dot_product_attention(q[:, None], self.mk(memory)[:, None], self.mv(memory)[:, None])[:, 0]
-        return self.proj(out).transpose(1, 2).reshape(b, -1, h, w)  # type: ignore[no-any-return]
+        added = self.proj(out).transpose(1, 2).reshape(b, -1, h, w)
+        result: Tensor = feature * scale + added
+        return result
 
     def write(self, thumb: Tensor, state: State) -> State:
         """The state with a frame's tokens appended; gradients stop at what was there before."""
@@ -222,7 +233,7 @@ class WMNet(nn.Module):
             if thumb is None:
                 raise ValueError("WMNet with token memory needs thumbs")
             state = self.memory.write(thumb, state)
-            feature = feature + self.memory.read(feature, state)
+            feature = self.memory.read(feature, state)
             return feature + self.mlp(feature), state
         added = self.memory.read(feature, state)
         feature = feature if added is None else feature + added

@@ -114,7 +114,7 @@ class ClipMaker:
             grain = torch.from_numpy(rng.standard_normal(light[:, :1].shape, dtype=np.float32))
             light = light * (grain * float(rng.uniform(0.0, 0.06))).exp()
         white_is_one = still is not None and still.white_is_one
-        master = grade(light, rng, night=still is not None and still.tag == "night", white_is_one=white_is_one)
+        master = grade(light, look, rng, night=still is not None and still.tag == "night", white_is_one=white_is_one)
         sdr = render_sdr(master, look, rng)
         name = still.name if still else "chart"
         return self._finish(sdr, master.nits, name, look, qp, rng)

@@ -18,7 +18,7 @@ from sdr2hdr.color.primaries import convert, luminance
 from sdr2hdr.color.transfer import WHITE, bt1886_inverse_eotf
 
 LOOKS = ("graded", "bt2446a", "bt2446c", "bt2390", "reinhard", "filmic", "clip", "camera")
-LOOK_WEIGHTS = (0.36, 0.12, 0.08, 0.10, 0.10, 0.10, 0.06, 0.08)
+LOOK_WEIGHTS = (0.30, 0.12, 0.10, 0.10, 0.10, 0.10, 0.08, 0.10)
 
 GRADED_CODES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED_NITS = (0.005, 1.1, 8.25, 26.0, 60.0, 116.0, 190.0, 240.0, 300.0, 383.0, 650.0)
@@ -33,22 +33,29 @@ class Master:
     peak: float
 
 
-def grade(light: Tensor, rng: np.random.Generator, *, night: bool, white_is_one: bool) -> Master:
-    """Linear scene light ``T,3,H,W`` (BT.2020) to an HDR master: exposure, contrast, saturation, shoulder, peak."""
+def grade(light: Tensor, look: str, rng: np.random.Generator, *, night: bool, white_is_one: bool) -> Master:
+    """Linear scene light ``T,3,H,W`` (BT.2020) to an HDR master: exposure, contrast, saturation, shoulder, peak.
+
+    Nobody grades what a camera makes (``look`` is ``camera``): its exposure puts the average at 18 % of white, and that is all.
+    """
+    camera = look == "camera"
     peak = 1000.0 if rng.random() < 0.7 else float(np.exp(rng.uniform(math.log(500), math.log(2000))))
     y = luminance(light[:1])
     if white_is_one:
         gain = WHITE * math.exp(rng.normal(0, 0.15))
     else:
-        key = math.exp(rng.normal(math.log(9.0 if night else 24.0), 0.4))  # log-average nits of the first frame
+        # log-average nits of the first frame
+        key = math.exp(
+            rng.normal(math.log(0.18 * WHITE), 0.25) if camera else rng.normal(math.log(9.0 if night else 24.0), 0.4)
+        )
         gain = key / float((y + 1e-4).log().mean().exp())
         # keep a bright tail within reach: the 90th percentile stays below 600 nits
         gain = min(gain, 600.0 / max(float(torch.quantile(y.flatten()[::7], 0.9)), 1e-6))
     nits = light * gain
-    contrast = rng.normal(1.08, 0.1) if not white_is_one else rng.normal(1.0, 0.03)
+    contrast = rng.normal(1.0, 0.03) if white_is_one or camera else rng.normal(1.08, 0.1)
     luma = luminance(nits).unsqueeze(1).clamp_min(1e-5)
     nits = nits * (luma / 26.0).pow(contrast - 1.0)  # about mid grey: 18 % of white is 26 nits (BT.2408-7 clause 3.2)
-    saturation = float(np.clip(rng.normal(1.1, 0.2), 0.6, 1.7))
+    saturation = float(np.clip(rng.normal(1.05, 0.1) if camera else rng.normal(1.1, 0.2), 0.6, 1.7))
     luma = luminance(nits).unsqueeze(1)
     nits = (luma + (nits - luma) * saturation).clamp_min(0.0)
     shoulder = peak * math.exp(rng.uniform(0.1, 1.6))
@@ -56,10 +63,10 @@ def grade(light: Tensor, rng: np.random.Generator, *, night: bool, white_is_one:
 
 
 def _graded_curve(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
-    gain, power, lift = math.exp(rng.normal(-0.04, 0.18)), rng.normal(1.0, 0.05), rng.normal(-0.05, 0.2)
+    gain, power, lift = math.exp(rng.normal(-0.04, 0.12)), rng.normal(1.0, 0.04), rng.normal(-0.05, 0.15)
     codes = torch.linspace(0, 1, 256)
     logs = np.interp(codes.numpy(), GRADED_CODES, np.log(GRADED_NITS))
-    top = np.interp(codes.numpy(), [0, 0.9, 1], [0.0, 0.0, 1.0]) * rng.normal(0, 0.2)
+    top = np.interp(codes.numpy(), [0, 0.9, 1], [0.0, 0.0, 1.0]) * rng.normal(0, 0.15)
     low = np.interp(codes.numpy(), [0, 0.3, 1], [1.0, 0.0, 0.0]) * lift
     logs = np.maximum.accumulate((logs - math.log(60)) * power + math.log(60 * gain) + top + low) + 1e-6 * np.arange(
         256
@@ -85,7 +92,7 @@ def _anchored(shape: Callable[[Tensor], Tensor], nits_at_half: float) -> Callabl
 
 
 def _curve(look: str, rng: np.random.Generator, peak: float) -> Callable[[Tensor], Tensor]:
-    anchor = math.exp(rng.normal(math.log(58.0), 0.18))
+    anchor = math.exp(rng.normal(math.log(58.0), 0.12))
     if look == "graded":
         return _graded_curve(rng)
     if look == "reinhard":
@@ -98,7 +105,7 @@ def _curve(look: str, rng: np.random.Generator, peak: float) -> Callable[[Tensor
         gamma = rng.normal(1.0, 0.05)
         return _anchored(lambda x: x.clamp(0, 1).pow(gamma), anchor)
     if look == "bt2390":
-        to = math.exp(rng.uniform(math.log(240.0), math.log(420.0)))
+        to = math.exp(rng.uniform(math.log(260.0), math.log(400.0)))
         return lambda n: tonemap.bt2390_eetf(n, peak, to) / to
     # camera: one to one below a knee, then a shoulder that reaches 1 at the brightest light
     knee, span, gain = rng.uniform(0.3, 0.7), peak / WHITE * rng.uniform(0.5, 1.0), math.exp(rng.normal(0, 0.08))
@@ -116,11 +123,11 @@ def render_sdr(master: Master, look: str, rng: np.random.Generator) -> Tensor:
     """The SDR picture ``T,3,H,W`` R'G'B' 0..1 (BT.709, BT.1886) that a look makes of a master; not yet quantised."""
     nits = master.nits
     if look == "bt2446a":
-        light = tonemap.bt2446a_down(nits * math.exp(rng.normal(0.12, 0.12)))
+        light = tonemap.bt2446a_down(nits * math.exp(rng.normal(0.15, 0.1)))
         light = convert(light, "bt2020", "bt709")
     elif look == "bt2446c":
         # made for masters of half the light that graded ones have: exposed down, so that code 0.5 is near 55 nits
-        light = tonemap.bt2446c_down(nits * math.exp(rng.normal(-0.75, 0.15)), rng.uniform(0, 0.1)) / 1.18
+        light = tonemap.bt2446c_down(nits * math.exp(rng.normal(-0.75, 0.1)), rng.uniform(0, 0.1)) / 1.18
         light = convert(light, "bt2020", "bt709")
     else:
         curve = _curve(look, rng, master.peak)
