@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sdr2hdr.scenes.likeness import likeness, structure
+from sdr2hdr.scenes.likeness import detail, likeness, structure
 from sdr2hdr.scenes.small import HEIGHT, WIDTH
 
 # Ticks are frames at least TICK seconds apart: the measure of time for whatever takes time, at any frame rate.
@@ -29,6 +29,7 @@ _STANDS_OUT = 1.3  # times the upper quartile of its neighbourhood
 _BLANK = 0.02  # contrast of a picture without a picture
 _VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both of its sides
 _OTHER_COLOURS = 0.012  # mean distance of the sorted chroma
+_MIXED = 1.25  # detail in the middle of a dissolve at most, to that of the two pictures mixed
 _WAIT = 22  # ticks after a gradual change until it is judged
 _LENGTHS = (5, 6, 8, 11, 15, 20, 28, 40, 48)  # ticks from the last old to the first new picture of a dissolve
 _INSIDE = torch.arange(1, 8) / 8  # places in a dissolve at which the mix is tested
@@ -74,6 +75,7 @@ class _Dissolve:
     old: _Frame
     new: _Frame
     middle: _Frame
+    share: float  # of the new picture in the middle
     change: float
     misfit: float
 
@@ -228,6 +230,8 @@ class Detector:
         least = min(old.contrast, new.contrast)
         if valley.contrast > max(_BLANK, _VALLEY * least) or least < 2 * _BLANK:
             return
+        if 0.2 < float(valley.small[0].mean()) < 0.8:
+            return  # neither black nor white: the camera passes something plain
         first = next((t for t in right if not t.blank), new)
         if not self._is_free(old.index, new.index):
             return
@@ -260,8 +264,9 @@ class Detector:
             first, last = self._ticks[-1 - int(lengths[k])], self._ticks[-1]
             if first.blank or last.blank or not self._is_free(first.index, last.index):
                 continue
-            middle = self._ticks[int(inside[k][int((share[k] - 0.5).abs().argmin())]) - DELAY]
-            window = _Dissolve(first, last, middle, float(change[k]), float(misfit[k].mean()))
+            half = int((share[k] - 0.5).abs().argmin())
+            middle = self._ticks[int(inside[k][half]) - DELAY]
+            window = _Dissolve(first, last, middle, float(share[k][half]), float(change[k]), float(misfit[k].mean()))
             rivals = [d for d in self._dissolves if d.overlaps(window)]
             if all(d.change < window.change for d in rivals):
                 self._dissolves = [*(d for d in self._dissolves if d not in rivals), window]
@@ -285,6 +290,9 @@ class Detector:
             return  # half of a fade
         if (alike := _alike([found.old, *before], [found.new, *after], 0.42, 0.4)) is None:
             return
+        mix = found.old.small * (1 - found.share) + found.new.small * found.share
+        if detail(found.middle.small).std() > _MIXED * detail(mix).std():
+            return  # pictures laid over one another lose detail, a moving camera's do not
         if not _is_steady(alike, [[found.old, *before[:1]], [found.new, *after[:1]]]):
             return
         self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit), [found.old, *before[:1]])

@@ -21,14 +21,19 @@ _SLACK = 2  # motion of things against the camera
 _SAME = 0.6  # a block this alike is found again
 
 
+def detail(small: Tensor) -> Tensor:
+    """Luma less its local mean, ``36,64``."""
+    return small[0] - _box_mean(small[0])
+
+
 def structure(small: Tensor) -> Tensor:
     """Luma freed from brightness and contrast: ``36,64``, local mean 0 and local deviation about 1 where there is texture.
 
     A change of light, even over a part of the picture, leaves it nearly as it is.
     """
-    detail = small[0] - _box_mean(small[0])
-    variance = _box_mean(detail**2)
-    return detail / (variance * (variance + 1e-12).rsqrt() + _FAINT)  # sqrt would wake threads
+    fine = detail(small)
+    variance = _box_mean(fine**2)
+    return fine / (variance * (variance + 1e-12).rsqrt() + _FAINT)  # sqrt would wake threads
 
 
 def likeness(a: Tensor, b: Tensor) -> tuple[float, float]:
