@@ -2,9 +2,9 @@
 
     python benchmarks/mapping.py
 
-Charts of flat colours, the ColorChecker's 24 and 96 drawn at random (most of them far more saturated than things are), are mapped
-by colour-science (BT.1886, RGB matrices, ST 2084) and by this project, then converted as a lossless RGB file at CRF 10 and decoded
-again.
+Charts of flat colours, the ColorChecker's 24 and 96 drawn at random (most of them far more saturated than things are), are
+mapped by colour-science (BT.1886, RGB matrices, ST 2084) and by this project, then converted as a lossless RGB file at CRF 10
+and decoded again.
 """
 
 import tempfile
