@@ -143,7 +143,7 @@ def convert(
         try:
             plan = _plan(source, settings, work, tile, progress)
             task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
-            finished = [i for i in range(len(plan.chunks)) if work.is_done(i)]
+            finished = work.finished(len(plan.chunks))
             rendering = time.monotonic()
             plan, busy = run(task, plan, work, workers, _Ticker(plan, finished, progress))
             rendered = time.monotonic() - rendering

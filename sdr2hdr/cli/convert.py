@@ -65,12 +65,17 @@ class _Screen:
         if p.stage == "render":
             text += f" scene {p.scene} of {p.scenes}"
         if p.stage not in self.tasks:
-            for task in self.tasks.values():
-                self.bar.update(task, completed=self.bar.tasks[task].total)
+            self.finish()
             counted = p.stage in ("scan", "render")
             self.tasks[p.stage] = self.bar.add_task(text, total=p.total if counted else None, completed=p.done)
             return
         self.bar.update(self.tasks[p.stage], completed=p.done, total=p.total, description=text)
+
+    def finish(self) -> None:
+        """Show every stage that was begun as done."""
+        for task in self.tasks.values():
+            total = self.bar.tasks[task].total or 1
+            self.bar.update(task, total=total, completed=total)
 
 
 class _Lines:
@@ -148,6 +153,7 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
         if isinstance(screen, _Screen):
             with screen.bar:
                 report = run(source, target, progress=screen, **options)
+                screen.finish()
         else:
             report = run(source, target, progress=screen, **options)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ output, so that it is on the disk that must hold the result anyway.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -128,6 +129,20 @@ class Work:
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None
+
+    def finished(self, count: int) -> list[int]:
+        """Which of so many chunks an earlier run finished. A file that is not what its facts say is forgotten."""
+        found = []
+        for i in range(count):
+            facts = self.done(i)
+            if facts is None:
+                continue
+            with self.chunk(i).open("rb") as f:
+                if hashlib.file_digest(f, "sha256").hexdigest() == facts[0].sha256:
+                    found.append(i)
+                else:
+                    self.forget(i)
+        return found
 
     def forget(self, index: int) -> None:
         """Let a chunk be rendered again."""

@@ -348,3 +348,19 @@ def test_two_conversions_to_one_target_are_refused(clip: Path, tmp_path: Path) -
         convert(clip, tmp_path / "out.mkv", **FAST)
     held.close(remove=True)
     convert(clip, tmp_path / "out.mkv", **FAST)
+
+
+def test_work_that_was_tampered_with_is_done_again(clip: Path, tmp_path: Path) -> None:
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    convert(clip, out, **FAST, chunk_frames=15, keep_work=True)
+    undisturbed = packets_of(out)
+    chunk = work / "chunk-00001.packets"
+    flipped = bytearray(chunk.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    chunk.write_bytes(flipped)
+    (work / "chunk-00002.json").write_text("{not json")
+    report = convert(clip, out, **FAST, chunk_frames=15, keep_work=True, overwrite=True)
+    assert report.resumed_chunks == 1 and packets_of(out) == undisturbed
+    (work / "plan.json").write_text("[]")
+    assert convert(clip, out, **FAST, chunk_frames=15, overwrite=True).resumed_chunks == 0
+    assert packets_of(out) == undisturbed
