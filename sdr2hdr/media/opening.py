@@ -1,5 +1,6 @@
 """Opening a video file that somebody named, and saying in a sentence what is wrong with it if it is none."""
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,17 +79,22 @@ def is_cover(stream: Stream) -> bool:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file; raises :class:`InputError` where there are none to be had."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a video file in it.")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a folder; name a video file in it.")
+        if not stat.S_ISREG(mode):  # it is read more than once, and opening a pipe would wait for a writer
+            raise InputError(f"{path} is a pipe or a device; save the video as a file first.")
         with path.open("rb") as file:
             head = file.read(12)
+    except ValueError as error:
+        raise InputError(f"{path} is no name that a file can have; check it.") from error
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the name.") from error
     except PermissionError as error:
         raise InputError(f"{path} may not be read by this user; change its permissions.") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the disk it is on.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the disk it is on.") from error
     if not head:
         raise InputError(f"{path} is empty; get it anew.")
     return head

@@ -537,6 +537,14 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "empty.mp4"
     empty.touch()
     assert "is empty" in refusal(empty)
+    assert "no name" in refusal(tmp_path / "a\0.mp4")
+    assert "check the name" in refusal(tmp_path / ("a" * 300 + ".mp4"))
+
+
+def test_pipes_and_devices_are_refused_without_waiting_for_them(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "pipe" in refusal(tmp_path / "pipe.mp4")
+    assert "device" in refusal(Path("/dev/null"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
