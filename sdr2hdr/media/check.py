@@ -80,6 +80,8 @@ class AudioTally:
 
     def __init__(self, stream: Stream) -> None:
         self._codec = stream.codec_context.codec.canonical_name
+        if self._codec in ("mp1", "mp2"):
+            self._codec = "mp3"  # MP4 has one number for the three layers of MPEG-1 audio (ISO/IEC 14496-1 table 5)
         self._adts = self._codec == "aac" and not stream.codec_context.extradata
         self._packets = self._bytes = 0
         self._hash = hashlib.sha256()

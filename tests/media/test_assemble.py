@@ -443,6 +443,13 @@ def test_transport_stream_sound_loses_its_transport_headers_alone(tmp_path: Path
     assert sound_hash(out) == sound_hash(plain)
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_mpeg_sound_of_broadcasts_passes_the_check(tmp_path: Path, container: str) -> None:
+    source = write_source(tmp_path / "s.ts", container="mpegts", sounds=("mp2",))
+    out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container)  # which checks it
+    assert sound_hash(out) == sound_hash(source)
+
+
 def test_pcm_sound_is_bit_for_bit_or_refused(tmp_path: Path) -> None:
     source = write_source(tmp_path / "s.mkv", sounds=("pcm_s16le",))
     chunks = write_chunks(tmp_path, settings(), range(20))
