@@ -1,6 +1,8 @@
-"""Memory does not grow with length: peak resident memory of a clip and of one ten times as long, converted in processes of their own.
+"""Memory does not grow with length: peak resident memory of a clip and of one ten times as long, each in its own process.
 
-python benchmarks/memory.py [--model bt2446a] [--frames 100]
+    python benchmarks/memory.py [--model bt2446a] [--frames 300]
+
+The shorter clip should have some chunks (of about 100 frames): the allocator settles during the first two.
 """
 
 import argparse

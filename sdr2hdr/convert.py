@@ -10,16 +10,17 @@ from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, OutputError
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
-from sdr2hdr.jobs.run import Task, run
+from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.assemble import assemble
 from sdr2hdr.media.check import check
+from sdr2hdr.media.encoder import try_encoder
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
-from sdr2hdr.render.device import free_memory, pick_device, pick_precision
+from sdr2hdr.render.device import free_memory, keep_one_heap, pick_device, pick_precision
 from sdr2hdr.render.tiles import choose_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
@@ -114,6 +115,7 @@ def convert(
     Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
     """
     since = time.monotonic()
+    keep_one_heap()
     src, dst = Path(src), Path(dst)
     container = _container(dst, container)
     chosen = choose(model, weights)
@@ -134,16 +136,18 @@ def convert(
         input_range=input_range,
         chunk_frames=chunk_frames,
     )
-    _check_target(src, dst, overwrite)
+    target = _target(src, dst, overwrite)
     with Source(src, matrix=input_matrix, range=input_range, strict=strict) as source:
         notes = plan_streams(src, container, codec, source.info.stream).notes
         encode = encode_settings(source, settings)
-        work = Work.beside(dst)
+        work = Work.beside(target)
         done = False
         try:
             plan = _plan(source, settings, work, tile, progress)
             task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
-            finished = work.finished(len(plan.chunks))
+            work.verify(len(plan.chunks))
+            left = {i for group in unfinished(plan, work) for i in group}
+            finished = [i for i in range(len(plan.chunks)) if i not in left]
             rendering = time.monotonic()
             plan, busy = run(task, plan, work, workers, _Ticker(plan, finished, progress))
             rendered = time.monotonic() - rendering
@@ -161,7 +165,7 @@ def convert(
             )
             progress(Progress("check", 0, 1))
             check(work.assembled, assembled.expected)
-            _appear(work.assembled, dst, overwrite)
+            _appear(work.assembled, target, overwrite)
             done = True
         except KeyboardInterrupt:
             raise Interrupted(
@@ -222,15 +226,23 @@ def _container(dst: Path, container: str | None) -> str:
     return container
 
 
-def _check_target(src: Path, dst: Path, overwrite: bool) -> None:
-    if dst.exists() and src.exists() and dst.samefile(src):
-        raise OutputError(f"{dst} is the source itself, which is never written; choose another name.")
-    if dst.is_dir():
-        raise OutputError(f"{dst} is a folder; name the file to write in it.")
-    if dst.exists() and not overwrite:
-        raise OutputError(f"{dst} exists; choose another name, or replace it with -y.")
-    if not dst.parent.is_dir():
-        raise OutputError(f"The folder {dst.parent} does not exist; make it first.")
+def _target(src: Path, dst: Path, overwrite: bool) -> Path:
+    """The file to write: ``dst``, or where it links to. Raises OutputError where that cannot or must not be written."""
+    try:
+        target = dst.resolve() if dst.is_symlink() else dst
+        if target.exists() and src.exists() and target.samefile(src):
+            raise OutputError(f"{dst} is the source itself, which is never written; choose another name.")
+        if target.is_dir():
+            raise OutputError(f"{dst} is a folder; name the file to write in it.")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{dst} is a pipe or a device; name a file to write.")
+        if target.exists() and not overwrite:
+            raise OutputError(f"{dst} exists; choose another name, or replace it with -y.")
+        if not target.parent.is_dir():
+            raise OutputError(f"The folder {target.parent} does not exist; make it first.")
+    except (OSError, ValueError, RuntimeError) as e:  # too long, with a NUL in it, or links in a circle
+        raise OutputError(f"{dst} cannot be written ({getattr(e, 'strerror', e)}); choose another name.") from e
+    return target
 
 
 def _plan(
@@ -246,6 +258,8 @@ def _plan(
         and tile in (None, begun.tile)
     ):
         return begun
+    encode = encode_settings(source, settings)
+    try_encoder(encode)  # before a long look at the source
     found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)))
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
@@ -258,7 +272,7 @@ def _plan(
     plan = Plan(
         source=fingerprint,
         settings=settings,
-        encode=encode_settings(source, settings),
+        encode=encode,
         survey=found,
         chunks=cut_chunks(len(found.pts), found.cuts, settings.chunk_frames, spec),
         tile=tile or choose_tile(height, width, spec, free),
@@ -277,7 +291,7 @@ class _Ticker:
         self(0)
 
     def __call__(self, frames: int) -> None:
-        self._done += frames
+        self._done = min(self._done + frames, len(self._plan.survey.pts))  # some are done twice if memory runs out
         total, cuts = len(self._plan.survey.pts), self._plan.survey.cuts
         scene = 1 + sum(cut <= self._done for cut in cuts)
         self._progress(Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1))

@@ -1,5 +1,7 @@
 """Which device, which precision, how much memory."""
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -71,6 +73,12 @@ def free_memory(device: torch.device) -> int:
         except (OSError, ValueError):
             continue
     return free
+
+
+def keep_one_heap() -> None:
+    """Let all threads share two heaps: glibc gives each its own, they fragment apart, and memory grows with work."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call, or no such habit
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX of malloc.h
 
 
 def is_out_of_memory(error: BaseException) -> bool:
