@@ -301,7 +301,8 @@ class Detector:
 
 def _is_steady(alike: float, sides: list[list[_Frame]]) -> bool:
     """Unlikeness says something only where one of the scenes is much liker itself a moment apart than the other."""
-    return any(likeness(a.structure, b.structure)[0] > alike + 0.25 for a, b, *_ in (s for s in sides if len(s) > 1))
+    least = min(alike + 0.25, 0.75)
+    return any(likeness(a.structure, b.structure)[0] > least for a, b, *_ in (s for s in sides if len(s) > 1))
 
 
 def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: float) -> float | None:
@@ -311,8 +312,9 @@ def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: fl
         for b in after:
             found, found_share = likeness(a.structure, b.structure)
             # other colours are a witness against the likeness; the light on a place changes them little
-            other = float((a.colours - b.colours).abs().mean(1).max()) > _OTHER_COLOURS
-            if found > mean + 0.08 * other or found_share > share + 0.12 * other:
+            apart = float((a.colours - b.colours).abs().mean(1).max())
+            leave = 0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))
+            if found > mean + leave or found_share > share + 1.5 * leave:
                 return None
             greatest = max(greatest, found)
     return greatest
