@@ -240,7 +240,7 @@ def _target(src: Path, dst: Path, overwrite: bool) -> Path:
             raise OutputError(f"{dst} exists; choose another name, or replace it with -y.")
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist; make it first.")
-    except (OSError, ValueError, RuntimeError) as e:  # too long, with a NUL in it, or links in a circle
+    except (OSError, RuntimeError) as e:  # too long a name, or links in a circle
         raise OutputError(f"{dst} cannot be written ({getattr(e, 'strerror', e)}); choose another name.") from e
     return target
 

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,15 +23,17 @@ _EDGE = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a file is still the one that was planned: size, and the SHA-256 of its ends and its middle."""
+    """What tells whether a file is still the one that was planned: size, time of its last change, and the SHA-256 of its
+    ends and its middle."""
 
     size: int
+    changed_ns: int
     sha256: str
 
     @classmethod
     def of(cls, path: Path) -> Self:
         try:
-            size = path.stat().st_size
+            size, changed_ns = path.stat().st_size, path.stat().st_mtime_ns
             digest = hashlib.sha256()
             with path.open("rb") as f:
                 for start in (0, size // 2, max(0, size - _EDGE)):
@@ -39,7 +41,7 @@ class Fingerprint:
                     digest.update(f.read(_EDGE))
         except OSError as e:
             raise InputError(f"{path} cannot be read ({e.strerror}); check the path and its permissions.") from e
-        return cls(size, digest.hexdigest())
+        return cls(size, changed_ns, digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         s = self.survey
         return {
-            "source": {"size": self.source.size, "sha256": self.source.sha256},
+            "source": asdict(self.source),
             "settings": self.settings.to_json(),
             "encode": self.encode.to_json(),
             "survey": {

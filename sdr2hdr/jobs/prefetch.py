@@ -61,10 +61,15 @@ class Prefetch(Generic[T]):
     def __init__(self, make: Callable[[], Iterator[T]], depth: int) -> None:
         self._queue: queue.Queue[T | _Raised | _End] = queue.Queue(depth)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(make,), daemon=True)
+        # no daemon: a program that ends while a thread computes is aborted
+        self._thread = threading.Thread(target=self._work, args=(make,))
 
     def __enter__(self) -> Iterator[T]:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C, say: nobody else would stop the thread, which may run already
+            self._stop.set()
+            raise
         return self._items()
 
     def __exit__(self, *_: object) -> None:
@@ -91,8 +96,11 @@ class Prefetch(Generic[T]):
             self._put(_END)
 
     def _items(self) -> Iterator[T]:
-        while True:
-            item = self._queue.get()
+        while not self._stop.is_set():
+            try:
+                item = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
             if isinstance(item, _End):
                 return
             if isinstance(item, _Raised):

@@ -2,10 +2,16 @@
 
 import itertools
 import multiprocessing
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +22,10 @@ from sdr2hdr.jobs.work import Work
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.weights import load_model
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+    from multiprocessing.synchronize import Event
 
 
 @dataclass(frozen=True)
@@ -47,18 +57,23 @@ def groups(plan: Plan) -> list[list[int]]:
     return out
 
 
+def unfinished(plan: Plan, work: Work) -> list[list[int]]:
+    """What is left to render, in :func:`groups`. A chunk inside a scene starts from the state after the one before, so a
+    gap redoes the rest of its group."""
+    todo = [list(itertools.dropwhile(work.is_done, group)) for group in groups(plan)]
+    return [group for group in todo if group]
+
+
 def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[Plan, Busy]:
     """Render every chunk that is not done; returns the plan as it ended (the tile may have shrunk) and the stages' busy seconds.
 
     ``tick(frames)`` is told how many more frames are done. Raises whatever a chunk raises; finished chunks stay finished.
     """
     while True:
-        # a chunk inside a scene starts from the state after the one before, so a gap redoes the rest of its group
-        todo = [list(itertools.dropwhile(work.is_done, group)) for group in groups(plan)]
-        todo = [group for group in todo if group]
+        todo = unfinished(plan, work)
         try:
             if workers > 1 and len(todo) > 1:
-                return plan, _parallel(task, plan, work, workers, todo, tick)
+                return plan, _parallel(task, plan, workers, todo, tick)
             return plan, _here(task, plan, work, todo, tick)
         except TileTooLarge as e:
             plan = _smaller_tiles(task, plan, work, e)
@@ -94,44 +109,89 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> P
     return plan
 
 
-_worker: ChunkRenderer | None = None
+class _Worker:
+    """What a worker process holds: a renderer, made once, and its lines to the process that began it."""
+
+    def __init__(self, renderer: ChunkRenderer, rendered: "Synchronized[int]", stop: "Event") -> None:
+        self._renderer, self._rendered, self._stop = renderer, rendered, stop
+
+    def work_off(self, group: list[int]) -> Busy:
+        before = {name: watch.seconds for name, watch in self._renderer.busy.items()}
+        for index in group:
+            self._renderer.render(index, self._tick)
+        return {name: watch.seconds - before[name] for name, watch in self._renderer.busy.items()}
+
+    def _tick(self, _frame: int) -> None:
+        with self._rendered.get_lock():
+            self._rendered.value += 1
+        if self._stop.is_set():
+            raise InterruptedError
 
 
-def _start_worker(task: Task, plan: Plan, threads: int) -> None:
+_worker: _Worker | None = None
+
+
+def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event") -> None:
     global _worker  # noqa: PLW0603 - a worker process holds one renderer, made once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    work = Work(task.folder)
     model = load_model(task.model, weights=task.weights)
-    _worker = ChunkRenderer(open_source(task.source, plan), plan, work, model, task.spec)
+    renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), model, task.spec)
+    _worker = _Worker(renderer, rendered, stop)
 
 
-def _work_off(group: list[int]) -> tuple[int, Busy]:
+def _end_with_parent() -> None:
+    """A parent that was killed can stop no one: its workers must not go on writing beside those of the next run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work_off(group: list[int]) -> Busy:
     assert _worker is not None  # noqa: S101 - set by the initialiser
-    before = {name: watch.seconds for name, watch in _worker.busy.items()}
-    frames = 0
-    for index in group:
-        _worker.render(index, lambda _: None)
-        frames += _worker.plan.chunks[index][-1].last - _worker.plan.chunks[index][0].first
-    return frames, {name: watch.seconds - before[name] for name, watch in _worker.busy.items()}
+    return _worker.work_off(group)
 
 
-def _parallel(task: Task, plan: Plan, work: Work, workers: int, todo: list[list[int]], tick: Tick) -> Busy:
-    """Groups of chunks in processes of their own; the first error stops what has not begun."""
+def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick: Tick) -> Busy:
+    """Groups of chunks in processes of their own; the first error, or Ctrl-C, stops all at their next frame."""
     busy: Busy = {}
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")
+    rendered, stop = context.Value("q", 0), context.Event()
+    told = 0
     with ProcessPoolExecutor(
-        min(workers, len(todo)), mp_context=context, initializer=_start_worker, initargs=(task, plan, threads)
+        min(workers, len(todo)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(task, plan, threads, rendered, stop),
     ) as pool:
-        pending = {pool.submit(_work_off, group) for group in todo}
         try:
+            with _signals_held():
+                pending = {pool.submit(_work_off, group) for group in todo}
             while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                now = rendered.value
+                tick(now - told)
+                told = now
                 for future in done:
-                    frames, spent = future.result()
-                    tick(frames)
-                    busy = {name: busy.get(name, 0.0) + s for name, s in spent.items()}
-        except BaseException:
+                    busy = {name: busy.get(name, 0.0) + s for name, s in future.result().items()}
+        except BrokenProcessPool as e:
+            raise ModelError(
+                f"A process that rendered {task.source} was ended, by the system perhaps because memory ran out; "
+                "run the same command again to go on, with fewer --workers."
+            ) from e
+        finally:
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
     return busy
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Processes begun in here never see Ctrl-C, which a terminal sends to all: their parent is told, and stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

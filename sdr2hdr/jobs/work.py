@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 from safetensors.torch import load_file, save_file
 
+from sdr2hdr import __version__
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.errors import OutputError
 from sdr2hdr.jobs.plan import Plan
@@ -38,10 +39,12 @@ class Work:
         work = cls(target.parent / f".{target.name}.sdr2hdr-work")
         try:
             work.folder.mkdir(exist_ok=True)
+            if work.folder.is_symlink():  # what lies in the folder is deleted: never where a link leads
+                raise OutputError(f"{work.folder} is a link where the work folder must be; remove it.")
             work._lock = (work.folder / "lock").open("w")
-        except OSError as e:
+        except (OSError, ValueError) as e:  # a name with a NUL in it is a ValueError
             raise OutputError(
-                f"{target.parent} cannot be written to ({e.strerror}); choose another output folder."
+                f"{work.folder} cannot be written ({getattr(e, 'strerror', e)}); choose another folder or name for the output."
             ) from e
         try:
             fcntl.flock(work._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,8 +55,8 @@ class Work:
         return work
 
     def close(self, *, remove: bool) -> None:
-        """Give the folder up, and take it away where it is no longer needed."""
-        if remove:
+        """Give the folder up, and take it away where it is no longer needed or holds no plan to go on with."""
+        if remove or not self._plan.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
@@ -68,25 +71,34 @@ class Work:
         return self.folder / f"state-{index:05d}.safetensors"
 
     @property
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
     def assembled(self) -> Path:
         return self.folder / "assembled.part"
 
     def read_plan(self) -> Plan | None:
         """The plan that was begun here, if there is one that can be read."""
         try:
-            return Plan.from_json(json.loads((self.folder / "plan.json").read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
+            data = json.loads(self._plan.read_text())
+            return Plan.from_json(data["plan"]) if data["version"] == __version__ else None
+        except Exception:  # whatever is in the file, a new plan is the answer
             return None
 
     def begin(self, plan: Plan) -> None:
         """Start anew with a plan: everything else in the folder goes."""
-        for path in self.folder.iterdir():
-            if path.name != "lock":
-                path.unlink()
+        try:
+            for path in self.folder.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+        except OSError as e:
+            raise OutputError(f"{path} cannot be removed ({e.strerror}); remove {self.folder} by hand.") from e
         self.write_plan(plan)
 
     def write_plan(self, plan: Plan) -> None:
-        self._write(self.folder / "plan.json", plan.to_json())
+        # another version may find other scenes or render other frames: it starts anew
+        self._write(self._plan, {"version": __version__, "plan": plan.to_json()})
 
     def _write(self, path: Path, data: dict[str, Any]) -> None:
         part = path.with_suffix(".part")
@@ -103,46 +115,46 @@ class Work:
 
     def finish(self, index: int, facts: ChunkFacts, light: LightFacts, states: list[State] | None) -> None:
         """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from."""
+        digest = None
         if states is not None:
             path = self._states(index)
             part = path.with_suffix(".part")
             flat = {f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()}
             try:
                 save_file(flat, part, metadata={"tiles": str(len(states))})
+                digest = _digest(part)
                 part.replace(path)
             except Exception as e:  # safetensors wraps what the system says
                 raise OutputError(
                     f"{path} cannot be written ({e}); free some space and run the same command again."
                 ) from e
-        self._write(self._facts(index), {"chunk": asdict(facts), "light": light.to_json()})
+        self._write(self._facts(index), {"chunk": asdict(facts), "light": light.to_json(), "states": digest})
+
+    def _read(self, index: int) -> tuple[ChunkFacts, LightFacts, str | None] | None:
+        try:
+            data = json.loads(self._facts(index).read_text())
+            return ChunkFacts(**data["chunk"]), LightFacts.from_json(data["light"]), data["states"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
         """The facts of a finished chunk whose file is still there in its full length."""
-        try:
-            data = json.loads(self._facts(index).read_text())
-            facts = ChunkFacts(**data["chunk"])
-            if self.chunk(index).stat().st_size != facts.bytes:
-                return None
-            return facts, LightFacts.from_json(data["light"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        facts = self._read(index)
+        path = self.chunk(index)
+        return facts[:2] if facts and path.is_file() and path.stat().st_size == facts[0].bytes else None
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None
 
-    def finished(self, count: int) -> list[int]:
-        """Which of so many chunks an earlier run finished. A file that is not what its facts say is forgotten."""
-        found = []
+    def verify(self, count: int) -> None:
+        """Forget those of so many chunks of an earlier run whose files are not what their facts say."""
         for i in range(count):
-            facts = self.done(i)
+            facts = self._read(i)
             if facts is None:
                 continue
-            with self.chunk(i).open("rb") as f:
-                if hashlib.file_digest(f, "sha256").hexdigest() == facts[0].sha256:
-                    found.append(i)
-                else:
-                    self.forget(i)
-        return found
+            chunk, _, states = facts
+            if _digest(self.chunk(i)) != chunk.sha256 or (states is not None and _digest(self._states(i)) != states):
+                self.forget(i)
 
     def forget(self, index: int) -> None:
         """Let a chunk be rendered again."""
@@ -150,9 +162,21 @@ class Work:
 
     def read_states(self, index: int, count: int) -> list[State]:
         """The states after a chunk, one a tile."""
-        flat = load_file(self._states(index))
+        try:
+            flat = load_file(self._states(index))
+        except Exception as e:  # safetensors wraps what the system says
+            raise OutputError(f"{self._states(index)} cannot be read ({e}); run the same command again.") from e
         states: list[State] = [{} for _ in range(count)]
         for key, value in flat.items():
             tile, name = key.split(".", 1)
             states[int(tile)][name] = value
         return states
+
+
+def _digest(path: Path) -> str | None:
+    """The SHA-256 of a file; None where it cannot be read."""
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError:
+        return None

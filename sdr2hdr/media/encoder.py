@@ -127,6 +127,11 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     return context
 
 
+def try_encoder(settings: EncodeSettings) -> None:
+    """Raises what ``ChunkEncoder`` would raise for these settings, before any picture is at hand."""
+    _open_encoder(settings)
+
+
 def _schedule_as_others() -> None:
     """Undo real-time scheduling: SVT-AV1 gives it to the calling thread and its own where it may, and starves the machine."""
     tasks = Path("/proc/self/task")

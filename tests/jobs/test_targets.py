@@ -1,0 +1,128 @@
+"""What may be named as a target, and what the work folder beside it survives."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from media_makers import make_clip
+
+from sdr2hdr import convert
+from sdr2hdr.errors import OutputError
+from sdr2hdr.jobs.work import Work
+
+FAST = {"model": "bt2446a", "preset": "ultrafast"}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("source") / "clip.mkv", size=(96, 64), frames=6, options={"crf": "10"})
+
+
+def test_a_link_is_followed(clip: Path, tmp_path: Path) -> None:
+    link, film = tmp_path / "link.mkv", tmp_path / "disk" / "film.mkv"
+    film.parent.mkdir()
+    link.symlink_to(film)
+    convert(clip, link, **FAST)
+    assert link.is_symlink() and film.stat().st_size > 1000
+    with pytest.raises(OutputError, match="exists"):
+        convert(clip, link, **FAST)
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to])
+def test_a_link_to_the_source_is_refused(clip: Path, tmp_path: Path, make: object) -> None:
+    source = tmp_path / "clip.mkv"
+    source.write_bytes(clip.read_bytes())
+    make(tmp_path / "link.mkv", source)  # type: ignore[operator]
+    with pytest.raises(OutputError, match="source itself"):
+        convert(source, tmp_path / "link.mkv", **FAST, overwrite=True)
+    assert source.read_bytes() == clip.read_bytes()
+
+
+def test_what_is_no_file_is_refused(clip: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mkv")
+    (tmp_path / "circle.mkv").symlink_to("circle.mkv")
+    for name in ("pipe.mkv", "circle.mkv", "a\0.mkv", "a" * 300 + ".mkv", "a" * 250 + ".mkv"):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(OutputError):
+            convert(clip, tmp_path / name, **FAST, overwrite=True)
+        assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pipe.mkv").is_fifo()
+
+
+def test_an_error_before_anything_is_rendered_leaves_nothing(clip: Path, tmp_path: Path) -> None:
+    small = make_clip(tmp_path / "small.mkv", size=(32, 32), frames=3)
+    (tmp_path / "cuts.txt").write_text("3\n4000\n")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match="hurry"):
+        convert(clip, tmp_path / "out.mkv", model="bt2446a", preset="hurry")
+    with pytest.raises(Exception, match="32x32"):
+        convert(small, tmp_path / "out.mkv", **FAST)
+    with pytest.raises(Exception, match=r"cuts\.txt"):
+        convert(clip, tmp_path / "out.mkv", **FAST, scenes=str(tmp_path / "cuts.txt"))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_link_in_the_work_folders_place_is_not_followed(clip: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "diary.txt").touch()
+    (tmp_path / ".out.mkv.sdr2hdr-work").symlink_to(precious)
+    with pytest.raises(OutputError, match="is a link"):
+        convert(clip, tmp_path / "out.mkv", **FAST)
+    assert [p.name for p in precious.iterdir()] == ["diary.txt"]
+
+
+def test_a_source_changed_in_place_starts_anew(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=6)
+    out = tmp_path / "out.mkv"
+    assert convert(source, out, **FAST, keep_work=True).resumed_chunks == 0
+    assert convert(source, out, **FAST, keep_work=True, overwrite=True).resumed_chunks == 1
+    times = source.stat()
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert convert(source, out, **FAST, overwrite=True).resumed_chunks == 0
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '{"version": 1}', "\0", '{"version": "0", "plan": {}}', "[" * 9999])
+def test_a_plan_that_cannot_be_read_starts_anew(clip: Path, tmp_path: Path, text: str) -> None:
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    convert(clip, out, **FAST, keep_work=True)
+    (work / "plan.json").write_text(text)
+    assert convert(clip, out, **FAST, overwrite=True).resumed_chunks == 0
+
+
+def test_the_work_of_another_version_is_not_gone_on_with(clip: Path, tmp_path: Path) -> None:
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    convert(clip, out, **FAST, keep_work=True)
+    plan = json.loads((work / "plan.json").read_text())
+    (work / "plan.json").write_text(json.dumps({**plan, "version": "0.0.1"}))
+    assert convert(clip, out, **FAST, overwrite=True).resumed_chunks == 0
+
+
+@pytest.mark.parametrize("change", ["flip", "cut", "remove"])
+def test_a_state_that_is_not_what_was_saved_is_made_again(tmp_path: Path, change: str) -> None:
+    source = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=48)
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    how = {**FAST, "scenes": "none", "chunk_frames": 16, "keep_work": True}
+    assert convert(source, out, **how).chunks == 3
+    state = work / "state-00001.safetensors"
+    data = bytearray(state.read_bytes())
+    data[-1] ^= 1
+    if change == "remove":
+        state.unlink()
+    else:
+        state.write_bytes(data if change == "flip" else data[:-1])
+    whole = out.read_bytes()
+    assert convert(source, out, **how, overwrite=True).resumed_chunks == 1  # and what comes after it
+    assert out.read_bytes() == whole
+
+
+def test_a_lock_held_by_one_who_was_killed_is_free(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        Work.beside(tmp_path / "out.mkv")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    Work.beside(tmp_path / "out.mkv").close(remove=True)
+    assert not list(tmp_path.iterdir())
