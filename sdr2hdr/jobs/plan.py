@@ -129,7 +129,8 @@ def _words(source: Source) -> str | None:
     parts = [
         f"{loss.damaged} damaged packets" if loss.damaged else "",
         f"{loss.corrupt} damaged pictures kept" if loss.corrupt else "",
-        f"{float(loss.missing):.1f} s missing at the end" if loss.missing else "",
+        f"{float(loss.missing):.2f} s missing" if loss.missing else "",
+        "pictures in the gaps of a damaged file" if loss.torn else "",
     ]
     return ", ".join(p for p in parts if p) or None
 

@@ -1,4 +1,4 @@
-"""The little of Matroska (RFC 9559) that PyAV neither writes nor shows: colour facts and display size of the video track.
+"""The little of Matroska (RFC 9559) that PyAV neither writes nor shows: colour facts, display size, whether the file is whole.
 
 Identifiers are kept with their length marker, as the specification writes them.
 """
@@ -16,6 +16,10 @@ from sdr2hdr.media.hdr10 import ContainerHdr
 MAGIC = b"\x1aE\xdf\xa3"
 
 _SEGMENT, _TRACKS, _CLUSTER, _VOID, _CRC32 = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xEC, 0xBF
+# What lies in a segment (seek head, info, tracks, cues, attachments, chapters, tags) or in a cluster (timestamp, silent tracks,
+# position, previous size, blocks and groups of them), or in both.
+_PASSED = {0x114D9B74, 0x1549A966, _TRACKS, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, _VOID, _CRC32}
 _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
 _MAX_BLOCK_ADDITION = 0x55EE
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
@@ -86,6 +90,42 @@ def _tracks(file: BinaryIO) -> tuple[int, bytes]:
                 if inner == _TRACKS:
                     return file.tell(), file.read(n)
     return 0, b""
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the elements of the segment, and the blocks of its clusters, follow each other without a gap to the end.
+
+    Where they do not, a stretch of the file is damaged, has gone or was never written; FFmpeg goes on at the next cluster
+    and says nothing of the pictures between.
+    """
+    with path.open("rb") as file:
+        last = file.seek(0, 2)
+        file.seek(0)
+        for name, size in _elements(file, last):
+            if name == _SEGMENT:
+                return _is_filled(file, file.tell(), file.tell() + size, last)
+    return False
+
+
+def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:
+    fence = end  # where the cluster ends whose blocks are being passed, if it says so
+    while at < end <= last:
+        fence = end if at == fence else fence
+        file.seek(at)
+        try:
+            name, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
+        except EOFError:
+            return False
+        at = file.tell()
+        if name == _CLUSTER:
+            fence = at + size if size >= 0 else fence
+        elif name in _PASSED and size >= 0:
+            at += size
+        else:
+            return False
+        if at > fence or fence > end:
+            return False
+    return at == end
 
 
 def matroska_hdr(path: Path) -> ContainerHdr:

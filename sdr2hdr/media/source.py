@@ -17,6 +17,7 @@ from sdr2hdr.color.yuv import MATRICES
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.deinterlace import deinterlaced
 from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
+from sdr2hdr.media.matroska import is_whole
 from sdr2hdr.media.opening import opened
 from sdr2hdr.media.picture import Picture, planar, planes_of
 
@@ -31,17 +32,19 @@ class Loss:
     """What could not be read.
 
     ``damaged`` packets; ``corrupt`` pictures among those given; times ``mended`` because they were missing or did not rise;
-    seconds ``missing`` at the end, by the container's word, and in holes of a broadcast.
+    seconds ``missing`` at the end, by the container's word, and in holes of a broadcast; whether the file is ``torn``: a
+    Matroska file with a gap in it, or cut short, where pictures may be lost without a trace.
     """
 
     damaged: int = 0
     corrupt: int = 0
     mended: int = 0
     missing: Fraction = Fraction(0)
+    torn: bool = False
 
     def __bool__(self) -> bool:
         """Whether any picture is lost or hurt."""
-        return bool(self.damaged or self.corrupt or self.missing)
+        return bool(self.damaged or self.corrupt or self.missing or self.torn)
 
 
 class _DamagedError(Exception):
@@ -76,12 +79,20 @@ class Source:
     ) -> None:
         """Nothing to close: the file is open only while its pictures are being read."""
 
+    def _is_torn(self) -> bool:
+        torn = self.info.container.startswith("matroska") and not is_whole(self.path)
+        if torn and self._strict:
+            raise InputError(
+                f"{self.path} is cut short or has a gap in it; get it anew, or leave --strict out to keep what decodes."
+            )
+        return torn
+
     def pictures(self, start_pts: int | None = None) -> Iterator[Picture]:
         """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts, which rises strictly.
 
         A picture is the same to the bit wherever reading starts. Each call opens the file anew.
         """
-        self.loss = Loss()
+        self.loss = Loss(torn=start_pts is None and self._is_torn())
         begin = first = -(1 << 63) if start_pts is None else start_pts
         try:
             for picture in self._run(begin, first, threads=True):

@@ -1,5 +1,6 @@
 """Reading: every picture, in order, at its time, in the colours the file says; and what is said of other files."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -492,6 +493,56 @@ def test_truncated_files_give_what_decodes(tmp_path: Path, name: str) -> None:
     assert float(source.loss.missing) == pytest.approx((80 - len(pictures)) / 25, abs=0.13)
     with pytest.raises(InputError, match="--strict"):
         list(Source(cut, strict=True).pictures())
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libvpx"])  # VP8 has no check sums: it decodes anything
+def test_a_matroska_file_with_a_gap_is_told_from_a_whole_one(tmp_path: Path, codec: str) -> None:
+    clip = make_clip(tmp_path / "whole.mkv", codec=codec, frames=80, options={"g": "10"}, audio=["aac"])
+    data = clip.read_bytes()
+    gap = len(data) // 2
+    for name, torn in (
+        ("gone", data[:gap] + data[gap + 700 :]),
+        ("zeroed", data[:gap] + bytes(3000) + data[gap + 3000 :]),
+        ("short", data[:-100]),
+    ):
+        path = tmp_path / f"{name}.mkv"
+        path.write_bytes(torn)
+        source = Source(path)
+        list(source.pictures())
+        assert source.loss.torn and source.loss, name
+        with pytest.raises(InputError, match="--strict"):
+            list(Source(path, strict=True).pictures())
+
+
+def test_a_matroska_stream_of_unknown_length_is_whole(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "whole.mkv", frames=30, audio=["aac"])
+    live = tmp_path / "live.mkv"
+
+    class Pipe(io.RawIOBase):
+        """What cannot be sought in, so that no length can be written afterwards."""
+
+        name = None
+
+        def __init__(self) -> None:
+            self.file = live.open("wb")
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:
+            return self.file.write(data)
+
+    with Pipe() as pipe, av.open(str(clip)) as inp:
+        with av.open(pipe, "w", format="matroska", container_options={"live": "1"}) as out:
+            copies = {s.index: out.add_stream_from_template(s, opaque=True) for s in inp.streams}
+            for packet in inp.demux():
+                if packet.size:
+                    packet.stream = copies[packet.stream_index]
+                    out.mux(packet)
+        pipe.file.close()
+    assert live.read_bytes()[:400].count(b"\x01\xff\xff\xff\xff\xff\xff\xff"), "a length that is not known"
+    source = Source(live, strict=True)
+    assert len(list(source.pictures())) == 30 and not source.loss
 
 
 def test_whole_files_pass_strict(tmp_path: Path) -> None:
