@@ -22,6 +22,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from sdr2hdr.cli.main import printable
 from sdr2hdr.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -175,28 +176,28 @@ def _stop_on_term() -> None:
 
 
 def _table(r: "Report", verbose: bool) -> Table:
-    table = Table(title=f"{r.output}", show_header=False, title_justify="left")
+    table = Table(title=Text(printable(str(r.output))), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+
+    def row(name: str, words: str) -> None:
+        table.add_row(name, Text(printable(words)))  # not as rich's markup: names may hold brackets
+
     resumed = f", {r.resumed_chunks} from an earlier run" if r.resumed_chunks else ""
-    table.add_row("Source", f"{r.source}: {r.input_colour}")
-    table.add_row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
-    table.add_row("Picture", f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}")
-    table.add_row(
-        "Written", f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits"
-    )
-    table.add_row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
-    table.add_row("MaxFALL", f"{r.max_fall} nits")
-    table.add_row("Time", f"{r.seconds:.1f} s, {r.frames_per_second:.3g} frames/s")
+    row("Source", f"{r.source}: {r.input_colour}")
+    row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
+    row("Picture", f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}")
+    row("Written", f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits")
+    row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
+    row("MaxFALL", f"{r.max_fall} nits")
+    row("Time", f"{r.seconds:.1f} s, {r.frames_per_second:.3g} frames/s")
     if r.loss:
-        table.add_row("Lost", r.loss)
+        row("Lost", r.loss)
     for note in r.notes:
-        table.add_row("Note", note)
+        row("Note", note)
     if verbose:
-        table.add_row(
-            "Measured", f"MaxCLL {r.measured_max_cll:.2f}, MaxFALL {r.measured_max_fall:.2f} nits before rounding up"
-        )
-        table.add_row("Tile", f"{r.tile} pixels")
+        row("Measured", f"MaxCLL {r.measured_max_cll:.2f}, MaxFALL {r.measured_max_fall:.2f} nits before rounding up")
+        row("Tile", f"{r.tile} pixels")
         for stage, seconds in r.busy.items():
-            table.add_row(stage.capitalize(), f"{seconds:.1f} s at work")
+            row(stage.capitalize(), f"{seconds:.1f} s at work")
     return table

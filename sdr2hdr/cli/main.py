@@ -136,11 +136,13 @@ def _say(error: BaseException, flags: Flags) -> int:
     else:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report what it shows."
-    # a file's name may hold line breaks and terminal codes
-    click.echo(
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(line.split("\n"))), err=True
-    )
+    click.echo(printable(line), err=True)
     return error.exit_code if isinstance(error, Sdr2HdrError) else 1
+
+
+def printable(text: str) -> str:
+    """A text on one line: a file's name may hold line breaks, terminal codes and bytes that are no character."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split("\n")))
 
 
 def _aborted_by(error: BaseException) -> BaseException:
