@@ -1,6 +1,8 @@
 """Whole conversions: what must always hold, seen from outside."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -268,9 +270,6 @@ def test_bad_input_ends_in_one_sentence(clip: Path, tmp_path: Path) -> None:
     from sdr2hdr.cli.main import main
 
     for name, (args, code, word) in bad_cases(clip, tmp_path).items():
-        import contextlib
-        import io
-
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
             options = [] if "--model" in args else ["--model", "bt2408"]
@@ -364,3 +363,20 @@ def test_work_that_was_tampered_with_is_done_again(clip: Path, tmp_path: Path) -
     (work / "plan.json").write_text("[]")
     assert convert(clip, out, **FAST, chunk_frames=15, overwrite=True).resumed_chunks == 0
     assert packets_of(out) == undisturbed
+
+
+@pytest.mark.parametrize(
+    "name", [b"[/b]x.mkv", b"[red]x.mkv", b"\xff\xfe.mkv", b"a\nb\x1b[2J.mkv", "日本 ü.mkv".encode()]
+)
+def test_the_report_shows_any_name(clip: Path, tmp_path: Path, name: bytes) -> None:
+    from sdr2hdr.cli.main import main
+
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    out.parent.mkdir(exist_ok=True)
+    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    with contextlib.redirect_stderr(said):
+        assert main(["convert", str(clip), str(out), "--model", "bt2446a", "--preset", "ultrafast"]) == 0
+    assert out.stat().st_size > 1000
+    text = said.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert "MaxCLL" in text and "\x1b[2J" not in text
+    assert not name.startswith(b"[") or name.decode()[:4] in text.replace("\n", "")
