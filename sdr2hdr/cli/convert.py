@@ -95,8 +95,8 @@ class _Lines:
 @click.command(
     epilog="Exit codes: 0 done, 2 wrong words, 3 the source, 4 the target, 5 model or device, 130 stopped (run again to go on)."
 )
-@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
-@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
+@click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT")
 @click.option(
     "--model", default="wmnet", show_default=True, help="A model or a named weight; `sdr2hdr models` lists them."
 )

@@ -90,7 +90,9 @@ class Work:
         """Start anew with a plan: everything else in the folder goes."""
         try:
             for path in self.folder.iterdir():
-                if path.name != "lock":
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != "lock":
                     path.unlink()
         except OSError as e:
             raise OutputError(f"{path} cannot be removed ({e.strerror}); remove {self.folder} by hand.") from e
