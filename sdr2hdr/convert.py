@@ -20,8 +20,8 @@ from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
-from sdr2hdr.render.device import free_memory, keep_one_heap, pick_device, pick_precision
-from sdr2hdr.render.tiles import choose_tile
+from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
+from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
 
@@ -265,17 +265,13 @@ def _plan(
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
     spec = registry.spec(settings.model)
     width, height = source.info.size
-    # the frames of a window, in and out, are held beside the model's own working memory
-    buffers = 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
-    on = pick_device(settings.device)
-    free = free_memory(on) - (buffers if on.type == "cpu" else 0)
     plan = Plan(
         source=fingerprint,
         settings=settings,
         encode=encode,
         survey=found,
         chunks=cut_chunks(len(found.pts), found.cuts, settings.chunk_frames, spec),
-        tile=tile or choose_tile(height, width, spec, free),
+        tile=tile or fitting_tile(height, width, spec, pick_device(settings.device)),
         scenes_sha256=list_text,
     )
     work.begin(plan)

@@ -27,8 +27,8 @@ def ffprobe(path: Path, *args: str) -> dict[str, Any]:
     return dict(json.loads(subprocess.run(cmd, check=True, capture_output=True, text=True).stdout))
 
 
-def mediainfo(path: Path) -> dict[str, Any]:
-    """Mediainfo's first video track as a flat dictionary."""
+def mediainfo(path: Path, kind: str = "Video") -> dict[str, Any]:
+    """Mediainfo's first track of that kind as a flat dictionary."""
     out = subprocess.run([need("mediainfo"), "--Output=JSON", str(path)], check=True, capture_output=True, text=True)
     tracks = json.loads(out.stdout)["media"]["track"]
-    return dict(next(t for t in tracks if t["@type"] == "Video"))
+    return dict(next(t for t in tracks if t["@type"] == kind))

@@ -17,8 +17,23 @@ MAY_IMPORT = {
     "render": {"models", "color"},
     "jobs": {"render", "media", "scenes", "weights", "models", "color"},
     "metrics": {"color"},
+    "views": {"color"},
     "training": {"models", "metrics", "color", "media", "render", "weights"},
-    "cli": {"convert", "color", "media", "scenes", "models", "weights", "render", "jobs", "metrics", "training"},
+    "cli": {
+        "convert",
+        "preview",
+        "compare",
+        "views",
+        "color",
+        "media",
+        "scenes",
+        "models",
+        "weights",
+        "render",
+        "jobs",
+        "metrics",
+        "training",
+    },
 }
 OWNERS = {"av": {"media"}, "click": {"cli"}, "rich": {"cli"}}
 

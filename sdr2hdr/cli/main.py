@@ -19,6 +19,7 @@ from sdr2hdr.errors import Interrupted, Sdr2HdrError
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
+    "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
     "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
     "evaluate": ("sdr2hdr.cli.train:evaluate", "Measure models on val scenes."),

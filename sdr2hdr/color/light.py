@@ -98,8 +98,15 @@ class LightMeter:
 
     def add(self, planes: tuple[Tensor, Tensor, Tensor]) -> None:
         """Measure one frame: 10-bit planes as :func:`sdr2hdr.color.yuv.to_yuv` leaves them, all frames of one size."""
-        code = brightest(planes).clamp_(0.0, 1.0)
-        self._max_code = max(self._max_code, float(code.max()))
+        self.add_brightest(brightest(planes).clamp_(0.0, 1.0))
+
+    def add_brightest(self, code: Tensor) -> tuple[float, float]:
+        """Measure one frame by max(R', G', B') of its pixels as PQ codes ``H,W`` 0..1, which is written over.
+
+        Returns the frame's brightest pixel, and the sum of all pixels, in nits.
+        """
+        brightest_code = float(code.max())
+        self._max_code = max(self._max_code, brightest_code)
         rows, columns = (code.amax(dim).gt(BAR).cpu() for dim in (1, 0))
         self._rows = rows | self._rows if len(self._rows) else rows
         self._columns = columns | self._columns if len(self._columns) else columns
@@ -107,8 +114,10 @@ class LightMeter:
         # the mean of a frame and three times as fast as raising each pixel to two powers
         fine = code.mul_(BINS * _FINE).to(torch.int64).clamp_(max=BINS * _FINE - 1)
         counts = torch.bincount(fine.flatten(), minlength=BINS * _FINE).cpu()
-        self._max_sum = max(self._max_sum, float((counts * self._nits).sum()))
+        total = float((counts * self._nits).sum())
+        self._max_sum = max(self._max_sum, total)
         self._histogram += counts.view(BINS, _FINE).sum(1)
+        return pq_nits(brightest_code), total
 
     def facts(self) -> LightFacts:
         """What has been seen so far."""

@@ -69,6 +69,10 @@ class Picture:
                 rows.copy_(bt1886_inverse_eotf(light.clamp_(0.0, 1.0)))
         return self.turn(rgb)
 
+    def codes(self) -> Tensor:
+        """Upright PQ codes ``3,H,W`` float32 in 0..1, BT.2020, of a picture whose source is HDR10."""
+        return self.turn(from_yuv(self.planes, self.layout))
+
 
 def side_data(frame: VideoFrame) -> dict[str, bytes]:
     """What a frame carries beside its pixels, by PyAV's names of the kinds; empty where it carries a kind unknown to PyAV."""

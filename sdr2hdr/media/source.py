@@ -52,7 +52,7 @@ class _DamagedError(Exception):
 
 
 class Source:
-    """An SDR video file.
+    """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well.
 
     ``matrix`` (a key of :data:`sdr2hdr.color.yuv.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the newest :meth:`pictures`.
@@ -60,7 +60,13 @@ class Source:
     """
 
     def __init__(
-        self, path: str | Path, *, matrix: str | None = None, range: str | None = None, strict: bool = False
+        self,
+        path: str | Path,
+        *,
+        matrix: str | None = None,
+        range: str | None = None,
+        strict: bool = False,
+        hdr: bool = False,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
@@ -68,8 +74,16 @@ class Source:
         self.loss = Loss()
         self._strict = strict
         self.info: SourceInfo = read_info(self.path, matrix, range)
-        if self.info.hdr is not None:
+        if self.info.hdr is not None and not hdr:
             raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
+        if self.info.hdr not in {None, "PQ"}:
+            raise InputError(
+                f"{path} is {self.info.hdr}, of HDR files only those in PQ (HDR10) are read; convert it first."
+            )
+        if self.info.hdr is not None and self.info.primaries not in {"bt2020", "untagged"}:
+            raise InputError(
+                f"{path} is PQ in {self.info.primaries} primaries, and HDR10 is BT.2020; convert it first."
+            )
 
     def __enter__(self) -> "Source":
         return self

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.device import free_memory
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ def choose_tile(height: int, width: int, spec: ModelSpec, free: int) -> int:
         return max(height, width)
     edge = max(4 * spec.overlap, 64, int(min(budget, spec.tile**2) ** 0.5))
     return max(edge // 16 * 16, spec.multiple)
+
+
+def fitting_tile(height: int, width: int, spec: ModelSpec, device: torch.device) -> int:
+    """The largest tile edge that the device's free memory allows now.
+
+    The frames of a window, in and out, are held in main memory beside the model's own working memory.
+    """
+    buffers = 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
+    return choose_tile(height, width, spec, free_memory(device) - (buffers if device.type == "cpu" else 0))
 
 
 def ramp(length: int, before: int, after: int) -> Tensor:

@@ -75,7 +75,7 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
 def write_cutlist(path: Path, scenes: Sequence[Scene], time_base: Fraction) -> None:
     """Write the scenes as a list that ``read_cutlist`` takes. Raises OutputError."""
     lines = ["# first frame, time code, comment (everything but the first field is for people)"]
-    lines += [f"{s.first}, {_time_code((s.pts - scenes[0].pts) * time_base)}" for s in scenes]
+    lines += [f"{s.first}, {time_code((s.pts - scenes[0].pts) * time_base)}" for s in scenes]
     try:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as e:
@@ -97,6 +97,7 @@ def _frame(field: str, pts: Sequence[int], time_base: Fraction) -> int | None:
     return after if after == 0 or pts[after] - at <= at - pts[after - 1] else after - 1
 
 
-def _time_code(seconds: Fraction) -> str:
+def time_code(seconds: Fraction) -> str:
+    """``h:mm:ss.sss`` of a time since the first frame, 0 or later."""
     ms = round(seconds * 1000)
     return f"{ms // 3600000}:{ms // 60000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"

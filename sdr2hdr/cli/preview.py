@@ -1,0 +1,130 @@
+"""``sdr2hdr preview``: single frames, before the whole film."""
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from sdr2hdr.cli.main import printable
+
+STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?([0-5]?\d):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
+
+
+class Time(click.ParamType[Fraction]):
+    """A time since the first frame: seconds, ``m:ss`` or ``h:mm:ss``, with decimals."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        match = _TIME.fullmatch(value)
+        if match is None or (match[2] is not None and Fraction(match[3]) >= 60):
+            self.fail(f"{value!r} is no time; write 12.5, 1:02.5 or 0:01:02.5.", param, ctx)
+        hours, minutes, seconds = match.groups()
+        return Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0)
+
+
+class Bars:
+    """Progress for people: a bar a stage, on standard error."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.bar = Progress(console=Console(stderr=True), disable=quiet)
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.tasks:
+            self.finish()
+            self.tasks[stage] = self.bar.add_task(STAGES[stage], total=total)
+        self.bar.update(self.tasks[stage], completed=done, total=total)
+
+    def finish(self) -> None:
+        """Show every stage that was begun as done: totals of a scan are estimates."""
+        for task in self.tasks.values():
+            self.bar.update(task, completed=self.bar.tasks[task].total)
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names:
+        raise click.BadParameter("name at least one model.")
+    return names
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder to write to.  [default: IN's name-preview]",
+)
+@click.option(
+    "--at", type=Time(), multiple=True, metavar="TIME", help="A time: 12.5, 1:02.5 or 0:01:02.5; may be repeated."
+)
+@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
+@click.option(
+    "--most", type=click.IntRange(1), default=24, show_default=True, help="Scenes to show at most, without --at."
+)
+@click.option(
+    "--models", "--model", default="wmnet", show_default=True, callback=_names, metavar="A,B,C",
+    help="Models or named weights, side by side.",
+)  # fmt: skip
+@click.option("--weights", default=None, metavar="NAME|FILE", help="Other weights, for a single model.")
+@click.option("--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens.")
+@click.option("--peak", type=click.IntRange(400, 4000), default=1000, show_default=True, help="As in convert, nits.")
+@click.option("--white", type=click.IntRange(80, 400), default=203, show_default=True, help="As in convert, nits.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@click.option("--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags.")
+@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
+@click.option("--tile", type=click.IntRange(64), default=None, help="Largest edge computed at once.")
+@click.option(
+    "--history", type=click.IntRange(0, 1000), default=8, show_default=True,
+    help="Frames that a model with memory sees before each one shown.",
+)  # fmt: skip
+@click.option("--width", type=click.IntRange(64), default=960, show_default=True, help="Of one picture, at most.")
+@click.option(
+    "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the PNG is tone-mapped for."
+)
+@click.option("-y", "overwrite", is_flag=True, help="Replace previews that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], **options: Any) -> None:
+    """Show frames of IN as the model would make them: one frame a scene, or those at given times.
+
+    Each PNG holds the SDR frame, the HDR frame toned down for an SDR screen, and the luminance of both in false colour
+    with a scale in nits. With --at only the seconds around each time are read.
+
+    \b
+    Example:
+      sdr2hdr preview film.mp4 --at 12.5 --at 1:02.5
+      sdr2hdr preview film.mp4 --models wmnet,bt2446a,bt2408 --most 6
+      sdr2hdr preview film.mp4 --at 12.5 --hdr --peak 600
+    """
+    from sdr2hdr.preview import preview as run
+
+    bars = Bars(quiet or as_json)
+    out = options.pop("out")
+    with bars.bar:
+        shown = run(source, out, models=models, progress=bars, **options)
+        bars.finish()
+    if as_json:
+        click.echo(json.dumps([s.to_json() for s in shown], indent=2))
+    elif not quiet:
+        table = Table(show_edge=False)
+        for head in ("time", "model", "brightest", "mean", "files"):
+            table.add_column(head, overflow="fold")
+        for s in shown:
+            for number, (name, (brightest, mean)) in enumerate(s.light.items()):
+                words = " ".join(str(f) for f in s.files) if number == 0 else ""
+                time = f"{s.seconds:.3f} s" if number == 0 else ""
+                table.add_row(time, name, f"{brightest:.0f} nits", f"{mean:.1f} nits", Text(printable(words)))
+        Console().print(table)

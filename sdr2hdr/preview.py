@@ -1,0 +1,257 @@
+"""Single frames through the real model, to look at before a film is converted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sdr2hdr.color.primaries import luminance
+from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf
+from sdr2hdr.color.yuv import to_yuv
+from sdr2hdr.errors import InputError, ModelError, OutputError
+from sdr2hdr.jobs.plan import survey
+from sdr2hdr.media.source import Source
+from sdr2hdr.media.still import avif
+from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
+from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
+from sdr2hdr.render.tiles import fitting_tile
+from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
+from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.small import small_frame
+from sdr2hdr.views.falsecolour import false_colour
+from sdr2hdr.views.files import check_free, write_whole
+from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_bytes, shown_size
+from sdr2hdr.views.sheet import Column, sheet
+from sdr2hdr.weights.load import choose, load_model
+
+HISTORY = 8
+"""Frames a model with memory sees before the one that is shown. WMNet remembers two: its preview is what ``convert`` makes."""
+
+_LOOK = Fraction(3, 2)  # seconds on either side of a moment in which cuts are looked for
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame to show: its number among the frames whose ``pts`` are known, and its scene ``first..last`` (last not in it)."""
+
+    pts: Sequence[int]
+    frame: int
+    first: int
+    last: int
+
+    def run(self, spec: ModelSpec, history: int) -> Run:
+        """What a model must render to come to this frame."""
+        begin = max(self.first, self.frame - history) if spec.stateful else self.frame
+        return Run(begin, self.frame + 1, self.first, self.last)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview that was written: seconds since the film's first frame, each model's brightest and mean light, nits; files."""
+
+    seconds: float
+    light: dict[str, tuple[float, float]]
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        light = {name: {"brightest": top, "mean": mean} for name, (top, mean) in self.light.items()}
+        return {"seconds": self.seconds, "light": light, "files": [str(f) for f in self.files]}
+
+
+def preview(
+    src: str | Path,
+    out: str | Path | None = None,
+    *,
+    at: Sequence[Fraction] = (),
+    scenes: str = "auto",
+    most: int = 24,
+    models: Sequence[str] = ("wmnet",),
+    weights: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    peak: int = 1000,
+    white: int = int(WHITE),
+    input_matrix: str | None = None,
+    input_range: str | None = None,
+    tile: int | None = None,
+    history: int = HISTORY,
+    hdr: bool = False,
+    width: int = 960,
+    screen: float = SCREEN,
+    overwrite: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> list[Shown]:
+    """Write a PNG, and with ``hdr`` an AVIF for each model, of single frames of an SDR video.
+
+    ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
+    ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
+    current one. ``width``: of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
+
+    Raises :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
+    """
+    keep_one_heap()
+    src = Path(src)
+    if weights is not None and len(models) > 1:
+        raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
+    with Source(src, matrix=input_matrix, range=input_range) as source:
+        height, wide = source.info.size[::-1]
+        renderers = {}
+        for name in models:
+            renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile)
+        moments = [_moment(source, seconds, history) for seconds in at] or _scene_moments(
+            source, scenes, most, progress
+        )
+        folder = _folder(src, out)
+        named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
+        for name in named:
+            check_free(folder / f"{name}.png", overwrite)
+        written = []
+        for done, (name, moment) in enumerate(named.items()):
+            progress("preview", done, len(named))
+            rgb, codes = _rendered(source, moment, renderers, history)
+            seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
+            files = {folder / f"{name}.png": b""}
+            size = shown_size((height, wide), source.info.sample_aspect_ratio, width)
+            columns = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
+            light = {}
+            for model, result in codes.items():
+                light[model] = _light(result)
+                columns.append(_column(model, result, None, peak, size, screen))
+                if hdr:
+                    planes = to_yuv(result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak)))
+                    files[folder / f"{name}-{model}.avif"] = avif(planes)
+            foot = (
+                f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
+                "SDR luminance with white at 203 nits (BT.2408-7 5.1.3)"
+            )
+            files[folder / f"{name}.png"] = png_bytes(sheet(columns, foot))
+            for path, data in files.items():
+                write_whole(path, data, overwrite)
+            written.append(Shown(float(seconds), light, tuple(files)))
+        progress("preview", len(named), len(named))
+        return written
+
+
+def _renderer(
+    name: str,
+    weights: str | None,
+    size: tuple[int, int],
+    device: str,
+    precision: str,
+    peak: int,
+    white: int,
+    tile: int | None,
+) -> Renderer:
+    chosen = choose(name, weights)
+    spec = registry.spec(chosen.model if chosen else name)
+    on = pick_device(device)
+    return Renderer(
+        load_model(name, weights=weights),
+        spec,
+        size,
+        device=on,
+        precision=pick_precision(precision, spec, on),
+        tile=tile or fitting_tile(*size, spec, on),
+        white=float(white),
+        peak=float(peak),
+    )
+
+
+def _moment(source: Source, seconds: Fraction, history: int) -> Moment:
+    """The frame that is shown at a time, with the cuts around it; only the pictures near it are decoded."""
+    info = source.info
+    step = info.time_base
+    target = info.start_pts + int(seconds / step)
+    around = max(_LOOK, (history + 8) * 2 / info.rate)
+    detector, pts, cuts, last_duration = Detector(step), [], [], None
+    for picture in source.pictures(max(info.start_pts, target - int(around / step))):
+        pts.append(picture.pts)
+        last_duration = picture.duration
+        layout = picture.layout
+        small = small_frame(
+            picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
+        )
+        cuts += detector.push(small, picture.pts)
+        if picture.pts > target + around / step:
+            break
+    else:  # the film ends here
+        length = last_duration or round(1 / (info.rate * step))
+        if not pts or target >= pts[-1] + length:
+            end = f"it ends at {time_code((pts[-1] + length - info.start_pts) * step)}" if pts else "it ends before"
+            raise InputError(f"{source.path} has no picture at {time_code(seconds)}, {end}; give an earlier --at.")
+    edges = [0, *(c.frame for c in (*cuts, *detector.close()) if c.frame > 0), len(pts)]
+    frame = max((i for i, time in enumerate(pts) if time <= target), default=0)
+    first = max(e for e in edges if e <= frame)
+    return Moment(pts, frame, first, min(e for e in edges if e > frame))
+
+
+def _scene_moments(source: Source, scenes: str, most: int, progress: Callable[[str, int, int], None]) -> list[Moment]:
+    """The middle frame of each scene, or of ``most`` of them at even distances in their list."""
+    found = survey(source, scenes, lambda done, total: progress("scan", done, total))
+    if not found.pts:
+        raise InputError(f"{source.path} holds no picture that decodes; check the file.")
+    every = scenes_from_cuts(found.cuts, len(found.pts), found.pts)
+    if len(every) > most:
+        every = [every[(2 * i + 1) * len(every) // (2 * most)] for i in range(most)]
+    return [Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1) for s in every]
+
+
+def _rendered(
+    source: Source, moment: Moment, renderers: dict[str, Renderer], history: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The frame as SDR R'G'B' and as each model's PQ codes, ``3,H,W``."""
+    runs = {name: moment.run(r.spec, history) for name, r in renderers.items()}
+    ends = {name: runs[name].needs(r.spec) for name, r in renderers.items()}
+    low, high = min(a for a, _ in ends.values()), max(b for _, b in ends.values())
+    frames = []
+    for number, picture in enumerate(islice(source.pictures(moment.pts[low]), high - low), low):
+        if picture.pts != moment.pts[number]:
+            break
+        frames.append(picture.rgb())
+    if len(frames) < high - low:
+        raise InputError(f"{source.path} reads differently each time around frame {low}; it is damaged, get it anew.")
+    codes = {}
+    for name, renderer in renderers.items():
+        a, b = ends[name]
+        results = renderer.run(iter(frames[a - low : b - low]), runs[name], renderer.new_states())
+        *_, codes[name] = results
+    return frames[moment.frame - low], codes
+
+
+def _light(codes: Tensor) -> tuple[float, float]:
+    """The brightest max(R, G, B) of a picture, and its mean (as MaxCLL and MaxFALL count), in nits."""
+    nits = pq_eotf(codes.amax(dim=0))
+    return float(nits.max()), float(nits.mean())
+
+
+def _column(title: str, codes: Tensor, rgb: Tensor | None, peak: int, size: tuple[int, int], screen: float) -> Column:
+    """A column of the sheet: ``rgb`` as it is or else ``codes`` for the screen, and the luminance of ``codes``."""
+    brightest, mean = _light(codes)
+    picture = on_screen(fit(codes, size), max(float(peak), MODEL_PEAK), screen) if rgb is None else fit(rgb, size)
+    nits = fit(luminance(pq_eotf(codes))[None], size)[0]
+    figures = f"brightest {brightest:.0f} nits, mean {mean:.1f}"
+    return Column(title, figures, image(picture), image(false_colour(nits)))
+
+
+def _name(source: Source, moment: Moment) -> str:
+    """The name of a preview's files, without an ending: the film's and the time, in characters that every disk allows."""
+    seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
+    return f"{source.path.stem}-{time_code(seconds).replace(':', '.')}"
+
+
+def _folder(src: Path, out: str | Path | None) -> Path:
+    folder = Path(f"{src.stem}-preview") if out is None else Path(out)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as e:
+        raise OutputError(f"{folder} is not a folder; name one with --out.") from e
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "strerror", e)
+        raise OutputError(f"The folder {folder} cannot be made ({cause}); name another with --out.") from e
+    return folder
