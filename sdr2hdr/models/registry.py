@@ -1,16 +1,19 @@
 """Models by name."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
+import torch
 from torch import nn
 
 from sdr2hdr.errors import ModelError
+from sdr2hdr.models.look import LOOK_SPEC, LookMapping
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
 from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
 
-_SPECS = {s.name: s for s in (WMNET_SPEC, BT2408_SPEC, BT2446A_SPEC)}
+_NETWORKS: dict[str, type[nn.Module]] = {"wmnet": WMNet, "look": LookMapping}
+_SPECS = {s.name: s for s in (WMNET_SPEC, LOOK_SPEC, BT2408_SPEC, BT2446A_SPEC)}
 
 
 def names() -> list[str]:
@@ -33,6 +36,18 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> nn.Module:
         return StaticMapping(name).eval()
     options = {**s.config, **(config or {})}
     try:
-        return cast(nn.Module, WMNet(**options)).eval()
+        return _NETWORKS[name](**options).eval()
     except (TypeError, ValueError) as e:
         raise ModelError(f"Model {name} cannot be built with the configuration {options}: {e}.") from e
+
+
+def to_precision(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network in a precision, except modules that say ``keep_float32``; 2-D kernels in channels-last order."""
+    net.to(dtype)
+    for m in net.modules():
+        if getattr(m, "keep_float32", False):
+            m.float()
+    for p in net.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=torch.channels_last)
+    return net

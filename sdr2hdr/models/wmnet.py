@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.layers import ResidualBlock
+from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 
 WMNET_SPEC = ModelSpec(
@@ -33,7 +34,7 @@ WMNET_SPEC = ModelSpec(
     tolerance=0.004,
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=1600,
-    config={"attention": "tokens", "base": "bt2408", "memory_size": 2},
+    config={"attention": "tokens", "base": "look", "memory_size": 2},
 )
 
 BASES = {"bt2408": tonemap.bt2408, "bt2446a": tonemap.bt2446a}
@@ -107,7 +108,7 @@ class PublishedMemory(nn.Module):
         new = self.mem_prepare(feature).detach()[:, None]
         slots = state.get("slots")
         kept = new if slots is None else torch.cat([slots.to(new.dtype), new], dim=1)
-        return {"slots": kept[:, -self.size :]}
+        return {**state, "slots": kept[:, -self.size :]}
 
 
 class TokenMemory(nn.Module):
@@ -170,14 +171,15 @@ class TokenMemory(nn.Module):
         new = self.tokens(thumb)[:, None]
         old = state.get("tokens")
         kept = new if old is None else torch.cat([old.to(new.dtype).detach(), new], dim=1)
-        return {"tokens": kept[:, -(self.size + 1) :]}
+        return {**state, "tokens": kept[:, -(self.size + 1) :]}
 
 
 class WMNet(nn.Module):
-    """The network. ``attention`` is ``published`` or ``tokens``; ``base`` a static mapping added in float32, or ``none``.
+    """The network. ``attention`` is ``published`` or ``tokens``; ``base`` a mapping added in float32, or ``none``.
 
     With ``attention="published", base="none"`` it equals the published network to rounding. A base lets the network learn
-    what the static mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values.
+    what the mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values. The base ``look`` is
+    the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses; its vector scales and shifts the features as well.
     """
 
     def __init__(
@@ -189,9 +191,16 @@ class WMNet(nn.Module):
         blocks: int = 15,
     ) -> None:
         super().__init__()
-        if attention not in ("published", "tokens") or base not in ("none", *BASES) or blocks % 3:
-            raise ValueError("attention is published or tokens, base none, bt2408 or bt2446a, blocks a multiple of 3")
+        if attention not in ("published", "tokens") or base not in ("none", "look", *BASES) or blocks % 3:
+            raise ValueError(
+                "attention is published or tokens, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
+            )
         self.base = BASES.get(base)
+        self.look = LookReader() if base == "look" else None
+        self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
+        if self.modulate is not None:
+            nn.init.zeros_(self.modulate.weight)
+            nn.init.zeros_(self.modulate.bias)
         self.conv_first = nn.Conv2d(3, channels, 3, stride=2, padding=1)
         self.recon_trunk_res = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         self.propagation = TemporalExperts(channels)
@@ -227,6 +236,10 @@ class WMNet(nn.Module):
         out: Tensor = self.conv_last(F.relu(self.HRconv(x)))
         return out
 
+    def reconstruct(self, pictures: Tensor) -> Tensor:
+        """Phase I: pictures ``B,3,H,W`` from their masked low bands, by encoder and decoder alone."""
+        return self.decode(self.encode(pictures)[-1])
+
     def remember(self, feature: Tensor, thumb: Tensor | None, state: State) -> tuple[Tensor, State]:
         """DMM at one frame: attention, the MLP residual, and the state after it."""
         if isinstance(self.memory, TokenMemory):
@@ -257,8 +270,17 @@ class WMNet(nn.Module):
                 continue
             feature = self.propagation.fuse_at(mixed[0], centre, mixed[2])
             feature, state = self.remember(feature, None if thumbs is None else thumbs[:, i], state)
+            look = None
+            if self.look is not None and self.modulate is not None:
+                if thumbs is None:
+                    raise ValueError("the look is read from thumbs")
+                look, state = self.look.remember(thumbs[:, i], state)
+                scale, shift = self.modulate(look.to(feature.dtype))[:, :, None, None].chunk(2, 1)
+                feature = feature * (1 + scale) + shift
             codes = self.decode(feature)
-            if self.base is not None:
+            if self.look is not None and look is not None:
+                codes = codes.float() + self.look.codes(frames[:, i], look)
+            elif self.base is not None:
                 codes = codes.float() + pq_inverse_eotf(self.base(frames[:, i].float()))
             out.append(codes)
         return torch.stack(out, dim=1), state

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
+from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS
@@ -129,8 +130,4 @@ class Renderer:
 
 def prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """The model on its device, in its precision, 2-D kernels in channels-last order (fastest on CPU and GPU alike)."""
-    model = model.to(device, PRECISIONS[precision]).eval()
-    for p in model.parameters():
-        if p.ndim == 4:
-            p.data = p.data.contiguous(memory_format=torch.channels_last)
-    return model
+    return registry.to_precision(model.to(device), PRECISIONS[precision]).eval()

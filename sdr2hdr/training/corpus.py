@@ -1,9 +1,11 @@
 """Real scenes in linear light: a folder of OpenEXR stills and, where there are any, the same photos as a phone rendered them.
 
 The folder's ``manifest.json`` names each still's split, projection, primaries and whether 1.0 is the white of an SDR picture.
-Scenes of the ``val`` split are for results only; :func:`stills` gives one split at a time.
+Scenes of the ``val`` split are for results only; some train scenes are set aside as ``select``, to choose the best weight
+on. :func:`stills` gives one split at a time.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.errors import InputError
 
-Split = Literal["train", "val"]
+Split = Literal["train", "select", "val"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class Still:
         return self.path.stem
 
 
+def _split(entry: dict[str, str]) -> Split:
+    """``select`` for about one train scene in eight, by its name's hash: the best weight is chosen on these, never on val."""
+    if entry["split"] not in ("train", "val"):
+        raise KeyError(f"split {entry['split']}")
+    if entry["split"] == "val":
+        return "val"
+    digest = hashlib.sha256(Path(entry["file"]).stem.encode()).digest()
+    return "select" if digest[-1] % 8 == 0 else "train"
+
+
 def stills(folder: Path, split: Split) -> list[Still]:
     """All stills of one split, sorted by name; raises InputError where the folder is no corpus."""
     manifest = folder / "manifest.json"
@@ -45,7 +57,7 @@ def stills(folder: Path, split: Split) -> list[Still]:
         found = [
             Still(
                 folder / e["file"],
-                e["split"],
+                _split(e),
                 e["projection"] == "equirectangular",
                 e["primaries"],
                 bool(e["white_is_one"]),

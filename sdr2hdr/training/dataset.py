@@ -6,6 +6,7 @@ master as 16-bit PQ codes.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +26,17 @@ PAIR_PEAK = 1000.0
 
 QPS = (22, 27, 32, 37, 42)
 
+_SPLITS = ("train", "val", "select")
+Planes = tuple[Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Clip:
-    """``planes``: uint8 ``T,H,W`` and two of ``T,H/2,W/2``; ``codes``: int32 PQ codes * 65535, ``T,3,H,W``; how it was made."""
+    """``planes``: uint8 ``T,H,W`` and two of ``T,H/2,W/2``; ``clean``: the same before the codec; ``codes``: int32 PQ
+    codes * 65535, ``T,3,H,W``; and how it was made."""
 
-    planes: tuple[Tensor, Tensor, Tensor]
+    planes: Planes
+    clean: Planes
     codes: Tensor
     scene: str
     look: str
@@ -38,15 +44,23 @@ class Clip:
 
     def sdr(self, which: slice = slice(None)) -> Tensor:
         """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some."""
-        frames = zip(*(p[which].unbind(0) for p in self.planes), strict=True)
-        return torch.stack([yuv.from_yuv(tuple(f), LAYOUT) for f in frames])
+        return _rgb(self.planes, which)
 
-    def hdr(self, which: slice = slice(None)) -> Tensor:
-        """The master's PQ codes ``T,3,H,W`` 0..1."""
-        return self.codes[which].float() / 65535.0
+    def undamaged(self, which: slice = slice(None)) -> Tensor:
+        """The same before it went through the codec."""
+        return _rgb(self.clean, which)
+
+    def hdr(self, which: slice = slice(None), area: tuple[Any, ...] = ()) -> Tensor:
+        """The master's PQ codes ``T,3,H,W`` 0..1, or an area of them."""
+        return self.codes[which][area].float() / 65535.0
 
 
-def to_planes(rgb: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _rgb(planes: Planes, which: slice) -> Tensor:
+    frames = zip(*(p[which].unbind(0) for p in planes), strict=True)
+    return torch.stack([yuv.from_yuv(tuple(f), LAYOUT) for f in frames])
+
+
+def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:
     """R'G'B' ``T,3,H,W`` 0..1 to 8-bit 4:2:0 limited BT.709 planes, left-sited, with or without dither."""
     r, g, b = rgb.unbind(1)
     y = 0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -79,14 +93,14 @@ class ClipMaker:
         return self._light[still.name].float()
 
     def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, 0 if self.split == "train" else 1, *key])
+        return np.random.default_rng([self.seed, _SPLITS.index(self.split), *key])
 
     def train_clip(self, number: int) -> Clip:
         """Clip ``number`` of an endless list: scene, move, grade, look, codec and QP all drawn from its own seed."""
         rng = self._rng(number)
         pairs = [s for s in self.stills if s.sdr is not None]
         kind = rng.choice(["scene", "pair", "chart"], p=[0.8, 0.14, 0.06])
-        qp = int(rng.integers(18, 43))
+        qp = int(rng.integers(18, 48))
         if kind == "pair" and pairs:
             return self.pair_clip(pairs[int(rng.integers(len(pairs)))], qp, rng)
         still = None if kind == "chart" else self.stills[int(rng.integers(len(self.stills)))]
@@ -125,7 +139,7 @@ class ClipMaker:
         return self._finish(sdr, (light * WHITE).clamp_max(PAIR_PEAK), still.name, "phone", qp, rng)
 
     def _finish(self, sdr: Tensor, nits: Tensor, scene: str, look: str, qp: int, rng: np.random.Generator) -> Clip:
-        if self.split == "train":
+        if self.split != "val":
             if rng.random() < 0.08:  # letterbox bars
                 bar = int(rng.integers(4, self.size[0] // 5)) // 2 * 2
                 for x in (sdr, nits):
@@ -134,6 +148,6 @@ class ClipMaker:
             if rng.random() < 0.5:
                 sdr, nits = sdr.flip(-1), nits.flip(-1)
         codec = "libx264" if rng.random() < 0.6 else "libx265"
-        planes = through_codec(to_planes(sdr.clamp(0, 1), rng), codec, qp)
+        clean = to_planes(sdr.clamp(0, 1), rng)
         codes = (pq_inverse_eotf(nits) * 65535.0).round().to(torch.int32)
-        return Clip(planes, codes, scene, look, qp)
+        return Clip(through_codec(clean, codec, qp), clean, codes, scene, look, qp)

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-from sdr2hdr.errors import InputError
 from sdr2hdr.models import registry
+from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
 from sdr2hdr.weights.manifest import BUNDLED, WeightEntry
 from sdr2hdr.weights.save import save_weights
@@ -18,18 +16,9 @@ def export(
     checkpoint: Path, recipe: Recipe, folder: Path, *, data: str, commit: str, scores: Mapping[str, float | str]
 ) -> WeightEntry:
     """Write ``NAME.safetensors`` into ``folder`` from a checkpoint of that recipe and return its manifest entry."""
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as e:
-        raise InputError(
-            f"{checkpoint} cannot be read as a checkpoint ({e}); give a checkpoint.pt that training wrote."
-        ) from e
-    if state.get("recipe") != repr(recipe):
-        raise InputError(f"{checkpoint} was not trained with the recipe {recipe.name}; give the recipe it belongs to.")
+    state = read_checkpoint(checkpoint, recipe)
     config = {**registry.spec(recipe.model).config, **recipe.config}
-    model = registry.build(recipe.model, config)
-    names = [name for name, _ in model.named_parameters()]
-    tensors = dict(zip(names, state["average"], strict=True))
+    tensors = state["best"]
     path = folder / f"{recipe.name}.safetensors"
     sha256, size = save_weights(path, recipe.model, tensors, config, {"licence": LICENCE, "recipe": recipe.name})
     return WeightEntry(

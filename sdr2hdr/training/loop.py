@@ -4,80 +4,121 @@ import csv
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
-from sdr2hdr.training.recipe import Recipe
+from sdr2hdr.training import masking
+from sdr2hdr.training.losses import mapping_loss
+from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
+
+ENCODER = ("conv_first.", "recon_trunk_res.", "look.")
+"""What phase II takes over from phase I (WMNet: the first convolution and the trunk), and the look reader."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the loop says every so often: losses are means since the last report, ``psnr`` is that on the select clips."""
+
+    step: int
+    loss: float
+    seconds: float
+    samples: float
+    psnr: float | None = None
 
 
 class Trainer:
     """Adam on float32 master weights around a network in bfloat16, with an exponential moving average of the weights."""
 
     def __init__(
-        self, recipe: Recipe, clips: Path, out: Path, *, device: str = "cpu", start: Path | None = None
+        self, recipe: Recipe, clips: Path, out: Path, *, device: str = "cpu", start: dict[str, Tensor] | None = None
     ) -> None:
-        """``start`` is a checkpoint of the same model whose averaged weights to begin with."""
+        """``clips`` holds the folders ``train`` and ``select``. Tensors of ``start`` that fit are taken over."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model)
-        self.sampler = Sampler(clips, recipe.seed)
+        self.sampler = Sampler(clips / "train", recipe.seed)
+        self.chosen_on = Sampler(clips / "select", recipe.seed)
         if not self.sampler.paths:
             raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
-        torch.manual_seed(recipe.seed)
-        self.net = registry.build(recipe.model, recipe.config).train().to(self.device)
-        _initialise(self.net)
+        self.start = start or {}
+        self.net = self._fresh()
+        self.names = [name for name, _ in self.net.named_parameters()]
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
-        if start is not None:
-            for mine, kept in zip(self.master, torch.load(start, weights_only=True)["average"], strict=True):
-                mine.copy_(kept)
         self.average = [p.clone() for p in self.master]
-        self.net.to(torch.bfloat16)
-        self._publish()
-        for p in self.net.parameters():
-            if p.ndim == 4:
-                p.data = p.data.contiguous(memory_format=torch.channels_last)
-        self.adam = torch.optim.Adam(self.master, lr=recipe.learning_rate, betas=(0.9, 0.99))
+        self.best: list[Tensor] | None = None
+        self.best_psnr = -math.inf
+        self._lower_precision()
+        self.adam = self._optimiser()
         self.step = 0
+
+    def _fresh(self) -> nn.Module:
+        torch.manual_seed(self.recipe.seed)
+        net = registry.build(self.recipe.model, self.recipe.config).train().to(self.device)
+        _initialise(net)
+        taken = 0
+        with torch.no_grad():
+            for name, p in net.named_parameters():
+                if name in self.start and self.start[name].shape == p.shape:
+                    p.copy_(self.start[name])
+                    taken += 1
+        if self.start and not taken:
+            raise InputError(f"No tensor of the starting weight fits model {self.recipe.model}; leave `start` out.")
+        return net
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.master, lr=self.recipe.learning_rate, betas=(0.9, 0.99))
+
+    def _lower_precision(self) -> None:
+        registry.to_precision(self.net, torch.bfloat16)
+        self._publish()
+
+    def _publish(self, weights: list[Tensor] | None = None) -> None:
+        with torch.no_grad():
+            for p, m in zip(self.net.parameters(), weights or self.master, strict=True):
+                p.copy_(m)
 
     @property
     def checkpoint(self) -> Path:
         return self.out / "checkpoint.pt"
 
+    def _named(self, tensors: list[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.names, tensors, strict=True))
+
     def save(self) -> None:
         """Write everything needed to go on, whole or not at all."""
         part = self.checkpoint.with_suffix(".part")
-        state = {"step": self.step, "master": self.master, "average": self.average, "adam": self.adam.state_dict()}
-        torch.save({**state, "recipe": repr(self.recipe)}, part)
+        state: dict[str, Any] = {"step": self.step, "recipe": repr(self.recipe), "adam": self.adam.state_dict()}
+        state |= {"master": self._named(self.master), "average": self._named(self.average)}
+        state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
+        torch.save(state, part)
         part.replace(self.checkpoint)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the output folder, if there is one of this recipe."""
         if not self.checkpoint.exists():
             return False
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["recipe"] != repr(self.recipe):
-            raise InputError(f"{self.checkpoint} belongs to another recipe; give another output folder or remove it.")
+        state = read_checkpoint(self.checkpoint, self.recipe)
         for mine, kept in ((self.master, state["master"]), (self.average, state["average"])):
-            for a, b in zip(mine, kept, strict=True):
-                a.copy_(b)
+            for name, a in zip(self.names, mine, strict=True):
+                a.copy_(kept[name])
+        self.best_psnr = state["best_psnr"]
+        self.best = [state["best"][n].to(self.device) for n in self.names] if self.best_psnr > -math.inf else None
         self.adam.load_state_dict(state["adam"])
         self.step = state["step"]
         self._publish()
         return True
 
-    def _publish(self) -> None:
-        with torch.no_grad():
-            for p, m in zip(self.net.parameters(), self.master, strict=True):
-                p.copy_(m)
-
     def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights by name, float32."""
-        return {name: a.cpu() for (name, _), a in zip(self.net.named_parameters(), self.average, strict=True)}
+        """The averaged weights by name, float32: the best on the select clips, or the last where there are none."""
+        return {name: a.cpu() for name, a in self._named(self.best or self.average).items()}
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine to a hundredth."""
@@ -87,15 +128,45 @@ class Trainer:
         x = (self.step - r.warmup) / max(r.steps - r.warmup, 1)
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * x)))
 
+    def _begin_mapping(self) -> None:
+        """After phase I: everything but the encoder starts anew, and so does the optimiser."""
+        net = self._fresh()
+        for name, m, a, p in zip(self.names, self.master, self.average, net.parameters(), strict=True):
+            if not name.startswith(ENCODER):
+                m.copy_(p.detach())
+                a.copy_(p.detach())
+        self.adam = self._optimiser()
+        self._publish()
+
+    def loss(self, stage: Stage, within: int) -> Tensor:
+        """The loss of one batch; gradients lie in the network."""
+        batch = self.sampler.batch(self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb)
+        sdr, hdr, clean, thumbs = (b.to(self.device) for b in batch)
+        net: Any = self.net
+        if stage.task == "masked":
+            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+            picture = sdr.flatten(0, 1)
+            seen = masking.masked(picture, masking.curriculum(within, stage.steps), generator)
+            loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
+            return loss
+        if hasattr(net, "forward_with_aux"):
+            past, future = self.spec.past, self.spec.future
+            codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
+            inner = slice(past, sdr.shape[1] - future)
+            restored = (aux.float() - clean[:, inner]).abs().mean()
+            share = self.recipe.aux_weight
+            loss = (1 - share) * mapping_loss(codes.float(), hdr[:, inner], self.recipe) + share * restored
+            return loss
+        codes, _ = net(sdr, {}, thumbs=thumbs)
+        return mapping_loss(codes.float(), hdr, self.recipe)
+
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
-        r, stage = self.recipe, self.recipe.stage_at(self.step)
-        batch = self.sampler.batch(self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb)
-        sdr, hdr, thumbs = (b.to(self.device) for b in batch)
-        out, _ = self.net(sdr, {}, thumbs=thumbs)
-        error = out.float() - hdr
-        loss = error.abs().mean() + r.mse_weight * error.square().mean()
-        loss.backward()
+        stage, within = self.recipe.stage_at(self.step)
+        if within == 0 and self.step and self.recipe.stage_at(self.step - 1)[0].task != stage.task:
+            self._begin_mapping()
+        loss = self.loss(stage, within)
+        loss.backward()  # type: ignore[no-untyped-call]
         for p, m in zip(self.net.parameters(), self.master, strict=True):
             m.grad = p.grad.float() if p.grad is not None else None
             p.grad = None
@@ -104,33 +175,75 @@ class Trainer:
             group["lr"] = self.learning_rate()
         self.adam.step()
         self._publish()
-        decay = min(r.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, self.master, 1.0 - decay)
         self.step += 1
         return float(loss.detach())
 
-    def run(self, report: Callable[[int, float, float], None], every: int = 50, save_every: int = 250) -> None:
-        """Train to the recipe's end; ``report(step, mean loss, seconds a step)``, also kept in ``loss.csv``."""
-        total, count, since = 0.0, 0, time.monotonic()
+    def select(self) -> float | None:
+        """PSNR of the averaged weights on the select clips; they are kept as the best if nothing was better."""
+        if not self.chosen_on.paths:
+            return None
+        total = 0.0
+        need = self.spec.past + self.spec.future + 1
+        self._publish(self.average)
+        self.net.eval()
+        with torch.inference_mode():
+            for i in range(len(self.chosen_on.paths)):
+                sdr, hdr, thumbs = (x.to(self.device) for x in self.chosen_on.whole(i, self.spec.thumb, need))
+                past, future = self.spec.past, self.spec.future
+                if sdr.shape[1] < need:
+                    past = future = 0
+                codes, _ = self.net(sdr, {}, past=past, future=future, thumbs=thumbs)
+                total += psnr(codes[0, -1].float().clamp(0, 1), hdr[0, sdr.shape[1] - 1 - future])
+        self.net.train()
+        self._publish()
+        mean = total / len(self.chosen_on.paths)
+        if mean > self.best_psnr:
+            self.best_psnr, self.best = mean, [a.clone() for a in self.average]
+        return mean
+
+    def run(self, report: Callable[[Report], None], every: int = 50, save_every: int = 250) -> None:
+        """Train to the recipe's end, reporting; reports are also kept in ``loss.csv``."""
+        total, count, samples, since = 0.0, 0, 0, time.monotonic()
         while self.step < self.recipe.steps:
-            total, count = total + self.train_step(), count + 1
-            if self.step % every == 0 or self.step == self.recipe.steps:
-                seconds = (time.monotonic() - since) / count
-                report(self.step, total / count, seconds)
+            stage, _ = self.recipe.stage_at(self.step)
+            total, count, samples = total + self.train_step(), count + 1, samples + stage.batch * stage.frames
+            last = self.step == self.recipe.steps
+            if self.step % every == 0 or last:
+                seconds = time.monotonic() - since
+                mapping = stage.task == "mapping"
+                measured = self.select() if mapping and (self.step % self.recipe.select_every == 0 or last) else None
+                said = Report(self.step, total / count, seconds / count, samples / seconds, measured)
+                report(said)
                 with (self.out / "loss.csv").open("a", newline="") as f:
-                    csv.writer(f).writerow([self.step, f"{total / count:.6f}", f"{seconds:.3f}"])
-                total, count, since = 0.0, 0, time.monotonic()
-            if self.step % save_every == 0 or self.step == self.recipe.steps:
+                    row = [f"{said.loss:.6f}", f"{said.seconds:.3f}", "" if measured is None else f"{measured:.3f}"]
+                    csv.writer(f).writerow([self.step, *row])
+                total, count, samples, since = 0.0, 0, 0, time.monotonic()
+            if self.step % save_every == 0 or last:
                 self.save()
 
 
+def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """A checkpoint of that recipe; raises InputError where it cannot be read or belongs to another."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({e}); give a checkpoint.pt that training wrote."
+        ) from e
+    if state.get("recipe") != repr(recipe):
+        raise InputError(f"{path} belongs to another recipe than {recipe.name}; give the one it was trained with.")
+    return state
+
+
 def _initialise(net: nn.Module) -> None:
-    """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks and at the output.
+    """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks and at the output; the look reader keeps its own.
 
     The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule.
     """
     for name, m in net.named_modules():
-        if isinstance(m, nn.Conv2d):
+        if isinstance(m, nn.Conv2d) and not name.startswith("look."):
             nn.init.kaiming_normal_(m.weight)
             if "recon_trunk_res" in name or name == "conv_last":
                 m.weight.data.mul_(0.1)

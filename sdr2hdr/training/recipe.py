@@ -7,42 +7,78 @@ from typing import Any
 
 from sdr2hdr.errors import InputError
 
+RECIPES = Path(__file__).parent / "recipes"
+TASKS = ("mapping", "masked")
+
 
 @dataclass(frozen=True)
 class Stage:
-    """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels."""
+    """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
+
+    ``task`` is ``mapping`` (SDR to HDR) or ``masked`` (phase I of WMNet: the SDR picture from its masked low band). What is
+    not the encoder begins anew when mapping follows masking.
+    """
 
     steps: int
     batch: int
     frames: int
     patch: int
+    task: str = "mapping"
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more to choose on."""
+
+    count: int
+    frames: int = 3
+    height: int = 160
+    width: int = 256
+    select: int = 64
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """``clips`` training clips are made once; ``stages`` follow each other under one cosine of the learning rate."""
+    """The stages follow each other under one cosine of the learning rate.
+
+    ``start`` names weights whose tensors of the same name and shape the network begins with. The loss is L1 plus
+    ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
+    model's restored SDR, where it gives one.
+    """
 
     name: str
     model: str
-    clips: int
+    clips: ClipSet
     stages: tuple[Stage, ...]
     learning_rate: float = 4e-4
     warmup: int = 100
     mse_weight: float = 10.0
+    ssim_weight: float = 0.0
+    aux_weight: float = 0.2
     ema: float = 0.999
     seed: int = 0
+    select_every: int = 500
+    start: str = ""
     config: dict[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
         return sum(s.steps for s in self.stages)
 
-    def stage_at(self, step: int) -> Stage:
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage of a step and the step within it."""
         for stage in self.stages:
             if step < stage.steps:
-                return stage
+                return stage, step
             step -= stage.steps
-        return self.stages[-1]
+        return self.stages[-1], self.stages[-1].steps - 1
+
+
+def recipe_path(name: Path) -> Path:
+    """The file that a name stands for: one of the recipes that come with sdr2hdr, or the path as it is."""
+    bundled = RECIPES / f"{name}.toml"
+    return bundled if not name.suffix and len(name.parts) == 1 and bundled.exists() else name
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -50,17 +86,49 @@ def read_recipe(path: Path) -> Recipe:
     try:
         data = tomllib.loads(path.read_text())
         stages = tuple(Stage(**s) for s in data.pop("stages"))
+        clips = ClipSet(**data.pop("clips"))
         unknown = set(data) - {f.name for f in fields(Recipe)}
         if unknown:
             raise InputError(
                 f"Recipe {path} has the unknown key {sorted(unknown)[0]!r}; see docs/training.md for the known ones."
             )
-        recipe = Recipe(stages=stages, **data)
+        recipe = Recipe(stages=stages, clips=clips, **data)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise InputError(f"Recipe {path} cannot be read: {e}.") from e
     except (KeyError, TypeError) as e:
         raise InputError(f"Recipe {path} is not complete: {e}; see docs/training.md.") from e
+    for thing, kinds in ((recipe, _KINDS[Recipe]), (clips, _KINDS[ClipSet]), *((s, _KINDS[Stage]) for s in stages)):
+        for key, kind in kinds.items():
+            value = getattr(thing, key)
+            if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
+                raise InputError(f"Recipe {path}: {key} = {value!r} is no {_NAMES[kind]}; see docs/training.md.")
+    if (
+        clips.count < 1
+        or clips.frames < 1
+        or min(clips.height, clips.width) < 32
+        or clips.height % 2
+        or clips.width % 2
+    ):
+        raise InputError(f"Recipe {path} has impossible clips {clips}: sides are even and 32 at least.")
     for s in stages:
-        if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8:
-            raise InputError(f"Recipe {path} has an impossible stage {s}: all must be positive, patch a multiple of 8.")
+        if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8 or s.task not in TASKS:
+            raise InputError(
+                f"Recipe {path} has an impossible stage {s}: all must be positive, patch a multiple of 8, "
+                f"task one of {', '.join(TASKS)}."
+            )
+        if s.patch > min(clips.height, clips.width) or s.frames > clips.frames:
+            raise InputError(f"Recipe {path}: stage {s} asks for more than a clip has ({clips}).")
     return recipe
+
+
+_NAMES: dict[Any, str] = {int: "whole number from 0", (int, float): "number from 0", str: "text", dict: "table"}
+_KINDS: dict[type, dict[str, Any]] = {
+    Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str},
+    ClipSet: dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
+    Recipe: {
+        **dict.fromkeys(("name", "model", "start"), str),
+        **dict.fromkeys(("warmup", "seed", "select_every"), int),
+        **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
+        "config": dict,
+    },
+}

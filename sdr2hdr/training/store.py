@@ -9,23 +9,25 @@ from torch import Tensor
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.training.dataset import Clip, ClipMaker
 
+_PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
+
 
 def write_clip(clip: Clip, path: Path) -> None:
     """One clip as an uncompressed archive; it appears whole or not at all."""
     part = path.with_suffix(".part")
     with part.open("wb") as f:
-        y, cb, cr = (p.numpy() for p in clip.planes)
+        planes = {k: p.numpy() for k, p in zip(_PLANES, clip.planes + clip.clean, strict=True)}
         meta = np.array([clip.scene, clip.look, str(clip.qp)])
-        np.savez(f, y=y, cb=cb, cr=cr, codes=clip.codes.numpy().astype(np.uint16), meta=meta)
+        np.savez(f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta)
     part.replace(path)
 
 
 def read_clip(path: Path) -> Clip:
     """A clip written by :func:`write_clip`."""
     with np.load(path, allow_pickle=False) as z:
-        y, cb, cr = (torch.from_numpy(z[k]) for k in ("y", "cb", "cr"))
+        y, cb, cr, y0, cb0, cr0 = (torch.from_numpy(z[k]) for k in _PLANES)
         scene, look, qp = (str(v) for v in z["meta"])
-        return Clip((y, cb, cr), torch.from_numpy(z["codes"].astype(np.int32)), scene, look, int(qp))
+        return Clip((y, cb, cr), (y0, cb0, cr0), torch.from_numpy(z["codes"].astype(np.int32)), scene, look, int(qp))
 
 
 def make_clips(maker: ClipMaker, folder: Path, numbers: range) -> int:
@@ -47,24 +49,31 @@ class Sampler:
         self.paths = sorted(folder.glob("*.npz"))
         self.seed = seed
 
-    def batch(self, step: int, size: int, frames: int, patch: int, thumb: int) -> tuple[Tensor, Tensor, Tensor]:
-        """SDR ``B,T,3,P,P``, PQ codes of the same shape and thumbnails of the whole pictures ``B,T,3,S,S``."""
+    def batch(self, step: int, size: int, frames: int, patch: int, thumb: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """SDR ``B,T,3,P,P``; PQ codes and undamaged SDR of the same shape; thumbnails of the whole pictures ``B,T,3,S,S``."""
         rng = np.random.default_rng([self.seed, step])
-        batch: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+        batch: tuple[list[Tensor], ...] = ([], [], [], [])
         for i in rng.integers(len(self.paths), size=size):
             clip = read_clip(self.paths[i])
             count, _, height, width = clip.codes.shape
             first = int(rng.integers(0, max(count - frames, 0) + 1))
             y, x = (int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (height, width))
             which = slice(first, first + frames)
-            sdr, hdr = clip.sdr(which), clip.hdr(which)
+            sdr = clip.sdr(which)
             whole = thumbnail(sdr[None], thumb)[0] if thumb else sdr[..., :0, :0]
-            pair = [sdr[..., y : y + patch, x : x + patch], hdr[..., y : y + patch, x : x + patch], whole]
+            area = (..., slice(y, y + patch), slice(x, x + patch))
+            pictures = [sdr[area], clip.hdr(which, area), clip.undamaged(which)[area], whole]
             if rng.random() < 0.5:
-                pair = [p.flip(-2) for p in pair]
+                pictures = [p.flip(-2) for p in pictures]
             if rng.random() < 0.5:
-                pair = [p.transpose(-1, -2) for p in pair]
-            for kept, p in zip(batch, pair, strict=True):
+                pictures = [p.transpose(-1, -2) for p in pictures]
+            for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
-        sdr, hdr, thumbs = (torch.stack(kept) for kept in batch)
-        return sdr, hdr, thumbs
+        sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
+        return sdr, hdr, clean, thumbs
+
+    def whole(self, number: int, thumb: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The first frames of clip ``number`` whole: SDR and PQ codes ``1,T,3,H,W``, thumbnails ``1,T,3,S,S``."""
+        clip = read_clip(self.paths[number])
+        sdr, hdr = clip.sdr(slice(frames))[None], clip.hdr(slice(frames))[None]
+        return sdr, hdr, thumbnail(sdr, thumb) if thumb else sdr[..., :0, :0]

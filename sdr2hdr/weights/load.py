@@ -45,6 +45,15 @@ def load_model(
         raise ModelError(f"Device {str(device)!r} cannot be used ({reason}); cpu always can.") from e
 
 
+def starting_tensors(name: str) -> dict[str, Tensor]:
+    """The tensors by name, float32, of a model's or weight's own file, for training to begin with."""
+    model = load_model(name) if not name.endswith(".safetensors") else None
+    if model is None:
+        entry = own_entry(Path(name))
+        model = load_model(entry.model, weights=name)
+    return {key: p.detach().float() for key, p in model.named_parameters()}
+
+
 def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
     """Which weight ``load_model`` would take, with its hash; None for a model that needs none.
 

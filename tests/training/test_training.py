@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 import pytest
+import pywt
 import torch
+import torch.nn.functional as F
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.transcode import through_codec
-from sdr2hdr.training import camera
+from sdr2hdr.training import camera, masking
 from sdr2hdr.training.corpus import stills
 from sdr2hdr.training.dataset import ClipMaker, to_planes
 from sdr2hdr.training.export import export
 from sdr2hdr.training.looks import LOOKS, Master, grade, render_sdr
 from sdr2hdr.training.loop import Trainer
+from sdr2hdr.training.losses import gaussian_ssim
 from sdr2hdr.training.recipe import read_recipe
 from sdr2hdr.training.store import Sampler, make_clips, read_clip
 from sdr2hdr.weights.load import load_model
@@ -23,10 +26,22 @@ from sdr2hdr.weights.load import load_model
 RECIPE = """
 name = "tiny"
 model = "wmnet"
-clips = 4
 warmup = 2
+select_every = 2
+[clips]
+count = 4
+frames = 2
+height = 48
+width = 64
+select = 2
 [config]
 blocks = 3
+[[stages]]
+task = "masked"
+steps = 2
+batch = 2
+frames = 1
+patch = 32
 [[stages]]
 steps = 3
 batch = 2
@@ -44,7 +59,7 @@ patch = 32
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     entries = []
-    for i in range(4):
+    for i in (0, 1, 2, 3, 13):  # 13 is set aside by its name
         y, x = np.mgrid[0:128, 0:256] / 128.0
         light = np.exp(2 * np.sin(3 * x + i) * np.cos(5 * y))[..., None] * np.array([1.0, 0.8 - 0.1 * i, 0.5 + 0.1 * i])
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
@@ -74,6 +89,13 @@ def maker(corpus: Path, split: str = "train") -> ClipMaker:
     return ClipMaker(corpus, split, size=(48, 64), frames=2, seed=5)
 
 
+def made(corpus: Path, folder: Path) -> Path:
+    """A folder of training and select clips."""
+    for split, count in (("train", 4), ("select", 2)):
+        make_clips(maker(corpus, split), folder / "clips" / split, range(count))
+    return folder / "clips"
+
+
 def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: Path) -> None:
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 4
     make_clips(maker(corpus), tmp_path / "b", range(3, 4))
@@ -83,9 +105,9 @@ def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: P
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 0
 
 
-def test_no_val_scene_is_in_a_training_clip_and_none_of_train_in_val(corpus: Path) -> None:
-    train, val = ({s.name for s in stills(corpus, split)} for split in ("train", "val"))
-    assert val == {"scene3"} and not train & val
+def test_no_scene_is_in_two_splits(corpus: Path) -> None:
+    train, select, val = ({s.name for s in stills(corpus, split)} for split in ("train", "select", "val"))
+    assert val == {"scene3"} and select and not train & val and not train & select and not select & val
     made = {maker(corpus).train_clip(n).scene for n in range(12)}
     assert made <= train | {"chart"}
     assert {cell[0].name for cell in maker(corpus, "val").val_clips()} == val
@@ -155,28 +177,30 @@ def test_panorama_views_of_a_plain_sky_are_plain() -> None:
 
 def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file)
-    clips = tmp_path / "clips"
-    make_clips(maker(corpus), clips, range(recipe.clips))
+    clips = made(corpus, tmp_path)
     straight = Trainer(recipe, clips, tmp_path / "straight")
     straight.run(lambda *_: None)
     first = Trainer(recipe, clips, tmp_path / "resumed")
-    for _ in range(2):
+    for _ in range(3):  # one step into the mapping stage, where everything but the encoder began anew
         first.train_step()
+        if first.step % 2 == 0:
+            first.select()
     first.save()
     second = Trainer(recipe, clips, tmp_path / "resumed")
-    assert second.resume() and second.step == 2
+    assert second.resume() and second.step == 3
     second.run(lambda *_: None)
     for a, b in zip(straight.average, second.average, strict=True):
         assert torch.equal(a, b)
+    assert straight.best_psnr == second.best_psnr > 0
     assert len((tmp_path / "straight" / "loss.csv").read_text().splitlines()) == 1
 
 
 def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file)
-    make_clips(maker(corpus), tmp_path / "clips", range(4))
-    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "out")
+    trainer = Trainer(recipe, made(corpus, tmp_path), tmp_path / "out")
     trainer.learning_rate = lambda: 1e-3  # type: ignore[method-assign]
-    batch = Sampler(tmp_path / "clips", 0).batch(0, 2, 1, 32, 64)
+    trainer.step = 2  # past phase I
+    batch = Sampler(tmp_path / "clips" / "train", 0).batch(0, 2, 1, 32, 64)
     trainer.sampler.batch = lambda *_: batch  # type: ignore[method-assign]
     losses = [trainer.train_step() for _ in range(25)]
     assert losses[-1] < 0.7 * losses[0]
@@ -184,8 +208,7 @@ def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Pat
 
 def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file)
-    make_clips(maker(corpus), tmp_path / "clips", range(4))
-    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "out")
+    trainer = Trainer(recipe, made(corpus, tmp_path), tmp_path / "out")
     trainer.train_step()
     trainer.save()
     entry = export(trainer.checkpoint, recipe, tmp_path, data="made up", commit="0000000", scores={"psnr": 1.0})
@@ -194,7 +217,7 @@ def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path,
     for p, a in zip(model.parameters(), trainer.average, strict=True):
         assert torch.allclose(p, a, atol=1e-3)
     other = tmp_path / "other.toml"
-    other.write_text(RECIPE.replace("clips = 4", "clips = 5"))
+    other.write_text(RECIPE.replace("count = 4", "count = 5"))
     with pytest.raises(InputError, match="recipe"):
         export(trainer.checkpoint, read_recipe(other), tmp_path, data="", commit="", scores={})
 
@@ -202,7 +225,14 @@ def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path,
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (("clips = 4", "clipps = 4"), "clipps"),
+        (("select_every = 2", "selekt = 2"), "selekt"),
+        (("count = 4", "clipps = 4"), "clipps"),
+        (("count = 4", "count = 0"), "impossible clips"),
+        (("width = 64", "width = 63"), "impossible clips"),
+        (("warmup = 2", "warmup = -2"), "warmup"),
+        (("warmup = 2", "warmup = 'two'"), "warmup"),
+        (("patch = 32", "patch = 56"), "more than a clip has"),
+        (('task = "masked"', 'task = "guess"'), "task one of"),
         (("patch = 32", "patch = 33"), "multiple of 8"),
         (("steps = 3", "steps = 0"), "positive"),
         (('name = "tiny"', ""), "name"),
@@ -222,3 +252,43 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[1, 2]")
     with pytest.raises(InputError, match="cannot be read"):
         stills(tmp_path, "train")
+
+
+def test_wavelets_are_those_of_pywavelets() -> None:
+    picture = torch.rand(2, 3, 32, 48)
+    wanted = pywt.wavedec2(picture.numpy(), "haar", level=3, axes=(-2, -1))[0]
+    band = masking.low_band(picture)
+    assert np.allclose(band.numpy(), wanted, atol=1e-5)
+    zeros = [None] * 3
+    back = pywt.waverec2([wanted, *[(z, z, z) for z in zeros]], "haar", axes=(-2, -1))
+    assert np.allclose(masking.from_low_band(band).numpy(), back, atol=1e-5)
+
+
+def test_the_masking_curriculum_rises_from_none_to_half() -> None:
+    shares = [masking.curriculum(s, 100) for s in range(100)]
+    assert shares[0] == 0.0 and shares[-1] == 0.5 and shares == sorted(shares) and len(set(shares)) == 51
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5])
+def test_masking_hides_exactly_its_share_and_the_same_in_all_colours(ratio: float) -> None:
+    picture = torch.rand(3, 3, 64, 64) + 0.1
+    seen = masking.masked(picture, ratio, torch.Generator().manual_seed(1))
+    hidden = (seen == 0).float()
+    assert torch.equal(hidden[:, 0], hidden[:, 1]) and torch.equal(hidden[:, 0], hidden[:, 2])
+    assert hidden.mean(dim=(1, 2, 3)) == pytest.approx(torch.full((3,), ratio))
+    kept = seen != 0
+    means = torch.nn.functional.avg_pool2d(picture, 8).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    assert torch.allclose(seen[kept], means[kept], atol=1e-5)
+
+
+def test_the_ssim_of_the_loss_is_the_known_one() -> None:
+    a = torch.rand(1, 3, 48, 48, dtype=torch.float64)
+    b = (a + 0.1 * torch.rand(1, 3, 48, 48, dtype=torch.float64)).clamp(0, 1)
+    assert gaussian_ssim(a, a).item() == pytest.approx(1.0)
+    # on flat pictures, away from the border, only the luminance term is left
+    flat = [torch.full((1, 1, 41, 41), v, dtype=torch.float64) for v in (0.4, 0.6)]
+    assert 0 < gaussian_ssim(a, b).item() < 1
+    c1 = 0.01**2
+    wanted = (2 * 0.24 + c1) / (0.16 + 0.36 + c1)
+    inner = gaussian_ssim(*(F.pad(f, (200, 200, 200, 200), value=f.max().item()) for f in flat)).item()
+    assert inner == pytest.approx(wanted, abs=0.01)

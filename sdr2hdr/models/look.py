@@ -1,0 +1,123 @@
+"""What a scene's look is, read from the whole picture, and the tone and colour mapping that undoes it.
+
+Which HDR picture an SDR picture comes from depends on how it was graded: the same grey may stand for 20 or for 60 nits. A
+patch does not tell; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector, remembers
+its mean over the scene, and maps every pixel by a small network that the vector modulates. It is a model of its own
+(``look``) and the base that other networks correct.
+"""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.color import tonemap
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.spec import ModelSpec, State
+
+LOOK_SPEC = ModelSpec(
+    name="look",
+    title="Global mapping chosen by the scene's look; fast",
+    paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
+    block=8,
+    stateful=True,
+    thumb=64,
+    tile=1024,
+    overlap=0,
+    tolerance=0.0001,
+    precisions=("float32",),
+    bytes_per_pixel=400,
+)
+
+VECTOR = 128
+_BINS = 48
+_LONGEST = 24
+"""Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
+
+
+class LookReader(nn.Module):
+    """Thumbnails to look vectors, and the mapping they choose. Always computes in float32: it makes codes, not corrections."""
+
+    keep_float32 = True
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        c = (3, 32, 64, 96, 128)
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(c):
+            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(c[-1], c[-1], 1), nn.ReLU())
+        self.embed = nn.Sequential(
+            nn.Linear(2 * c[-1] + 5 * _BINS, 2 * VECTOR), nn.ReLU(), nn.Linear(2 * VECTOR, VECTOR), nn.ReLU()
+        )
+        self.enter, self.middle, self.leave = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 3)
+        self.modulate = nn.Linear(VECTOR, 4 * width)
+        for layer in (self.modulate, self.leave):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def vector(self, thumb: Tensor) -> Tensor:
+        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: what their places show, and how their light is distributed."""
+        x = thumb.float().clamp(0, 1)
+        f = self.encoder(x)
+        luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
+        light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
+        counts = light.new_zeros(*light.shape[:2], _BINS)
+        counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
+        counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
+        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1)], 1))
+        return out
+
+    def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
+        """The mean look ``B,128`` of the scene up to a frame, and the state that holds it. Gradients flow through this frame."""
+        new = self.vector(thumb)
+        if "look" not in state:
+            return new, {**state, "look": new, "look_frames": new.new_ones(new.shape[0], 1)}
+        frames = (state["look_frames"].float() + 1).clamp_max(_LONGEST)
+        mean = state["look"].float().detach()
+        mean = mean + (new - mean) / frames
+        return mean, {**state, "look": mean, "look_frames": frames}
+
+    def codes(self, frame: Tensor, look: Tensor) -> Tensor:
+        """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus what the look adds to it. Greys stay grey."""
+        x = frame.float()
+        direct = pq_inverse_eotf(tonemap.bt2408(x))
+        (scale1, shift1), (scale2, shift2) = (m.chunk(2, -1) for m in self.modulate(look).chunk(2, -1))
+        # one matrix product a layer: a scale of the layer's output is a scale of its kernel's rows
+        y = x.flatten(2)
+        y = F.relu(torch.baddbmm(*_modulated(self.enter, scale1, shift1), y))
+        y = F.relu(torch.baddbmm(*_modulated(self.middle, scale2, shift2), y))
+        added = (torch.matmul(self.leave.weight, y) + self.leave.bias[:, None]).view_as(x)
+        brightest, darkest = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
+        grey = added.mean(1, keepdim=True)
+        added = grey + (added - grey) * (8 * (brightest - darkest)).clamp_max(1)
+        return direct + 0.3 * added * (10 * brightest).clamp(0, 1)
+
+
+def _modulated(layer: nn.Linear, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Bias ``B,C,1`` and kernel ``B,C,D`` of a layer whose output is scaled by ``1 + scale`` and shifted, ``B,C`` each."""
+    kernel = layer.weight * (1 + scale)[..., None]
+    return (layer.bias * (1 + scale) + shift)[..., None], kernel
+
+
+class LookMapping(nn.Module):
+    """The reader alone behind the model contract."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = LookReader()
+
+    def new_state(self, size: tuple[int, int]) -> State:
+        return {}
+
+    def forward(
+        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        if thumbs is None:
+            raise ValueError("the look is read from thumbs")
+        out = []
+        for t in range(past, frames.shape[1] - future):
+            look, state = self.look.remember(thumbs[:, t], state)
+            out.append(self.look.codes(frames[:, t], look))
+        return torch.stack(out, dim=1), state

@@ -1,0 +1,29 @@
+"""The loss and the score on select clips over the steps, as a picture beside ``loss.csv``."""
+
+import csv
+from pathlib import Path
+
+
+def draw(out: Path) -> None:
+    """``loss.png`` in a training's output folder from its ``loss.csv``; nothing where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with (out / "loss.csv").open(newline="") as f:
+        rows = [(int(r[0]), float(r[1]), float(r[3]) if r[3] else None) for r in csv.reader(f)]
+    figure, left = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    left.plot([r[0] for r in rows], [r[1] for r in rows], color="tab:blue", linewidth=1)
+    left.set(xlabel="step", ylabel="loss (mean of the last steps)", yscale="log")
+    scored = [(r[0], r[2]) for r in rows if r[2] is not None]
+    if scored:
+        right = left.twinx()
+        right.plot(*zip(*scored, strict=True), color="tab:orange", marker="o", markersize=3)
+        right.set_ylabel("PSNR on select clips, dB (orange)")
+    part = out / "loss.part.png"
+    figure.savefig(part, dpi=110)
+    plt.close(figure)
+    part.replace(out / "loss.png")

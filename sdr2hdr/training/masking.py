@@ -1,0 +1,47 @@
+"""Wavelet-domain masked image modelling (WMNet, phase I): what the network is given to reconstruct a picture from.
+
+Three Haar levels, all high bands zeroed, and random places of the last low band as well. How many rises over the phase from
+none to half; in the published code it never does (its step condition holds for no whole number).
+"""
+
+import pywt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEVELS = 3
+
+
+def _kernel(filters: tuple[float, ...], channels: int, like: Tensor) -> Tensor:
+    f = torch.tensor(filters, dtype=like.dtype, device=like.device)
+    return torch.outer(f, f)[None, None].expand(channels, 1, -1, -1)
+
+
+def low_band(picture: Tensor, levels: int = LEVELS) -> Tensor:
+    """The last low band ``B,C,H/2^n,W/2^n`` (orthonormal Haar of PyWavelets) of ``B,C,H,W``."""
+    low, _, _, _ = pywt.Wavelet("haar").filter_bank
+    for _ in range(levels):
+        picture = F.conv2d(picture, _kernel(low, picture.shape[1], picture), stride=2, groups=picture.shape[1])
+    return picture
+
+
+def from_low_band(band: Tensor, levels: int = LEVELS) -> Tensor:
+    """The picture whose high bands are all zero and whose last low band is ``band``."""
+    _, _, low, _ = pywt.Wavelet("haar").filter_bank
+    for _ in range(levels):
+        band = F.conv_transpose2d(band, _kernel(low, band.shape[1], band), stride=2, groups=band.shape[1])
+    return band
+
+
+def curriculum(step: int, steps: int, largest: float = 0.5) -> float:
+    """The share of masked places at a step of phase I: 0 at its start, ``largest`` at its end, in steps of 0.01."""
+    return round(largest * step / max(steps - 1, 1), 2)
+
+
+def masked(picture: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
+    """What remains of ``B,3,H,W`` (multiples of 8): the low band with a share of its places zero in R, G and B."""
+    band = low_band(picture)
+    b, _, h, w = band.shape
+    order = torch.rand(b, h * w, generator=generator).argsort(dim=1)
+    kept = (order.argsort(dim=1) >= round(ratio * h * w)).view(b, 1, h, w)
+    return from_low_band(band * kept.to(band))
