@@ -22,7 +22,7 @@ COMMANDS = {
     "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
     "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
-    "evaluate": ("sdr2hdr.cli.train:evaluate", "Measure models on val scenes."),
+    "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
 }
 
