@@ -21,7 +21,7 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
-from sdr2hdr.render.tiles import fitting_tile
+from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
 
@@ -259,12 +259,14 @@ def _plan(
     ):
         return begun
     encode = encode_settings(source, settings)
+    spec = registry.spec(settings.model)
+    width, height = source.info.size
+    if tile is not None:
+        check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
     found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)))
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
-    spec = registry.spec(settings.model)
-    width, height = source.info.size
     plan = Plan(
         source=fingerprint,
         settings=settings,

@@ -147,7 +147,7 @@ def import_(model: str, file: Path, output: Path | None) -> None:
     click.echo(f"Licence: {known.note}", err=True)
     result = importers.import_checkpoint(model, file, output or file.with_suffix(".safetensors"))
     if result.left_out:
-        click.echo(f"Left out, being no weights: {', '.join(result.left_out)}.", err=True)
+        click.echo(f"Left out, as the network has no use for it: {', '.join(result.left_out)}.", err=True)
     entry = result.entry
     click.echo(f"Written: {entry.file} ({_size(entry.size)}, SHA-256 {entry.sha256})", err=True)
     click.echo(f"Use it with --model {model} --weights {entry.file}", err=True)

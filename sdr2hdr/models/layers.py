@@ -1,7 +1,13 @@
 """Layers that several networks share."""
 
+import itertools
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.static import MAPPINGS
 
 
 class ResidualBlock(nn.Module):
@@ -21,3 +27,52 @@ def thumbnail(frames: Tensor, size: int) -> Tensor:
     """The whole picture at a fixed size: ``B,T,3,H,W`` to ``B,T,3,size,size`` by area averaging, whatever the aspect ratio."""
     b, t = frames.shape[:2]
     return F.adaptive_avg_pool2d(frames.flatten(0, 1), size).view(b, t, 3, size, size)
+
+
+def on_base(base: str, codes: Tensor, frame: Tensor) -> Tensor:
+    """What a network adds to a static mapping of the frame ``B,3,H,W``, in float32; the codes alone for ``none``.
+
+    In float32, because PQ in bfloat16 is wrong by 0.09 code values.
+    """
+    return codes if base == "none" else codes.float() + pq_inverse_eotf(MAPPINGS[base](frame.float()))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A gain and a shift a channel, ``B,C`` each; called on features ``B,C,h,w``."""
+
+    gain: Tensor
+    shift: Tensor
+
+    def __call__(self, feature: Tensor) -> Tensor:
+        return feature * self.gain[:, :, None, None] + self.shift[:, :, None, None]
+
+
+class GlobalContext(nn.Module):
+    """What the whole picture shows, told to a network at several places as gains and shifts of its features.
+
+    The thumbnail ``B,3,S,S`` is encoded and averaged. It starts with gains of 1 and shifts of 0.
+    """
+
+    def __init__(self, channels: int, places: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.places = places
+        sizes = (3, hidden // 2, hidden, hidden)
+        self.encoder = nn.Sequential(
+            *(
+                layer
+                for a, b in itertools.pairwise(sizes)
+                for layer in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())
+            )
+        )
+        self.mix = nn.Linear(hidden, hidden)
+        self.turns = nn.Linear(hidden, 2 * places * channels)
+        nn.init.zeros_(self.turns.weight)
+        nn.init.zeros_(self.turns.bias)
+
+    def forward(self, thumb: Tensor | None) -> list[Turn]:
+        if thumb is None:
+            raise ValueError("this network needs thumbs: the whole picture at a small size")
+        seen = self.encoder(thumb.to(self.mix.weight.dtype)).mean(dim=(2, 3))
+        parts = self.turns(F.relu(self.mix(seen))).chunk(2 * self.places, dim=1)
+        return [Turn(1.0 + parts[2 * i], parts[2 * i + 1]) for i in range(self.places)]

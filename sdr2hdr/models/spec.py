@@ -14,7 +14,8 @@ class ModelSpec:
     """A model's needs. ``past`` and ``future`` count context frames, ``block`` the frames returned a call.
 
     ``tolerance`` is the largest difference between tiles and the whole frame, in PQ code values 0..1, as measured by
-    ``benchmarks/tiles.py``. ``bytes_per_pixel`` estimates working memory a pixel of one frame in float32.
+    ``benchmarks/tiles.py``. Neighbouring tiles share ``overlap`` places, of which the outer ``margin`` of each are not used.
+    ``bytes_per_pixel`` estimates working memory a pixel of one frame in float32.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ModelSpec:
     thumb: int = 0
     tile: int = 1024
     overlap: int = 0
+    margin: int = 0
     tolerance: float = 0.0
     precisions: tuple[str, ...] = ("float32",)
     bytes_per_pixel: int = 100

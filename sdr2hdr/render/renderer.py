@@ -82,7 +82,7 @@ class Renderer:
         self.white, self.peak = white, peak
         self.model = prepared(model, device, precision)
         self.tiles = cut(*size, tile, spec)
-        self.weights = blend_weights(self.tiles)
+        self.weights = blend_weights(self.tiles, spec.margin)
 
     def new_states(self) -> list[State]:
         """The states a scene starts with, one a tile."""

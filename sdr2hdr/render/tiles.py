@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdr2hdr.errors import ModelError
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import free_memory
 
@@ -31,8 +32,19 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
     return [(s, min(s + tile, length)) for s in starts]
 
 
+def check_tile(height: int, width: int, tile: int, spec: ModelSpec) -> None:
+    """Raises ModelError for tiles so small that more than two would lie over each other."""
+    if tile < max(height, width) and tile < 2 * spec.overlap + spec.multiple:
+        least = -(-(2 * spec.overlap + spec.multiple) // 16) * 16
+        raise ModelError(
+            f"Tiles of {tile} pixels are too small for {spec.name}, whose tiles overlap by {spec.overlap}; "
+            f"give --tile {least} or more, or leave it out."
+        )
+
+
 def cut(height: int, width: int, tile: int, spec: ModelSpec) -> list[Tile]:
-    """The tiles of a picture, row by row; one tile where the picture fits in it."""
+    """The tiles of a picture, row by row; one tile where the picture fits in it. Raises ModelError as :func:`check_tile`."""
+    check_tile(height, width, tile, spec)
     return [
         Tile(top, bottom, left, right)
         for top, bottom in spans(height, tile, spec.overlap, spec.multiple)
@@ -61,18 +73,26 @@ def fitting_tile(height: int, width: int, spec: ModelSpec, device: torch.device)
     return choose_tile(height, width, spec, free_memory(device) - (buffers if device.type == "cpu" else 0))
 
 
-def ramp(length: int, before: int, after: int) -> Tensor:
-    """Blending weights of a span: rising over ``before`` samples shared with the span before, falling over ``after``."""
+def ramp(length: int, before: int, after: int, margin: int = 0) -> Tensor:
+    """Blending weights of a span: rising over ``before`` samples shared with the span before, falling over ``after``.
+
+    Of the shared samples the outer ``margin`` weigh nothing, being computed without what lies beyond them.
+    """
+
+    def rise(shared: int) -> Tensor:
+        inner = min(margin, (shared - 1) // 2)
+        return ((torch.arange(shared) + 0.5 - inner) / (shared - 2 * inner)).clamp(0.0, 1.0)
+
     w = torch.ones(length)
     if before:
-        w[:before] = (torch.arange(before) + 0.5) / before
+        w[:before] = rise(before)
     if after:
-        w[length - after :] = torch.minimum(w[length - after :], 1.0 - (torch.arange(after) + 0.5) / after)
+        w[length - after :] = torch.minimum(w[length - after :], 1.0 - rise(after))
     return w
 
 
-def blend_weights(tiles: list[Tile]) -> list[Tensor]:
-    """For each tile its weights ``h,w``; over every pixel of the picture they add up to 1."""
+def blend_weights(tiles: list[Tile], margin: int = 0) -> list[Tensor]:
+    """For each tile its weights ``h,w``; over every pixel of the picture they add up to 1. ``margin`` as in :func:`ramp`."""
     rows = sorted({(t.top, t.bottom) for t in tiles})
     columns = sorted({(t.left, t.right) for t in tiles})
 
@@ -81,7 +101,7 @@ def blend_weights(tiles: list[Tile]) -> list[Tensor]:
         for i, (a, b) in enumerate(parts):
             before = max(0, parts[i - 1][1] - a) if i else 0
             after = max(0, b - parts[i + 1][0]) if i + 1 < len(parts) else 0
-            out[a, b] = ramp(b - a, before, after)
+            out[a, b] = ramp(b - a, before, after, margin)
         return out
 
     down, across = ramps(rows), ramps(columns)

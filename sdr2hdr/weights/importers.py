@@ -24,7 +24,8 @@ class Published:
     """A model's published checkpoint: how it is built here, and what must be said before it is used.
 
     ``early`` lists the first parts of the keys that a checkpoint of an earlier training stage lacks, and ``refusal``
-    is what is said of one.
+    is what is said of one. ``unused`` lists the first parts of keys that the published network holds but never uses;
+    they are left out. Where ``several`` files are published, the entry's name tells them apart.
     """
 
     config: Mapping[str, Any]
@@ -34,6 +35,8 @@ class Published:
     data: str
     early: tuple[str, ...] = ()
     refusal: str = ""
+    unused: tuple[str, ...] = ()
+    several: bool = False
 
 
 PUBLISHED = {
@@ -48,6 +51,18 @@ PUBLISHED = {
         data="HDRTV4K-Scene, as the paper says",
         early=("propagation.", "memory.", "mlp."),
         refusal="this is WMNet after its first training stage, without T-MoE and memory; import stage2.pth instead",
+    ),
+    "kpnet": Published(
+        config={"attention": "published", "base": "none", "context": False},
+        where="github.com/wanghu178/KPNet, code/model/{32,37,42,47}/latest_G.pth",
+        licence="MIT",
+        note=(
+            "MIT. There is a file for each strength of compression (QP 32, 37, 42, 47), and none says which it is: "
+            "name the new file after it, say kpnet-qp37.safetensors."
+        ),
+        data="HDRTV1K, compressed by HM 16.9 (intra) at one QP, as the paper says",
+        unused=("down_fea1.", "up_conv1."),
+        several=True,
     ),
 }
 
@@ -80,6 +95,9 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
         raise OutputError(f"{dst}: the file exists; name another with -o, or delete it.")
     data = read_own(src)
     tensors, left_out = _read(src, data)
+    if known.unused:
+        left_out += tuple(sorted(key for key in tensors if key.startswith(known.unused)))
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(known.unused)}
     network = registry.build(model, known.config)
     missing = network.state_dict().keys() - tensors.keys()
     if known.early and missing and all(key.startswith(known.early) for key in missing):
@@ -93,7 +111,8 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
         "commit": "unknown",
     }
     save_weights(dst, model, tensors, known.config, facts, half=False)
-    entry = replace(own_entry(dst), name=f"{model}-published")  # from the file as it lies there now
+    name = f"{model}-published-{digest[:8]}" if known.several else f"{model}-published"
+    entry = replace(own_entry(dst), name=name)  # from the file as it lies there now
     return Imported(entry, left_out)
 
 

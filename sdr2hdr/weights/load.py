@@ -72,7 +72,9 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
             reason = f"weight {name!r} has a model's name and must then be that model's default"
             raise ModelError(f"{known[name].manifest}: {reason}; give it another name.")
         if entry is None and spec.has_weights:
-            raise ModelError(f"Model {name} has no weight of its own; name one, `sdr2hdr weights list` shows them.")
+            raise ModelError(
+                f"Model {name} has no bundled weight yet; name one with --weights (`sdr2hdr weights list` shows them)."
+            )
         return entry
     if not spec.has_weights:
         raise ModelError(f"Model {name} is a fixed mapping and takes no weights; leave {str(weights)!r} out.")

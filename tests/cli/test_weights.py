@@ -126,7 +126,7 @@ def test_import_says_the_licence_first_and_gives_a_table_to_paste(mine: Path, ca
     new = tmp_path / "stage2.safetensors"
     assert said.err.startswith("Licence: ")
     assert "CC BY-NC" in said.err
-    assert "Left out, being no weights: iter" in said.err
+    assert "Left out, as the network has no use for it: iter" in said.err
     assert said.err.index("Licence") < said.err.index("Written")
     assert tomllib.loads(said.out)["wmnet-published"]["sha256"] == hashlib.sha256(new.read_bytes()).hexdigest()
     manifest.user_manifest().write_text(said.out)

@@ -1,28 +1,11 @@
 """WMNet against the published network's outputs under formula weights (float32, CPU)."""
 
-import zlib
-
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from formula import formula_weights, noise
+from torch import nn
 
 from sdr2hdr.models.wmnet import PublishedMemory, WMNet
-
-
-def formula_weights(model: nn.Module) -> None:
-    """Weights from the CRC of their published names: normal, scaled 0.7 / sqrt(fan in), biases 0.05."""
-    state = {}
-    for key, tensor in model.state_dict().items():
-        rs = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
-        a = rs.standard_normal(tuple(tensor.shape))
-        a *= 0.7 / np.sqrt(np.prod(tensor.shape[1:])) if tensor.ndim >= 2 else 0.05
-        state[key] = torch.from_numpy(a.astype(np.float32))
-    model.load_state_dict(state)
-
-
-def noise(seed: int, *shape: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).random_sample(shape).astype(np.float32))
 
 
 @pytest.fixture(scope="module")

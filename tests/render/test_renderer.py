@@ -97,17 +97,38 @@ def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance() -> None:
     assert (rendered(tiled_renderer, frames, run) - whole).abs().max() <= WMNET_SPEC.tolerance
 
 
+@pytest.mark.parametrize("margin", [0, 20])
 @pytest.mark.parametrize(
     ("height", "width", "tile"), [(280, 330, 208), (64, 1000, 300), (500, 500, 288), (97, 351, 288)]
 )
-def test_blending_weights_add_up_to_one_everywhere(height: int, width: int, tile: int) -> None:
+def test_blending_weights_add_up_to_one_everywhere(height: int, width: int, tile: int, margin: int) -> None:
     tiles = cut(height, width, tile, WMNET_SPEC)
     total = torch.zeros(height, width)
-    for t, w in zip(tiles, blend_weights(tiles), strict=True):
+    for t, w in zip(tiles, blend_weights(tiles, margin), strict=True):
+        if t.left:
+            assert w[:, : margin + 1].max() < 0.5 and (margin == 0 or w[:, :margin].max() == 0.0)
         assert t.bottom - t.top <= tile and t.right - t.left <= tile
         assert t.top % WMNET_SPEC.multiple == t.left % WMNET_SPEC.multiple == 0
         total[t.top : t.bottom, t.left : t.right] += w
     assert torch.allclose(total, torch.ones_like(total), atol=1e-6)
+
+
+def test_tiles_are_exact_where_the_margin_is_the_networks_reach() -> None:
+    torch.manual_seed(0)
+    model, spec = registry.build("kpnet-light", {"channels": 16}), registry.spec("kpnet-light")
+    frames = torch.rand(1, 3, 90, 150)
+    run = [Run(0, 1, 0, 1)]
+    whole = rendered(renderer(model, spec, (90, 150)), frames, run)
+    tiled = renderer(model, spec, (90, 150), tile=80)
+    assert len(tiled.tiles) > 3
+    assert (rendered(tiled, frames, run) - whole).abs().max() <= spec.tolerance
+
+
+def test_tiles_too_small_for_their_overlap_are_refused_in_words() -> None:
+    with pytest.raises(ModelError, match=r"64 pixels are too small for wmnet.*--tile 160 or more"):
+        cut(200, 300, 64, WMNET_SPEC)
+    assert len(cut(64, 64, 64, WMNET_SPEC)) == 1
+    assert len(cut(200, 300, 160, WMNET_SPEC)) > 1
 
 
 def test_less_memory_means_smaller_tiles_and_enough_means_none() -> None:

@@ -147,3 +147,41 @@ def test_no_file_is_overwritten(state: Tensors, tmp_path: Path) -> None:
     assert src.read_bytes() == before
     with pytest.raises(OutputError, match=r"\.safetensors"):
         import_checkpoint("wmnet", src, tmp_path / "ours.pth")
+
+
+@pytest.fixture
+def kpnet(monkeypatch: pytest.MonkeyPatch) -> Tensors:
+    """A published KPNet checkpoint with fewer channels, the weights that it never uses among its keys."""
+    known = PUBLISHED["kpnet"]
+    monkeypatch.setitem(PUBLISHED, "kpnet", replace(known, config={**known.config, "channels": 8}))
+    torch.manual_seed(4)
+    used = registry.build("kpnet", PUBLISHED["kpnet"].config).state_dict()
+    unused = {f"{name}.{kind}": torch.ones(8) for name in ("down_fea1", "up_conv1.0") for kind in ("weight", "bias")}
+    return used | unused
+
+
+def test_kpnet_comes_in_without_what_it_never_uses(kpnet: Tensors, tmp_path: Path) -> None:
+    src, dst = stored(tmp_path / "latest_G.pth", kpnet), tmp_path / "kpnet-qp37.safetensors"
+    result = import_checkpoint("kpnet", src, dst)
+    assert result.left_out == ("down_fea1.bias", "down_fea1.weight", "up_conv1.0.bias", "up_conv1.0.weight")
+    loaded = load_model("kpnet", weights=dst).state_dict()
+    assert loaded.keys() == kpnet.keys() - set(result.left_out)
+    assert all(torch.equal(tensor, kpnet[key]) for key, tensor in loaded.items())
+
+
+def test_each_strength_of_kpnet_is_an_entry_of_its_own(kpnet: Tensors, tmp_path: Path) -> None:
+    names = set()
+    for qp in (32, 47):
+        src = stored(tmp_path / "latest_G.pth", kpnet | {"conv_first.bias": torch.full((8,), float(qp))})
+        names.add(import_checkpoint("kpnet", src, tmp_path / f"kpnet-qp{qp}.safetensors").entry.name)
+    assert len(names) == 2
+
+
+def test_another_variant_is_refused(kpnet: Tensors, tmp_path: Path) -> None:
+    light = registry.build("kpnet-light", {"base": "none", "context": False, "channels": 8}).state_dict()
+    src, dst = stored(tmp_path / "light.pth", light), tmp_path / "kpnet.safetensors"
+    with pytest.raises(ModelError, match=r"light\.pth: down_conv1\.weight is missing.*model kpnet"):
+        import_checkpoint("kpnet", src, dst)
+    import_checkpoint("kpnet", stored(tmp_path / "full.pth", kpnet), dst)
+    with pytest.raises(ModelError, match=r"is for model kpnet, not for kpnet-light"):
+        load_model("kpnet-light", weights=dst)

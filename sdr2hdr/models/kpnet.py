@@ -1,0 +1,273 @@
+"""KPNet (Wang et al., "Knowledge-inspired parallel network" for compressed SDR): one frame in, the same frame out.
+
+Features at full, half and quarter size each pass a knowledge-inspired block ``R(u) * X(u) + Y(u)`` (section 4.2), whose R, X and
+Y are one set of weights for all three sizes. The three results meet at half size in pairs (eq. 16, 17), are weighed by coordinate
+attention (eq. 18 to 24) and brought back to full size. Parameter names are the published ones.
+"""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.models.layers import GlobalContext, on_base
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.static import MAPPINGS
+
+_TITLE = "Knowledge-inspired parallel network for compressed SDR"
+_PAPER = "Wang et al., KPNet: knowledge-inspired parallel network for compressed-SDR to HDR video reconstruction"
+
+KPNET_SPEC = ModelSpec(
+    name="kpnet",
+    title=_TITLE,
+    paper=_PAPER,
+    block=4,
+    multiple=8,
+    thumb=64,
+    tile=768,
+    overlap=128,
+    margin=48,
+    tolerance=0.004,
+    precisions=("float32", "bfloat16", "float16"),
+    bytes_per_pixel=3200,
+    config={"attention": "window", "base": "bt2408", "context": True, "blocks": 3, "fusion": "pairs"},
+)
+KPNET_LIGHT_SPEC = ModelSpec(
+    name="kpnet-light",
+    title=f"{_TITLE}, one block",
+    paper=f"{_PAPER}, table 2, row 5",
+    block=4,
+    multiple=2,
+    thumb=64,
+    tile=768,
+    overlap=32,
+    margin=14,
+    tolerance=0.0001,
+    precisions=("float32", "bfloat16", "float16"),
+    bytes_per_pixel=3200,
+    config={"base": "bt2408", "context": True, "blocks": 1},
+)
+
+_SHARES = (0.3, 0.4, 0.3)
+"""The weights of the full, half and quarter size in the paper's plain fusion (eq. 15; section 5.3.1)."""
+
+
+def _conv(inputs: int, outputs: int, size: int, relu: bool) -> nn.Sequential:
+    """A convolution of the same picture size under the published name ``conv``, with a ReLU or without."""
+    layers: list[tuple[str, nn.Module]] = [("conv", nn.Conv2d(inputs, outputs, size, padding=size // 2))]
+    return nn.Sequential(OrderedDict([*layers, ("relu", nn.ReLU())] if relu else layers))
+
+
+def _up(channels: int, relu: bool) -> nn.Sequential:
+    """Twice the size by pixel shuffle."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
+
+
+class Dislocation(nn.Module):
+    """What the published code, not the paper, does to a branch before its block: two convolutions, and a 1x1 over all."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.fuse = nn.Conv2d(3 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.conv1(x)) + x
+        b = F.relu(self.conv2(a))
+        out: Tensor = self.fuse(torch.cat([a, b, x], dim=1))
+        return out
+
+
+class Split(nn.Module):
+    """The split into high and low frequencies of eq. 10, the low ones at half size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.h2l = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.h2h = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.h2h(x), self.h2l(F.avg_pool2d(x, 2))
+
+
+class Recovery(nn.Module):
+    """R: compression damage and clipped light (eq. 10 to 12). Sizes must be even."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.split_hl = Split(channels)
+        self.conv_h, self.conv_l = (
+            nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 3, False)) for _ in range(2)
+        )
+        self.up_sampel = _up(channels, relu=False)
+        self.refine = nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 1, True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        high, low = self.split_hl(x)
+        out: Tensor = self.refine(self.conv_h(high) + self.up_sampel(self.conv_l(low)) + x)
+        return out
+
+
+class PublishedAttention(nn.Module):
+    """Coordinate attention as published: means over whole rows and columns, so that a tile sees other means than its frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(8, channels // 32)
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.bn1 = nn.BatchNorm2d(hidden)
+        self.conv_h = nn.Conv2d(hidden, channels, 1)
+        self.conv_w = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height = x.shape[2]
+        rows, columns = x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True).transpose(2, 3)
+        both = F.hardswish(self.bn1(self.conv1(torch.cat([rows, columns], dim=2))))
+        rows, columns = both[:, :, :height], both[:, :, height:]
+        out: Tensor = x * self.conv_w(columns.transpose(2, 3)).sigmoid() * self.conv_h(rows).sigmoid()
+        return out
+
+
+class WindowAttention(nn.Module):
+    """Coordinate attention over the nearest ``2 reach + 1`` places of a row and of a column instead of all.
+
+    What a place sees does not depend on the size of the picture or tile around it. Without batch normalisation, which section
+    5.3.2 finds harmful elsewhere and which would be one more thing that differs between training and use.
+    """
+
+    def __init__(self, channels: int, reach: int = 16) -> None:
+        super().__init__()
+        hidden = max(8, channels // 32)
+        self.reach = reach
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.conv_h = nn.Conv2d(hidden, channels, 1)
+        self.conv_w = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r, s = self.reach, self.conv1(x)  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
+        rows = F.avg_pool2d(s, (1, 2 * r + 1), stride=1, padding=(0, r), count_include_pad=False)
+        columns = F.avg_pool2d(s, (2 * r + 1, 1), stride=1, padding=(r, 0), count_include_pad=False)
+        out: Tensor = x * self.conv_w(F.hardswish(columns)).sigmoid() * self.conv_h(F.hardswish(rows)).sigmoid()
+        return out
+
+
+class Residual(nn.Module):
+    """``x + relu(conv2(relu(conv1(x))))``, the residual part of eq. 17."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(channels, channels, 3, True)
+        self.conv2 = _conv(channels, channels, 3, True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.conv2(self.conv1(x))
+        return out
+
+
+class Fusion(nn.Module):
+    """The information fusion module (eq. 16, 17) at half size, with the two convolutions that the paper counts to the tail.
+
+    ``pairs`` is False for the paper's plain weighted sum (eq. 15), its ablation.
+    """
+
+    def __init__(self, channels: int, attention: str, pairs: bool) -> None:
+        super().__init__()
+        self.pairs = pairs
+        if pairs:
+            self.conv_1x1Share = nn.Sequential(_conv(2 * channels, channels, 1, True))
+            self.conv1, self.conv2, self.conv3 = (nn.Sequential(Residual(channels)) for _ in range(3))
+            self.nm_att = PublishedAttention(channels) if attention == "published" else WindowAttention(channels)
+        self.refine = nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 1, False))
+
+    def forward(self, half: Tensor, quarter: Tensor, full: Tensor) -> Tensor:
+        if self.pairs:
+            pairs = ((self.conv1, half, quarter), (self.conv2, half, full), (self.conv3, quarter, full))
+            mixed = sum(self.nm_att(block(self.conv_1x1Share(torch.cat([a, b], dim=1)))) for block, a, b in pairs)
+        else:
+            mixed = _SHARES[0] * full + _SHARES[1] * half + _SHARES[2] * quarter
+        out: Tensor = self.refine(F.relu(mixed))
+        return out
+
+
+class KPNet(nn.Module):
+    """The network. ``blocks`` is 3 (all sizes) or 1 (the light variant: full size alone, no fusion).
+
+    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``; ``base`` a static mapping added in float32,
+    or ``none``; with ``context`` the whole picture's thumbnail scales and shifts the features. ``attention="published",
+    base="none", context=False`` equals the published network to rounding. Sizes are multiples of 8 (light: of 2).
+    """
+
+    def __init__(
+        self,
+        attention: str = "window",
+        base: str = "bt2408",
+        context: bool = True,
+        blocks: int = 3,
+        fusion: str = "pairs",
+        channels: int = 64,
+    ) -> None:
+        super().__init__()
+        if attention not in ("published", "window") or base not in ("none", *MAPPINGS):
+            raise ValueError("attention is published or window, base none, bt2408 or bt2446a")
+        if blocks not in (1, 3) or fusion not in ("pairs", "sum"):
+            raise ValueError("blocks is 1 or 3, fusion pairs or sum")
+        self.base, self.blocks = base, blocks
+        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
+        self.recon_trunk = Recovery(channels)
+        self.alpha, self.belta = (
+            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)) for _ in range(2)
+        )
+        self.dislocation_change3 = Dislocation(channels)
+        if blocks == 3:
+            self.down_conv1, self.down_conv2, self.down_conv3 = (
+                nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in range(3)
+            )
+            self.dislocation_change1 = Dislocation(channels)
+            self.dislocation_change2 = Dislocation(channels)
+            self.up_KIB2 = _up(channels, relu=False)
+            self.brain = Fusion(channels, attention, fusion == "pairs")
+            self.up_conv2 = _up(channels, relu=True)
+        self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.context = GlobalContext(channels, 2) if context else None
+
+    def new_state(self, size: tuple[int, int]) -> State:
+        return {}
+
+    def block(self, u: Tensor) -> Tensor:
+        """A knowledge-inspired block: ``R(u) * X(u) + Y(u)``."""
+        out: Tensor = self.recon_trunk(u) * self.alpha(u) + self.belta(u)
+        return out
+
+    def fused(self, f0: Tensor) -> Tensor:
+        """From full-size features ``B,C,H,W`` of the head to those at half size that all three blocks made."""
+        f1 = F.relu(self.down_conv1(f0))
+        f2 = F.relu(self.down_conv2(f1))
+        half = self.block(self.dislocation_change1(f1))
+        quarter = self.up_KIB2(self.block(self.dislocation_change2(f2)))
+        full = self.down_conv3(self.block(self.dislocation_change3(f0)))
+        out: Tensor = self.brain(half, quarter, full)
+        return out
+
+    def frame(self, frame: Tensor, thumb: Tensor | None) -> Tensor:
+        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``."""
+        # the base needs the frame in float32, so the network casts its own copy
+        x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
+        f0 = F.relu(self.conv_first(x))
+        turns = self.context(thumb) if self.context is not None else None
+        if turns is not None:
+            f0 = turns[0](f0)
+        out = self.fused(f0) if self.blocks == 3 else self.block(self.dislocation_change3(f0))
+        if turns is not None:
+            out = turns[1](out)
+        return on_base(self.base, self.conv_last(self.up_conv2(out) if self.blocks == 3 else out), frame)
+
+    def forward(
+        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        inner = range(past, frames.shape[1] - future)
+        return torch.stack(
+            [self.frame(frames[:, t], None if thumbs is None else thumbs[:, t]) for t in inner], dim=1
+        ), state

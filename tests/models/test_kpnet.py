@@ -1,0 +1,142 @@
+"""KPNet against the published network's outputs under formula weights (float32, CPU), and the forms of our own."""
+
+import pytest
+import torch
+from formula import formula_weights, noise
+from torch import Tensor, nn
+
+from sdr2hdr.models import registry
+from sdr2hdr.models.kpnet import KPNet, PublishedAttention, WindowAttention
+
+
+@pytest.fixture(scope="module")
+def published() -> KPNet:
+    model = KPNet("published", "none", context=False).eval()
+    formula_weights(model)
+    return model
+
+
+def outputs_of(model: nn.Module, *names: str) -> dict[str, list[Tensor]]:
+    """What modules of these names give for the frame of the fingerprints, in call order; ``codes`` is the result."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    hooks = [
+        model.get_submodule(name).register_forward_hook(lambda _m, _x, out, name=name: seen[name].append(out))
+        for name in names
+    ]
+    with torch.no_grad():
+        seen["codes"] = [model(noise(1234, 1, 1, 3, 32, 48), {})[0]]
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+# Outputs of the published code: module, which call, then mean, std and elements of the flattened result.
+FINGERPRINTS = [
+    ("codes", 0, 0.0053154458132477584, 0.05636193594609955, {0: 0.061480727046728134, 1536: -0.03499503806233406}),
+    ("codes", 0, 0.0053154458132477584, 0.05636193594609955, {658: 0.08313176780939102, 4607: -0.03733687847852707}),
+    ("recon_trunk", 0, 0.03808379243458785, 0.054143414426731734, {0: 0.010899092070758343, 24575: 0.0}),
+    ("recon_trunk", 1, 0.024749548702615698, 0.039126333912312745, {1: 0.02885395474731922, 3072: 0.10152821987867355}),
+    ("recon_trunk", 2, 0.036441583161313615, 0.06283615059752222, {0: 0.03146671876311302, 49152: 0.11604699492454529}),
+    (
+        "dislocation_change3",
+        0,
+        -0.014229994946128694,
+        0.2497887657815123,
+        {32768: 0.21565456688404083, 98303: 0.08848367631435394},
+    ),
+    (
+        "up_KIB2",
+        0,
+        -0.0038060815650956905,
+        0.07358554482726092,
+        {3510: 0.16171590983867645, 24575: -0.07703042030334473},
+    ),
+    ("brain", 0, 0.013066636460711425, 0.057288935349133346, {0: 0.16832426190376282, 24574: 0.018339335918426514}),
+]
+
+
+@pytest.mark.parametrize(("module", "call", "mean", "std", "values"), FINGERPRINTS)
+def test_equals_the_published_network(
+    published: KPNet, module: str, call: int, mean: float, std: float, values: dict[int, float]
+) -> None:
+    names = () if module == "codes" else (module,)
+    out = outputs_of(published, *names)[module][call]
+    assert out.mean().item() == pytest.approx(mean, abs=1e-5)
+    assert out.std(correction=0).item() == pytest.approx(std, abs=1e-5)
+    for index, value in values.items():
+        assert out.flatten()[index].item() == pytest.approx(value, abs=1e-4)
+
+
+def test_parameter_counts(published: KPNet) -> None:
+    # the paper's 1.55 M are 1,552,475, of which the published network never uses 184,640; its table 2 says about 512 K
+    assert sum(p.numel() for p in published.parameters()) == 1_552_475 - 184_640
+    light = KPNet(base="none", context=False, blocks=1)
+    assert sum(p.numel() for p in light.parameters()) == pytest.approx(512_000, rel=0.02)
+
+
+def test_all_three_sizes_share_one_block(published: KPNet) -> None:
+    calls = outputs_of(published, "recon_trunk", "alpha", "belta")
+    assert all([tuple(t.shape[-2:]) for t in calls[n]] == [(16, 24), (8, 12), (32, 48)] for n in ("alpha", "belta"))
+    assert len(calls["recon_trunk"]) == 3
+
+
+def test_a_window_over_the_whole_picture_is_the_published_attention() -> None:
+    torch.manual_seed(0)
+    whole, window = PublishedAttention(16).eval(), WindowAttention(16, reach=24)
+    window.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("bn1")})
+    x = torch.randn(2, 16, 12, 20)
+    with torch.no_grad():  # a fresh batch normalisation divides by sqrt(1 + 1e-5)
+        assert torch.allclose(whole(x), window(x), atol=1e-4)
+        assert not torch.allclose(whole(x), WindowAttention(16, reach=2)(x), atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "reach"), [("kpnet", 100), ("kpnet-light", 14)])
+def test_what_lies_far_away_does_not_matter(name: str, reach: int) -> None:
+    """So that tiles can be exact: two frames that differ only on the left give the same codes beyond the reach."""
+    torch.manual_seed(0)
+    model = registry.build(name, {"channels": 8, "context": False})
+    frames = torch.rand(1, 1, 3, 16, 2 * reach + 40)
+    other = frames.clone()
+    other[..., :16] = 1.0 - other[..., :16]
+    with torch.no_grad():
+        change = (model(frames, {})[0] - model(other, {})[0]).abs()
+    assert change[..., :16].max() > 1e-3
+    assert change[..., 16 + reach :].max() == 0.0
+
+
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
+def test_each_frame_alone_and_context_is_left_out(name: str) -> None:
+    torch.manual_seed(0)
+    model = registry.build(name, {"channels": 16})
+    frames, thumbs = torch.rand(2, 4, 3, 16, 24), torch.rand(2, 4, 3, 64, 64)
+    with torch.no_grad():
+        whole, _ = model(frames, {}, thumbs=thumbs)
+        inner, _ = model(frames, {}, past=1, future=1, thumbs=thumbs)
+        alone, _ = model(frames[:, 2:3], {}, thumbs=thumbs[:, 2:3])
+    assert whole.shape == frames.shape
+    assert torch.equal(inner, whole[:, 1:3])
+    assert torch.allclose(alone, whole[:, 2:3], atol=1e-5)
+
+
+def test_the_context_starts_neutral_and_then_tells() -> None:
+    torch.manual_seed(0)
+    model = KPNet(channels=16).eval()
+    frames = torch.rand(1, 1, 3, 16, 16)
+    thumbs = [torch.full((1, 1, 3, 64, 64), level) for level in (0.1, 0.9)]
+    with torch.no_grad():
+        dark, bright = (model(frames, {}, thumbs=t)[0] for t in thumbs)
+        assert torch.equal(dark, bright)
+        assert model.context is not None
+        nn.init.normal_(model.context.turns.weight)
+        dark, bright = (model(frames, {}, thumbs=t)[0] for t in thumbs)
+    assert (dark - bright).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fusion", ["pairs", "sum"])
+def test_every_weight_is_used(fusion: str) -> None:
+    torch.manual_seed(0)
+    model = KPNet(channels=16, fusion=fusion)
+    assert model.context is not None
+    nn.init.normal_(model.context.turns.weight)
+    model(torch.rand(1, 1, 3, 16, 16), {}, thumbs=torch.rand(1, 1, 3, 64, 64))[0].square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
