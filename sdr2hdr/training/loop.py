@@ -71,6 +71,9 @@ class Trainer:
                     taken += 1
         if self.start and not taken:
             raise InputError(f"No tensor of the starting weight fits model {self.recipe.model}; leave `start` out.")
+        if self.recipe.frozen:
+            for name, p in net.named_parameters():
+                p.requires_grad_(not name.startswith(self.recipe.frozen))
         return net
 
     def _optimiser(self) -> torch.optim.Optimizer:
@@ -140,16 +143,19 @@ class Trainer:
 
     def loss(self, stage: Stage, within: int) -> Tensor:
         """The loss of one batch; gradients lie in the network."""
-        batch = self.sampler.batch(self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb)
-        sdr, hdr, clean, thumbs = (b.to(self.device) for b in batch)
         net: Any = self.net
+        restores = hasattr(net, "forward_with_aux")
+        batch = self.sampler.batch(
+            self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb, undamaged=restores
+        )
+        sdr, hdr, clean, thumbs = (b.to(self.device) for b in batch)
         if stage.task == "masked":
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             picture = sdr.flatten(0, 1)
             seen = masking.masked(picture, masking.curriculum(within, stage.steps), generator)
             loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
             return loss
-        if hasattr(net, "forward_with_aux"):
+        if restores:
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
             inner = slice(past, sdr.shape[1] - future)
@@ -215,10 +221,10 @@ class Trainer:
                 mapping = stage.task == "mapping"
                 measured = self.select() if mapping and (self.step % self.recipe.select_every == 0 or last) else None
                 said = Report(self.step, total / count, seconds / count, samples / seconds, measured)
-                report(said)
                 with (self.out / "loss.csv").open("a", newline="") as f:
                     row = [f"{said.loss:.6f}", f"{said.seconds:.3f}", "" if measured is None else f"{measured:.3f}"]
                     csv.writer(f).writerow([self.step, *row])
+                report(said)
                 total, count, samples, since = 0.0, 0, 0, time.monotonic()
             if self.step % save_every == 0 or last:
                 self.save()

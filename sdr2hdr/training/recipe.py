@@ -42,7 +42,8 @@ class ClipSet:
 class Recipe:
     """The stages follow each other under one cosine of the learning rate.
 
-    ``start`` names weights whose tensors of the same name and shape the network begins with. The loss is L1 plus
+    ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
+    stays as it is. The loss is L1 plus
     ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
     model's restored SDR, where it gives one.
     """
@@ -60,6 +61,7 @@ class Recipe:
     seed: int = 0
     select_every: int = 500
     start: str = ""
+    frozen: str = ""
     config: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -126,7 +128,7 @@ _KINDS: dict[type, dict[str, Any]] = {
     Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str},
     ClipSet: dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
     Recipe: {
-        **dict.fromkeys(("name", "model", "start"), str),
+        **dict.fromkeys(("name", "model", "start", "frozen"), str),
         **dict.fromkeys(("warmup", "seed", "select_every"), int),
         **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
         "config": dict,

@@ -49,8 +49,11 @@ class Sampler:
         self.paths = sorted(folder.glob("*.npz"))
         self.seed = seed
 
-    def batch(self, step: int, size: int, frames: int, patch: int, thumb: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """SDR ``B,T,3,P,P``; PQ codes and undamaged SDR of the same shape; thumbnails of the whole pictures ``B,T,3,S,S``."""
+    def batch(
+        self, step: int, size: int, frames: int, patch: int, thumb: int, *, undamaged: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """SDR ``B,T,3,P,P``; PQ codes and, if asked for, the undamaged SDR of the same shape (else the SDR again);
+        thumbnails of the whole pictures ``B,T,3,S,S``."""
         rng = np.random.default_rng([self.seed, step])
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
         for i in rng.integers(len(self.paths), size=size):
@@ -62,7 +65,12 @@ class Sampler:
             sdr = clip.sdr(which)
             whole = thumbnail(sdr[None], thumb)[0] if thumb else sdr[..., :0, :0]
             area = (..., slice(y, y + patch), slice(x, x + patch))
-            pictures = [sdr[area], clip.hdr(which, area), clip.undamaged(which)[area], whole]
+            pictures = [
+                sdr[area],
+                clip.hdr(which, area),
+                clip.undamaged(which)[area] if undamaged else sdr[area],
+                whole,
+            ]
             if rng.random() < 0.5:
                 pictures = [p.flip(-2) for p in pictures]
             if rng.random() < 0.5:

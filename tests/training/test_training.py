@@ -201,7 +201,7 @@ def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Pat
     trainer.learning_rate = lambda: 1e-3  # type: ignore[method-assign]
     trainer.step = 2  # past phase I
     batch = Sampler(tmp_path / "clips" / "train", 0).batch(0, 2, 1, 32, 64)
-    trainer.sampler.batch = lambda *_: batch  # type: ignore[method-assign]
+    trainer.sampler.batch = lambda *_, **__: batch  # type: ignore[method-assign]
     losses = [trainer.train_step() for _ in range(25)]
     assert losses[-1] < 0.7 * losses[0]
 
