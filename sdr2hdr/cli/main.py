@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
     "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
+    "compare": ("sdr2hdr.cli.compare:compare", "Show two films beside each other on a page."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
     "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
     "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),

@@ -77,7 +77,7 @@ def commands() -> list[list[str]]:
     """Every command whose module is there, with its sub-commands."""
     ctx = click.Context(cli)
     found = []
-    for name in ("probe", "preview", "models", "weights"):
+    for name in ("probe", "preview", "compare", "models", "weights"):
         command = LazyGroup.get_command(cli, ctx, name)  # type: ignore[arg-type]
         found.append([name])
         if isinstance(command, click.Group):

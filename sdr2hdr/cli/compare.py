@@ -1,0 +1,98 @@
+"""``sdr2hdr compare``: two films on one page."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sdr2hdr.cli.main import printable
+from sdr2hdr.cli.preview import Bars
+
+if TYPE_CHECKING:
+    from sdr2hdr.views.comparison import Comparison
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path, readable=False))
+@click.argument("b", type=click.Path(path_type=Path, readable=False))
+@click.option("--html", required=True, type=click.Path(path_type=Path), metavar="PAGE", help="The page to write.")
+@click.option(
+    "--truth", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="The HDR10 master; A and B are measured against it.",
+)  # fmt: skip
+@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where A's scenes are.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each N-th frame.")
+@click.option("--most", type=click.IntRange(1), default=12, show_default=True, help="Stills at most, one a scene.")
+@click.option("--width", type=click.IntRange(64), default=1200, show_default=True, help="Of the stills, at most.")
+@click.option(
+    "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the stills are shown for."
+)
+@click.option("-y", "overwrite", is_flag=True, help="Replace PAGE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def compare(a: Path, b: Path, html: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Show the films A and B beside each other on one page: a source and its conversion, or two conversions.
+
+    The page needs no network: stills with a slider, light scene by scene, histograms, chromaticity, gamuts, and with
+    --truth the distance of both from the master. An SDR film counts with its white at 203 nits.
+
+    \b
+    Example:
+      sdr2hdr compare film.mp4 film-hdr.mkv --html film.html
+      sdr2hdr compare wmnet.mkv bt2446a.mkv --truth master.mkv --html models.html
+    """
+    from sdr2hdr.compare import compare as run
+
+    bars = Bars(quiet or as_json)
+    with bars.bar:
+        found = run(a, b, html, progress=bars, **options)
+        bars.finish()
+    if as_json:
+        click.echo(json.dumps(_facts(found), indent=2))
+    elif not quiet:
+        Console().print(_table(found, html))
+        for note in found.notes:
+            click.echo(printable(note), err=True)
+
+
+def _facts(found: "Comparison") -> dict[str, Any]:
+    """The figures as plain JSON values; an infinite PSNR (the same picture) is None."""
+    from sdr2hdr.views.comparison import mean
+
+    facts: dict[str, Any] = {"frames": len(found.times), "notes": list(found.notes)}
+    for key, side in (("a", found.a), ("b", found.b)):
+        facts[key] = {
+            "file": side.file, "max_cll": side.max_cll, "max_fall": side.max_fall, "stated": side.stated,
+            "average": mean(side.average), "beyond": side.beyond,
+        }  # fmt: skip
+        if side.psnr:
+            facts[key] |= {"psnr": _finite(mean(side.psnr)), "delta_e_itp": mean(side.delta)}
+    facts["scenes"] = [{key: _finite(value) for key, value in row.items()} for row in found.rows()]
+    return facts
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _table(found: "Comparison", page: Path) -> Table:
+    from sdr2hdr.views.comparison import mean
+
+    table = Table(title=Text(printable(str(page))), title_justify="left")
+    for head in ("", "A", "B"):
+        table.add_column(head)
+    sides = (found.a, found.b)
+    table.add_row("MaxCLL", *(f"{s.max_cll:.0f} nits" for s in sides))
+    table.add_row("MaxFALL", *(f"{s.max_fall:.1f} nits" for s in sides))
+    table.add_row("Average light", *(f"{mean(s.average):.1f} nits" for s in sides))
+    table.add_row("Beyond BT.709", *(f"{100 * s.beyond['bt709']:.2f} %" for s in sides))
+    table.add_row("Beyond P3", *(f"{100 * s.beyond['p3-d65']:.2f} %" for s in sides))
+    if found.truth is not None:
+        table.add_row("PSNR", *(f"{mean(s.psnr):.2f} dB" for s in sides))
+        table.add_row("dE_ITP", *(f"{mean(s.delta):.2f}" for s in sides))
+    return table

@@ -1,0 +1,306 @@
+"""Two films beside each other: a source and its conversion, or two conversions, on one page."""
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.color.light import LightMeter
+from sdr2hdr.color.primaries import convert, luminance, rgb_to_xyz
+from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.media.check import read_hdr10
+from sdr2hdr.media.picture import Picture
+from sdr2hdr.media.source import Source
+from sdr2hdr.metrics.basic import mean_delta_e_itp, psnr
+from sdr2hdr.scenes.cutlist import read_cutlist, time_code
+from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.small import small_frame
+from sdr2hdr.views.comparison import Comparison, Side, Still, comparison_page
+from sdr2hdr.views.falsecolour import false_colour
+from sdr2hdr.views.files import check_free, write_whole
+from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, shown_size
+from sdr2hdr.views.plots import CELL, CELLS, TRIANGLES
+
+BINS = 128
+"""Bins of the luminance histogram, even steps of PQ code."""
+
+_PIXELS = 200_000  # of a frame at most for histogram and colour; MaxCLL, MaxFALL and the metrics take all
+_SAME = Fraction(1, 500)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
+_MARGIN = 0.01  # of the largest channel: what coding noise alone may put beyond a gamut
+
+
+class _Film:
+    """A film, SDR or HDR10, as PQ codes; SDR with its white at 203 nits."""
+
+    def __init__(self, path: Path) -> None:
+        self.source = Source(path, hdr=True)
+        self.is_hdr = self.source.info.hdr is not None
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.source.info.size
+
+    @property
+    def kind(self) -> str:
+        return "HDR10" if self.is_hdr else "SDR, shown with its white at 203 nits: BT.2408-7 clause 5.1.3"
+
+    def codes(self, picture: Picture) -> Tensor:
+        """PQ codes ``3,H,W``."""
+        return picture.codes() if self.is_hdr else as_hdr(picture.rgb())
+
+    def stated(self) -> tuple[int, int] | None:
+        """MaxCLL and MaxFALL by the file's own word."""
+        if not self.is_hdr:
+            return None
+        said = read_hdr10(self.path)
+        light = said["bitstream"]["light"] or said["container"]["light"]
+        return (light["max_cll"], light["max_fall"]) if light else None
+
+
+class _Gauge:
+    """Measures one film's frames."""
+
+    def __init__(self) -> None:
+        self.meter = LightMeter()
+        self.brightest, self.sums, self.psnr, self.delta = array("d"), array("d"), array("d"), array("d")
+        self.luminance = torch.zeros(BINS, dtype=torch.int64)
+        self.chroma = torch.zeros(CELLS[0] * CELLS[1], dtype=torch.int64)
+        self.beyond = dict.fromkeys((key for _, key, _ in TRIANGLES), 0)
+        self.lit = 0
+        self._xyz = rgb_to_xyz("bt2020").float()
+
+    def add(self, codes: Tensor, truth: Tensor | None) -> None:
+        """Measure a frame of PQ codes ``3,H,W``."""
+        top, total = self.meter.add_brightest(codes.amax(dim=0))
+        self.brightest.append(top)
+        self.sums.append(total)
+        if truth is not None:
+            self.psnr.append(psnr(codes, truth))
+            self.delta.append(mean_delta_e_itp(codes, truth))
+        step = max(1, round((codes[0].numel() / _PIXELS) ** 0.5 + 0.49))
+        nits = pq_eotf(codes[:, ::step, ::step])
+        y = luminance(nits)
+        bins = (pq_inverse_eotf(y) * BINS).long().clamp_(0, BINS - 1)
+        self.luminance += torch.bincount(bins.flatten(), minlength=BINS)
+        lit = nits[:, y >= 1.0]  # the colour of darker pixels is mostly noise
+        self.lit += lit.shape[1]
+        big_x, big_y, big_z = self._xyz @ lit
+        total_xyz = (big_x + big_y + big_z).clamp_min(1e-9)
+        columns = (big_x / total_xyz / CELL).long().clamp_(0, CELLS[1] - 1)
+        rows = (big_y / total_xyz / CELL).long().clamp_(0, CELLS[0] - 1)
+        self.chroma += torch.bincount(rows * CELLS[1] + columns, minlength=len(self.chroma))
+        for key in self.beyond:
+            there = lit if key == "bt2020" else convert(lit[..., None], "bt2020", key)[..., 0]
+            self.beyond[key] += int((there.amin(dim=0) < -_MARGIN * there.amax(dim=0)).sum())
+
+    def side(self, film: _Film) -> Side:
+        """What was measured."""
+        facts = self.meter.facts()
+        left, top, right, bottom = facts.box or (0, 0, 1, 1)
+        active = (right - left) * (bottom - top)
+        return Side(
+            file=str(film.path),
+            kind=film.kind,
+            brightest=self.brightest,
+            average=[s / active for s in self.sums],
+            max_cll=facts.max_cll,
+            max_fall=facts.max_fall,
+            p9999=facts.p9999,
+            stated=film.stated(),
+            luminance=self.luminance,
+            chroma=self.chroma.view(CELLS),
+            beyond={key: count / max(self.lit, 1) for key, count in self.beyond.items()},
+            psnr=self.psnr,
+            delta=self.delta,
+        )
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    html: str | Path,
+    *,
+    truth: str | Path | None = None,
+    scenes: str = "auto",
+    every: int = 1,
+    most: int = 12,
+    width: int = 1200,
+    screen: float = SCREEN,
+    overwrite: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> Comparison:
+    """Write a page that shows film A beside film B, frame by frame of the same time since their first ones.
+
+    Each is SDR or HDR10, as is ``truth``, an HDR10 film that both are measured against. ``scenes`` as in ``convert``, found in A.
+    Of all frames each ``every``-th is measured; stills are shown of ``most`` scenes at most, ``width`` wide at most.
+
+    Raises :class:`InputError` or :class:`OutputError`, with a message for people.
+    """
+    page = Path(html)
+    films = [_Film(Path(p)) for p in ((a, b) if truth is None else (a, b, truth))]
+    _check_page(page, films, overwrite)
+    size = _common_size(films)
+    gauges = (_Gauge(), _Gauge())
+    detector = Detector(films[0].source.info.time_base) if scenes == "auto" else None
+    cuts: list[int] = []  # in frames of A
+    everything = array("q")  # pts of A
+    frames, pts, times = array("q"), [array("q") for _ in films], []
+    unmatched = [0 for _ in films]
+    matched = 0
+
+    def look(picture: Picture) -> Picture:
+        everything.append(picture.pts)
+        if detector is not None:
+            small = small_frame(
+                picture.planes,
+                depth=picture.layout.depth,
+                full_range=picture.layout.full_range,
+                is_rgb=picture.layout.matrix == "rgb",
+            )
+            cuts.extend(c.frame for c in detector.push(small, picture.pts))
+        return picture
+
+    total = films[0].source.info.frames or 0
+    streams: list[Iterator[Picture]] = [film.source.pictures() for film in films]
+    streams[0] = map(look, streams[0])
+    for together in _together(films, streams, unmatched):
+        matched += 1
+        if (matched - 1) % every:
+            continue
+        codes = [film.codes(p)[:, : size[1], : size[0]] for film, p in zip(films, together, strict=True)]
+        for gauge, of in zip(gauges, codes, strict=False):
+            gauge.add(of, codes[2] if truth is not None else None)
+        frames.append(len(everything) - 1)
+        for kept, picture in zip(pts, together, strict=True):
+            kept.append(picture.pts)
+        times.append(float((together[0].pts - everything[0]) * films[0].source.info.time_base))
+        progress("measure", len(everything), max(total, len(everything)))
+    if 2 * matched < min(matched + count for count in unmatched) or not times:
+        raise InputError(
+            f"{films[0].path} and {films[1].path} have {matched or 'no'} frames at the same times, too few to compare: give films"
+            " of one rate, such as a source and its own conversion."
+        )
+    if detector is not None:
+        cuts += [c.frame for c in detector.close()]
+    elif scenes != "none":
+        cuts = read_cutlist(Path(scenes), everything, films[0].source.info.time_base)
+    begins = _begins(frames, cuts)
+    found = Comparison(
+        a=gauges[0].side(films[0]),
+        b=gauges[1].side(films[1]),
+        truth=None if truth is None else str(films[2].path),
+        times=times,
+        scenes=begins,
+        notes=_notes(films, matched, unmatched, every),
+        screen=screen,
+    )
+    stills = _stills(films, pts, found, size, most, width, progress)
+    write_whole(page, comparison_page(found, stills), overwrite)
+    return found
+
+
+def _check_page(page: Path, films: Sequence[_Film], overwrite: bool) -> None:
+    check_free(page, overwrite)
+    if any(page.exists() and page.samefile(film.path) for film in films):
+        raise OutputError(f"{page} is one of the films, which are never written; choose another name for the page.")
+
+
+def _common_size(films: Sequence[_Film]) -> tuple[int, int]:
+    """Width and height of the part that all have: a conversion may be a column or row larger, to be even."""
+    widths, heights = zip(*(film.size for film in films), strict=True)
+    if max(widths) - min(widths) > 1 or max(heights) - min(heights) > 1:
+        sizes = ", ".join(f"{film.path} is {film.size[0]}x{film.size[1]}" for film in films)
+        raise InputError(f"Films of different sizes cannot be compared ({sizes}); scale one of them first.")
+    return min(widths), min(heights)
+
+
+def _together(
+    films: Sequence[_Film], streams: Sequence[Iterator[Picture]], unmatched: list[int]
+) -> Iterator[list[Picture]]:
+    """Pictures of the same time since their film's first; counts those that have no partner in ``unmatched``."""
+    steps = [film.source.info.time_base for film in films]
+    heads = [next(s, None) for s in streams]
+    starts = [head.pts if head is not None else 0 for head in heads]
+    while True:
+        present = [head for head in heads if head is not None]
+        if len(present) < len(heads):
+            break
+        at = [(p.pts - s) * step for p, s, step in zip(present, starts, steps, strict=True)]
+        behind = [i for i, time in enumerate(at) if time < max(at) - _SAME]
+        if not behind:
+            yield present
+        for i in behind or range(len(heads)):
+            unmatched[i] += bool(behind)
+            heads[i] = next(streams[i], None)
+    for i, head in enumerate(heads):
+        unmatched[i] += (head is not None) + sum(1 for _ in streams[i] if head is not None)
+
+
+def _begins(frames: Sequence[int], cuts: Sequence[int]) -> list[int]:
+    """Where in the list of measured frames a new scene begins; scenes of which none was measured are left out."""
+    begins, left = [0], sorted(cuts)
+    for index, frame in enumerate(frames):
+        passed = False
+        while left and left[0] <= frame:
+            left.pop(0)
+            passed = True
+        if passed and index:
+            begins.append(index)
+    return begins
+
+
+def _notes(films: Sequence[_Film], matched: int, unmatched: Sequence[int], every: int) -> list[str]:
+    notes = []
+    for name, film, count in zip(("A", "B", "The truth"), films, unmatched, strict=False):
+        if count:
+            notes.append(
+                f"{name} ({film.path.name}) has {matched + count} frames, {count} of them without a frame of the same time in the"
+                " others: the films are not of one length or rate, and only the frames that all have are compared."
+            )
+        if film.source.loss:
+            notes.append(f"{name} ({film.path.name}) is damaged; what decodes is compared.")
+    if every > 1:
+        notes.append(f"Of the {matched} frames in common each {every}th was measured.")
+    return notes
+
+
+def _stills(
+    films: Sequence[_Film],
+    pts: Sequence[Sequence[int]],
+    found: Comparison,
+    size: tuple[int, int],
+    most: int,
+    width: int,
+    progress: Callable[[str, int, int], None],
+) -> list[Still]:
+    """The middle frame of each scene, or of ``most`` of them."""
+    spans = list(enumerate(found.spans(), 1))
+    if len(spans) > most:
+        spans = [spans[(2 * i + 1) * len(spans) // (2 * most)] for i in range(most)]
+    peak = max(found.a.max_cll, found.b.max_cll)
+    shape = shown_size(size[::-1], films[0].source.info.sample_aspect_ratio, width)
+    stills = []
+    for done, (number, (first, last)) in enumerate(spans):
+        progress("stills", done, len(spans))
+        index = (first + last - 1) // 2
+        pictures, maps = [], []
+        for film, times in zip(films[:2], pts, strict=False):
+            picture = next(film.source.pictures(times[index]), None)
+            if picture is None or picture.pts != times[index]:
+                raise InputError(f"{film.path} reads differently each time; it is damaged, get it anew.")
+            codes = film.codes(picture)[:, : size[1], : size[0]]
+            pictures.append(image(on_screen(fit(codes, shape), peak, found.screen)))
+            maps.append(image(false_colour(fit(luminance(pq_eotf(codes))[None], shape)[0])))
+        seconds = Fraction(found.times[index]).limit_denominator(1_000_000)
+        label = f"{number}, at {time_code(seconds)}"
+        stills.append(Still(label, (pictures[0], pictures[1]), (maps[0], maps[1])))
+    progress("stills", len(spans), len(spans))
+    return stills
