@@ -1,0 +1,102 @@
+"""Measures that kept libraries have: piq's, LPIPS and ColorVideoVDP. Each loads when it is asked for, or is said to be absent."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Full = Callable[[Tensor, Tensor], float]
+"""One number from a result and a truth, ``3,H,W`` of codes 0..1 clamped."""
+
+
+class AbsentError(Exception):
+    """A measure that cannot be had here; its message says why, and how to get it."""
+
+
+_PIQ = {
+    "ms_ssim": ("piq.ms_ssim", "multi_scale_ssim"),
+    "sr_sim": ("piq.srsim", "srsim"),
+    "vsi": ("piq.vsi", "vsi"),
+    "vifp": ("piq.vif", "vif_p"),
+    "haarpsi": ("piq.haarpsi", "haarpsi"),
+}
+
+
+@cache
+def _piq() -> dict[str, Any]:
+    """piq's functions by our keys.
+
+    The package's own ``__init__`` imports torchvision, for networks that none of these measures use, and torchvision does not
+    load beside every build of torch. So the package's modules are imported without it.
+    """
+    spec = importlib.util.find_spec("piq")
+    if spec is None:
+        raise AbsentError("piq is not installed: pip install 'sdr2hdr[metrics]'")
+    known = sys.modules.get("piq")
+    sys.modules["piq"] = known or importlib.util.module_from_spec(spec)
+    try:
+        return {key: getattr(importlib.import_module(module), name) for key, (module, name) in _PIQ.items()}
+    except (ImportError, AttributeError) as e:
+        raise AbsentError(f"this version of piq cannot be used ({e}): pip install 'sdr2hdr[metrics]'") from e
+    finally:
+        if known is None:  # whoever imports piq after us gets the whole package
+            del sys.modules["piq"]
+
+
+def from_piq(key: str) -> Full:
+    """A measure of piq: ``ms_ssim``, ``sr_sim``, ``vsi``, ``vifp`` or ``haarpsi``, with piq's defaults. Raises AbsentError."""
+    function = _piq()[key]
+
+    def measure(result: Tensor, truth: Tensor) -> float:
+        return float(function(result[None], truth[None], data_range=1.0))
+
+    return measure
+
+
+def lpips() -> Full:
+    """LPIPS (AlexNet, version 0.1) of the PQ codes as they are, spread to -1..1. Raises AbsentError."""
+    try:
+        network = importlib.import_module("lpips").LPIPS(net="alex", verbose=False).eval()
+    except ImportError as e:
+        raise AbsentError(f"lpips is not installed ({e}): pip install lpips") from e
+    except (RuntimeError, OSError) as e:  # torchvision beside another build of torch; weights that cannot be downloaded
+        raise AbsentError(f"lpips does not run here ({_first_line(e)})") from e
+
+    def measure(result: Tensor, truth: Tensor) -> float:
+        with torch.inference_mode():
+            return float(network(result[None] * 2 - 1, truth[None] * 2 - 1))
+
+    return measure
+
+
+DISPLAY = "standard_hdr_pq"
+
+
+def cvvdp() -> Callable[[Tensor, Tensor, float], float]:
+    """ColorVideoVDP in JOD (10 is no difference) of frames ``T,3,H,W`` at a rate, on its display "standard_hdr_pq".
+
+    Raises AbsentError.
+    """
+    try:
+        module = importlib.import_module("pycvvdp")
+        metric = module.cvvdp(display_name=DISPLAY, quiet=True)
+    except ImportError as e:
+        raise AbsentError(f"ColorVideoVDP is not installed ({e}): pip install cvvdp") from e
+    except (RuntimeError, OSError) as e:
+        raise AbsentError(f"ColorVideoVDP does not run here ({_first_line(e)})") from e
+
+    def measure(result: Tensor, truth: Tensor, rate: float) -> float:
+        with torch.inference_mode():
+            jod, _ = metric.predict(result, truth, dim_order="FCHW", frames_per_second=rate if len(result) > 1 else 0)
+        return float(jod)
+
+    return measure
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
