@@ -1,6 +1,6 @@
 """Single frames through the real model, to look at before a film is converted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -17,7 +17,6 @@ from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
-from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
@@ -30,8 +29,8 @@ from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_by
 from sdr2hdr.views.sheet import Column, sheet
 from sdr2hdr.weights.load import choose, load_model
 
-HISTORY = 8
-"""Frames a model with memory sees before the one that is shown. WMNet remembers two: its preview is what ``convert`` makes."""
+HISTORY = 24
+"""Frames a model with memory sees before the one that is shown, if its scene has as many."""
 
 _LOOK = Fraction(3, 2)  # seconds on either side of a moment in which cuts are looked for
 
@@ -44,11 +43,6 @@ class Moment:
     frame: int
     first: int
     last: int
-
-    def run(self, spec: ModelSpec, history: int) -> Run:
-        """What a model must render to come to this frame."""
-        begin = max(self.first, self.frame - history) if spec.stateful else self.frame
-        return Run(begin, self.frame + 1, self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,8 @@ def preview(
         written = []
         for done, (name, moment) in enumerate(named.items()):
             progress("preview", done, len(named))
-            rgb, codes = _rendered(source, moment, renderers, history)
+            rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
+            codes = {model: _rendered(source, moment, r, history) for model, r in renderers.items()}
             seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
             files = {folder / f"{name}.png": b""}
             size = shown_size((height, wide), source.info.sample_aspect_ratio, width)
@@ -168,9 +163,9 @@ def _moment(source: Source, seconds: Fraction, history: int) -> Moment:
     info = source.info
     step = info.time_base
     target = info.start_pts + int(seconds / step)
-    around = max(_LOOK, (history + 8) * 2 / info.rate)
+    before = max(_LOOK, (history + 8) / info.rate)
     detector, pts, cuts, last_duration = Detector(step), [], [], None
-    for picture in source.pictures(max(info.start_pts, target - int(around / step))):
+    for picture in source.pictures(max(info.start_pts, target - int(before / step))):
         pts.append(picture.pts)
         last_duration = picture.duration
         layout = picture.layout
@@ -178,7 +173,7 @@ def _moment(source: Source, seconds: Fraction, history: int) -> Moment:
             picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
         )
         cuts += detector.push(small, picture.pts)
-        if picture.pts > target + around / step:
+        if picture.pts > target + _LOOK / step:
             break
     else:  # the film ends here
         length = last_duration or round(1 / (info.rate * step))
@@ -202,26 +197,35 @@ def _scene_moments(source: Source, scenes: str, most: int, progress: Callable[[s
     return [Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1) for s in every]
 
 
-def _rendered(
-    source: Source, moment: Moment, renderers: dict[str, Renderer], history: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The frame as SDR R'G'B' and as each model's PQ codes, ``3,H,W``."""
-    runs = {name: moment.run(r.spec, history) for name, r in renderers.items()}
-    ends = {name: runs[name].needs(r.spec) for name, r in renderers.items()}
-    low, high = min(a for a, _ in ends.values()), max(b for _, b in ends.values())
-    frames = []
+def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor:
+    """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
+    spec, states = renderer.spec, renderer.new_states()
+    begin = max(moment.first, moment.frame - history) if spec.stateful else moment.frame
+    if not renderer.recalls:
+        run = Run(begin, moment.frame + 1, moment.first, moment.last)
+        *_, codes = renderer.run(_frames(source, moment, *run.needs(spec)), run, states)
+        return codes
+    run = Run(moment.frame, moment.frame + 1, moment.first, moment.last)
+    low, high = run.needs(spec)
+    window = []
+    for number, frame in enumerate(_frames(source, moment, min(begin, low), high), min(begin, low)):
+        if begin <= number < moment.frame:
+            renderer.recall(frame, states)
+        if number >= low:
+            window.append(frame)
+    (codes,) = renderer.run(iter(window), run, states)
+    return codes
+
+
+def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Tensor]:
+    """The frames ``low..high`` (the last not in it), R'G'B' ``3,H,W``, each exactly as known."""
     for number, picture in enumerate(islice(source.pictures(moment.pts[low]), high - low), low):
         if picture.pts != moment.pts[number]:
             break
-        frames.append(picture.rgb())
-    if len(frames) < high - low:
-        raise InputError(f"{source.path} reads differently each time around frame {low}; it is damaged, get it anew.")
-    codes = {}
-    for name, renderer in renderers.items():
-        a, b = ends[name]
-        results = renderer.run(iter(frames[a - low : b - low]), runs[name], renderer.new_states())
-        *_, codes[name] = results
-    return frames[moment.frame - low], codes
+        yield picture.rgb()
+        low = number + 1
+    if low < high:
+        raise InputError(f"{source.path} reads differently each time (frame at {moment.pts[low]}); get it anew.")
 
 
 def _light(codes: Tensor) -> tuple[float, float]:

@@ -87,7 +87,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
 @click.option("--tile", type=click.IntRange(64), default=None, help="Largest edge computed at once.")
 @click.option(
-    "--history", type=click.IntRange(0, 1000), default=8, show_default=True,
+    "--history", type=click.IntRange(0, 1000), default=24, show_default=True,
     help="Frames that a model with memory sees before each one shown.",
 )  # fmt: skip
 @click.option("--width", type=click.IntRange(64), default=960, show_default=True, help="Of one picture, at most.")

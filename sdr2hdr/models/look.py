@@ -111,6 +111,8 @@ def _modulated(layer: nn.Linear, scale: Tensor, shift: Tensor) -> tuple[Tensor, 
 class LookMapping(nn.Module):
     """The reader alone behind the model contract."""
 
+    state_from_thumbs = True
+
     def __init__(self) -> None:
         super().__init__()
         self.look = LookReader()

@@ -195,6 +195,7 @@ class WMNet(nn.Module):
             raise ValueError(
                 "attention is published or tokens, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
             )
+        self.state_from_thumbs = attention == "tokens"
         self.base = BASES.get(base)
         self.look = LookReader() if base == "look" else None
         self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None

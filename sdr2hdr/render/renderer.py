@@ -18,6 +18,8 @@ from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS
 from sdr2hdr.render.tiles import Tile, blend_weights, cut
 
+_CORNER = 32  # pixels, of a frame that is only to be remembered
+
 MODEL_PEAK = 1000.0
 """Nits that models are trained to reach at most; a lower ``peak`` rolls off from here."""
 
@@ -87,6 +89,21 @@ class Renderer:
     def new_states(self) -> list[State]:
         """The states a scene starts with, one a tile."""
         return [cast(Any, self.model).new_state((t.bottom - t.top, t.right - t.left)) for t in self.tiles]
+
+    @property
+    def recalls(self) -> bool:
+        """Whether states can be moved on without rendering: the model's come from thumbnails alone."""
+        return bool(getattr(self.model, "state_from_thumbs", False))
+
+    @torch.inference_mode()
+    def recall(self, frame: Tensor, states: list[State]) -> None:
+        """Move ``states`` on over a frame ``3,H,W`` that need not be rendered; only where :attr:`recalls`."""
+        thumbs = thumbnail(frame[None, None], self.spec.thumb).to(self.device)
+        corner = frame[None, None, :, :_CORNER, :_CORNER].to(self.device)
+        m = self.spec.multiple
+        corner = F.pad(corner[0], (0, -corner.shape[-1] % m, 0, -corner.shape[-2] % m), mode="replicate")[None]
+        _, state = self.model(corner, states[0], thumbs=thumbs)
+        states[:] = [state] * len(states)  # all tiles see the same thumbnail
 
     def run(self, frames: Iterator[Tensor], run: Run, states: list[State]) -> Iterator[Tensor]:
         """PQ codes ``3,H,W`` float32 on the CPU of each frame of a run; ``states`` are moved on in place."""

@@ -213,8 +213,8 @@ def _colour(found: Comparison) -> str:
     )
     return (
         f'<div class="pair">{diagrams}</div><p class="note">CIE 1931 x, y of pixels of one nit and more. A pixel counts as '
-        "beyond a gamut where one of its channels there is negative by more than a hundredth of the largest, which coding noise "
-        "alone does not reach; none can lie beyond BT.2020 in a BT.2020 signal.</p>"
+        "beyond a gamut where one of its channels there is negative by more than a hundredth of the largest: coding noise "
+        "alone puts a few pixels in ten thousand there. None can lie beyond BT.2020 in a BT.2020 signal.</p>"
     )
 
 

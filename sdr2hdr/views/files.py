@@ -1,5 +1,6 @@
 """Writing small files: whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,5 +31,7 @@ def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written ({e.strerror}); free space there or choose another place.") from e
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ def jpeg_uri(picture: Image.Image, quality: int = 88) -> str:
 def png_bytes(picture: Image.Image) -> bytes:
     """A picture as a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
