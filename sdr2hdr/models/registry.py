@@ -7,14 +7,34 @@ import torch
 from torch import nn
 
 from sdr2hdr.errors import ModelError
+from sdr2hdr.models.didnet import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
 from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
 from sdr2hdr.models.look import LOOK_SPEC, LookMapping
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
 from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
 
-_NETWORKS: dict[str, type[nn.Module]] = {"wmnet": WMNet, "kpnet": KPNet, "kpnet-light": KPNet, "look": LookMapping}
-_SPECS = {s.name: s for s in (WMNET_SPEC, KPNET_SPEC, KPNET_LIGHT_SPEC, LOOK_SPEC, BT2408_SPEC, BT2446A_SPEC)}
+_NETWORKS: dict[str, type[nn.Module]] = {
+    "wmnet": WMNet,
+    "kpnet": KPNet,
+    "kpnet-light": KPNet,
+    "didnet": DIDNet,
+    "didnet-tiny": DIDNet,
+    "look": LookMapping,
+}
+_SPECS = {
+    s.name: s
+    for s in (
+        WMNET_SPEC,
+        KPNET_SPEC,
+        KPNET_LIGHT_SPEC,
+        DIDNET_SPEC,
+        DIDNET_TINY_SPEC,
+        LOOK_SPEC,
+        BT2408_SPEC,
+        BT2446A_SPEC,
+    )
+}
 
 
 def names() -> list[str]:

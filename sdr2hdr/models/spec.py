@@ -15,7 +15,8 @@ class ModelSpec:
 
     ``tolerance`` is the largest difference between tiles and the whole frame, in PQ code values 0..1, as measured by
     ``benchmarks/tiles.py``. Neighbouring tiles share ``overlap`` places, of which the outer ``margin`` of each are not used.
-    ``bytes_per_pixel`` estimates working memory a pixel of one frame in float32.
+    A model that ``has_aux`` also gives restored SDR frames, from a method ``forward_with_aux``. ``bytes_per_pixel`` estimates
+    working memory a pixel of one frame in float32.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelSpec:
     precisions: tuple[str, ...] = ("float32",)
     bytes_per_pixel: int = 100
     has_weights: bool = True
+    has_aux: bool = False
     config: dict[str, Any] = field(default_factory=dict)
 
 
