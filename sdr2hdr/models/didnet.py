@@ -7,6 +7,7 @@ auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated conv
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -213,11 +214,11 @@ class ModulatedConv(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, m: Modulation) -> Tensor:
-        gain = 1.0 + m.scale
+        gain, bias = 1.0 + m.scale, cast(Tensor, self.conv.bias)
         kernels = self.conv.weight * gain[:, :, None, None, None] * (1.0 + m.before)[:, None, :, None, None]
-        biases = self.conv.bias * gain + m.shift
-        # split and unbind: the gradients of slices would each be a whole batch of zeros
-        each = zip(x.split(1), kernels.to(x.dtype).unbind(), biases.to(x.dtype).unbind(), strict=True)
+        biases = gain * bias + m.shift
+        # chunk and unbind: the gradients of slices would each be a whole batch of zeros
+        each = zip(x.chunk(x.shape[0]), kernels.to(x.dtype).unbind(), biases.to(x.dtype).unbind(), strict=True)
         return torch.cat([F.conv2d(item, kernel, bias, padding=1) for item, kernel, bias in each])
 
     def by_features(self, x: Tensor, m: Modulation) -> Tensor:
