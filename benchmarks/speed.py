@@ -2,52 +2,73 @@
 
     python benchmarks/speed.py [CLIP]
 
-Times are of this machine at this moment; the ratios are what to quote. GFLOP counts a multiply-add as two operations.
+Times are of this machine at this moment; the ratios are what to quote. GFLOP counts a multiply-add as two operations. The
+arithmetic is timed in processor time of one thread, so that other programs count little.
 """
 
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdr2hdr import convert, load_model
 from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.render.device import pick_precision
+from sdr2hdr.render.device import keep_one_heap, pick_precision
 from sdr2hdr.render.renderer import prepared
 
 SIZE, FRAMES, RUNS = (332, 800), 4, 5
 
 
-def convolutions(model: nn.Module, run) -> list[tuple[nn.Conv2d, torch.Size]]:
-    """Every 2-D convolution a run calls, with its input's shape."""
-    called: list[tuple[nn.Conv2d, torch.Size]] = []
-    hooks = [
-        m.register_forward_pre_hook(lambda m, x: called.append((m, x[0].shape)))
-        for m in model.modules()
-        if isinstance(m, nn.Conv2d)
-    ]
-    run()
-    for h in hooks:
-        h.remove()
-    return called
+@dataclass(frozen=True)
+class Call:
+    """A convolution that was called: its input's shape, and what it was called with."""
+
+    shape: torch.Size
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    how: tuple[list[int], list[int], list[int], int]  # stride, padding, dilation, groups
+
+    @property
+    def operations(self) -> int:
+        height, width = (n // s for n, s in zip(self.shape[2:], self.how[0], strict=True))
+        return 2 * self.weight.numel() * self.shape[0] * height * width
 
 
-def best(run) -> float:
-    times = []
-    for _ in range(RUNS):
-        since = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - since)
-    return min(times)
+class Convolutions(TorchDispatchMode):
+    """Notes the convolutions called within; they are seen where gradients are needed, and may be fused away where not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution.default:
+            x, weight, bias, stride, padding, dilation, _, _, groups = args
+            self.calls.append(Call(x.shape, weight, bias, (stride, padding, dilation, groups)))
+        return func(*args, **(kwargs or {}))
 
 
 @torch.inference_mode()
+def best(*runs) -> list[float]:
+    """Each run's least processor time in seconds; they take turns, so that a busy moment meets all."""
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(RUNS):
+        for run, taken in zip(runs, times, strict=True):
+            since = time.thread_time()
+            run()
+            taken.append(time.thread_time() - since)
+    return [min(taken) for taken in times]
+
+
 def arithmetic(name: str) -> None:
+    keep_one_heap()  # as a conversion does
+    torch.set_num_threads(1)
     spec, cpu = registry.spec(name), torch.device("cpu")
     precision = pick_precision("auto", spec, cpu)
     model = prepared(load_model(name), cpu, precision)
@@ -57,16 +78,17 @@ def arithmetic(name: str) -> None:
     def whole() -> None:
         model(frames, model.new_state(SIZE), thumbs=thumbs)
 
-    called = convolutions(model, whole)
+    with Convolutions() as seen:
+        whole()
     dtype = next(model.parameters()).dtype
-    inputs = {s: torch.rand(s).to(dtype, memory_format=torch.channels_last) for _, s in called}
+    inputs = {c.shape: torch.rand(c.shape).to(dtype, memory_format=torch.channels_last) for c in seen.calls}
 
     def bare() -> None:
-        for m, shape in called:
-            F.conv2d(inputs[shape], m.weight, m.bias, m.stride, m.padding, groups=m.groups)
+        for c in seen.calls:
+            F.conv2d(inputs[c.shape], c.weight, c.bias, *c.how)
 
-    work = sum(2 * m.weight.numel() * (s[2] // m.stride[0]) * (s[3] // m.stride[1]) * s[0] for m, s in called)
-    a, b = best(whole), best(bare)
+    work = sum(c.operations for c in seen.calls)
+    a, b = best(whole, bare)
     took = f"{a / FRAMES * 1e3:.0f} ms a frame, {work / a / 1e9:.0f} GFLOP/s"
     print(f"{name} in {precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
     print(

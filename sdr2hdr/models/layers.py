@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.fused import conv
 from sdr2hdr.models.static import MAPPINGS
 
 
@@ -19,8 +20,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(F.relu_(self.conv1(x)))
-        return y.add_(x) if not y.requires_grad else y + x
+        return conv(self.conv2, conv(self.conv1, x, relu=True), add=x)
 
 
 def thumbnail(frames: Tensor, size: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.fused import conv, conv_shuffle
 from sdr2hdr.models.layers import ResidualBlock
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
@@ -48,6 +49,16 @@ def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None
     return F.conv2d(torch.cat([x for x, _ in held], dim=1), kernel, taps.bias)
 
 
+def softmax_blend(scores: list[Tensor], values: list[Tensor]) -> Tensor:
+    """Three values weighted with the softmax of their scores: the third against the first two, which are blended alike.
+
+    Stacking three scores for ``softmax`` costs several times as much, in copies.
+    """
+    (s0, s1, s2), (a0, a1, a2) = scores, values
+    first_two = torch.lerp(a0, a1, torch.sigmoid(s1 - s0))
+    return torch.lerp(first_two, a2, torch.sigmoid(s2 - torch.logaddexp(s0, s1)))
+
+
 class TemporalExperts(nn.Module):
     """T-MoE (eq. 10, 11): softmax over three experts, each a 3x1x1 convolution of one depth's features, then a fusion."""
 
@@ -63,8 +74,7 @@ class TemporalExperts(nn.Module):
             _shifted(expert, (before[d] if before else None, at[d], after[d] if after else None))
             for d, expert in enumerate((self.fc_a, self.fc_b, self.fc_c))
         ]
-        weights = torch.stack(scores).softmax(dim=0)
-        return weights[0] * at[0] + weights[1] * at[1] + weights[2] * at[2]
+        return softmax_blend(scores, at)
 
     def fuse_at(self, before: Tensor | None, at: Tensor, after: Tensor | None) -> Tensor:
         return at + _shifted(self.fuse, (before, at, after))
@@ -222,7 +232,7 @@ class WMNet(nn.Module):
         """Features of three depths, each ``B,C,H/2,W/2``, of a frame ``B,3,H,W``."""
         # the base needs the frame in float32, so the network casts its own copy
         x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
-        x = F.relu(self.conv_first(x))
+        x = conv(self.conv_first, x, relu=True)
         depths = []
         third = len(self.recon_trunk_res) // 3
         for i, block in enumerate(self.recon_trunk_res, start=1):
@@ -233,9 +243,7 @@ class WMNet(nn.Module):
 
     def decode(self, feature: Tensor) -> Tensor:
         """Codes ``B,3,H,W`` from features ``B,C,H/2,W/2``."""
-        x = F.relu(F.pixel_shuffle(self.upconv(feature), 2))
-        out: Tensor = self.conv_last(F.relu(self.HRconv(x)))
-        return out
+        return conv(self.conv_last, conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True))
 
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """Phase I: pictures ``B,3,H,W`` from their masked low bands, by encoder and decoder alone."""

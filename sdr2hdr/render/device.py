@@ -76,9 +76,15 @@ def free_memory(device: torch.device) -> int:
 
 
 def keep_one_heap() -> None:
-    """Let all threads share two heaps: glibc gives each its own, they fragment apart, and memory grows with work."""
+    """Let all threads share two heaps: glibc gives each its own, they fragment apart, and memory grows with work.
+
+    And keep what is freed for the next frame: fetching a picture's memory from the system anew costs as much as computing it.
+    """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such call, or no such habit
-        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX of malloc.h
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-8, 2)  # M_ARENA_MAX of malloc.h
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def is_out_of_memory(error: BaseException) -> bool:

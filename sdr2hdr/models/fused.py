@@ -1,0 +1,105 @@
+"""A convolution and what follows it in one pass over memory.
+
+On a CPU with matrix units (AMX) a 3x3 convolution of 64 channels takes about as long as three passes over its result, so a
+ReLU or a sum that reads and writes the result again is dear. oneDNN does both while the result is in registers. PyTorch
+reaches that through operators made for its own compiler, so they are tried once, and left alone where they do not work.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv(layer: nn.Conv2d, x: Tensor, *, relu: bool = False, add: Tensor | None = None) -> Tensor:
+    """``layer(x)``, then ReLU if ``relu``, or plus ``add`` (of the result's shape); where a gradient is needed, step by step.
+
+    The sum is rounded once to the tensors' precision, not twice, so results differ from the plain ones by rounding.
+    """
+    return _conv(Kernel.of(layer), x, relu, add)
+
+
+def conv_shuffle(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """``relu(pixel_shuffle(layer(x), 2))``: ``B,C,h,w`` to ``B,C',2h,2w``.
+
+    The layer's channels are computed in the order in which they lie in the larger picture (row, column, channel), so that
+    runs of channels are moved, where ``pixel_shuffle`` moves single numbers.
+    """
+    kernel = Kernel.of(layer)
+    c = layer.out_channels // 4
+    order = torch.arange(4 * c, device=x.device).view(c, 4).t().flatten()
+    bias = None if kernel.bias is None else kernel.bias[order]
+    y = _conv(replace(kernel, weight=kernel.weight[order], bias=bias), x, relu=True, add=None)
+    b, _, h, w = y.shape
+    rows = y.permute(0, 2, 3, 1).reshape(b, h, w, 2, 2 * c).transpose(2, 3)
+    return rows.reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a convolution multiplies with, and where."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d) -> Self:
+        if isinstance(layer.padding, str):
+            raise ValueError("give the padding in pixels")
+        return cls(layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _conv(kernel: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+    dtype = kernel.weight.dtype
+    tensors = [t for t in (x, kernel.weight, kernel.bias, add) if t is not None]
+    plain = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if plain or any(t.device.type != "cpu" or t.dtype != dtype for t in tensors) or not _fuses(dtype):
+        return _plain(kernel, x, relu, add)
+    return _fused(kernel, x, relu, add)
+
+
+def _plain(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+    y = F.conv2d(x, k.weight, k.bias, k.stride, k.padding, k.dilation, k.groups)
+    if relu:
+        return F.relu_(y)
+    if add is None:
+        return y
+    return y + add if y.requires_grad else y.add_(add)
+
+
+def _fused(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+    where = (k.padding, k.stride, k.dilation, k.groups)
+    ops = torch.ops.mkldnn
+    if add is not None:
+        out: Tensor = ops._convolution_pointwise.binary(x, add, k.weight, k.bias, *where, "add", None, None, [], None)
+    else:
+        out = ops._convolution_pointwise(x, k.weight, k.bias, *where, "relu" if relu else "none", [], "")
+    return out
+
+
+@cache
+def _fuses(dtype: torch.dtype) -> bool:
+    """Whether the fused operators are there and right for a precision on this CPU, found with a small convolution."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        weight, x, add = (
+            (torch.rand(shape, generator=generator) - 0.5).to(dtype).contiguous(memory_format=torch.channels_last)
+            for shape in ((16, 16, 3, 3), (1, 16, 8, 8), (1, 16, 8, 8))
+        )
+        kernel = Kernel(weight, weight[:, 0, 0, 0].contiguous(), (1, 1), (1, 1), (1, 1), 1)
+        try:
+            return all(
+                torch.allclose(_fused(kernel, x, *kind).float(), _plain(kernel, x, *kind).float(), rtol=0.02, atol=0.02)
+                for kind in ((False, None), (True, None), (False, add))
+            )
+        except (AttributeError, RuntimeError, TypeError):
+            return False
