@@ -132,7 +132,7 @@ def compare(
     scenes: str = "auto",
     every: int = 1,
     most: int = 12,
-    width: int = 1200,
+    edge: int = 1200,
     screen: float = SCREEN,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
@@ -140,12 +140,14 @@ def compare(
     """Write a page that shows film A beside film B, frame by frame of the same time since their first ones.
 
     Each is SDR or HDR10, as is ``truth``, an HDR10 film that both are measured against. ``scenes`` as in ``convert``, found in A.
-    Of all frames each ``every``-th is measured; stills are shown of ``most`` scenes at most, ``width`` wide at most.
+    Of all frames each ``every``-th is measured; stills are shown of ``most`` scenes at most, their longer edge ``edge`` at most.
 
     Raises :class:`InputError` or :class:`OutputError`, with a message for people.
     """
     page = Path(html)
     films = [_Film(Path(p)) for p in ((a, b) if truth is None else (a, b, truth))]
+    if truth is not None and not films[2].is_hdr:
+        raise InputError(f"{truth} is SDR and no truth to measure HDR against; give the HDR10 master.")
     _check_page(page, films, overwrite)
     size = _common_size(films)
     gauges = (_Gauge(), _Gauge())
@@ -202,7 +204,7 @@ def compare(
         notes=_notes(films, matched, unmatched, every),
         screen=screen,
     )
-    stills = _stills(films, pts, found, size, most, width, progress)
+    stills = _stills(films, pts, found, size, most, edge, progress)
     write_whole(page, comparison_page(found, stills), overwrite)
     return found
 
@@ -278,7 +280,7 @@ def _stills(
     found: Comparison,
     size: tuple[int, int],
     most: int,
-    width: int,
+    edge: int,
     progress: Callable[[str, int, int], None],
 ) -> list[Still]:
     """The middle frame of each scene, or of ``most`` of them."""
@@ -286,7 +288,7 @@ def _stills(
     if len(spans) > most:
         spans = [spans[(2 * i + 1) * len(spans) // (2 * most)] for i in range(most)]
     peak = max(found.a.max_cll, found.b.max_cll)
-    shape = shown_size(size[::-1], films[0].source.info.sample_aspect_ratio, width)
+    shape = shown_size(size[::-1], films[0].source.info.sample_aspect_ratio, edge)
     stills = []
     for done, (number, (first, last)) in enumerate(spans):
         progress("stills", done, len(spans))

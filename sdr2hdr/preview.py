@@ -76,7 +76,7 @@ def preview(
     tile: int | None = None,
     history: int = HISTORY,
     hdr: bool = False,
-    width: int = 960,
+    edge: int = 960,
     screen: float = SCREEN,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
@@ -85,7 +85,7 @@ def preview(
 
     ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
     ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
-    current one. ``width``: of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
+    current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
 
     Raises :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
@@ -112,7 +112,7 @@ def preview(
             codes = {model: _rendered(source, moment, r, history) for model, r in renderers.items()}
             seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
             files = {folder / f"{name}.png": b""}
-            size = shown_size((height, wide), source.info.sample_aspect_ratio, width)
+            size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
             columns = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
             light = {}
             for model, result in codes.items():

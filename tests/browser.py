@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import signal
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Self
 from judges import need
 
 Answer = dict[str, Any]
+PATIENCE = 60  # seconds, after which a browser hangs
 
 
 class Browser:
@@ -31,22 +33,18 @@ class Browser:
         places = [
             (os.POSIX_SPAWN_DUP2, fd, place) for fd, place in ((quiet, 1), (quiet, 2), (ends[0], 3), (ends[1], 4))
         ]
-        self._process = os.posix_spawn(program, arguments, os.environ, file_actions=places)
+        self._process = os.posix_spawn(program, arguments, os.environ, file_actions=places, setpgroup=0)
         for fd in (to_child, from_child, quiet, *ends):
             os.close(fd)
         self._unread, self._number, self._session = b"", 0, ""
         self.problems: list[str] = []
         self._events: list[Answer] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        os.kill(self._process, signal.SIGTERM)
+        os.killpg(self._process, signal.SIGKILL)  # with all processes it has started; the profile is the test's own
         os.waitpid(self._process, 0)
         os.close(self._out)
         os.close(self._in)
@@ -68,6 +66,7 @@ class Browser:
 
     def _read(self) -> Answer:
         while b"\0" not in self._unread:
+            assert select.select([self._in], [], [], PATIENCE)[0], "Chromium does not answer"
             more = os.read(self._in, 1 << 16)
             assert more, "Chromium has ended"
             self._unread += more
@@ -89,7 +88,11 @@ class Browser:
             self.problems.append(f"asked for {params['request']['url']}")
 
     def open(self, path: Path) -> None:
-        """Load a page and wait until it and all in it is there."""
+        """Load a page and wait until it and all in it is there; once a browser."""
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
         self._events.clear()
         result = self.send("Page.navigate", url=path.absolute().as_uri())
         assert "errorText" not in result, result

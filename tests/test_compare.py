@@ -3,7 +3,7 @@
 import io
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -132,6 +132,8 @@ def test_films_that_do_not_fit_end_in_one_sentence(source: Path, graded: Path, t
         with pytest.raises(InputError, match=words) as caught:
             compare(a, b, page)
         assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(InputError, match="no truth"):
+        compare(source, graded, page, truth=source)
     with pytest.raises(OutputError, match="never written"):
         compare(source, graded, graded, overwrite=True)
     with pytest.raises(OutputError, match="exists"):
@@ -172,12 +174,6 @@ def test_the_command(source: Path, graded: Path, tmp_path: Path, capsys: pytest.
     assert main([*words, "-y"]) == 0
     assert "MaxFALL" in capsys.readouterr().out
     assert main(["compare", str(source), str(graded)]) == 2
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 def stage_pixels(browser: Browser) -> np.ndarray:

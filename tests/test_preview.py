@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import Browser
 from judges import ffprobe, mediainfo
 from media_makers import Planes, make_clip, plane_shapes
 from PIL import Image
@@ -113,7 +115,7 @@ def test_the_sheet_holds_the_frame_and_the_colours_of_its_luminance(tmp_path: Pa
         return [np.full((180, 320), 235, np.uint8), chroma, chroma]
 
     white = make_clip(tmp_path / "white.mkv", size=(320, 180), frames=10, picture=flat)
-    (shown,) = preview(white, tmp_path, at=[Fraction(0)], models=("bt2408", "bt2446a"), width=320)
+    (shown,) = preview(white, tmp_path, at=[Fraction(0)], models=("bt2408", "bt2446a"), edge=320)
     assert shown.light["bt2408"] == pytest.approx((203, 203), rel=0.01)
     assert shown.light["bt2446a"] == pytest.approx((1000, 1000), rel=0.02)
     sheet = Image.open(shown.files[0]).convert("RGB")
@@ -178,11 +180,39 @@ def test_the_still_decodes_to_the_codes(tmp_path: Path) -> None:
     assert (from_yuv(back, HDR10) - from_yuv(planes, HDR10)).abs().mean() < 0.003
 
 
+def test_a_still_leaves_no_real_time_scheduling_behind() -> None:
+    avif(to_yuv(torch.full((3, 64, 96), 0.5), seed=None, peak_code=1.0))
+    assert {os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()} == {os.SCHED_OTHER}
+
+
+def test_a_browser_shows_the_still(tmp_path: Path, browser: Browser) -> None:
+    codes = torch.full((3, 200, 400), pq_code(1.0))
+    codes[..., 200:] = pq_code(100.0)
+    (tmp_path / "still.avif").write_bytes(avif(to_yuv(codes, seed=None, peak_code=1.0)))
+    (tmp_path / "page.html").write_text('<body style="margin: 0"><img id="still" src="still.avif"></body>')
+    browser.open(tmp_path / "page.html")
+    assert browser.ask("still.decode().then(() => [still.naturalWidth, still.naturalHeight])") == [400, 200]
+    shown = np.asarray(Image.open(io.BytesIO(browser.picture())).convert("L")).astype(int)
+    assert shown[100, 100] < 60
+    assert 90 < shown[100, 300] < 200  # half of SDR white's light, not white itself
+    assert shown[300, 100] == 255  # the page
+
+
 def test_odd_pixels_are_shown_square_and_turned_pictures_upright(tmp_path: Path) -> None:
     film = make_clip(tmp_path / "a.mkv", size=(64, 48), aspect=Fraction(2), rotation=90, frames=5)
     (shown,) = preview(film, tmp_path, at=[Fraction(0)], **FAST)  # type: ignore[arg-type]
     sheet = Image.open(shown.files[0])
     assert sheet.height > 2 * 64  # 48 wide and 64 high, at half width each: 24 x 64
+
+
+def test_one_frame_of_one_grey_is_a_film_too(tmp_path: Path) -> None:
+    film = make_clip(
+        tmp_path / "a.mkv",
+        frames=1,
+        picture=lambda _: [np.full((48, 64), 16, np.uint8), *[np.full((24, 32), 128, np.uint8)] * 2],
+    )
+    (shown,) = preview(film, tmp_path)
+    assert shown.light["wmnet"][0] < 1
 
 
 def test_bad_wishes_end_in_one_sentence(clip: Path, tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where A's scenes are.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each N-th frame.")
 @click.option("--most", type=click.IntRange(1), default=12, show_default=True, help="Stills at most, one a scene.")
-@click.option("--width", type=click.IntRange(64), default=1200, show_default=True, help="Of the stills, at most.")
+@click.option(
+    "--edge", type=click.IntRange(64), default=1200, show_default=True, help="Longer edge of the stills, at most."
+)
 @click.option(
     "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the stills are shown for."
 )

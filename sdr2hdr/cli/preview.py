@@ -90,7 +90,9 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "--history", type=click.IntRange(0, 1000), default=24, show_default=True,
     help="Frames that a model with memory sees before each one shown.",
 )  # fmt: skip
-@click.option("--width", type=click.IntRange(64), default=960, show_default=True, help="Of one picture, at most.")
+@click.option(
+    "--edge", type=click.IntRange(64), default=960, show_default=True, help="Longer edge of one picture, at most."
+)
 @click.option(
     "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the PNG is tone-mapped for."
 )

@@ -123,7 +123,7 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
             f"{name} refuses preset {settings.preset!r} with crf {settings.crf:g} for a picture of"
             f" {settings.width}x{settings.height}; choose others with --preset and --crf."
         ) from error
-    _schedule_as_others()
+    schedule_as_others()
     return context
 
 
@@ -132,7 +132,7 @@ def try_encoder(settings: EncodeSettings) -> None:
     _open_encoder(settings)
 
 
-def _schedule_as_others() -> None:
+def schedule_as_others() -> None:
     """Undo real-time scheduling: SVT-AV1 gives it to the calling thread and its own where it may, and starves the machine."""
     tasks = Path("/proc/self/task")
     for task in tasks.iterdir() if tasks.is_dir() else ():

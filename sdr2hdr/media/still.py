@@ -13,8 +13,11 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.media.encoder import schedule_as_others
 
-_OPTIONS = {"crf": "4", "preset": "4", "chroma_sample_location": "topleft", "svtav1-params": "avif=1"}
+# No word on where chroma sits: Chromium (156) shows a still that says "top left" as white. Viewers then take it to sit half a
+# luma sample further on, which nobody sees.
+_OPTIONS = {"crf": "4", "preset": "4", "svtav1-params": "avif=1"}
 
 
 def avif(planes: tuple[Tensor, Tensor, Tensor]) -> bytes:
@@ -42,4 +45,6 @@ def avif(planes: tuple[Tensor, Tensor, Tensor]) -> bytes:
             f"A picture of {width}x{height} cannot be made an AVIF still ({error}); leave --hdr out, or use the wheel of av"
             " from PyPI."
         ) from error
+    finally:
+        schedule_as_others()
     return buffer.getvalue()

@@ -31,10 +31,10 @@ def on_screen(codes: Tensor, peak: float, screen: float = SCREEN) -> Tensor:
 
 
 def shown_size(size: tuple[int, int], aspect: Fraction, most: int) -> tuple[int, int]:
-    """Height and width to show a picture ``height, width`` at: its pixels made square, no wider than ``most``, not enlarged."""
+    """Height and width to show a picture ``height, width`` at: pixels made square, no edge beyond ``most``, not enlarged."""
     height, width = size
     wide = float(width * aspect)
-    scale = min(1.0, most / wide)
+    scale = min(1.0, most / max(height, wide))
     return max(1, round(height * scale)), max(1, round(wide * scale))
 
 
