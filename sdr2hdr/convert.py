@@ -8,7 +8,7 @@ from typing import Any
 
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
-from sdr2hdr.errors import InputError, Interrupted, OutputError
+from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
@@ -20,6 +20,7 @@ from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
 from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
@@ -69,6 +70,7 @@ class Report:
     busy: dict[str, float]
     loss: str | None
     notes: tuple[str, ...]
+    aux_sdr: Path | None = None
 
     @property
     def frames_per_second(self) -> float:
@@ -103,6 +105,7 @@ def convert(
     workers: int = 1,
     tile: int | None = None,
     chunk_frames: int = 96,
+    aux_sdr: str | Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Convert one SDR video to HDR10.
@@ -110,7 +113,8 @@ def convert(
     ``model`` names a model; ``weights`` one of the manifest's weights or a ``.safetensors`` file. ``container`` is ``mkv``,
     ``mp4`` or ``mov`` (by default the target's ending says). ``peak`` (400 to 4000) and ``white`` in nits. ``scenes`` is
     ``auto``, ``none`` or the path of a cut list. An interrupted conversion with the same source and settings goes on where it
-    stopped. The target appears when it is complete and has been checked.
+    stopped. The target appears when it is complete and has been checked. ``aux_sdr`` names a second file for the restored SDR
+    picture of a model that makes one; it appears together with the target.
 
     Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
     """
@@ -135,10 +139,14 @@ def convert(
         input_matrix=input_matrix,
         input_range=input_range,
         chunk_frames=chunk_frames,
+        aux=aux_sdr is not None,
     )
     target = _target(src, dst, overwrite)
+    aux = None if aux_sdr is None else _aux_target(src, target, Path(aux_sdr), spec, overwrite)
     with Source(src, matrix=input_matrix, range=input_range, strict=strict) as source:
         notes = plan_streams(src, container, codec, source.info.stream).notes
+        if aux is not None:
+            plan_streams(src, _container(aux, None), codec, source.info.stream)
         encode = encode_settings(source, settings)
         work = Work.beside(target)
         done = False
@@ -165,6 +173,9 @@ def convert(
             )
             progress(Progress("check", 0, 1))
             check(work.assembled, assembled.expected)
+            if aux is not None:
+                _assemble_aux(work, plan, source, _container(aux, None))
+                _appear(work.assembled_aux, aux, overwrite)
             _appear(work.assembled, target, overwrite)
             done = True
         except KeyboardInterrupt:
@@ -207,6 +218,7 @@ def convert(
             busy=busy,
             loss=plan.survey.loss,
             notes=tuple(dict.fromkeys([*notes, *assembled.notes, *odd])),
+            aux_sdr=None if aux_sdr is None else Path(aux_sdr),
         )
 
 
@@ -243,6 +255,33 @@ def _target(src: Path, dst: Path, overwrite: bool) -> Path:
     except (OSError, RuntimeError) as e:  # too long a name, or links in a circle
         raise OutputError(f"{dst} cannot be written ({getattr(e, 'strerror', e)}); choose another name.") from e
     return target
+
+
+def _aux_target(src: Path, target: Path, aux_sdr: Path, spec: ModelSpec, overwrite: bool) -> Path:
+    """The file for the restored SDR picture. Raises ModelError for a model that makes none, OutputError as for the target."""
+    if not spec.has_aux:
+        able = ", ".join(name for name in registry.names() if registry.spec(name).has_aux)
+        raise ModelError(
+            f"Model {spec.name} restores no SDR picture; leave --aux-sdr out, or use one that does: {able}."
+        )
+    _container(aux_sdr, None)
+    if aux_sdr.resolve() == target.resolve():
+        raise OutputError(f"{aux_sdr} cannot hold both pictures; give --aux-sdr another name.")
+    return _target(src, aux_sdr, overwrite)
+
+
+def _assemble_aux(work: Work, plan: Plan, source: Source, container: str) -> None:
+    """The restored SDR picture with all else of the source, checked, under its name in the work folder."""
+    assembled = assemble(
+        [work.chunk(i, aux=True) for i in range(len(plan.chunks))],
+        source.path,
+        work.assembled_aux,
+        mastering=None,
+        light=None,
+        container=container,
+        video_stream_index=source.info.stream,
+    )
+    check(work.assembled_aux, assembled.expected)
 
 
 def _plan(

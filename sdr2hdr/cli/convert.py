@@ -129,6 +129,13 @@ class _Lines:
 @click.option(
     "--chunk-frames", type=click.IntRange(1), default=96, show_default=True, help="Least frames of a unit of resuming."
 )
+@click.option(
+    "--aux-sdr",
+    type=click.Path(path_type=Path, readable=False),
+    default=None,
+    metavar="FILE",
+    help="Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
+)
 @click.option("--keep-work", is_flag=True, help="Keep the work folder beside OUT.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output, progress as JSON lines.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -144,6 +151,7 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
       sdr2hdr convert film.mp4 film-hdr.mkv
       sdr2hdr convert film.mp4 film-hdr.mp4 --peak 600 --crf 14
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
+      sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
     _stop_on_term()
     console = Console(stderr=True)
@@ -188,6 +196,8 @@ def _table(r: "Report", verbose: bool) -> Table:
     row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
     row("Picture", f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}")
     row("Written", f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits")
+    if r.aux_sdr is not None:
+        row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")
     row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
     row("MaxFALL", f"{r.max_fall} nits")
     row("Time", f"{r.seconds:.1f} s, {r.frames_per_second:.3g} frames/s")

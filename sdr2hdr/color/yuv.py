@@ -84,8 +84,12 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     return out
 
 
-def to_yuv(codes: Tensor, *, seed: int | None, peak_code: float) -> tuple[Tensor, Tensor, Tensor]:
+def to_yuv(
+    codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "bt2020nc"
+) -> tuple[Tensor, Tensor, Tensor]:
     """PQ codes to 10-bit limited BT.2020nc 4:2:0 planes, chroma on the top left luma sample (type 2).
+
+    With another ``matrix`` and a ``peak_code`` of 1 the codes may be any R'G'B', SDR's with ``bt709``.
 
     ``codes`` is ``3,H,W`` float32 BT.2020 R'G'B', clamped here to 0..``peak_code``; odd sizes repeat their last row or column.
     Returns uint16 Y' ``H,W``, Cb and Cr ``H/2,W/2`` (BT.2020-2 table 5). Chroma is filtered with [1 2 1]/4 both ways.
@@ -97,6 +101,7 @@ def to_yuv(codes: Tensor, *, seed: int | None, peak_code: float) -> tuple[Tensor
     ``peak_code`` holds exactly: decoded again (:func:`brightest`), no R', G' or B' lies above it, because Y' is lowered where
     rounding, noise or chroma filtering would push one there.
     """
+    kr, kb = MATRICES[matrix]
     height, width = codes.shape[-2:]
     if height % 2 or width % 2:
         codes = pad(codes[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
@@ -111,9 +116,9 @@ def to_yuv(codes: Tensor, *, seed: int | None, peak_code: float) -> tuple[Tensor
         above = max(top - 1, 0)  # chroma's filter reaches one row up
         r, g, b = (c[above:end].clamp(0.0, peak_code) for c in codes)
         # products and sums are kept apart, since fusing them rounds differently from one processor to another
-        y = (r * KR).add_(g.mul_(KG)).add_(b * KB)
-        cb = _filter(b.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - KB)))
-        cr = _filter(r.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - KR)))
+        y = (r * kr).add_(g.mul_(1.0 - kr - kb)).add_(b * kb)
+        cb = _filter(b.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - kb)))
+        cr = _filter(r.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - kr)))
         y = y[top - above :].mul_(Y_STEPS)
         if noise is not None:
             # no more noise than there is signal: nothing is then cut off at black, and the mean holds down there too

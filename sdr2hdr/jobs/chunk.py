@@ -1,6 +1,7 @@
 """Rendering one chunk: a function of the source, the plan's entry and the settings, that leaves a chunk file and its facts."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -43,6 +44,7 @@ class ChunkRenderer:
             tile=plan.tile,
             white=float(s.white),
             peak=float(s.peak),
+            aux=s.aux,
         )
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
 
@@ -58,21 +60,31 @@ class ChunkRenderer:
             Prefetch(lambda: self.busy["decode"].time(self._frames(index)), DEPTH) as frames,
             Prefetch(lambda: self.busy["render"].time(self._codes(index, frames, states)), DEPTH) as codes,
             ChunkEncoder(path, self.plan.encode) as encoder,
+            self._aux_encoder(index) as aux_encoder,
         ):
             for frame in range(first, last):
                 code = next(codes)
                 with encode.working():
-                    planes = to_yuv(code, seed=pts[frame], peak_code=peak_code)
+                    planes = to_yuv(code[:3], seed=pts[frame], peak_code=peak_code)
                     meter.add(planes)
                     encoder.encode(planes, pts[frame], self.plan.survey.duration(frame))
+                    if aux_encoder is not None:
+                        planes = to_yuv(code[3:], seed=pts[frame], peak_code=1.0, matrix="bt709")
+                        aux_encoder.encode(planes, pts[frame], self.plan.survey.duration(frame))
                 tick(frame)
             # the render stage sets the states after its last frame
             if next(codes, None) is not None:
                 raise AssertionError("more frames than planned")
             with encode.working():
                 facts = encoder.close()
+                aux = aux_encoder.close() if aux_encoder is not None else None
         run = self.plan.chunks[index][-1]
-        self.work.finish(index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None)
+        self.work.finish(index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None, aux)
+
+    def _aux_encoder(self, index: int) -> AbstractContextManager[ChunkEncoder | None]:
+        if not self.plan.settings.aux:
+            return nullcontext()
+        return ChunkEncoder(self.work.chunk(index, aux=True), self.plan.aux_encode)
 
     def _frames(self, index: int) -> Iterator[Tensor]:
         """The chunk's frames and their context, R'G'B' ``3,H,W``, each exactly as planned."""

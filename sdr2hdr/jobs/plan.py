@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +69,11 @@ class Plan:
     chunks: tuple[tuple[Run, ...], ...]
     tile: int
     scenes_sha256: str = ""
+
+    @property
+    def aux_encode(self) -> EncodeSettings:
+        """How the restored SDR picture is encoded: as the HDR picture, but for what the packets say of their colour."""
+        return replace(self.encode, hdr=False)
 
     def to_json(self) -> dict[str, Any]:
         s = self.survey

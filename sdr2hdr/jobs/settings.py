@@ -19,7 +19,8 @@ class Settings:
     """What decides the picture and its packets. Equal settings and an equal source give equal files.
 
     ``weights_sha256`` is the hash of the weight file (empty for static mappings); ``white`` and ``peak`` in nits;
-    ``chunk_frames`` the least length of a chunk that ends at a cut (a scene of twice that is split).
+    ``chunk_frames`` the least length of a chunk that ends at a cut (a scene of twice that is split); ``aux`` whether the
+    restored SDR picture is written, too.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Settings:
     input_matrix: str | None
     input_range: str | None
     chunk_frames: int
+    aux: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:

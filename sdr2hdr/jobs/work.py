@@ -61,8 +61,8 @@ class Work:
         if self._lock is not None:
             self._lock.close()
 
-    def chunk(self, index: int) -> Path:
-        return self.folder / f"chunk-{index:05d}.packets"
+    def chunk(self, index: int, *, aux: bool = False) -> Path:
+        return self.folder / f"chunk-{index:05d}{'-aux' if aux else ''}.packets"
 
     def _facts(self, index: int) -> Path:
         return self.folder / f"chunk-{index:05d}.json"
@@ -77,6 +77,10 @@ class Work:
     @property
     def assembled(self) -> Path:
         return self.folder / "assembled.part"
+
+    @property
+    def assembled_aux(self) -> Path:
+        return self.folder / "assembled-aux.part"
 
     def read_plan(self) -> Plan | None:
         """The plan that was begun here, if there is one that can be read."""
@@ -115,8 +119,15 @@ class Work:
                 f"{path} cannot be written ({e.strerror}); free some space and run the same command again."
             ) from e
 
-    def finish(self, index: int, facts: ChunkFacts, light: LightFacts, states: list[State] | None) -> None:
-        """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from."""
+    def finish(
+        self,
+        index: int,
+        facts: ChunkFacts,
+        light: LightFacts,
+        states: list[State] | None,
+        aux: ChunkFacts | None = None,
+    ) -> None:
+        """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from; ``aux`` is of its SDR."""
         digest = None
         if states is not None:
             path = self._states(index)
@@ -130,20 +141,27 @@ class Work:
                 raise OutputError(
                     f"{path} cannot be written ({e}); free some space and run the same command again."
                 ) from e
-        self._write(self._facts(index), {"chunk": asdict(facts), "light": light.to_json(), "states": digest})
+        sdr = asdict(aux) if aux else None
+        self._write(
+            self._facts(index), {"chunk": asdict(facts), "light": light.to_json(), "states": digest, "aux": sdr}
+        )
 
-    def _read(self, index: int) -> tuple[ChunkFacts, LightFacts, str | None] | None:
+    def _read(self, index: int) -> tuple[ChunkFacts, LightFacts, str | None, ChunkFacts | None] | None:
         try:
             data = json.loads(self._facts(index).read_text())
-            return ChunkFacts(**data["chunk"]), LightFacts.from_json(data["light"]), data["states"]
+            aux = ChunkFacts(**data["aux"]) if data["aux"] else None
+            return ChunkFacts(**data["chunk"]), LightFacts.from_json(data["light"]), data["states"], aux
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
         """The facts of a finished chunk whose file is still there in its full length."""
         facts = self._read(index)
-        path = self.chunk(index)
-        return facts[:2] if facts and path.is_file() and path.stat().st_size == facts[0].bytes else None
+        if facts is None:
+            return None
+        files = [(self.chunk(index), facts[0]), (self.chunk(index, aux=True), facts[3])]
+        there = (path.is_file() and path.stat().st_size == f.bytes for path, f in files if f is not None)
+        return facts[:2] if all(there) else None
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None
@@ -154,8 +172,10 @@ class Work:
             facts = self._read(i)
             if facts is None:
                 continue
-            chunk, _, states = facts
-            if _digest(self.chunk(i)) != chunk.sha256 or (states is not None and _digest(self._states(i)) != states):
+            chunk, _, states, aux = facts
+            files = [(self.chunk(i), chunk.sha256), (self._states(i), states)]
+            files += [(self.chunk(i, aux=True), aux.sha256 if aux else None)]
+            if any(digest is not None and _digest(path) != digest for path, digest in files):
                 self.forget(i)
 
     def forget(self, index: int) -> None:

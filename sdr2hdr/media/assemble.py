@@ -64,12 +64,14 @@ def assemble(
     source: Path,
     dst: Path,
     *,
-    mastering: Mastering,
-    light: ContentLight,
+    mastering: Mastering | None,
+    light: ContentLight | None,
     container: str,
     video_stream_index: int,
 ) -> AssembleReport:
     """Joins chunk files and all else that the source holds into ``dst``, a temporary name of the caller's.
+
+    ``mastering`` and ``light`` are None for chunks of SDR.
 
     Times stay those of the source. Matroska cannot show a frame before 0: there, if the picture starts before, all is moved
     later by the same whole number of milliseconds, and a note says so. Raises InputError and OutputError.

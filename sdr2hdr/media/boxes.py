@@ -20,8 +20,10 @@ _ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _VISUAL_ENTRY = 8 + 78  # header and fixed fields of a VisualSampleEntry (ISO/IEC 14496-12 12.1.3)
 
 
-def template(codec: str, key_packet: bytes, mastering: Mastering, light: ContentLight, size: tuple[int, int]) -> bytes:
-    """An MP4 of one packet whose video stream carries the metadata; ``key_packet`` as the encoder gave it."""
+def template(
+    codec: str, key_packet: bytes, mastering: Mastering | None, light: ContentLight | None, size: tuple[int, int]
+) -> bytes:
+    """An MP4 of one packet whose video stream carries the metadata, if any; ``key_packet`` as the encoder gave it."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         stream = out.add_mux_stream(codec, width=size[0], height=size[1])
@@ -33,7 +35,11 @@ def template(codec: str, key_packet: bytes, mastering: Mastering, light: Content
     data = bytearray(file.getvalue())
     extra = b"".join(
         struct.pack(">I4s", 8 + len(body), name) + body
-        for name, body in ((b"mdcv", mastering.payload()), (b"clli", light.payload()))
+        for name, body in (
+            (b"mdcv", mastering.payload() if mastering else b""),
+            (b"clli", light.payload() if light else b""),
+        )
+        if body
     )
     # Without faststart moov comes last, so nothing that it points to moves when it grows.
     at, end = 0, len(data)

@@ -39,6 +39,7 @@ from sdr2hdr.media.hdr10 import (
 from sdr2hdr.media.matroska import MAGIC, matroska_hdr
 
 HDR10_COLOUR = (9, 16, 9, False)  # primaries, transfer, matrix (H.273), full range
+SDR_COLOUR = (1, 1, 1, False)
 _PROBE_IRAPS = 4  # enough of them to tell what a file carries
 
 
@@ -57,7 +58,8 @@ class Expected:
     """What a finished file must turn out to be.
 
     ``pts`` in display order, in ``time_base``, to which the file adds ``shift`` seconds; ``step`` is the file's own time
-    step where it is coarser than ``time_base`` (Matroska), else None; ``iraps`` counts random access points.
+    step where it is coarser than ``time_base`` (Matroska), else None; ``iraps`` counts random access points. Without
+    ``mastering`` and ``light`` the file is SDR.
     """
 
     container: str
@@ -68,11 +70,15 @@ class Expected:
     time_base: Fraction
     pts: Sequence[int]
     iraps: int
-    mastering: Mastering
-    light: ContentLight
+    mastering: Mastering | None
+    light: ContentLight | None
     audio: tuple[AudioFacts, ...]
     shift: Fraction = Fraction(0)
     step: Fraction | None = None
+
+    @property
+    def colour(self) -> tuple[int, int, int, bool]:
+        return HDR10_COLOUR if self.mastering else SDR_COLOUR
 
 
 class AudioTally:
@@ -209,14 +215,17 @@ class _Check:
         if abs(ratio - 1) > (Fraction(1, 100) if wanted.container == "mkv" else 0):  # Matroska has whole pixels
             self.equal("the sample aspect ratio", stream.sample_aspect_ratio, wanted.sample_aspect_ratio)
         tags = context.color_primaries, context.color_trc, context.colorspace, context.color_range == 2
-        self.equal("the colour signalling", tags, HDR10_COLOUR)
+        self.equal("the colour signalling", tags, wanted.colour)
         if wanted.container != "mkv":
             self.equal("the sample entry", context.codec_tag, {"hevc": "hvc1", "av1": "av01"}[wanted.codec])
 
     def packets(self, file: InputContainer, stream: VideoStream) -> int:
         """Checks every packet of the picture; returns the pts of the last random access point."""
         wanted = self.expected
-        mastering = wanted.mastering.payload() if wanted.codec == "hevc" else wanted.mastering.av1_payload()
+        mastering = light = None
+        if wanted.mastering and wanted.light:
+            mastering = wanted.mastering.payload() if wanted.codec == "hevc" else wanted.mastering.av1_payload()
+            light = wanted.light.payload()
         reader = metadata_reader(stream)
         pts: array[int] = array("q")
         iraps = last_key = 0
@@ -227,7 +236,7 @@ class _Check:
             number = len(pts)
             if irap or number == 0:
                 self.equal(f"the mastering display of packet {number}", found_mastering, mastering)
-                self.equal(f"the content light of packet {number}", found_light, wanted.light.payload())
+                self.equal(f"the content light of packet {number}", found_light, light)
                 iraps += 1
                 last_key = packet.pts
             pts.append(packet.pts)
@@ -249,7 +258,7 @@ class _Check:
         self.equal("the pixel format", first.format.name, "yuv420p10le")
         kinds = {side.type.name for side in cast("Iterable[SideData]", first.side_data)}
         for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
-            self.equal(f"{kind} of the first decoded frame", kind in kinds, True)
+            self.equal(f"{kind} of the first decoded frame", kind in kinds, self.expected.mastering is not None)
         file.seek(last_key, stream=stream)
         last = max((frame.pts for frame in self.frames(file, stream) if frame.pts is not None), default=None)
         unit = cast(Fraction, stream.time_base)
@@ -273,9 +282,10 @@ class _Check:
     def container(self) -> None:
         wanted = self.expected
         found = matroska_hdr(self.path) if wanted.container == "mkv" else mp4_hdr(self.path)
-        self.equal("the container's mastering display", found.mastering, wanted.mastering.payload())
-        self.equal("the container's content light", found.light, wanted.light.payload())
-        self.equal("the container's colour", found.colour, HDR10_COLOUR)
+        mastering = wanted.mastering.payload() if wanted.mastering else None
+        self.equal("the container's mastering display", found.mastering, mastering)
+        self.equal("the container's content light", found.light, wanted.light.payload() if wanted.light else None)
+        self.equal("the container's colour", found.colour, wanted.colour)
         if wanted.container == "mkv":
             self.equal("the container's chroma siting", found.siting, (1, 1))
             self.equal("the container's bit depth", found.bits, 10)

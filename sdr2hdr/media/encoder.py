@@ -32,7 +32,8 @@ MIN_SIDE = 64  # x265 crashes on some smaller pictures (34x34, say)
 _MAGIC = b"S2HCHNK1"
 _RECORD = struct.Struct(">IqqB")  # size, pts, duration (0: not known), 1 if a key frame
 
-_X265 = "hdr10=1:hdr10-opt=1:repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={0}"
+_X265 = "repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={0}"
+_X265_HDR10 = f"hdr10=1:hdr10-opt=1:{_X265}"
 _SVT = "irefresh-type=2"  # key frames only: closed groups of pictures
 
 
@@ -41,7 +42,7 @@ class EncodeSettings:
     """Everything the packets depend on besides the pictures; nothing in here may come from the machine.
 
     ``width`` and ``height`` in luma samples, both even; ``rate`` in frames per second steers the rate control alone;
-    ``frame_threads`` is x265's, whose result may depend on it.
+    ``frame_threads`` is x265's, whose result may depend on it. ``hdr`` says whether the picture is HDR10 or BT.709 SDR.
     """
 
     codec: str
@@ -54,6 +55,12 @@ class EncodeSettings:
     sample_aspect_ratio: Fraction = Fraction(1)
     keyint: int = 120
     frame_threads: int = 3
+    hdr: bool = True
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """Primaries, transfer and matrix (H.273 tables 2 to 4): BT.2020, PQ, BT.2020 non-constant luminance; or BT.709."""
+        return (9, 16, 9) if self.hdr else (1, 1, 1)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; fractions are strings."""
@@ -111,9 +118,10 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     context.time_base, context.framerate = settings.time_base, settings.rate
     context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.gop_size = settings.keyint
-    # Limited range; BT.2020 primaries, PQ, BT.2020 non-constant luminance (H.273 tables 2 to 4).
-    context.color_range, context.color_primaries, context.color_trc, context.colorspace = 1, 9, 16, 9
-    params = {"x265-params": _X265.format(settings.frame_threads)} if name == "libx265" else {"svtav1-params": _SVT}
+    context.color_range = 1  # limited
+    context.color_primaries, context.color_trc, context.colorspace = settings.colour
+    x265 = _X265_HDR10 if settings.hdr else _X265
+    params = {"x265-params": x265.format(settings.frame_threads)} if name == "libx265" else {"svtav1-params": _SVT}
     chosen = {"preset": settings.preset, "crf": f"{settings.crf:g}"}
     context.options = {**chosen, "chroma_sample_location": "topleft", **params}
     try:

@@ -232,14 +232,16 @@ def hevc_metadata(nals: Iterable[bytes]) -> dict[int, bytes]:
     return {kind: payload for kind, payload in messages if kind in (SEI_MASTERING, SEI_LIGHT)}
 
 
-def edit_hevc(nals: Sequence[bytes], mastering: Mastering, light: ContentLight, *, keep_sets: bool) -> list[bytes]:
-    """An access unit with the true metadata if it is an IRAP, and without any other.
+def edit_hevc(
+    nals: Sequence[bytes], mastering: Mastering | None, light: ContentLight | None, *, keep_sets: bool
+) -> list[bytes]:
+    """An access unit with the true metadata if it is an IRAP, and without any other; without metadata it is SDR.
 
     Each message has its own NAL unit before the first slice. ``keep_sets=False`` also takes the parameter sets out,
     which the sample entry ``hvc1`` demands (ISO/IEC 14496-15 8.4.1.1.1).
     """
     new: list[bytes] = []
-    if is_irap(nals):
+    if is_irap(nals) and mastering and light:
         new = [sei_nal([(SEI_MASTERING, mastering.payload())]), sei_nal([(SEI_LIGHT, light.payload())])]
     out: list[bytes] = []
     for nal in nals:
@@ -333,9 +335,11 @@ def av1_metadata(unit: bytes) -> dict[int, bytes]:
     return found
 
 
-def edit_av1(unit: bytes, mastering: Mastering, light: ContentLight) -> bytes:
+def edit_av1(unit: bytes, mastering: Mastering | None, light: ContentLight | None) -> bytes:
     """A temporal unit with the true metadata after its sequence header, if it has one, and without any other."""
-    new = [_metadata_obu(OBU_LIGHT, light.payload()), _metadata_obu(OBU_MASTERING, mastering.av1_payload())]
+    new: list[bytes] = []
+    if mastering and light:
+        new = [_metadata_obu(OBU_LIGHT, light.payload()), _metadata_obu(OBU_MASTERING, mastering.av1_payload())]
     out: list[bytes] = []
     for kind, whole, payload in split_obus(unit):
         if kind == _OBU_METADATA and payload[:1] in (b"\1", b"\2"):

@@ -89,7 +89,9 @@ class Timeline:
 class Picture:
     """The chunks as one stream of edited packets."""
 
-    def __init__(self, chunks: Sequence[Path], container: str, mastering: Mastering, light: ContentLight) -> None:
+    def __init__(
+        self, chunks: Sequence[Path], container: str, mastering: Mastering | None, light: ContentLight | None
+    ) -> None:
         if not chunks:
             raise ValueError("there is nothing to assemble")
         self._chunks = [ChunkReader(path) for path in chunks]
@@ -120,7 +122,8 @@ class Picture:
         context.extradata = clean_hvcc(record, complete=hvc1) if settings.codec == "hevc" else clean_av1c(record)
         if self._container != "mkv":
             context.codec_tag = "hvc1" if hvc1 else "av01"  # hev1 would be the default, which Apple's players refuse
-        context.color_range, context.color_primaries, context.color_trc, context.colorspace = 1, 9, 16, 9
+        context.color_range = 1  # limited
+        context.color_primaries, context.color_trc, context.colorspace = settings.colour
         context.sample_aspect_ratio = settings.sample_aspect_ratio
         context.framerate = self.timeline.constant_rate(settings.rate) or Fraction(0)
         stream.time_base = self.timeline.step

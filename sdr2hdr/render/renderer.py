@@ -65,7 +65,7 @@ class Renderer:
     """Runs a model over windows of one picture size.
 
     ``tile`` is the largest edge computed at once (both ways); ``white`` and ``peak`` in nits. Results are PQ codes that
-    never pass the code of ``peak``.
+    never pass the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture, R'G'B' 0..1.
     """
 
     def __init__(
@@ -79,9 +79,10 @@ class Renderer:
         tile: int,
         white: float = WHITE,
         peak: float = 1000.0,
+        aux: bool = False,
     ) -> None:
         self.spec, self.size, self.device, self.precision = spec, size, device, precision
-        self.white, self.peak = white, peak
+        self.white, self.peak, self.aux = white, peak, aux
         self.model = prepared(model, device, precision)
         self.tiles = cut(*size, tile, spec)
         self.weights = blend_weights(self.tiles, spec.margin)
@@ -106,17 +107,18 @@ class Renderer:
         states[:] = [state] * len(states)  # all tiles see the same thumbnail
 
     def run(self, frames: Iterator[Tensor], run: Run, states: list[State]) -> Iterator[Tensor]:
-        """PQ codes ``3,H,W`` float32 on the CPU of each frame of a run; ``states`` are moved on in place."""
+        """PQ codes ``3,H,W`` (with ``aux`` ``6,H,W``) float32 on the CPU of each frame; ``states`` are moved on in place."""
         for window, past, future in windows(frames, run, self.spec):
             yield from self.window(window, past, future, states)
 
     @torch.inference_mode()
     def window(self, frames: Tensor, past: int, future: int, states: list[State]) -> Tensor:
-        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W``."""
+        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels)."""
         thumbs = thumbnail(frames[None], self.spec.thumb).to(self.device) if self.spec.thumb else None
         if len(self.tiles) == 1:
             return self._finish(self._tile(frames, self.tiles[0], 0, past, future, thumbs, states))
-        out = frames.new_zeros(frames.shape[0] - past - future, *frames.shape[1:])
+        count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
+        out = frames.new_zeros(count, channels, *frames.shape[2:])
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
             codes = self._tile(frames, tile, i, past, future, thumbs, states)
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
@@ -129,20 +131,27 @@ class Renderer:
         height, width = part.shape[-2:]
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
-        codes, states[i] = self.model(part[None], states[i], past=past, future=future, thumbs=thumbs)
+        context: Any = {"past": past, "future": future, "thumbs": thumbs}
+        if self.aux:
+            codes, sdr, states[i] = cast(Any, self.model).forward_with_aux(part[None], states[i], **context)
+            codes = torch.cat([codes.float(), sdr.float()], dim=2)
+        else:
+            codes, states[i] = self.model(part[None], states[i], **context)
         return cast(Tensor, codes)[0, ..., :height, :width].float().cpu()
 
-    def _finish(self, codes: Tensor) -> Tensor:
+    def _finish(self, found: Tensor) -> Tensor:
         """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it."""
-        if not torch.isfinite(codes).all():
+        if not torch.isfinite(found).all():
             raise ModelError(
                 f"Model {self.spec.name} gave values that are no numbers in {self.precision}; use --precision float32."
             )
+        codes, sdr = found[:, :3], found[:, 3:]
         gain = self.white / WHITE
         if gain != 1.0 or self.peak < MODEL_PEAK:
             nits = pq_eotf(codes) * gain
             codes = pq_inverse_eotf(bt2390_eetf(nits, max(MODEL_PEAK * gain, self.peak), self.peak))
-        return codes.clamp(0.0, pq_code(self.peak))
+        codes = codes.clamp(0.0, pq_code(self.peak))
+        return torch.cat([codes, sdr.clamp(0.0, 1.0)], dim=1) if self.aux else codes
 
 
 def prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
