@@ -16,9 +16,9 @@ MAY_IMPORT = {
     "weights": {"models"},
     "render": {"models", "color"},
     "jobs": {"render", "media", "scenes", "weights", "models", "color"},
-    "metrics": {"color"},
+    "metrics": {"color", "views"},
     "views": {"color"},
-    "training": {"models", "metrics", "color", "media", "render", "weights"},
+    "training": {"models", "metrics", "color", "media", "scenes", "render", "weights"},
     "cli": {
         "convert",
         "preview",

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": ("sdr2hdr.cli.models:models", "List the models."),
     "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
     "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),
+    "dataset": ("sdr2hdr.cli.dataset:dataset", "Make folders of paired frames ready for training."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
 }
 

@@ -8,7 +8,7 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from sdr2hdr.color.primaries import convert
-from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf
+from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf, hlg_eotf, pq_inverse_eotf
 from sdr2hdr.color.yuv import YuvLayout, from_yuv
 
 
@@ -45,7 +45,7 @@ class Picture:
 
     ``pts`` and ``duration`` are in the source's time base. ``planes`` are uint8 or uint16 ``H,W`` as stored, not turned: Y', Cb,
     Cr, or R', G', B' (``layout.matrix`` is then ``rgb``), or Y' alone; they share memory with the decoder and are not to be
-    written to. ``primaries`` names the file's primaries where they are tagged and not BT.709's.
+    written to. ``primaries`` names the file's primaries where they are tagged and not BT.709's. ``hlg`` pictures are HLG.
     """
 
     pts: int
@@ -54,6 +54,7 @@ class Picture:
     layout: YuvLayout
     turn: Turn = Turn()
     primaries: str = "bt709"
+    hlg: bool = False
 
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1.
@@ -70,8 +71,12 @@ class Picture:
         return self.turn(rgb)
 
     def codes(self) -> Tensor:
-        """Upright PQ codes ``3,H,W`` float32 in 0..1, BT.2020, of a picture whose source is HDR10."""
-        return self.turn(from_yuv(self.planes, self.layout))
+        """Upright PQ codes ``3,H,W`` float32 in 0..1, BT.2020, of a picture whose source is HDR10, or HLG.
+
+        HLG is taken to the light of a display of 1000 nits (BT.2100-2 table 5).
+        """
+        codes = from_yuv(self.planes, self.layout)
+        return self.turn(pq_inverse_eotf(hlg_eotf(codes)) if self.hlg else codes)
 
 
 def side_data(frame: VideoFrame) -> dict[str, bytes]:

@@ -52,7 +52,7 @@ class _DamagedError(Exception):
 
 
 class Source:
-    """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well.
+    """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well, or, with ``hlg`` besides, one in HLG.
 
     ``matrix`` (a key of :data:`sdr2hdr.color.yuv.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the newest :meth:`pictures`.
@@ -67,6 +67,7 @@ class Source:
         range: str | None = None,
         strict: bool = False,
         hdr: bool = False,
+        hlg: bool = False,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
@@ -76,13 +77,13 @@ class Source:
         self.info: SourceInfo = read_info(self.path, matrix, range)
         if self.info.hdr is not None and not hdr:
             raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
-        if self.info.hdr not in {None, "PQ"}:
+        if self.info.hdr not in {None, "PQ"} and not (hlg and self.info.hdr == "HLG"):
             raise InputError(
                 f"{path} is {self.info.hdr}, of HDR files only those in PQ (HDR10) are read; convert it first."
             )
         if self.info.hdr is not None and self.info.primaries not in {"bt2020", "untagged"}:
             raise InputError(
-                f"{path} is PQ in {self.info.primaries} primaries, and HDR10 is BT.2020; convert it first."
+                f"{path} is {self.info.hdr} in {self.info.primaries} primaries, and HDR10 is BT.2020; convert it first."
             )
 
     def __enter__(self) -> "Source":
@@ -158,7 +159,9 @@ class Source:
             if regular and end is not None and pts - end >= clock.step:
                 self._lose(end, missing=(pts - end) * info.time_base)
             end = pts + clock.step
-            yield Picture(pts, frame.duration or None, planes_of(flat), info.layout, info.turn, primaries)
+            yield Picture(
+                pts, frame.duration or None, planes_of(flat), info.layout, info.turn, primaries, info.hdr == "HLG"
+            )
         if info.duration is not None:
             missing = (info.start_pts + info.duration - clock.end) * info.time_base
             if missing > TAIL:

@@ -1,6 +1,7 @@
-"""Real scenes in linear light: a folder of OpenEXR stills and, where there are any, the same photos as a phone rendered them.
+"""Real scenes in linear light: a folder of OpenEXR or Radiance stills and, where there are any, the same photos in SDR.
 
 The folder's ``manifest.json`` names each still's split, projection, primaries and whether 1.0 is the white of an SDR picture.
+Without one, all stills in the folder are taken, and the files themselves answer as well as they can (:func:`_guessed`).
 Scenes of the ``val`` split are for results only; some train scenes are set aside as ``select``, to choose the best weight
 on. :func:`stills` gives one split at a time.
 """
@@ -9,17 +10,19 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import imageio.v3 as iio
 import numpy as np
 import torch
 from torch import Tensor
 
-from sdr2hdr.color.primaries import convert
+from sdr2hdr.color.primaries import PRIMARIES, convert
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.png import read_radiance
 
 Split = Literal["train", "select", "val"]
+SUFFIXES = (".exr", ".hdr")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def stills(folder: Path, split: Split) -> list[Still]:
     """All stills of one split, sorted by name; raises InputError where the folder is no corpus."""
     manifest = folder / "manifest.json"
     try:
-        entries = json.loads(manifest.read_text())["stills"]
+        entries = json.loads(manifest.read_text())["stills"] if manifest.exists() else _guessed(folder)
         found = [
             Still(
                 folder / e["file"],
@@ -66,21 +69,82 @@ def stills(folder: Path, split: Split) -> list[Still]:
             )
             for e in entries
         ]
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder} is no training corpus: it has no manifest.json; give the folder that holds it."
-        ) from None
-    except (KeyError, TypeError, json.JSONDecodeError) as e:
+    except OSError as e:
+        raise InputError(f"{folder} cannot be read ({e.strerror}); name a folder of HDR stills.") from e
+    except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"{manifest} cannot be read as a list of stills ({e!r}); see docs/training.md.") from e
     return sorted((s for s in found if s.split == split), key=lambda s: s.name)
 
 
-def load_linear(still: Still) -> Tensor:
-    """The scene ``3,H,W`` float32 in linear light, BT.2020 primaries, no negative value."""
+def _guessed(folder: Path) -> list[dict[str, Any]]:
+    """Entries as a manifest has them, of a folder without one.
+
+    ``val`` is one still in eight, by its name's hash. A picture twice as wide as high is a panorama. Primaries are BT.2020 where
+    an EXR's chromaticities say so, else BT.709; the scale is arbitrary. ``NAME.sdr.jpg`` (or ``.sdr.png``) beside ``NAME.exr``
+    is the same photo in SDR, of the same size, and 1.0 is then taken for SDR white.
+    """
+    entries: list[dict[str, Any]] = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
+        width, height, primaries = _header(path)
+        pair = next((p for end in ("jpg", "png") if (p := path.with_name(f"{path.stem}.sdr.{end}")).exists()), None)
+        if pair is not None and (size := tuple(_picture(pair).shape[1::-1])) != (width, height):
+            raise InputError(
+                f"{pair} is {size[0]}x{size[1]}, but {path} is {width}x{height}; scale one of them or take the SDR picture out."
+            )
+        digest = hashlib.sha256(path.stem.encode()).digest()
+        entries.append(
+            {
+                "file": path.name,
+                "split": "val" if digest[0] % 8 == 0 else "train",
+                "projection": "equirectangular" if width == 2 * height else "perspective",
+                "primaries": primaries,
+                "white_is_one": pair is not None,
+                "tag": "",
+                "sdr_pair": pair and pair.name,
+            }
+        )
+    if not entries:
+        raise InputError(
+            f"{folder} is no training corpus: it has neither a manifest.json nor HDR stills (.exr, .hdr); "
+            "name the folder that holds them."
+        )
+    return entries
+
+
+def _header(path: Path) -> tuple[int, int, str]:
+    """Width, height and primaries of a still."""
+    if path.suffix.lower() == ".exr":
+        header = _exr(path, header_only=True).header()
+        (left, top), (right, bottom) = header["dataWindow"]
+        red = header.get("chromaticities", (0.64, 0.33))[:2]
+        wide = abs(red[0] - PRIMARIES["bt2020"][0][0]) < 0.01 and abs(red[1] - PRIMARIES["bt2020"][0][1]) < 0.01
+        return int(right - left + 1), int(bottom - top + 1), "bt2020" if wide else "bt709"
+    _, height, width = read_radiance(path).shape
+    return width, height, "bt709"
+
+
+def _exr(path: Path, *, header_only: bool = False) -> Any:
     import OpenEXR  # an extra: only training reads stills
 
-    channels = OpenEXR.File(str(still.path)).channels()
-    rgb = torch.from_numpy(np.ascontiguousarray(channels["RGB"].pixels.astype(np.float32))).permute(2, 0, 1)
+    try:
+        return OpenEXR.File(str(path), header_only=header_only)
+    except (RuntimeError, OSError, ValueError) as e:
+        raise InputError(f"{path} cannot be read as OpenEXR; get it anew or take it out of the corpus.") from e
+
+
+def load_linear(still: Still) -> Tensor:
+    """The scene ``3,H,W`` float32 in linear light, BT.2020 primaries, no negative value."""
+    if still.path.suffix.lower() != ".exr":
+        rgb = read_radiance(still.path)
+    else:
+        channels = _exr(still.path).channels()
+        own = channels.get("RGB") or channels.get("RGBA")
+        if own is None:
+            raise InputError(f"{still.path} holds no channels R, G and B; save it as RGB or take it out of the corpus.")
+        pixels = np.ascontiguousarray(own.pixels[..., :3].astype(np.float32))
+        rgb = torch.from_numpy(pixels).permute(2, 0, 1)
+    if not torch.isfinite(rgb).all():
+        rgb = torch.nan_to_num(rgb, nan=0.0, posinf=6e4, neginf=0.0)
     return convert(rgb, still.primaries, "bt2020").clamp_min_(0.0).contiguous()
 
 
@@ -88,4 +152,11 @@ def load_sdr(still: Still) -> Tensor:
     """The phone's rendition ``3,H,W`` float32 codes 0..1 of a still that has one."""
     if still.sdr is None:
         raise InputError(f"{still.path} has no SDR rendition beside it.")
-    return torch.from_numpy(iio.imread(still.sdr)).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(_picture(still.sdr)).permute(2, 0, 1).float() / 255.0
+
+
+def _picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    try:
+        return iio.imread(path, mode="RGB")
+    except (OSError, ValueError, SyntaxError) as e:
+        raise InputError(f"{path} cannot be read as a picture; get it anew or take it out of the corpus.") from e

@@ -728,3 +728,17 @@ def test_sources_are_never_written(tmp_path: Path) -> None:
         for picture in source.pictures():
             picture.rgb()
     assert clip.read_bytes() == copy.read_bytes()
+
+
+def test_hlg_is_read_as_the_light_of_a_display_of_1000_nits(tmp_path: Path) -> None:
+    # BT.2408-7 table 1: graphics white, 75 % HLG, is 203 nits on a display of 1000 nits, and so 58 % PQ
+    grey = np.full((16, 16), 64 + round(0.75 * 876), np.uint16)
+    planes = (grey, *(np.full((8, 8), 512, np.uint16) for _ in range(2)))
+    path = make_clip(
+        tmp_path / "a.mkv", codec="ffv1", pix_fmt="yuv420p10le", size=(16, 16), frames=2, picture=lambda _: planes,
+        color_range=1, colorspace=9, color_primaries=9, color_trc=18,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="is HLG"):
+        Source(path, hdr=True)
+    codes = [p.codes() for p in Source(path, hdr=True, hlg=True).pictures()]
+    assert len(codes) == 2 and torch.allclose(codes[0], torch.tensor(0.58), atol=0.003)

@@ -1,0 +1,112 @@
+"""``sdr2hdr dataset``: folders of paired SDR and HDR frames made ready for training."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+_SIDES = (
+    click.argument("folder", type=click.Path(path_type=Path)),
+    click.option(
+        "--hdr", type=click.Path(path_type=Path), default=None, help="Folder of HDR frames; FOLDER is then the SDR one."
+    ),
+)
+
+
+def _with_sides(command: Any) -> Any:
+    for add in reversed(_SIDES):
+        command = add(command)
+    return command
+
+
+@click.group()
+def dataset() -> None:
+    """Make folders of paired frames (8-bit SDR PNG, 16-bit PQ PNG: HDRTV1K, HDRTV4K) ready for training.
+
+    \b
+    Example:
+      sdr2hdr dataset scenes HDRTV4K/ scenes.json
+      sdr2hdr dataset crop HDRTV4K/ patches/ --scenes scenes.json
+    """
+
+
+@dataset.command()
+@_with_sides
+@click.argument("list", type=click.Path(path_type=Path), metavar="LIST")
+@click.option("--least", type=click.IntRange(1), default=8, show_default=True, help="Frames a scene must have.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="Share of the scenes that is for training.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which scenes that are.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace LIST if it exists.")
+def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float, seed: int, overwrite: bool) -> None:
+    """Group the frames of a data set into scenes and write which are for training, which for testing.
+
+    FOLDER holds a folder of SDR frames and one of HDR frames (sdr and hdr, or train_sdr and train_hdr, say). Frames are taken
+    in the order of their names; each sub-folder, and each change of place in the picture, begins a scene.
+
+    \b
+    Example:
+      sdr2hdr dataset scenes HDRTV4K/ scenes.json
+    """
+    from sdr2hdr.training.paired import paired_scenes, sides
+    from sdr2hdr.training.scene_list import list_scenes
+    from sdr2hdr.views.files import check_free, write_whole
+
+    check_free(list, overwrite)
+    console = Console(stderr=True)
+    pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
+    with Progress(console=console) as bar:
+        task = bar.add_task("Finding scenes")
+        found = list_scenes(
+            pairs, least=least, share=share, seed=seed, progress=lambda d, t: bar.update(task, completed=d, total=t)
+        )
+    write_whole(list, found.to_json().encode(), overwrite)
+    parts = {p: [s for s in found.scenes if s.part == p] for p in ("train", "test")}
+    counts = ", ".join(f"{len(s)} to {p} on ({sum(len(x.frames) for x in s)} frames)" for p, s in parts.items())
+    console.print(f"{len(found.scenes)} scenes: {counts}; {found.dropped} shorter than {least} frames left out.")
+
+
+@dataset.command()
+@_with_sides
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--size", type=click.IntRange(8), default=128, show_default=True, help="Width and height of a patch, pixels."
+)
+@click.option(
+    "--step", type=click.IntRange(1), default=240, show_default=True, help="From one patch to the next, pixels."
+)
+@click.option("--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list.")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "test", "all"]),
+    default="train",
+    show_default=True,
+    help="Which of its scenes.",
+)
+def crop(folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes: Path | None, part: str) -> None:
+    """Cut paired frames into patches: OUT/sdr and OUT/hdr with a folder for each place of each scene.
+
+    \b
+    Example:
+      sdr2hdr dataset crop HDRTV4K/ patches/ --scenes scenes.json
+    """
+    from sdr2hdr.training.crop import crop as cut
+    from sdr2hdr.training.paired import paired_scenes, sides
+    from sdr2hdr.training.scene_list import Part, read_scene_list, select
+
+    pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
+    if scenes is not None:
+        of: Part | None = "train" if part == "train" else "test" if part == "test" else None
+        pairs = select(pairs, read_scene_list(scenes), of)
+    console = Console(stderr=True)
+    with Progress(console=console) as bar:
+        task = bar.add_task("Cutting")
+        made = cut(pairs, out, size=size, step=step, progress=lambda d, t: bar.update(task, completed=d, total=t))
+    console.print(f"{made} pairs of patches of {size} pixels in {out}.")

@@ -1,0 +1,127 @@
+"""Folders of paired frames as HDRTV1K and HDRTV4K have them: 8-bit SDR PNGs, and 16-bit PQ PNGs of the same names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from sdr2hdr.errors import InputError
+from sdr2hdr.media.png import png_facts, read_codes
+
+_BESIDE = {".json", ".txt", ".md", ".toml", ".csv"}  # files about the pictures, not pictures
+
+
+@dataclass(frozen=True)
+class PairedScene:
+    """Frames of one scene in the order of their names, SDR and HDR; ``loose`` frames have nothing to do with one another."""
+
+    name: str
+    sdr: tuple[Path, ...]
+    hdr: tuple[Path, ...]
+    loose: bool = False
+
+    def __len__(self) -> int:
+        return len(self.sdr)
+
+    def pair(self, number: int) -> tuple[Tensor, Tensor]:
+        """A frame's SDR R'G'B' codes (BT.709) and PQ codes (BT.2020), both ``3,H,W`` float32 0..1. Raises InputError."""
+        return read_codes(self.sdr[number]), read_codes(self.hdr[number])
+
+
+def sides(folder: Path) -> tuple[Path, Path]:
+    """The SDR and the HDR folder inside a data set: ``sdr`` and ``hdr``, or two names that differ in that alone (``test_sdr``).
+
+    Raises InputError where there is none such, or more than one.
+    """
+    try:
+        names = {p.name: p for p in folder.iterdir() if p.is_dir()}
+    except OSError as e:
+        raise InputError(f"{folder} cannot be read ({e.strerror}); name the folder of a data set.") from e
+    found = []
+    for name, path in sorted(names.items()):
+        other = next(
+            (o for o in names if o.lower() == name.lower().replace("sdr", "hdr") and "sdr" in name.lower()), None
+        )
+        if other is not None:
+            found.append((path, names[other]))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        pairs = ", ".join(sdr.name for sdr, _ in found)
+        raise InputError(
+            f"{folder} holds more than one data set ({pairs} and their HDR); name the two folders one by one."
+        )
+    raise InputError(
+        f"{folder} holds no folder of SDR frames beside one of HDR frames; name them sdr and hdr, or train_sdr and train_hdr."
+    )
+
+
+def paired_scenes(sdr: Path, hdr: Path) -> list[PairedScene]:
+    """The scenes of two folders, each a sub-folder; frames right in the folders are ``loose``, of a scene named ".".
+
+    All headers are read. Raises InputError for frames without a partner, of another size or depth, unreadable, or tagged HLG.
+    """
+    left, right = frame_files(sdr), frame_files(hdr)
+    for ours, theirs, other in ((left, right, hdr), (right, left, sdr)):
+        alone = [path for key, path in ours.items() if key not in theirs]
+        if alone:
+            more = f" (nor {len(alone) - 1} more)" if len(alone) > 1 else ""
+            raise InputError(
+                f"{alone[0]} has no frame of the same name in {other}{more}; take it out or add its partner."
+            )
+    if not left:
+        raise InputError(f"{sdr} holds no PNG frames; name the folder that does.")
+    scenes: dict[str, list[str]] = {}
+    for scene, name in left:
+        _check(left[scene, name], right[scene, name])
+        scenes.setdefault(scene, []).append(name)
+    return [
+        PairedScene(
+            scene,
+            tuple(left[scene, n] for n in names),
+            tuple(right[scene, n] for n in names),
+            loose=scene == ".",
+        )
+        for scene, names in scenes.items()
+    ]
+
+
+def frame_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """PNG files right in a folder and one level below, by (scene, stem) in order; frames right in it are of the scene ".".
+
+    Raises InputError for other files but texts.
+    """
+    found = {}
+    try:
+        paths = sorted([*folder.iterdir(), *(p for d in folder.iterdir() if d.is_dir() for p in d.iterdir())])
+    except OSError as e:
+        raise InputError(f"{folder} cannot be read ({e.strerror}); name a folder of PNG frames.") from e
+    for path in paths:
+        if path.name.startswith(".") or path.is_dir() or path.suffix.lower() in _BESIDE:
+            continue
+        if path.suffix.lower() != ".png":
+            raise InputError(f"{path} is not a PNG; take it out of the folder or make it one.")
+        scene = "." if path.parent == folder else path.parent.name
+        found[scene, path.stem] = path
+    return found
+
+
+def check_transfer(path: Path, transfer: str, wanted: str) -> None:
+    """Raise InputError where a picture's tag says that it is coded otherwise than such folders are."""
+    if transfer in ("pq", "hlg") and transfer != wanted:
+        raise InputError(
+            f"{path} is tagged {transfer.upper()}, but is among {wanted.upper()} frames; convert it or take it out."
+        )
+
+
+def _check(sdr: Path, hdr: Path) -> None:
+    a, b = png_facts(sdr), png_facts(hdr)
+    if a.depth != 8:
+        raise InputError(f"{sdr} has {a.depth} bits, SDR frames have 8; the folders may have changed places.")
+    if b.depth != 16:
+        raise InputError(f"{hdr} has {b.depth} bits, PQ frames have 16; make them anew from the HDR video.")
+    check_transfer(sdr, a.transfer, "sdr")
+    check_transfer(hdr, b.transfer, "pq")
+    if a.size != b.size:
+        sizes = "x".join(map(str, a.size)), "x".join(map(str, b.size))
+        raise InputError(f"{sdr} is {sizes[0]}, but {hdr} is {sizes[1]}; scale one or take both out.")
