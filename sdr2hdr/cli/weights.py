@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -152,6 +154,43 @@ def import_(model: str, file: Path, output: Path | None) -> None:
     click.echo(f"Written: {entry.file} ({_size(entry.size)}, SHA-256 {entry.sha256})", err=True)
     click.echo(f"Use it with --model {model} --weights {entry.file}", err=True)
     click.echo(f"or by name, after adding this to {manifest.user_manifest()}:", err=True)
+    click.echo(entry.to_toml(), nl=False)
+
+
+@weights.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for NAME.safetensors and its weights.toml."
+)
+@click.option("--corpus", type=click.Path(path_type=Path), default=None, help="Measure it on this corpus's val scenes.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure every n-th clip only.")
+@click.option("--data", required=True, help="What it was trained on, and under which licences, in a sentence.")
+@click.option("--commit", default="unknown", help="The commit it was trained with.")
+@click.option("--worse", is_flag=True, help="Replace a weight that scored better.")
+def export_(
+    run: Path, recipe: Path, out: Path, corpus: Path | None, every: int, data: str, commit: str, worse: bool
+) -> None:
+    """Write the weight that a training found best, with its manifest entry and scores.
+
+    RUN is the output folder of `sdr2hdr train RECIPE`. The file is in half precision.
+
+    \b
+    Example:
+      sdr2hdr weights export run/ wmnet --out mine/ --corpus hdri/ --data "My own stills"
+    """
+    from sdr2hdr.training.export import enter, export, scores_of
+    from sdr2hdr.training.recipe import read_recipe, recipe_path
+
+    r = read_recipe(recipe_path(recipe))
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out) as part:
+        entry = export(run / "checkpoint.pt", r, Path(part), data=data, commit=commit, scores={})
+        written = Path(part) / f"{r.name}.safetensors"
+        if corpus is not None:
+            entry = replace(entry, scores=scores_of(written, r.model, corpus, every=every))
+        enter(entry, out / "weights.toml", worse=worse)
+        written.replace(out / written.name)
     click.echo(entry.to_toml(), nl=False)
 
 

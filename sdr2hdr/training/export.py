@@ -1,12 +1,20 @@
-"""From a checkpoint to a bundled weight: the averaged weights in half precision, and their entry for ``weights.toml``."""
+"""From a checkpoint to a bundled weight: the averaged weights in half precision, and their entry in ``weights.toml``."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
+from sdr2hdr.errors import InputError
 from sdr2hdr.models import registry
+from sdr2hdr.render.device import pick_precision
+from sdr2hdr.render.renderer import prepared
+from sdr2hdr.training.evaluate import load_for, real_pairs, simulated, table
 from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
-from sdr2hdr.weights.manifest import BUNDLED, WeightEntry
+from sdr2hdr.weights import load_model
+from sdr2hdr.weights.manifest import BUNDLED, WeightEntry, read_manifest
 from sdr2hdr.weights.save import save_weights
 
 LICENCE = "Apache-2.0"
@@ -36,3 +44,47 @@ def export(
         scores=dict(scores),
         default=True,
     )
+
+
+def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[str, float | str]:
+    """What a weight file scores on the val scenes of a corpus beside the better static mapping: mean PSNR and dE_ITP."""
+    names = ("bt2446a", "bt2408")
+    cpu = torch.device("cpu")
+    spec = registry.spec(model)
+    network = prepared(load_model(model, weights=file), cpu, pick_precision("auto", spec, cpu))
+    models = {model: (network, spec), **{n: load_for(n, "auto") for n in names}}
+    found: dict[str, float | str] = {}
+    for kind, scores in (
+        ("", list(simulated(models, corpus, every=every))),
+        ("_pairs", list(real_pairs(models, corpus)) if not spec.past + spec.future else []),
+    ):
+        if not scores:
+            continue
+        means = table(scores, "qp")["all"]
+        better = max(names, key=lambda n: means[n][0])
+        found |= {f"psnr{kind}": round(means[model][0], 2), f"de_itp{kind}": round(means[model][1], 2)}
+        found |= {
+            f"psnr{kind}_{better}": round(means[better][0], 2),
+            f"de_itp{kind}_{better}": round(means[better][1], 2),
+        }
+    return found
+
+
+def enter(entry: WeightEntry, manifest: Path, *, worse: bool = False) -> None:
+    """Put an entry into a manifest, in the place of the one of its name; what stands before the first table is kept.
+
+    Raises InputError where the entry that is there scored better (``psnr``), unless ``worse`` is allowed.
+    """
+    old = {e.name: e for e in read_manifest(manifest)} if manifest.exists() else {}
+    before, now = (e.scores.get("psnr") if e else None for e in (old.get(entry.name), entry))
+    if isinstance(before, int | float) and not worse and (not isinstance(now, int | float) or now < before):
+        raise InputError(
+            f"{manifest}: weight {entry.name!r} scored {before} dB there and {now} now; a worse weight does not "
+            "replace a better one (--worse does it all the same)."
+        )
+    text = manifest.read_text(encoding="utf-8") if manifest.exists() else ""
+    head = re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
+    tables = [e.to_toml() for e in (old | {entry.name: entry}).values()]
+    part = manifest.with_suffix(".part")
+    part.write_text("\n".join([head + "\n", *tables] if head else tables), encoding="utf-8")
+    part.replace(manifest)

@@ -1,6 +1,8 @@
 """The training room on a tiny corpus of made-up scenes."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +11,22 @@ import pytest
 import pywt
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 
+from sdr2hdr.cli.weights import export_
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.training import camera, masking
 from sdr2hdr.training.corpus import stills
 from sdr2hdr.training.dataset import ClipMaker, to_planes
-from sdr2hdr.training.export import export
+from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.looks import LOOKS, Master, grade, render_sdr
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.losses import gaussian_ssim
 from sdr2hdr.training.recipe import read_recipe
 from sdr2hdr.training.store import Sampler, make_clips, read_clip
 from sdr2hdr.weights.load import load_model
+from sdr2hdr.weights.manifest import read_manifest
 
 RECIPE = """
 name = "tiny"
@@ -220,6 +225,42 @@ def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path,
     other.write_text(RECIPE.replace("count = 4", "count = 5"))
     with pytest.raises(InputError, match="recipe"):
         export(trainer.checkpoint, read_recipe(other), tmp_path, data="", commit="", scores={})
+
+
+def test_export_never_replaces_a_better_weight(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    run = tmp_path / "out"
+    trainer = Trainer(recipe, made(corpus, tmp_path), run)
+    trainer.save()
+    mine = tmp_path / "mine"
+    words = [
+        str(run),
+        str(recipe_file),
+        "--out",
+        str(mine),
+        "--corpus",
+        str(corpus),
+        "--every",
+        "40",
+        "--data",
+        "made up",
+    ]
+    first = CliRunner().invoke(export_, words)
+    assert first.exit_code == 0, first.output
+    entry = read_manifest(mine / "weights.toml")[0]
+    assert entry.sha256 == hashlib.sha256((mine / "tiny.safetensors").read_bytes()).hexdigest()
+    psnr = entry.scores["psnr"]
+    assert isinstance(psnr, float)
+    enter(replace(entry, scores={"psnr": psnr + 1}), mine / "weights.toml")
+    kept = (mine / "tiny.safetensors").stat()
+    second = CliRunner().invoke(export_, words)
+    assert isinstance(second.exception, InputError) and "worse" in str(second.exception)
+    assert (mine / "tiny.safetensors").stat() == kept and sorted(p.name for p in mine.iterdir()) == [
+        "tiny.safetensors",
+        "weights.toml",
+    ]
+    assert CliRunner().invoke(export_, [*words, "--worse"]).exit_code == 0
+    assert read_manifest(mine / "weights.toml")[0].scores["psnr"] == psnr
 
 
 @pytest.mark.parametrize(
