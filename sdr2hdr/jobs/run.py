@@ -21,6 +21,7 @@ from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.weights import load_model
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ _worker: _Worker | None = None
 def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event") -> None:
     global _worker  # noqa: PLW0603 - a worker process holds one renderer, made once
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_one_heap()
     torch.set_num_threads(threads)
     model = load_model(task.model, weights=task.weights)
     renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), model, task.spec)

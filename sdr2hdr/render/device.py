@@ -76,13 +76,14 @@ def free_memory(device: torch.device) -> int:
 
 
 def keep_one_heap() -> None:
-    """Let all threads share two heaps: glibc gives each its own, they fragment apart, and memory grows with work.
+    """Let all threads share one heap, and keep what is freed for the next frame.
 
-    And keep what is freed for the next frame: fetching a picture's memory from the system anew costs as much as computing it.
+    glibc gives threads heaps of their own; they fragment apart, and memory grows with work. It also takes every picture's
+    memory from the system and hands it back, which costs as much as filling it.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such call, or no such habit
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-8, 2)  # M_ARENA_MAX of malloc.h
+        mallopt(-8, 1)  # M_ARENA_MAX of malloc.h
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
