@@ -73,6 +73,9 @@ def stills(folder: Path, split: Split) -> list[Still]:
         raise InputError(f"{folder} cannot be read ({e.strerror}); name a folder of HDR stills.") from e
     except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"{manifest} cannot be read as a list of stills ({e!r}); see docs/training.md.") from e
+    train, val = ({s.path.resolve() for s in found if (s.split == "val") is held} for held in (False, True))
+    if both := sorted(train & val):
+        raise InputError(f"{manifest} lists {both[0].name} for training and for val; a val scene is never trained on.")
     return sorted((s for s in found if s.split == split), key=lambda s: s.name)
 
 

@@ -44,8 +44,8 @@ class Trainer:
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model)
-        self.sampler = Sampler(clips / "train", recipe.seed)
-        self.chosen_on = Sampler(clips / "select", recipe.seed)
+        self.sampler = Sampler(clips / "train", recipe.seed, recipe.clips.count)
+        self.chosen_on = Sampler(clips / "select", recipe.seed, recipe.clips.select)
         if not self.sampler.paths:
             raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
         self.start = start or {}

@@ -43,10 +43,10 @@ def make_clips(maker: ClipMaker, folder: Path, numbers: range) -> int:
 
 
 class Sampler:
-    """Batches of patches from a folder of clips, drawn from (seed, step): resuming at a step gives the batch it would have."""
+    """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.paths = sorted(folder.glob("*.npz"))
+    def __init__(self, folder: Path, seed: int, count: int | None = None) -> None:
+        self.paths = sorted(folder.glob("*.npz"))[:count]
         self.seed = seed
 
     def batch(

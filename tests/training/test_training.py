@@ -333,3 +333,11 @@ def test_the_ssim_of_the_loss_is_the_known_one() -> None:
     wanted = (2 * 0.24 + c1) / (0.16 + 0.36 + c1)
     inner = gaussian_ssim(*(F.pad(f, (200, 200, 200, 200), value=f.max().item()) for f in flat)).item()
     assert inner == pytest.approx(wanted, abs=0.01)
+
+
+def test_a_val_scene_listed_for_training_is_refused(corpus: Path, tmp_path: Path) -> None:
+    entries = json.loads((corpus / "manifest.json").read_text())["stills"]
+    entries.append(next(e for e in entries if e["split"] == "val") | {"split": "train", "file": "./scene3.exr"})
+    (tmp_path / "manifest.json").write_text(json.dumps({"stills": entries}))
+    with pytest.raises(InputError, match=r"scene3\.exr for training and for val"):
+        stills(tmp_path, "train")
