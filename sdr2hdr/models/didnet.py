@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.models.deform import TAPS, deform_conv2d
-from sdr2hdr.models.layers import ResidualBlock, on_base, thumbnail
+from sdr2hdr.models.layers import ResidualBlock, on_base, spread, thumbnail
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
 
@@ -256,6 +256,19 @@ class DIDNet(nn.Module):
         self.condition = ConditionNet(condition, condition_norm, channels, 2, dual)
         self.modulated = nn.ModuleList(ModulatedConv(channels) for _ in range(2))
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Weights to begin training with: nothing moved, half of every tap, and nothing added to the frame or the base.
+
+        Features that begin as noise in the result are unlearnt within some steps, and the network stays where it is.
+        """
+        spread(self)
+        nets = self.alignment.offsets
+        for layer in (nets.offset, nets.mask, self.restore, self.conv_last):
+            nn.init.zeros_(layer.weight)
+        for block in self.alignment.fuse:
+            cast(ResidualBlock, block).conv2.weight.data.mul_(0.1)
 
     def new_state(self, size: tuple[int, int]) -> State:
         return {}

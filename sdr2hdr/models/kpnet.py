@@ -6,12 +6,13 @@ attention (eq. 18 to 24) and brought back to full size. Parameter names are the 
 """
 
 from collections import OrderedDict
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import GlobalContext, on_base
+from sdr2hdr.models.layers import GlobalContext, on_base, spread
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
 
@@ -232,6 +233,15 @@ class KPNet(nn.Module):
             self.up_conv2 = _up(channels, relu=True)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
         self.context = GlobalContext(channels, 2) if context else None
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Weights to begin training with: X around 1, so that blocks do not multiply up, and little added to the base."""
+        spread(self)
+        x = cast(nn.Conv2d, self.alpha[1])
+        x.weight.data.mul_(0.1)
+        nn.init.ones_(cast(Tensor, x.bias))
+        self.conv_last.weight.data.mul_(0.1)
 
     def new_state(self, size: tuple[int, int]) -> State:
         return {}

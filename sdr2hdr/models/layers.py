@@ -23,6 +23,15 @@ class ResidualBlock(nn.Module):
         return conv(self.conv2, conv(self.conv1, x, relu=True), add=x)
 
 
+def spread(net: nn.Module) -> None:
+    """Start every 2-D convolution so that it keeps its input's variance (fan in, gain 1), with zero biases."""
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, nonlinearity="linear")
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+
+
 def thumbnail(frames: Tensor, size: int) -> Tensor:
     """The whole picture at a fixed size: ``B,T,3,H,W`` to ``B,T,3,size,size`` by area averaging, whatever the aspect ratio."""
     b, t = frames.shape[:2]
