@@ -64,11 +64,20 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> nn.Module:
 
 def to_precision(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network in a precision, except modules that say ``keep_float32``; 2-D kernels in channels-last order."""
-    net.to(dtype)
-    for m in net.modules():
-        if getattr(m, "keep_float32", False):
-            m.float()
+    _cast(net, dtype)
     for p in net.parameters():
         if p.ndim == 4:
             p.data = p.data.contiguous(memory_format=torch.channels_last)
     return net
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+    dtype = torch.float32 if getattr(module, "keep_float32", False) else dtype
+    if dtype is torch.float32:
+        module.to(dtype)
+        return
+    for child in module.children():
+        _cast(child, dtype)
+    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
