@@ -246,8 +246,12 @@ def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
 def _initialise(net: nn.Module) -> None:
     """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks and at the output; the look reader keeps its own.
 
-    The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule.
+    The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule. A
+    network with an ``initialise`` of its own knows better.
     """
+    if hasattr(net, "initialise"):
+        net.initialise()  # type: ignore[operator]
+        return
     for name, m in net.named_modules():
         if isinstance(m, nn.Conv2d) and not name.startswith("look."):
             nn.init.kaiming_normal_(m.weight)
