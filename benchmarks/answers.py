@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.metrics.filters import luma
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.renderer import Renderer, Run
@@ -127,7 +128,7 @@ def main() -> None:
         codes = torch.stack(list(renderer.run(iter(sdr), Run(0, len(sdr), 0, len(sdr)), renderer.new_states())))
         flicker = float((_change(codes) - own).clamp_min(0).mean())
         base = base if base is not None else flicker
-        level = _luma(codes).mean((1, 2)).diff().abs() * 1023
+        level = luma(codes).mean((1, 2)).diff().abs() * 1023
         block = registry.spec(name).block
         border = level[block - 1 :: block].max() if len(level) >= block else level.max()
         print(
@@ -136,12 +137,8 @@ def main() -> None:
         )
 
 
-def _luma(codes: Tensor) -> Tensor:
-    return (codes * torch.tensor([0.2627, 0.6780, 0.0593])[:, None, None]).sum(1)
-
-
 def _change(codes: Tensor) -> Tensor:
-    return _luma(codes).diff(dim=0).abs()
+    return luma(codes).diff(dim=0).abs()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.metrics.filters import blur
 from sdr2hdr.training.recipe import Recipe
 
 
@@ -12,16 +13,9 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Wang et al. 2004 with the padding of WMNet's published loss; C1 = 0.01^2, C2 = 0.03^2.
     """
-    c = a.shape[1]
-    taps = torch.exp(-((torch.arange(11, dtype=a.dtype, device=a.device) - 5) ** 2) / (2 * 1.5**2))
-    taps = taps / taps.sum()
-
-    def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x, taps.view(1, 1, 11, 1).expand(c, 1, 11, 1), padding=(5, 0), groups=c)
-        return F.conv2d(x, taps.view(1, 1, 1, 11).expand(c, 1, 1, 11), padding=(0, 5), groups=c)
-
-    ma, mb = blur(a), blur(b)
-    va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+    moments = torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 2)
+    ma, mb, aa, bb, ab = blur(F.pad(moments, (5, 5, 5, 5)), 1.5, 5).chunk(5)
+    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
     c1, c2 = 0.01**2, 0.03**2
     ssim = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
     return ssim.mean()
