@@ -23,6 +23,7 @@ MAY_IMPORT = {
         "convert",
         "preview",
         "compare",
+        "measure",
         "views",
         "color",
         "media",

@@ -1,53 +1,193 @@
 """``sdr2hdr evaluate``: what models and results score."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from sdr2hdr.metrics.measures import Measure
+    from sdr2hdr.metrics.scores import Score
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(n.strip() for n in (value or "").split(",") if n.strip()))
+    if value is not None and not names:
+        raise click.BadParameter("name at least one.")
+    return names
 
 
 @click.command()
+@click.argument("what", type=click.Path(path_type=Path), required=False)
+@click.argument("truth", type=click.Path(path_type=Path), required=False)
+@click.option("--val", is_flag=True, help="Measure models on the val scenes of --corpus instead.")
+@click.option("--corpus", type=click.Path(path_type=Path), default=None, help="Folder of HDR stills, for --val.")
 @click.option(
-    "--corpus", type=click.Path(path_type=Path), required=True, help="Folder of HDR stills with its manifest.json."
+    "--models",
+    default="bt2408,bt2446a,wmnet",
+    show_default=True,
+    callback=_names,
+    metavar="A,B,C",
+    help="Models or named weights that convert what is SDR.",
 )
 @click.option(
-    "--models", default="bt2408,bt2446a,wmnet", show_default=True, help="Models or weights, with commas between."
+    "--metrics",
+    "wanted",
+    default="quick",
+    show_default=True,
+    callback=_names,
+    metavar="quick|all|A,B,C",
+    help="What to measure; docs/measuring.md says what each is.",
+)
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="With --val: every n-th clip only.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="The first frames of each film or scene only.")
+@click.option("--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list.")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Which of its scenes.",
 )
 @click.option(
-    "--every", type=click.IntRange(1), default=1, show_default=True, help="Take every n-th simulated clip only."
+    "--out", type=click.Path(path_type=Path), default=None, help="Folder for CSV, JSON, charts and worst frames."
 )
+@click.option(
+    "--worst", "most", type=click.IntRange(0), default=4, show_default=True, help="Worst frames a model, in --out."
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Write into --out although it holds files.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda (--val is measured on the CPU).")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@click.option("--json", "as_json", is_flag=True, help="All single scores as JSON on standard output.")
-def evaluate(corpus: Path, models: str, every: int, precision: str, as_json: bool) -> None:
-    """Measure models on the val scenes of a corpus: simulated clips by look and QP, and real SDR/HDR pairs.
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output, single scores too.")
+def evaluate(
+    what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
+    wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
+    overwrite: bool, device: str, precision: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure a result, or what models make of SDR, against an HDR truth.
 
-    PSNR in dB on PQ codes, and mean dE_ITP.
+    WHAT and TRUTH are two videos, or two folders of PNG frames (8 bits are SDR, 16 bits PQ). WHAT alone may be a data set with an
+    SDR and an HDR folder in it, or something without a truth, of which flicker, warping error and blockiness are measured.
+    SDR is converted by each model first. With --val the models are measured on simulated clips by look and QP, and on real pairs.
 
     \b
-    Example:
-      sdr2hdr evaluate --corpus hdri/ --models bt2408,bt2446a,wmnet
+    Examples:
+      sdr2hdr evaluate converted.mkv truth.mkv
+      sdr2hdr evaluate film-sdr.mp4 film-hdr.mkv --models bt2408,wmnet --out report/
+      sdr2hdr evaluate HDRTV1K/test_sdr HDRTV1K/test_hdr --metrics all
+      sdr2hdr evaluate --val --corpus hdri/
     """
-    from sdr2hdr.training.evaluate import load_for, real_pairs, simulated, table
+    from sdr2hdr.metrics.measures import choose
+    from sdr2hdr.metrics.report import check_folder, write_report
+    from sdr2hdr.metrics.scores import to_json
+    from sdr2hdr.metrics.worst import Worst
 
-    loaded = {name: load_for(name, precision) for name in models.split(",")}
-    with Console(stderr=True).status("Measuring"):
-        found = list(simulated(loaded, corpus, every=every))
-        pairs = list(real_pairs(loaded, corpus))
+    val = val or (corpus is not None and what is None)
+    if val and (what is not None or corpus is None):
+        raise click.UsageError("--val measures the val scenes of a corpus: give --corpus FOLDER and no other file.")
+    if not val and what is None:
+        raise click.UsageError("Name what to measure: RESULT TRUTH, or --val with --corpus FOLDER.")
+    try:
+        chosen = choose(wanted)
+    except ValueError as e:
+        raise click.UsageError(str(e)) from e
+    if out is not None:
+        check_folder(out, overwrite)
+    error = Console(stderr=True)
+    for key, why in chosen.absent.items():
+        error.print(f"{key} is left out: {why}", markup=False)
+    worst = Worst(most if out is not None else 0)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=error, transient=True) as bar:
+        task = bar.add_task("Measuring", total=None)
+        scores: list[Score]
+        if corpus is not None and val:
+            from sdr2hdr.training.evaluate import load_for, val_set
+
+            loaded = {name: load_for(name, precision) for name in models}
+            scores = list(
+                val_set(
+                    loaded, corpus, chosen.measures, worst, every=every,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                )
+            )  # fmt: skip
+        elif what is not None:
+            from sdr2hdr.measure import measure, pairings
+
+            scores = list(
+                measure(
+                    pairings(what, truth, scenes, part), models, chosen.measures, worst, limit=limit, device=device,
+                    precision=precision, progress=lambda at, done: bar.update(task, description=at, completed=done),
+                )
+            )  # fmt: skip
+    if out is not None:
+        for note in write_report(out, scores, chosen.measures, chosen.absent, worst):
+            error.print(note, markup=False)
     if as_json:
-        click.echo(json.dumps([vars(s) for s in found + pairs]))
+        click.echo(to_json(scores, chosen.measures, chosen.absent), nl=False)
         return
+    _show(scores, chosen.measures)
+
+
+def _show(scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
+    """Tables on standard output."""
+    from sdr2hdr.metrics.scores import GROUPINGS, parts_of
+
     console = Console()
-    for title, scores, by in (
-        ("Simulated val clips, by look", found, "look"),
-        ("Simulated val clips, by QP", found, "qp"),
-        ("Real val pairs", pairs, "scene"),
-    ):
-        out = Table(title=title, title_justify="left")
-        out.add_column(by)
-        for name in loaded:
-            out.add_column(f"{name}: PSNR dB / dE_ITP", justify="right")
-        for key, row in table(scores, by).items():
-            out.add_row(key, *(f"{p:.2f} / {d:.2f}" for p, d in row.values()))
-        console.print(out)
+    for part, mine in parts_of(scores).items():
+        _whole(console, part, mine, measures)
+        for by in GROUPINGS:
+            _grouped(console, f"{part}, by {by}", mine, measures, by)
+
+
+def _whole(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
+    from sdr2hdr.metrics.scores import models_of, summary
+
+    names = models_of(scores)
+    found = {name: summary([s for s in scores if s.model == name]) for name in names}
+    table = Table("measure", title=f"{title}: mean over frames (and their standard deviation)", title_justify="left")
+    for name in names:
+        table.add_column(f"{name}, {found[name].frames} frames", justify="right")
+    for m in measures:
+        if any(m.key in f.mean for f in found.values()):
+            cells = [
+                f"{f.mean[m.key]:.{m.digits}f} ({f.std[m.key]:.{m.digits}f})" if m.key in f.mean else "-"
+                for f in found.values()
+            ]
+            table.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *cells)
+    console.print(table)
+
+
+def _grouped(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:
+    from sdr2hdr.metrics.scores import groups
+
+    found = groups(scores, by)
+    if not found:
+        return
+    taken = {k for s in found["all"].values() for k in s.mean}
+    shown = [m for m in measures if m.key in ("psnr", "de_itp") and m.key in taken]
+    shown = shown or [m for m in measures if m.key in taken][:2]
+    if not shown:
+        return
+    what = " / ".join(m.title for m in shown)
+    table = Table(by, title=f"{title}: {what}", title_justify="left")
+    for name in found["all"]:
+        table.add_column(name, justify="right")
+    for key, row in found.items():
+        cells = [
+            " / ".join(f"{row[n].mean[m.key]:.{m.digits}f}" if m.key in row[n].mean else "-" for m in shown)
+            if n in row
+            else "-"
+            for n in found["all"]
+        ]
+        table.add_row(key, *cells)
+    console.print(table)

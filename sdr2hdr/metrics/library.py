@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 Full = Callable[[Tensor, Tensor], float]
 """One number from a result and a truth, ``3,H,W`` of codes 0..1 clamped."""
@@ -25,6 +26,10 @@ _PIQ = {
     "vifp": ("piq.vif", "vif_p"),
     "haarpsi": ("piq.haarpsi", "haarpsi"),
 }
+
+
+_MS_SSIM_LEAST = 161
+_LEAST = 48  # VIFp's fourth scale, and the wavelets of SR-SIM and VSI
 
 
 @cache
@@ -49,11 +54,23 @@ def _piq() -> dict[str, Any]:
 
 
 def from_piq(key: str) -> Full:
-    """A measure of piq: ``ms_ssim``, ``sr_sim``, ``vsi``, ``vifp`` or ``haarpsi``, with piq's defaults. Raises AbsentError."""
+    """A measure of piq: ``ms_ssim``, ``sr_sim``, ``vsi``, ``vifp`` or ``haarpsi``, with piq's defaults. Raises AbsentError.
+
+    Five scales of MS-SSIM need 161 pixels each way: a picture that lacks up to 16 of them is extended by repeating its border,
+    and smaller ones give NaN, as do those too small for another measure.
+    """
     function = _piq()[key]
 
     def measure(result: Tensor, truth: Tensor) -> float:
-        return float(function(result[None], truth[None], data_range=1.0))
+        pair = torch.stack([result, truth])
+        lacks = [max(0, _MS_SSIM_LEAST - n) for n in pair.shape[-2:]]
+        if key == "ms_ssim" and max(lacks):
+            if max(lacks) > 16:
+                return float("nan")
+            pair = pad(pair, (0, lacks[1], 0, lacks[0]), mode="replicate")
+        if min(pair.shape[-2:]) < _LEAST:
+            return float("nan")
+        return float(function(pair[:1], pair[1:], data_range=1.0))
 
     return measure
 

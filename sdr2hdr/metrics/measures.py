@@ -129,6 +129,11 @@ class Meter:
                 values["flicker"] = flicker(result, before[0], truth, before[1])
         return {k: v for k, v in values.items() if not math.isnan(v)}
 
+    def skip(self, result: Tensor, truth: Tensor | None = None, guide: Tensor | None = None) -> None:
+        """Take a frame as the one before the next, without measuring it."""
+        guide = truth if truth is not None else result if guide is None else guide
+        self._before = (result, truth, guide)
+
     def _against(self, result: Tensor, truth: Tensor, keys: list[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         if "psnr" in keys:

@@ -56,7 +56,7 @@ def stills(folder: Path, split: Split) -> list[Still]:
     """All stills of one split, sorted by name; raises InputError where the folder is no corpus."""
     manifest = folder / "manifest.json"
     try:
-        entries = json.loads(manifest.read_text())["stills"] if manifest.exists() else _guessed(folder)
+        entries = _entries(manifest) if manifest.exists() else _guessed(folder)
         found = [
             Still(
                 folder / e["file"],
@@ -79,6 +79,10 @@ def stills(folder: Path, split: Split) -> list[Still]:
     return sorted((s for s in found if s.split == split), key=lambda s: s.name)
 
 
+def _entries(manifest: Path) -> list[dict[str, Any]]:
+    return list(json.loads(manifest.read_text())["stills"])
+
+
 def _guessed(folder: Path) -> list[dict[str, Any]]:
     """Entries as a manifest has them, of a folder without one.
 
@@ -86,6 +90,10 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
     an EXR's chromaticities say so, else BT.709; the scale is arbitrary. ``NAME.sdr.jpg`` (or ``.sdr.png``) beside ``NAME.exr``
     is the same photo in SDR, of the same size, and 1.0 is then taken for SDR white.
     """
+    above = folder.resolve().parent / "manifest.json"
+    if above.exists() and any(str(e["file"]).startswith(f"{folder.resolve().name}/") for e in _entries(above)):
+        # its splits are someone's word; other ones would let val scenes into training
+        raise InputError(f"{folder} is listed in {above}; give the folder that holds the list.")
     entries: list[dict[str, Any]] = []
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
         width, height, primaries = _header(path)

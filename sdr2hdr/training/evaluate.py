@@ -1,7 +1,7 @@
 """What a model scores on scenes it has never seen: per look and QP on simulated clips, and on real pairs."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
-from sdr2hdr.metrics.basic import mean_delta_e_itp, psnr
+from sdr2hdr.metrics.measures import Measure, Meter
+from sdr2hdr.metrics.scores import Score
+from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
@@ -20,17 +22,7 @@ from sdr2hdr.training.dataset import PAIR_PEAK, ClipMaker
 from sdr2hdr.weights import load_model
 from sdr2hdr.weights.load import choose
 
-
-@dataclass(frozen=True)
-class Score:
-    """One picture's figures."""
-
-    model: str
-    scene: str
-    look: str
-    qp: int
-    psnr: float
-    delta_e: float
+SIMULATED, REAL = "Simulated val clips", "Real val pairs"
 
 
 def apply(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> Tensor:
@@ -54,39 +46,55 @@ def load_for(name: str, precision: str) -> tuple[nn.Module, ModelSpec]:
     return prepared(load_model(name), cpu, pick_precision(precision, spec, cpu)), spec
 
 
-def simulated(models: Models, corpus: Path, *, every: int = 1, seed: int = 0) -> Iterable[Score]:
-    """Scores on the last frame of every simulated val clip (scene x look x QP), or every n-th of them."""
-    maker = ClipMaker(corpus, "val", seed=seed)
-    for cell in maker.val_clips()[::every]:
-        clip = maker.val_clip(*cell)
-        sdr, truth = clip.sdr(), clip.hdr()[-1]
+def val_set(
+    models: Models,
+    corpus: Path,
+    measures: Iterable[Measure],
+    worst: Worst,
+    *,
+    every: int = 1,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Iterator[Score]:
+    """Scores on every simulated val clip (scene x look x QP), or every n-th of them, then on the real val pairs.
+
+    Of a clip the last frame is measured, of a real pair the whole photo with the phone's own JPEG as it is.
+    """
+    measures = tuple(measures)
+    cells = ClipMaker(corpus, "val", seed=seed)
+    grid = cells.val_clips()[::every]
+    pairs = [still for still in stills(corpus, "val") if still.sdr is not None]
+    total = len(grid) + len(pairs)
+    for done, cell in enumerate(grid):
+        clip = cells.val_clip(*cell)
+        sdr, truth = clip.sdr(), clip.hdr()
         for name, (model, spec) in models.items():
-            result = apply(model, spec, sdr)[-1]
-            yield Score(name, clip.scene, clip.look, clip.qp, psnr(result, truth), mean_delta_e_itp(result, truth))
-
-
-def real_pairs(models: Models, corpus: Path) -> Iterable[Score]:
-    """Scores on the real val pairs: whole photos, the phone's own JPEG as it is (QP 0 stands for no further codec)."""
-    for still in stills(corpus, "val"):
-        if still.sdr is None:
-            continue
-        sdr, light = load_sdr(still), load_linear(still)
+            result = apply(model, spec, sdr)
+            yield _score(
+                Score(name, clip.scene, len(truth) - 1, {}, SIMULATED, clip.look, clip.qp),
+                result,
+                truth,
+                sdr,
+                measures,
+                worst,
+            )
+        progress(done + 1, total)
+    for done, still in enumerate(pairs):
+        sdr, light = load_sdr(still)[None], load_linear(still)[None]
         h, w = (n // 2 * 2 for n in sdr.shape[-2:])
         truth = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))[..., :h, :w]
         for name, (model, spec) in models.items():
-            result = apply(model, spec, sdr[None, :, :h, :w])[0]
-            yield Score(name, still.name, "phone", 0, psnr(result, truth), mean_delta_e_itp(result, truth))
+            result = apply(model, spec, sdr[..., :h, :w])
+            yield _score(Score(name, still.name, 0, {}, REAL), result, truth, sdr, measures, worst)
+        progress(len(grid) + done + 1, total)
 
 
-def table(scores: list[Score], by: str) -> dict[str, dict[str, tuple[float, float]]]:
-    """Mean PSNR and dE_ITP by a field (``look``, ``qp``, ``scene``) and model; ``all`` is the mean over everything."""
-    out: dict[str, dict[str, tuple[float, float]]] = {}
-    for model in dict.fromkeys(s.model for s in scores):
-        mine = [s for s in scores if s.model == model]
-        groups: dict[str, list[Score]] = {"all": mine}
-        for s in mine:
-            groups.setdefault(str(asdict(s)[by]), []).append(s)
-        for key, group in groups.items():
-            mean = (sum(s.psnr for s in group) / len(group), sum(s.delta_e for s in group) / len(group))
-            out.setdefault(key, {})[model] = mean
-    return out
+def _score(of: Score, result: Tensor, truth: Tensor, sdr: Tensor, measures: tuple[Measure, ...], worst: Worst) -> Score:
+    """Measure the last frame of a clip."""
+    truth = truth[..., : result.shape[-2], : result.shape[-1]]
+    meter = Meter(measures)
+    if len(result) > 1:
+        meter.skip(result[-2], truth[-2])
+    score = replace(of, values=meter.add(result[-1], truth[-1]) | meter.finish())
+    worst.offer(score, result[-1], truth[-1], sdr[-1])
+    return score

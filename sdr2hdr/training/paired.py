@@ -56,10 +56,11 @@ def sides(folder: Path) -> tuple[Path, Path]:
     )
 
 
-def paired_scenes(sdr: Path, hdr: Path) -> list[PairedScene]:
+def paired_scenes(sdr: Path, hdr: Path, *, results: bool = False) -> list[PairedScene]:
     """The scenes of two folders, each a sub-folder; frames right in the folders are ``loose``, of a scene named ".".
 
-    All headers are read. Raises InputError for frames without a partner, of another size or depth, unreadable, or tagged HLG.
+    With ``results`` the first folder holds 16-bit PQ frames that somebody made, not SDR ones. All headers are read.
+    Raises InputError for frames without a partner, of another size or depth, unreadable, or tagged HLG.
     """
     left, right = frame_files(sdr), frame_files(hdr)
     for ours, theirs, other in ((left, right, hdr), (right, left, sdr)):
@@ -73,7 +74,7 @@ def paired_scenes(sdr: Path, hdr: Path) -> list[PairedScene]:
         raise InputError(f"{sdr} holds no PNG frames; name the folder that does.")
     scenes: dict[str, list[str]] = {}
     for scene, name in left:
-        _check(left[scene, name], right[scene, name])
+        _check(left[scene, name], right[scene, name], results)
         scenes.setdefault(scene, []).append(name)
     return [
         PairedScene(
@@ -114,13 +115,14 @@ def check_transfer(path: Path, transfer: str, wanted: str) -> None:
         )
 
 
-def _check(sdr: Path, hdr: Path) -> None:
+def _check(sdr: Path, hdr: Path, results: bool) -> None:
     a, b = png_facts(sdr), png_facts(hdr)
-    if a.depth != 8:
+    if a.depth != 8 and not results:
         raise InputError(f"{sdr} has {a.depth} bits, SDR frames have 8; the folders may have changed places.")
-    if b.depth != 16:
-        raise InputError(f"{hdr} has {b.depth} bits, PQ frames have 16; make them anew from the HDR video.")
-    check_transfer(sdr, a.transfer, "sdr")
+    for path, facts in ((sdr, a), (hdr, b))[0 if results else 1 :]:
+        if facts.depth != 16:
+            raise InputError(f"{path} has {facts.depth} bits, PQ frames have 16; make them anew from the HDR video.")
+    check_transfer(sdr, a.transfer, "pq" if results else "sdr")
     check_transfer(hdr, b.transfer, "pq")
     if a.size != b.size:
         sizes = "x".join(map(str, a.size)), "x".join(map(str, b.size))

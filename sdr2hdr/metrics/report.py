@@ -1,0 +1,49 @@
+"""A measurement as a folder: CSV, JSON, charts and the worst frames."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdr2hdr.errors import OutputError
+from sdr2hdr.metrics.charts import chart, has_matplotlib
+from sdr2hdr.metrics.measures import Measure
+from sdr2hdr.metrics.scores import GROUPINGS, Score, groups, parts_of, to_csv, to_json
+from sdr2hdr.metrics.worst import Worst
+from sdr2hdr.views.files import write_whole
+from sdr2hdr.views.pictures import png_bytes
+
+
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Make the folder ready; raises OutputError where it cannot be made or holds something already."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not overwrite and any(out.iterdir()):
+            raise OutputError(f"{out} holds files already; choose another folder, or replace them with -y.")
+    except OSError as e:
+        raise OutputError(f"{out} cannot be made a folder ({e.strerror}); choose another place.") from e
+
+
+def write_report(
+    out: Path, scores: Sequence[Score], measures: Sequence[Measure], absent: Mapping[str, str], worst: Worst
+) -> list[str]:
+    """Write ``scores.csv``, ``scores.json``, ``by_look.png``, ``by_qp.png``, ``by_scene.png`` and ``worst_MODEL_N.png``.
+
+    Each file appears whole; charts are left out where there is nothing to group, and a second part's end in ``_2``.
+    Returns what a person should know. Raises OutputError.
+    """
+    write_whole(out / "scores.csv", to_csv(scores, measures).encode(), overwrite=True)
+    write_whole(out / "scores.json", to_json(scores, measures, absent).encode(), overwrite=True)
+    notes = []
+    if has_matplotlib():
+        for number, (part, mine) in enumerate(parts_of(scores).items(), 1):
+            for by in GROUPINGS:
+                found = groups(mine, by)
+                if found:
+                    name = f"by_{by}.png" if number == 1 else f"by_{by}_{number}.png"
+                    write_whole(
+                        out / name, chart(f"{part}, by {by.replace('qp', 'QP')}", by, found, measures), overwrite=True
+                    )
+    else:
+        notes.append("No charts: matplotlib is not installed (pip install 'sdr2hdr[metrics]').")
+    for name, picture in worst.pictures():
+        write_whole(out / f"worst_{name}.png", png_bytes(picture), overwrite=True)
+    return notes
