@@ -1,5 +1,6 @@
 """``sdr2hdr evaluate``: what models and results score."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sdr2hdr.metrics.measures import Measure
-    from sdr2hdr.metrics.scores import Score
+    from sdr2hdr.metrics.scores import Score, Summary
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def evaluate(
         check_folder(out, overwrite)
     error = Console(stderr=True)
     for key, why in chosen.absent.items():
-        error.print(f"{key} is left out: {why}", markup=False)
+        click.echo(f"{key} is left out: {why}.", err=True)
     worst = Worst(most if out is not None else 0)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -131,7 +132,7 @@ def evaluate(
             )  # fmt: skip
     if out is not None:
         for note in write_report(out, scores, chosen.measures, chosen.absent, worst):
-            error.print(note, markup=False)
+            click.echo(note, err=True)
     if as_json:
         click.echo(to_json(scores, chosen.measures, chosen.absent), nl=False)
         return
@@ -159,12 +160,15 @@ def _whole(console: Console, title: str, scores: "Sequence[Score]", measures: "S
         table.add_column(f"{name}, {found[name].frames} frames", justify="right")
     for m in measures:
         if any(m.key in f.mean for f in found.values()):
-            cells = [
-                f"{f.mean[m.key]:.{m.digits}f} ({f.std[m.key]:.{m.digits}f})" if m.key in f.mean else "-"
-                for f in found.values()
-            ]
-            table.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *cells)
+            table.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *(_cell(f, m) for f in found.values()))
     console.print(table)
+
+
+def _cell(found: "Summary", m: "Measure") -> str:
+    if m.key not in found.mean:
+        return "-"
+    mean, std = found.mean[m.key], found.std[m.key]
+    return f"{mean:.{m.digits}f}" + (f" ({std:.{m.digits}f})" if math.isfinite(std) else "")
 
 
 def _grouped(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,10 +76,17 @@ def from_piq(key: str) -> Full:
     return measure
 
 
+_ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's AlexNet_Weights.IMAGENET1K_V1
+_GET_ALEXNET = "python -c \"import torchvision; torchvision.models.alexnet(weights='DEFAULT')\""
+
+
 def lpips() -> Full:
     """LPIPS (AlexNet, version 0.1) of the PQ codes as they are, spread to -1..1. Raises AbsentError."""
     try:
-        network = importlib.import_module("lpips").LPIPS(net="alex", verbose=False).eval()
+        module = importlib.import_module("lpips")
+        if not (Path(torch.hub.get_dir()) / "checkpoints" / _ALEXNET).exists():  # or it would be downloaded unasked
+            raise AbsentError(f"its network {_ALEXNET} is not in torch's cache: {_GET_ALEXNET}")
+        network = module.LPIPS(net="alex", verbose=False).eval()
     except ImportError as e:
         raise AbsentError(f"lpips is not installed ({e}): pip install lpips") from e
     except (RuntimeError, OSError) as e:  # torchvision beside another build of torch; weights that cannot be downloaded

@@ -3,6 +3,8 @@
 import io
 import math
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import colour
 import numpy as np
@@ -85,6 +87,25 @@ def test_what_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch: pyte
     chosen = choose(["psnr", "lpips", "cvvdp"])
     assert [m.key for m in chosen.measures] == ["psnr"]
     assert "pip install lpips" in chosen.absent["lpips"] and "pip install cvvdp" in chosen.absent["cvvdp"]
+
+
+def test_lpips_downloads_nothing_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Network(torch.nn.Module):
+        def __init__(self, **_: object) -> None:
+            super().__init__()
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return (a - b).abs().mean()
+
+    package = ModuleType("lpips")
+    package.LPIPS = Network
+    monkeypatch.setitem(sys.modules, "lpips", package)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert "not in torch's cache" in choose(["lpips"]).absent["lpips"]
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth").touch()
+    meter = Meter(choose(["lpips"]).measures)
+    assert meter.add(torch.full((3, 8, 8), 0.6), torch.full((3, 8, 8), 0.5))["lpips"] == pytest.approx(0.2)
 
 
 def test_an_unknown_measure_is_refused_with_the_list() -> None:
