@@ -112,15 +112,15 @@ def evaluate(
         task = bar.add_task("Measuring", total=None)
         scores: list[Score]
         if corpus is not None and val:
-            from sdr2hdr.training.evaluate import load_for, val_set
+            from sdr2hdr.training.evaluate import load_for, real_pairs, simulated
 
             loaded = {name: load_for(name, precision) for name in models}
-            scores = list(
-                val_set(
-                    loaded, corpus, chosen.measures, worst, every=every,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
-                )
-            )  # fmt: skip
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            scores = [*simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)]
+            scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
             from sdr2hdr.measure import measure, pairings
 

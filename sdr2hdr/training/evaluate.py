@@ -1,6 +1,6 @@
 """What a model scores on scenes it has never seen: per look and QP on simulated clips, and on real pairs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.metrics.measures import Measure, Meter
-from sdr2hdr.metrics.scores import Score
+from sdr2hdr.metrics.measures import choose as choose_measures
+from sdr2hdr.metrics.scores import Score, groups, models_of, summary
 from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
@@ -46,55 +47,72 @@ def load_for(name: str, precision: str) -> tuple[nn.Module, ModelSpec]:
     return prepared(load_model(name), cpu, pick_precision(precision, spec, cpu)), spec
 
 
-def val_set(
+BOTH = choose_measures(["psnr", "de_itp"]).measures
+"""What a weight is judged by."""
+
+
+def _quiet(_done: int, _total: int) -> None:
+    pass
+
+
+def simulated(
     models: Models,
     corpus: Path,
-    measures: Iterable[Measure],
-    worst: Worst,
+    measures: Sequence[Measure] = BOTH,
+    worst: Worst | None = None,
     *,
     every: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[int, int], None] = _quiet,
 ) -> Iterator[Score]:
-    """Scores on every simulated val clip (scene x look x QP), or every n-th of them, then on the real val pairs.
-
-    Of a clip the last frame is measured, of a real pair the whole photo with the phone's own JPEG as it is.
-    """
-    measures = tuple(measures)
-    cells = ClipMaker(corpus, "val", seed=seed)
-    grid = cells.val_clips()[::every]
-    pairs = [still for still in stills(corpus, "val") if still.sdr is not None]
-    total = len(grid) + len(pairs)
-    for done, cell in enumerate(grid):
-        clip = cells.val_clip(*cell)
+    """Scores on the last frame of every simulated val clip (scene x look x QP), or every n-th of them."""
+    maker = ClipMaker(corpus, "val", seed=seed)
+    grid = maker.val_clips()[::every]
+    for done, cell in enumerate(grid, 1):
+        clip = maker.val_clip(*cell)
         sdr, truth = clip.sdr(), clip.hdr()
         for name, (model, spec) in models.items():
             result = apply(model, spec, sdr)
-            yield _score(
-                Score(name, clip.scene, len(truth) - 1, {}, SIMULATED, clip.look, clip.qp),
-                result,
-                truth,
-                sdr,
-                measures,
-                worst,
-            )
-        progress(done + 1, total)
-    for done, still in enumerate(pairs):
+            of = Score(name, clip.scene, len(truth) - 1, {}, SIMULATED, clip.look, clip.qp)
+            yield _score(of, result, truth, sdr, measures, worst)
+        progress(done, len(grid))
+
+
+def real_pairs(
+    models: Models,
+    corpus: Path,
+    measures: Sequence[Measure] = BOTH,
+    worst: Worst | None = None,
+    *,
+    progress: Callable[[int, int], None] = _quiet,
+) -> Iterator[Score]:
+    """Scores on the real val pairs: whole photos, the phone's own JPEG as it is (no further codec, and so no QP)."""
+    pairs = [still for still in stills(corpus, "val") if still.sdr is not None]
+    for done, still in enumerate(pairs, 1):
         sdr, light = load_sdr(still)[None], load_linear(still)[None]
         h, w = (n // 2 * 2 for n in sdr.shape[-2:])
         truth = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))[..., :h, :w]
         for name, (model, spec) in models.items():
             result = apply(model, spec, sdr[..., :h, :w])
             yield _score(Score(name, still.name, 0, {}, REAL), result, truth, sdr, measures, worst)
-        progress(len(grid) + done + 1, total)
+        progress(done, len(pairs))
 
 
-def _score(of: Score, result: Tensor, truth: Tensor, sdr: Tensor, measures: tuple[Measure, ...], worst: Worst) -> Score:
+def table(scores: Sequence[Score], by: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Mean PSNR and dE_ITP by a field (``look``, ``qp``, ``scene``) and model; ``all`` is the mean over everything."""
+    found = groups(scores, by) or {"all": {m: summary([s for s in scores if s.model == m]) for m in models_of(scores)}}
+    return {key: {model: (s.mean["psnr"], s.mean["de_itp"]) for model, s in row.items()} for key, row in found.items()}
+
+
+def _score(
+    of: Score, result: Tensor, truth: Tensor, sdr: Tensor, measures: Sequence[Measure], worst: Worst | None
+) -> Score:
     """Measure the last frame of a clip."""
     truth = truth[..., : result.shape[-2], : result.shape[-1]]
     meter = Meter(measures)
     if len(result) > 1:
         meter.skip(result[-2], truth[-2])
     score = replace(of, values=meter.add(result[-1], truth[-1]) | meter.finish())
-    worst.offer(score, result[-1], truth[-1], sdr[-1])
+    if worst is not None:
+        worst.offer(score, result[-1], truth[-1], sdr[-1])
     return score
