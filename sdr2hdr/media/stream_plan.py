@@ -54,8 +54,13 @@ def _accepts(container: str, stream: Stream) -> bool:
 
 
 def _name(stream: Stream) -> str:
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else _data_name(stream)
     return f"{stream.type} stream {stream.index}" + (f" ({codec})" if codec else "")
+
+
+def _data_name(stream: Stream) -> str:
+    """FFmpeg's name of a stream without a decoder; empty for kinds that PyAV knows nothing of."""
+    return getattr(stream, "name", None) or ""
 
 
 def plan_streams(source: Path, container: str, codec: str, video_stream_index: int) -> StreamPlan:
@@ -128,6 +133,6 @@ def _other(stream: Stream, container: str, *, has_chapters: bool) -> tuple[str, 
         return ("pictures", "") if kept else ("", f"{_name(stream)} left out: {kind} cannot hold this cover picture")
     if stream.type == "video":
         return "", f"{_name(stream)} left out: one picture is written"
-    if stream.name == "bin_data" and has_chapters:  # where MP4 keeps the names of the chapters, which are copied
+    if _data_name(stream) == "bin_data" and has_chapters:  # where MP4 keeps the names of the chapters, which are copied
         return "", ""
     return "", f"{_name(stream)} left out: data of the old container"

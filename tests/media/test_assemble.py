@@ -496,6 +496,15 @@ def test_sound_that_the_container_cannot_hold_is_refused_before_the_work(tmp_pat
         plan_streams(tmp_path / "none.mkv", "mkv", "hevc", 0)
 
 
+def test_a_stream_of_an_unknown_kind_is_left_out_and_named(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "s.avi", container="avi", sounds=("mp2",))
+    data = source.read_bytes()
+    assert data.count(b"auds") == 1
+    source.write_bytes(data.replace(b"auds", b"xuds"))  # a damaged header: neither video, nor sound, nor text
+    plan = plan_streams(source, "mkv", "hevc", 0)
+    assert plan.copied == () and any("stream 1" in note for note in plan.notes)
+
+
 def test_chunks_that_do_not_belong_together_are_refused(tmp_path: Path, plain: Path) -> None:
     first, second = write_chunks(tmp_path, settings(), range(20))
     with pytest.raises(OutputError, match="does not follow"):
