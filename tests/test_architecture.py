@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "cli": {
         "convert",
         "preview",
+        "split",
         "compare",
         "measure",
         "views",

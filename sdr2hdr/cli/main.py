@@ -19,6 +19,7 @@ from sdr2hdr.errors import Interrupted, Sdr2HdrError
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
+    "scenes": ("sdr2hdr.cli.scenes:scenes", "Show how a film is split into scenes."),
     "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
     "compare": ("sdr2hdr.cli.compare:compare", "Show two films beside each other on a page."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),

@@ -15,7 +15,7 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.scenes.cutlist import read_cutlist
-from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import small_frame
 
 _EDGE = 1 << 20
@@ -108,8 +108,14 @@ class Plan:
 
 def survey(source: Source, scenes: str, progress: Callable[[int, int], None]) -> Survey:
     """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list."""
+    return survey_and_cuts(source, scenes, progress)[0]
+
+
+def survey_and_cuts(source: Source, scenes: str, progress: Callable[[int, int], None]) -> tuple[Survey, list[Cut]]:
+    """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
-    pts, cuts, duration = array("q"), [], None
+    pts, duration = array("q"), None
+    cuts: list[Cut] = []
     for picture in source.pictures():
         if detector is not None:
             layout = picture.layout
@@ -125,7 +131,7 @@ def survey(source: Source, scenes: str, progress: Callable[[int, int], None]) ->
     frames = [c.frame for c in cuts]
     if scenes not in ("auto", "none"):
         frames = read_cutlist(Path(scenes), pts, source.info.time_base)
-    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source))
+    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source)), cuts
 
 
 def _words(source: Source) -> str | None:

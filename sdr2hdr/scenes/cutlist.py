@@ -2,7 +2,8 @@
 
 A cut list has one scene a line, its fields apart by commas: the first frame's number (the first frame of all is 0) or its
 time code ``h:mm:ss.sss`` since the first frame; whatever follows is for people, as is everything behind ``#``. Blank
-lines do not count. The scene that starts at frame 0 need not be listed.
+lines do not count, nor does a first line of column titles that begins with ``first_frame``. The scene that starts at
+frame 0 need not be listed.
 """
 
 import itertools
@@ -16,6 +17,8 @@ from pathlib import Path
 from sdr2hdr.errors import InputError, OutputError
 
 _LARGEST = 16 << 20  # bytes; a list of every frame of a film is smaller
+TITLE = "first_frame"
+"""The title of the first column, where a list has titles."""
 _TIME = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -54,7 +57,7 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
     frames: list[int] = []
     for number, line in enumerate(lines, 1):
         field = re.split(r"[,;\t]", line.split("#")[0], maxsplit=1)[0].strip()
-        if not field and not line.split("#")[0].strip():
+        if (not field and not line.split("#")[0].strip()) or (number == 1 and field == TITLE):
             continue
         where = f"{path}, line {number}"
         frame = _frame(field, pts, time_base)

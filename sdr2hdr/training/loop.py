@@ -253,6 +253,9 @@ def _initialise(net: nn.Module) -> None:
         net.initialise()  # type: ignore[operator]
         return
     for name, m in net.named_modules():
+        if isinstance(m, nn.Conv3d):  # single frames, which training begins with, teach the middle tap alone
+            m.weight.data[:, :, 0] = 0.0
+            m.weight.data[:, :, 2] = 0.0
         if isinstance(m, nn.Conv2d) and not name.startswith("look."):
             nn.init.kaiming_normal_(m.weight)
             if "recon_trunk_res" in name or name == "conv_last":

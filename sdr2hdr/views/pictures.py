@@ -50,11 +50,21 @@ def image(rgb: Tensor) -> Image.Image:
     return Image.fromarray((rgb.clamp(0, 1).permute(1, 2, 0) * 255).round().byte().cpu().numpy())
 
 
-def jpeg_uri(picture: Image.Image, quality: int = 88) -> str:
-    """A picture as a ``data:`` address, to stand in a page; colour in full resolution."""
+def jpeg_bytes(picture: Image.Image, quality: int = 88) -> bytes:
+    """A picture as a JPEG file; colour in full resolution."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def jpeg_uri(picture: Image.Image, quality: int = 88) -> str:
+    """A picture as a ``data:`` address, to stand in a page."""
+    return as_uri(jpeg_bytes(picture, quality))
+
+
+def as_uri(jpeg: bytes) -> str:
+    """A JPEG file as a ``data:`` address."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -1,0 +1,70 @@
+"""``sdr2hdr scenes``: where the scenes are, before the film is converted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from sdr2hdr.cli.main import printable
+from sdr2hdr.cli.preview import Bars
+
+_FILE = click.Path(path_type=Path, readable=False)
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
+@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
+@click.option("--csv", type=_FILE, default=None, help="Write a table; edited or not, `convert --scenes` takes it.")
+@click.option("--qpfile", type=_FILE, default=None, help="Write key frames for x264 and x265.")
+@click.option("--edl", type=_FILE, default=None, help="Write a CMX 3600 edit list for editing programs.")
+@click.option("--sheet", type=_FILE, default=None, help="Write a PNG with three frames of each scene.")
+@click.option("--html", type=_FILE, default=None, help="Write one page with table and pictures.")
+@click.option("--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags.")
+@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
+@click.option("-y", "overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def scenes(source: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Show how IN is split into scenes.
+
+    The strength of a cut, 0 to 1, says how sure it is; doubtful ones have a question mark. To correct the split, write it
+    with --csv, take out or add lines (a frame number or a time code is enough) and give the file to convert or to this command.
+
+    \b
+    Examples:
+      sdr2hdr scenes film.mp4 --sheet sheet.png
+      sdr2hdr scenes film.mp4 --csv cuts.csv
+      sdr2hdr convert film.mp4 film-hdr.mkv --scenes cuts.csv
+    """
+    from sdr2hdr.scenes.cutlist import time_code
+    from sdr2hdr.split import seconds, split
+
+    bars = Bars(quiet or as_json)
+    with bars.bar:
+        found = split(source, progress=bars, **options)
+        bars.finish()
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in found.rows], indent=2))
+        return
+    if quiet:
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("scene", "frame", "start", "end", "length", "strength"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("cut", no_wrap=True)
+    for row in found.rows:
+        times = (time_code(row.start), time_code(row.end), seconds(row.length))
+        strength = "" if row.strength is None else f"{row.strength:.2f}"
+        kind = f"{row.kind} ?" if row.is_doubtful else row.kind or ""
+        cells = (str(row.number), str(row.first), *times, strength, kind)
+        table.add_row(*cells, style="yellow" if row.is_doubtful else None)
+    Console().print(table)
+    said = Console(stderr=True)
+    if found.loss:
+        said.print(f"Not everything could be read: {found.loss}.", markup=False)
+    for path in found.files:
+        said.print(f"Written: {printable(str(path))}", markup=False, highlight=False, soft_wrap=True)
