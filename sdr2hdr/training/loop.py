@@ -244,7 +244,7 @@ def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def _initialise(net: nn.Module) -> None:
-    """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks and at the output; the look reader keeps its own.
+    """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks, zero at the output; the look reader keeps its own.
 
     The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule. A
     network with an ``initialise`` of its own knows better.
@@ -258,7 +258,9 @@ def _initialise(net: nn.Module) -> None:
             m.weight.data[:, :, 2] = 0.0
         if isinstance(m, nn.Conv2d) and not name.startswith("look."):
             nn.init.kaiming_normal_(m.weight)
-            if "recon_trunk_res" in name or name == "conv_last":
+            if "recon_trunk_res" in name:
                 m.weight.data.mul_(0.1)
+            if name == "conv_last":  # begins at the base: noise there is unlearnt fastest by killing the layer before it
+                nn.init.zeros_(m.weight)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
