@@ -33,6 +33,7 @@ def train(recipe: Path, corpus: Path, out: Path, clips: Path | None, start: str 
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from sdr2hdr.render.device import keep_one_heap
     from sdr2hdr.training import speed
     from sdr2hdr.training.corpus import Split
     from sdr2hdr.training.curves import draw
@@ -42,6 +43,7 @@ def train(recipe: Path, corpus: Path, out: Path, clips: Path | None, start: str 
     from sdr2hdr.training.store import make_clips
     from sdr2hdr.weights.load import starting_tensors
 
+    keep_one_heap()
     console = Console(stderr=True)
     r = read_recipe(recipe_path(recipe))
     begin = start or r.start

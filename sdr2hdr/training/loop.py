@@ -260,7 +260,9 @@ def _initialise(net: nn.Module) -> None:
             nn.init.kaiming_normal_(m.weight)
             if "recon_trunk_res" in name:
                 m.weight.data.mul_(0.1)
-            if name == "conv_last":  # begins at the base: noise there is unlearnt fastest by killing the layer before it
+            if (
+                name == "conv_last"
+            ):  # begins at the base: noise there is unlearnt fastest by killing the layer before it
                 nn.init.zeros_(m.weight)
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
