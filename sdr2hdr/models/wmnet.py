@@ -35,16 +35,22 @@ WMNET_SPEC = ModelSpec(
     tolerance=0.004,
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=1600,
-    config={"attention": "tokens", "base": "look", "memory_size": 2},
+    config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
 )
 
 BASES = {"bt2408": tonemap.bt2408, "bt2446a": tonemap.bt2446a}
 
 
-def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None]) -> Tensor:
-    """A 3x1x1 Conv3d at one frame: a 1x1 convolution over the frames before, at and after it; a missing one counts as zero."""
+def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:
+    """A 3x1x1 Conv3d at one frame: a 1x1 convolution over the frames before, at and after it.
+
+    A missing one counts as zero, as published, or as a repetition of the frame itself (``repeat``).
+    """
     w = taps.weight[..., 0, 0]
     held = [(x, w[:, :, k]) for k, x in enumerate(window) if x is not None]
+    if repeat and len(held) < 3:
+        at = w[:, :, 1] + sum(w[:, :, k] for k, x in enumerate(window) if x is None)
+        held = [(x, at if x is window[1] else k) for x, k in held]
     kernel = torch.cat([k for _, k in held], dim=1)[..., None, None]
     return F.conv2d(torch.cat([x for x, _ in held], dim=1), kernel, taps.bias)
 
@@ -62,8 +68,9 @@ def softmax_blend(scores: list[Tensor], values: list[Tensor]) -> Tensor:
 class TemporalExperts(nn.Module):
     """T-MoE (eq. 10, 11): softmax over three experts, each a 3x1x1 convolution of one depth's features, then a fusion."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, repeat: bool = False) -> None:
         super().__init__()
+        self.repeat = repeat
         self.fc_a, self.fc_b, self.fc_c, self.fuse = (
             nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(4)
         )
@@ -71,13 +78,13 @@ class TemporalExperts(nn.Module):
     def mix(self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None) -> Tensor:
         """The weighted sum at one frame from the three depths' features ``B,C,h,w`` of it and its neighbours."""
         scores = [
-            _shifted(expert, (before[d] if before else None, at[d], after[d] if after else None))
+            _shifted(expert, (before[d] if before else None, at[d], after[d] if after else None), self.repeat)
             for d, expert in enumerate((self.fc_a, self.fc_b, self.fc_c))
         ]
         return softmax_blend(scores, at)
 
     def fuse_at(self, before: Tensor | None, at: Tensor, after: Tensor | None) -> Tensor:
-        return at + _shifted(self.fuse, (before, at, after))
+        return at + _shifted(self.fuse, (before, at, after), self.repeat)
 
 
 class PublishedMemory(nn.Module):
@@ -190,6 +197,8 @@ class WMNet(nn.Module):
     With ``attention="published", base="none"`` it equals the published network to rounding. A base lets the network learn
     what the mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values. The base ``look`` is
     the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses; its vector scales and shifts the features as well.
+    ``edges`` says what T-MoE sees beyond a scene's first and last frame: ``zero`` as published, or ``repeat``, with which a
+    scene's ends (and single frames) look like its middle.
     """
 
     def __init__(
@@ -199,8 +208,11 @@ class WMNet(nn.Module):
         memory_size: int = 2,
         channels: int = 64,
         blocks: int = 15,
+        edges: str = "zero",
     ) -> None:
         super().__init__()
+        if edges not in ("zero", "repeat"):
+            raise ValueError("edges is zero or repeat")
         if attention not in ("published", "tokens") or base not in ("none", "look", *BASES) or blocks % 3:
             raise ValueError(
                 "attention is published or tokens, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
@@ -214,7 +226,7 @@ class WMNet(nn.Module):
             nn.init.zeros_(self.modulate.bias)
         self.conv_first = nn.Conv2d(3, channels, 3, stride=2, padding=1)
         self.recon_trunk_res = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
-        self.propagation = TemporalExperts(channels)
+        self.propagation = TemporalExperts(channels, repeat=edges == "repeat")
         self.memory: PublishedMemory | TokenMemory = (
             TokenMemory(channels, memory_size) if attention == "tokens" else PublishedMemory(channels, memory_size)
         )

@@ -119,3 +119,18 @@ def test_published_memory_fades_with_size_and_tokens_do_not() -> None:
         formula_weights(model.eval())
     assert effect_of_memory(published, 96) < 0.25 * effect_of_memory(published, 24)
     assert effect_of_memory(tokens, 96) > 0.7 * effect_of_memory(tokens, 24)
+
+
+@pytest.mark.parametrize("edges", ["repeat", "zero"])
+def test_a_still_scene_answers_alike_at_its_ends_if_edges_repeat(edges: str) -> None:
+    model = WMNet(attention="tokens", base="none", channels=16, blocks=3, edges=edges).eval()
+    formula_weights(model)
+    frame = noise(5, 1, 1, 3, 16, 16)
+    still = frame.expand(-1, 5, -1, -1, -1)
+    thumbs = torch.zeros(1, 5, 3, 64, 64)
+    with torch.inference_mode():
+        out, _ = model(still, {}, thumbs=thumbs)
+        alone, _ = model(frame, {}, thumbs=thumbs[:, :1])
+    ends = max(float((out[:, k] - out[:, 2]).abs().max()) for k in (0, 1, 3, 4))
+    assert (ends < 1e-5) == (edges == "repeat")
+    assert (float((alone[:, 0] - out[:, 2]).abs().max()) < 1e-5) == (edges == "repeat")
