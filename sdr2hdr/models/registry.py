@@ -8,6 +8,7 @@ from torch import nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.didnet import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
+from sdr2hdr.models.fmstfnet import FMSTFNET_SPEC, FMSTFNet
 from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
 from sdr2hdr.models.look import LOOK_SPEC, LookMapping
 from sdr2hdr.models.spec import ModelSpec
@@ -20,6 +21,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "kpnet-light": KPNet,
     "didnet": DIDNet,
     "didnet-tiny": DIDNet,
+    "fmstfnet": FMSTFNet,
     "look": LookMapping,
 }
 _SPECS = {
@@ -30,6 +32,7 @@ _SPECS = {
         KPNET_LIGHT_SPEC,
         DIDNET_SPEC,
         DIDNET_TINY_SPEC,
+        FMSTFNET_SPEC,
         LOOK_SPEC,
         BT2408_SPEC,
         BT2446A_SPEC,

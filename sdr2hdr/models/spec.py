@@ -15,7 +15,8 @@ class ModelSpec:
 
     ``tolerance`` is the largest difference between tiles and the whole frame, in PQ code values 0..1, as measured by
     ``benchmarks/tiles.py``. Neighbouring tiles share ``overlap`` places, of which the outer ``margin`` of each are not used.
-    A model that ``has_aux`` also gives restored SDR frames, from a method ``forward_with_aux``. ``bytes_per_pixel`` estimates
+    A model that ``has_aux`` also gives restored SDR frames, from a method ``forward_with_aux``. One with ``place`` is told, as
+    ``place B,4``, where in the picture its frames lie: top, left, bottom, right in shares of it. ``bytes_per_pixel`` estimates
     working memory a pixel of one frame in float32.
     """
 
@@ -28,6 +29,7 @@ class ModelSpec:
     multiple: int = 1
     stateful: bool = False
     thumb: int = 0
+    place: bool = False
     tile: int = 1024
     overlap: int = 0
     margin: int = 0

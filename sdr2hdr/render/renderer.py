@@ -132,6 +132,11 @@ class Renderer:
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
         context: Any = {"past": past, "future": future, "thumbs": thumbs}
+        if self.spec.place:
+            rows, columns = self.size
+            bottom, right = tile.top + part.shape[-2], tile.left + part.shape[-1]
+            place = (tile.top / rows, tile.left / columns, bottom / rows, right / columns)
+            context["place"] = torch.tensor([place], device=self.device)
         if self.aux:
             codes, sdr, states[i] = cast(Any, self.model).forward_with_aux(part[None], states[i], **context)
             codes = torch.cat([codes.float(), sdr.float()], dim=2)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
@@ -29,11 +30,12 @@ SIMULATED, REAL = "Simulated val clips", "Real val pairs"
 def apply(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> Tensor:
     """Codes ``T,3,H,W`` clamped to 0..1 of a short clip ``T,3,H,W``, the whole picture at once, in the model's precision."""
     h, w = sdr.shape[-2:]
-    sdr = sdr[..., : h // spec.multiple * spec.multiple, : w // spec.multiple * spec.multiple]
     thumbs = thumbnail(sdr[None], spec.thumb) if spec.thumb else None
+    padded = F.pad(sdr, (0, -w % spec.multiple, 0, -h % spec.multiple), mode="replicate")
+    place = {"place": torch.tensor([[0, 0, padded.shape[-2] / h, padded.shape[-1] / w]])} if spec.place else {}
     with torch.inference_mode():
-        codes, _ = model(sdr[None], cast(Any, model).new_state((h, w)), thumbs=thumbs)
-    return cast(Tensor, codes)[0].float().clamp(0, 1)
+        codes, _ = model(padded[None], cast(Any, model).new_state((h, w)), thumbs=thumbs, **place)
+    return cast(Tensor, codes)[0, ..., :h, :w].float().clamp(0, 1)
 
 
 Models = dict[str, tuple[nn.Module, ModelSpec]]

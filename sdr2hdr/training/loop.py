@@ -15,7 +15,8 @@ from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.training import masking
-from sdr2hdr.training.losses import mapping_loss
+from sdr2hdr.training.losses import mapping_loss, perceptual_loss, pyramid_loss
+from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
 
@@ -49,6 +50,7 @@ class Trainer:
         if not self.sampler.paths:
             raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
         self.start = start or {}
+        self.features = features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
         self.net = self._fresh()
         self.names = [name for name, _ in self.net.named_parameters()]
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
@@ -148,7 +150,7 @@ class Trainer:
         batch = self.sampler.batch(
             self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb, undamaged=restores
         )
-        sdr, hdr, clean, thumbs = (b.to(self.device) for b in batch)
+        sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
         if stage.task == "masked":
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             picture = sdr.flatten(0, 1)
@@ -162,6 +164,14 @@ class Trainer:
             restored = (aux.float() - clean[:, inner]).abs().mean()
             share = self.recipe.aux_weight
             loss = (1 - share) * mapping_loss(codes.float(), hdr[:, inner], self.recipe) + share * restored
+            return loss
+        if hasattr(net, "forward_with_pyramid"):
+            pyramid, _ = net.forward_with_pyramid(sdr, {}, thumbs=thumbs, place=place)
+            loss = mapping_loss(pyramid[-1], hdr, self.recipe)
+            if self.recipe.pyramid_weight:
+                loss = loss + self.recipe.pyramid_weight * pyramid_loss(pyramid[:-1], hdr)
+            if self.features is not None:
+                loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, pyramid[-1], hdr)
             return loss
         codes, _ = net(sdr, {}, thumbs=thumbs)
         return mapping_loss(codes.float(), hdr, self.recipe)

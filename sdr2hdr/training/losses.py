@@ -1,10 +1,13 @@
 """What training minimises."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.metrics.filters import blur
+from sdr2hdr.models.pyramid import gaussian
 from sdr2hdr.training.recipe import Recipe
 
 
@@ -28,3 +31,21 @@ def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
     if recipe.ssim_weight:
         loss = loss + recipe.ssim_weight * (1 - gaussian_ssim(codes.flatten(0, 1), truth.flatten(0, 1)))
     return loss
+
+
+def pyramid_loss(smaller: Sequence[Tensor], truth: Tensor) -> Tensor:
+    """Mean over the smaller sizes of a pyramid (codes ``B,T,3,h,w``, smallest first) of the L1 from the truth's at that size.
+
+    FMSTFNet's eq. 4, L_r; the largest size is :func:`mapping_loss`'s.
+    """
+    sizes = gaussian(truth.flatten(0, 1), len(smaller))
+    errors = [(a.flatten(0, 1) - b).abs().mean() for a, b in zip(smaller, sizes, strict=False)]
+    return torch.stack(errors).mean()
+
+
+def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tensor, truth: Tensor) -> Tensor:
+    """Mean over some layers of the L1 between features of the codes and of the truth, ``B,T,3,H,W`` (eq. 4, L_p)."""
+    with torch.no_grad():
+        wanted = features(truth.flatten(0, 1))
+    found = features(codes.flatten(0, 1))
+    return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).mean()

@@ -9,6 +9,7 @@ from sdr2hdr.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
 TASKS = ("mapping", "masked")
+SPACES = ("look", "vgg19")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Recipe:
     ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
     stays as it is. The loss is L1 plus
     ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
-    model's restored SDR, where it gives one.
+    model's restored SDR, where it gives one. For a model that gives a pyramid, ``pyramid_weight`` times the L1 of its smaller
+    sizes and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Recipe:
     mse_weight: float = 10.0
     ssim_weight: float = 0.0
     aux_weight: float = 0.2
+    pyramid_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    perceptual: str = "look"
     ema: float = 0.999
     seed: int = 0
     select_every: int = 500
@@ -112,6 +117,8 @@ def read_recipe(path: Path) -> Recipe:
         or clips.width % 2
     ):
         raise InputError(f"Recipe {path} has impossible clips {clips}: sides are even and 32 at least.")
+    if recipe.perceptual not in SPACES:
+        raise InputError(f"Recipe {path}: perceptual = {recipe.perceptual!r} is none of {', '.join(SPACES)}.")
     for s in stages:
         if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8 or s.task not in TASKS:
             raise InputError(
@@ -128,9 +135,10 @@ _KINDS: dict[type, dict[str, Any]] = {
     Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str},
     ClipSet: dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
     Recipe: {
-        **dict.fromkeys(("name", "model", "start", "frozen"), str),
+        **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),
         **dict.fromkeys(("warmup", "seed", "select_every"), int),
         **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
+        **dict.fromkeys(("pyramid_weight", "perceptual_weight"), (int, float)),
         "config": dict,
     },
 }

@@ -51,11 +51,12 @@ class Sampler:
 
     def batch(
         self, step: int, size: int, frames: int, patch: int, thumb: int, *, undamaged: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """SDR ``B,T,3,P,P``; PQ codes and, if asked for, the undamaged SDR of the same shape (else the SDR again);
-        thumbnails of the whole pictures ``B,T,3,S,S``."""
+        thumbnails of the whole pictures ``B,T,3,S,S``; the patches' places in them ``B,4`` (top, left, bottom, right)."""
         rng = np.random.default_rng([self.seed, step])
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
+        places = []
         for i in rng.integers(len(self.paths), size=size):
             clip = read_clip(self.paths[i])
             count, _, height, width = clip.codes.shape
@@ -71,14 +72,18 @@ class Sampler:
                 clip.undamaged(which)[area] if undamaged else sdr[area],
                 whole,
             ]
+            top, left, bottom, right = y / height, x / width, (y + patch) / height, (x + patch) / width
             if rng.random() < 0.5:
                 pictures = [p.flip(-2) for p in pictures]
+                top, bottom = 1 - bottom, 1 - top
             if rng.random() < 0.5:
                 pictures = [p.transpose(-1, -2) for p in pictures]
+                top, left, bottom, right = left, top, right, bottom
+            places.append(torch.tensor([top, left, bottom, right]))
             for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
         sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
-        return sdr, hdr, clean, thumbs
+        return sdr, hdr, clean, thumbs, torch.stack(places)
 
     def whole(self, number: int, thumb: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first frames of clip ``number`` whole: SDR and PQ codes ``1,T,3,H,W``, thumbnails ``1,T,3,S,S``."""

@@ -1,0 +1,326 @@
+"""FMSTFNet (Zhang et al., "Feature-Modulation Spatio-Temporal Fusion Network for HDR Video Reconstruction").
+
+A picture is taken apart into a small picture and the detail of the sizes above it. The small picture is modulated by what the
+whole picture shows (CGLFM, eq. 1 and 2) and meets the frame after it, the frame before it and what was made of that (STFM);
+its features grow back through the sizes, each adding its own detail (AHM, eq. 3). No code was published; docs/models/fmstfnet.md
+lists what the paper leaves open and what is chosen here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models.fourier import Conditions, at_place
+from sdr2hdr.models.fused import conv
+from sdr2hdr.models.hashing import HashedAttention
+from sdr2hdr.models.layers import ResidualBlock, spread
+from sdr2hdr.models.look import VECTOR, LookReader
+from sdr2hdr.models.pyramid import gaussian, larger, take_apart
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.static import MAPPINGS
+
+PARTS = ("ahm", "local", "near", "transformer", "memory")
+"""What table II of the paper takes away: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
+
+FMSTFNET_SPEC = ModelSpec(
+    name="fmstfnet",
+    title="Pyramid with whole-picture conditions and memory over the whole scene",
+    paper="Zhang et al., Feature-Modulation Spatio-Temporal Fusion Network for HDR Video Reconstruction",
+    future=1,
+    block=8,
+    multiple=32,
+    stateful=True,
+    thumb=64,
+    place=True,
+    tile=768,
+    overlap=96,
+    margin=32,
+    tolerance=0.03,
+    precisions=("float32", "bfloat16"),
+    bytes_per_pixel=1600,
+    config={"base": "look", "parts": list(PARTS)},
+)
+
+_WINDOW = 8
+_HEADS = 4
+
+
+class Modulation(nn.Module):
+    """CGLFM: two convolutions, a gain and a shift of the whole picture (eq. 1), a gain and a shift a place (eq. 2)."""
+
+    def __init__(self, channels: int, told: int, local: bool) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 3, padding=1)
+        self.conditions = Conditions(local)
+        self.whole = nn.Linear(Conditions.GLOBAL + told, 2 * channels)
+        self.place = nn.Conv2d(Conditions.LOCAL, 2 * channels, 1) if local else None
+        self.between = ResidualBlock(channels)
+        self.after = ResidualBlock(channels)
+
+    def forward(self, low: Tensor, thumb: Tensor, told: Tensor | None, place: Tensor | None) -> Tensor:
+        """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; ``told B,V`` is what else is known of the whole picture."""
+        dtype = self.conv1.weight.dtype
+        x = low.to(dtype, memory_format=torch.channels_last)
+        x = conv(self.conv2, conv(self.conv1, x, relu=True), relu=True)
+        vector, conditions = self.conditions(thumb)
+        vector = vector if told is None else torch.cat([vector, told.float()], dim=1)
+        a, b = self.whole(vector.to(dtype))[:, :, None, None].chunk(2, dim=1)
+        x = self.between(x * (1 + a) + b)
+        if self.place is not None:
+            seen = at_place(conditions, place, (x.shape[2], x.shape[3])).to(dtype, memory_format=torch.channels_last)
+            a, b = self.place(seen).chunk(2, dim=1)
+            x = x * (1 + a) + b
+        return cast(Tensor, self.after(x))
+
+
+class TransformerBlock(nn.Module):
+    """Attention of four heads within windows of 8x8 places, then two layers for every place, each on normalised features."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.qkv, self.leave = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        padded = F.pad(x, (0, -width % _WINDOW, 0, -height % _WINDOW), mode="replicate")
+        rows, columns = padded.shape[2] // _WINDOW, padded.shape[3] // _WINDOW
+        split = padded.view(b, c, rows, _WINDOW, columns, _WINDOW).permute(0, 2, 4, 3, 5, 1)
+        tokens = split.reshape(b * rows * columns, _WINDOW * _WINDOW, c)
+        q, k, v = self.qkv(_even(tokens)).view(*tokens.shape[:2], 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape_as(tokens)
+        tokens = tokens + self.leave(read)
+        tokens = tokens + self.mlp(_even(tokens))
+        split = tokens.view(b, rows, columns, _WINDOW, _WINDOW, c).permute(0, 5, 1, 3, 2, 4)
+        joined = split.reshape(b, c, rows * _WINDOW, columns * _WINDOW)
+        out: Tensor = joined[..., :height, :width].contiguous(memory_format=torch.channels_last)
+        return out
+
+
+def _even(tokens: Tensor) -> Tensor:
+    """Tokens ``...,C`` with a root mean square of 1."""
+    return F.rms_norm(tokens, tokens.shape[-1:], eps=1e-4)
+
+
+class Fusion(nn.Module):
+    """STFM: two inter-frame fusions with what lies between them; a part that is left out passes its features on.
+
+    The figure's order is not legible in the text: first the frame meets its neighbours, is refined in itself (HNAM and the
+    transformer block), and then meets what was made of the frame before it, S^(t-1), which so holds all frames before.
+    """
+
+    def __init__(self, channels: int, parts: Sequence[str]) -> None:
+        super().__init__()
+        self.near = HashedAttention(channels) if "near" in parts else None
+        self.alone = HashedAttention(channels) if "transformer" in parts else None
+        self.transformer = TransformerBlock(channels) if "transformer" in parts else None
+        self.memory = HashedAttention(channels) if "memory" in parts else None
+
+    def forward(self, at: Tensor, after: Tensor | None, before: Tensor | None, made: Tensor | None) -> Tensor:
+        """S^t from F^t, F^(t+1), F^(t-1) and S^(t-1), all ``B,C,h,w``; what a scene's end lacks is not looked at."""
+        x = at
+        if self.near is not None:
+            x = self.near(x, [f for f in (before, after) if f is not None])
+        if self.alone is not None and self.transformer is not None:
+            x = self.transformer(self.alone(x))
+        if self.memory is not None:
+            x = self.memory(x, [f for f in (made, after) if f is not None])
+        return x
+
+
+class Hybrid(nn.Module):
+    """AHM (eq. 3): the smaller size's features, convolved and enlarged, joined with this size's detail and convolved.
+
+    Without ``adaptive`` they are only enlarged and added, after a 1x1 convolution that fits the channels.
+    """
+
+    def __init__(self, channels: int, out: int, adaptive: bool) -> None:
+        super().__init__()
+        size = 3 if adaptive else 1
+        self.phi1 = nn.Conv2d(channels, out, size, padding=size // 2)
+        self.phi2 = nn.Conv2d(2 * out, out, 3, padding=1) if adaptive else None
+
+    def forward(self, y: Tensor, detail: Tensor) -> Tensor:
+        up = larger(conv(self.phi1, y))
+        if self.phi2 is None:
+            return F.relu(up + detail)
+        return conv(self.phi2, torch.cat([up, detail], dim=1), relu=True)
+
+
+class FMSTFNet(nn.Module):
+    """The network. Sides are multiples of ``2**len(high)``.
+
+    ``base`` is the mapping whose result the output corrects: that of the bundled look reader (``look``), ``bt2408`` or
+    ``bt2446a``; with ``none`` the output stands alone, as in the paper. The correction of a grey area is grey, and that of
+    black is none. ``channels`` are those of the small picture's features, ``high`` those of the sizes above it, smallest
+    first, so their number is the paper's s. ``blocks`` residual blocks treat the detail of each size. ``parts`` are those of
+    :data:`PARTS` that are there.
+    """
+
+    def __init__(
+        self,
+        base: str = "look",
+        parts: Sequence[str] = PARTS,
+        channels: int = 64,
+        high: Sequence[int] = (64, 32),
+        blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        if base not in ("none", "look", *MAPPINGS) or set(parts) - set(PARTS) or not high or channels % 16:
+            raise ValueError(
+                f"base is none, look, bt2408 or bt2446a, parts some of {', '.join(PARTS)}, high one number a size, "
+                "channels a multiple of 16"
+            )
+        self.base, self.levels, self.channels = base, len(high), channels
+        self.look = LookReader() if base == "look" else None
+        self.modulation = Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
+        self.fusion = Fusion(channels, parts)
+        self.detail = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3, c, 3, padding=1), *(ResidualBlock(c) for _ in range(blocks))) for c in high
+        )
+        sizes = (channels, *high)
+        self.hybrid = nn.ModuleList(Hybrid(a, b, "ahm" in parts) for a, b in zip(sizes, high, strict=False))
+        self.conv_last = nn.ModuleList(nn.Conv2d(c, 3, 3, padding=1) for c in sizes)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Weights to begin training with: nothing is modulated, and nothing is added to the base."""
+        kept = {} if self.look is None else {k: v.clone() for k, v in self.look.state_dict().items()}
+        spread(self)
+        if self.look is not None:
+            self.look.load_state_dict(kept)
+        still: list[nn.Module] = [self.modulation.whole, *self.conv_last]
+        if self.modulation.place is not None:
+            still.append(self.modulation.place)
+        for layer in still:
+            nn.init.zeros_(cast(Tensor, layer.weight))
+            nn.init.zeros_(cast(Tensor, layer.bias))
+        for m in self.modules():
+            if isinstance(m, ResidualBlock):
+                m.conv2.weight.data.mul_(0.1)
+            if isinstance(m, (HashedAttention, TransformerBlock)):
+                m.leave.weight.data.mul_(0.1)
+
+    def new_state(self, size: tuple[int, int]) -> State:
+        return {}
+
+    def forward(
+        self,
+        frames: Tensor,
+        state: State,
+        *,
+        past: int = 0,
+        future: int = 0,
+        thumbs: Tensor | None = None,
+        place: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        pyramids, state = self.forward_with_pyramid(
+            frames, state, past=past, future=future, thumbs=thumbs, place=place, whole=False
+        )
+        return pyramids[-1], state
+
+    def forward_with_pyramid(
+        self,
+        frames: Tensor,
+        state: State,
+        *,
+        past: int = 0,
+        future: int = 0,
+        thumbs: Tensor | None = None,
+        place: Tensor | None = None,
+        whole: bool = True,
+    ) -> tuple[list[Tensor], State]:
+        """As ``forward``, with the codes of all sizes, smallest first; only those of full size unless ``whole``."""
+        if thumbs is None:
+            raise ValueError("this network needs thumbs: the whole picture at a small size")
+        if any(n % 2**self.levels for n in frames.shape[-2:]):
+            height, width = frames.shape[-2:]
+            raise ModelError(
+                f"FMSTFNet takes sides that are multiples of {2**self.levels}, not {width}x{height}; "
+                "rendering pads a picture, a caller of the network has to."
+            )
+        self._check(state, frames)
+        before, made = state.get("before"), state.get("made")
+        seen = self._see(frames[:, past], thumbs[:, past], state, place)
+        out = []
+        for t in range(past, frames.shape[1] - future):
+            now, following = seen, None
+            if t + 1 < frames.shape[1]:
+                seen = self._see(frames[:, t + 1], thumbs[:, t + 1], now.looked, place)
+                following = seen.feature
+            made = self.fusion(now.feature, following, before, made)
+            before = now.feature
+            out.append(self._codes(frames[:, t], made, now, whole))
+        kept = {**now.looked, "before": now.feature, "made": cast(Tensor, made)}
+        return [torch.stack(level, dim=1) for level in zip(*out, strict=True)], kept
+
+    def _see(self, frame: Tensor, thumb: Tensor, state: State, place: Tensor | None) -> "_Seen":
+        """What a frame ``B,3,H,W`` gives by itself: the features of its small picture, and its detail."""
+        low, details = take_apart(frame.float(), self.levels)
+        look: Tensor | None = None
+        looked: State = {k: v for k, v in state.items() if k.startswith("look")}
+        if self.look is not None:
+            look, looked = self.look.remember(thumb, looked)
+        return _Seen(self.modulation(low, thumb, look, place), details, look, looked)
+
+    def _codes(self, frame: Tensor, made: Tensor, seen: "_Seen", whole: bool) -> list[Tensor]:
+        """Codes ``B,3,h,w`` of each size, or of the largest alone. Sums in float32: PQ in bfloat16 is wrong by 0.09 codes."""
+        y, added = made, [conv(cast(nn.Conv2d, self.conv_last[0]), made).float()]
+        for detail, treat, hybrid, last in zip(seen.details, self.detail, self.hybrid, self.conv_last[1:], strict=True):
+            y = hybrid(y, treat(detail.to(y.dtype, memory_format=torch.channels_last)))
+            added.append(larger(added[-1]) + conv(cast(nn.Conv2d, last), y).float())
+        if self.base == "none":
+            return added if whole else added[-1:]
+        if self.look is not None and seen.look is not None:
+            base = self.look.codes(frame, seen.look)
+        else:
+            base = pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
+        largest = base + guarded(added[-1], frame.float(), 2**self.levels)
+        if not whole:
+            return [largest]
+        return [b + a for b, a in zip(gaussian(base, self.levels), added[:-1], strict=False)] + [largest]
+
+    def _check(self, state: State, frames: Tensor) -> None:
+        """Raises ModelError for a state that was not made by such a network from pictures of that size."""
+        scale = 2**self.levels
+        wanted = (frames.shape[0], self.channels, frames.shape[3] // scale, frames.shape[4] // scale)
+        known = {"before", "made"} | ({"look", "look_frames"} if self.look is not None else set())
+        if state and set(state) != known:
+            raise ModelError(
+                f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
+                "begin the scene anew, with new_state."
+            )
+        for name in ("before", "made"):
+            if name in state and tuple(state[name].shape) != wanted:
+                raise ModelError(
+                    f"The state is of another size or network: {name} is {list(state[name].shape)} and must be {list(wanted)}; "
+                    "begin the scene anew, with new_state."
+                )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame by itself: F^t, the detail of each size, its look, and what is known of the scene's looks up to it."""
+
+    feature: Tensor
+    details: list[Tensor]
+    look: Tensor | None
+    looked: State
+
+
+def guarded(added: Tensor, frame: Tensor, reach: int) -> Tensor:
+    """A correction ``B,3,H,W`` of a frame that adds no colour where all is grey, and nothing to black.
+
+    Grey is what has no colour within ``reach`` to ``2 * reach`` pixels, so that a grey pixel among others can be corrected.
+    """
+    brightest = frame.amax(1, keepdim=True)
+    colour = F.max_pool2d(brightest - frame.amin(1, keepdim=True), reach)
+    colour = F.interpolate(F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear")
+    grey = added.mean(1, keepdim=True)
+    return (grey + (added - grey) * (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)

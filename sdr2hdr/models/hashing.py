@@ -1,0 +1,105 @@
+"""Non-local attention among places that hash alike, in memory that grows with the picture and not with its square.
+
+After Kitaev et al., Reformer (locality-sensitive hashing by random rotations, one embedding for queries and keys, sorted
+chunks) and Mei et al., Image Super-Resolution with Non-Local Sparse Attention (the same for pictures). Every place looks at a
+bounded number of places, however large the picture is and however unevenly it hashes.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SEED = 20230711
+_MOST_BUCKETS = 128
+
+
+@cache
+def rotations(channels: int, buckets: int, rounds: int) -> Tensor:
+    """Random rotations ``rounds,channels,buckets/2``; the same on every machine and in every run."""
+    generator = torch.Generator().manual_seed(_SEED)
+    return torch.randn(rounds, channels, buckets // 2, generator=generator)
+
+
+def hashes(x: Tensor, buckets: int, rounds: int) -> Tensor:
+    """Bucket numbers ``rounds,B,N`` of vectors ``B,N,C``: which of the rotated axes, or its opposite, is nearest."""
+    turned = torch.einsum("bnc,rcd->rbnd", x.float(), rotations(x.shape[-1], buckets, rounds).to(x.device))
+    nearest = turned.abs().argmax(dim=-1, keepdim=True)
+    opposite = turned.gather(-1, nearest) < 0
+    return (nearest + opposite * (buckets // 2))[..., 0]
+
+
+def bucket_count(places: int, chunk: int) -> int:
+    """So many buckets that one holds about a chunk; even, and no more than 128."""
+    return min(max(places // chunk // 2 * 2, 2), _MOST_BUCKETS)
+
+
+def windows(codes: Tensor, frames: int, chunk: int) -> tuple[Tensor, Tensor]:
+    """Which places look at which: the first frame's places ``B,K,chunk`` and those they look at ``B,K,W``.
+
+    ``codes B,N,frames`` are the hashes of all frames' places. All are sorted by hash, then place, then frame; a chunk is a run
+    of the first frame's places, and looks at the ``W <= 2 * chunk * frames`` places of all frames around its middle. Numbers
+    are ``place * frames + frame``. The last chunk repeats the last place.
+    """
+    b, n, _ = codes.shape
+    order = codes.flatten(1).sort(dim=1, stable=True).indices
+    ranks = (order % frames == 0).nonzero()[:, 1].view(b, n)
+    ranks = torch.cat([ranks, ranks[:, -1:].expand(b, -n % chunk)], dim=1).view(b, -1, chunk)
+    width = min(2 * chunk * frames, n * frames)
+    first = (ranks[:, :, chunk // 2] - width // 2).clamp(0, n * frames - width)
+    seen = first[:, :, None] + torch.arange(width, device=codes.device)
+    return order.gather(1, ranks.flatten(1)).view_as(ranks), order.gather(1, seen.flatten(1)).view_as(seen)
+
+
+class HashedAttention(nn.Module):
+    """HSTNAM, or with one frame HNAM: a frame's features plus what they find in places of all frames that hash alike.
+
+    Features are brought to the same size (root mean square 1 a place) before they are compared and read, so that a state
+    which takes part in making the next one stays bounded over any number of frames.
+    """
+
+    def __init__(self, channels: int, chunk: int = 32, rounds: int = 1) -> None:
+        super().__init__()
+        self.chunk, self.rounds = chunk, rounds
+        self.match = nn.Conv2d(channels, channels // 4, 1)
+        self.value = nn.Conv2d(channels, channels // 2, 1)
+        self.leave = nn.Conv2d(channels // 2, channels, 1)
+
+    def forward(self, x: Tensor, others: Sequence[Tensor] = ()) -> Tensor:
+        """``x`` and ``others`` are ``B,C,h,w``; gradients reach all of them."""
+        b, _, h, w = x.shape
+        maps = [normed(f) for f in (x, *others)]
+        places, frames = h * w, len(maps)
+        keys = torch.stack([_rows(self.match(f)) for f in maps], dim=2)  # B,N,F,c
+        values = torch.stack([_rows(self.value(f)) for f in maps], dim=2).flatten(0, 2)
+        queries = keys[:, :, 0].reshape(b * places, -1)
+        keys = F.normalize(keys.flatten(0, 2), dim=-1)
+        codes = hashes(keys.detach().view(b, places * frames, -1), bucket_count(places, self.chunk), self.rounds)
+        found = []
+        for code in codes:
+            asking, seen = windows(code.view(b, places, frames), frames, self.chunk)
+            item = torch.arange(b, device=x.device)[:, None, None]
+            rows = (asking // frames + item * places).flatten()
+            among = (seen + item * places * frames).flatten()
+            q = queries.index_select(0, rows).view(b * asking.shape[1], self.chunk, -1)
+            k, v = (t.index_select(0, among).view(len(q), seen.shape[2], -1) for t in (keys, values))
+            read = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0)[:, 0]
+            # back to their places: the last chunk's repeated place is found more than once, each time the same
+            back = torch.empty(b * places, dtype=torch.long, device=x.device)
+            back[rows] = torch.arange(len(rows), device=x.device)
+            found.append(read.flatten(0, 1).index_select(0, back))
+        mean = found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
+        out: Tensor = self.leave(mean.view(b, h, w, -1).permute(0, 3, 1, 2))
+        return x + out
+
+
+def normed(x: Tensor) -> Tensor:
+    """Features ``B,C,h,w`` with a root mean square of 1 over the channels of every place."""
+    return x * (x.float().square().mean(dim=1, keepdim=True) + 1e-4).rsqrt().to(x.dtype)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """``B,C,h,w`` to ``B,h*w,C``."""
+    return x.flatten(2).transpose(1, 2)
