@@ -21,7 +21,7 @@ from sdr2hdr.models.fused import conv
 from sdr2hdr.models.hashing import HashedAttention
 from sdr2hdr.models.layers import ResidualBlock, spread
 from sdr2hdr.models.look import VECTOR, LookReader
-from sdr2hdr.models.pyramid import gaussian, larger, take_apart
+from sdr2hdr.models.pyramid import larger, take_apart
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
 
@@ -49,6 +49,7 @@ FMSTFNET_SPEC = ModelSpec(
 
 _WINDOW = 8
 _HEADS = 4
+_DETAIL = 12.0  # brings detail to the size of the other features; smaller, it is learnt from too late
 
 
 class Modulation(nn.Module):
@@ -66,7 +67,7 @@ class Modulation(nn.Module):
     def forward(self, low: Tensor, thumb: Tensor, told: Tensor | None, place: Tensor | None) -> Tensor:
         """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; ``told B,V`` is what else is known of the whole picture."""
         dtype = self.conv1.weight.dtype
-        x = low.to(dtype, memory_format=torch.channels_last)
+        x = (2.0 * low - 1.0).to(dtype, memory_format=torch.channels_last)
         x = conv(self.conv2, conv(self.conv1, x, relu=True), relu=True)
         vector, conditions = self.conditions(thumb)
         vector = vector if told is None else torch.cat([vector, told.float()], dim=1)
@@ -220,23 +221,6 @@ class FMSTFNet(nn.Module):
         thumbs: Tensor | None = None,
         place: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        pyramids, state = self.forward_with_pyramid(
-            frames, state, past=past, future=future, thumbs=thumbs, place=place, whole=False
-        )
-        return pyramids[-1], state
-
-    def forward_with_pyramid(
-        self,
-        frames: Tensor,
-        state: State,
-        *,
-        past: int = 0,
-        future: int = 0,
-        thumbs: Tensor | None = None,
-        place: Tensor | None = None,
-        whole: bool = True,
-    ) -> tuple[list[Tensor], State]:
-        """As ``forward``, with the codes of all sizes, smallest first; only those of full size unless ``whole``."""
         if thumbs is None:
             raise ValueError("this network needs thumbs: the whole picture at a small size")
         if any(n % 2**self.levels for n in frames.shape[-2:]):
@@ -256,9 +240,9 @@ class FMSTFNet(nn.Module):
                 following = seen.feature
             made = self.fusion(now.feature, following, before, made)
             before = now.feature
-            out.append(self._codes(frames[:, t], made, now, whole))
+            out.append(self._codes(frames[:, t], made, now))
         kept = {**now.looked, "before": now.feature, "made": cast(Tensor, made)}
-        return [torch.stack(level, dim=1) for level in zip(*out, strict=True)], kept
+        return torch.stack(out, dim=1), kept
 
     def _see(self, frame: Tensor, thumb: Tensor, state: State, place: Tensor | None) -> "_Seen":
         """What a frame ``B,3,H,W`` gives by itself: the features of its small picture, and its detail."""
@@ -269,22 +253,19 @@ class FMSTFNet(nn.Module):
             look, looked = self.look.remember(thumb, looked)
         return _Seen(self.modulation(low, thumb, look, place), details, look, looked)
 
-    def _codes(self, frame: Tensor, made: Tensor, seen: "_Seen", whole: bool) -> list[Tensor]:
-        """Codes ``B,3,h,w`` of each size, or of the largest alone. Sums in float32: PQ in bfloat16 is wrong by 0.09 codes."""
-        y, added = made, [conv(cast(nn.Conv2d, self.conv_last[0]), made).float()]
+    def _codes(self, frame: Tensor, made: Tensor, seen: "_Seen") -> Tensor:
+        """Codes ``B,3,H,W``. Each size adds to the smaller one's, in float32: PQ in bfloat16 is wrong by 0.09 code values."""
+        y, added = made, conv(cast(nn.Conv2d, self.conv_last[0]), made).float()
         for detail, treat, hybrid, last in zip(seen.details, self.detail, self.hybrid, self.conv_last[1:], strict=True):
-            y = hybrid(y, treat(detail.to(y.dtype, memory_format=torch.channels_last)))
-            added.append(larger(added[-1]) + conv(cast(nn.Conv2d, last), y).float())
+            y = hybrid(y, treat((_DETAIL * detail).to(y.dtype, memory_format=torch.channels_last)))
+            added = larger(added) + conv(cast(nn.Conv2d, last), y).float()
         if self.base == "none":
-            return added if whole else added[-1:]
+            return added
         if self.look is not None and seen.look is not None:
             base = self.look.codes(frame, seen.look)
         else:
             base = pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
-        largest = base + guarded(added[-1], frame.float(), 2**self.levels)
-        if not whole:
-            return [largest]
-        return [b + a for b, a in zip(gaussian(base, self.levels), added[:-1], strict=False)] + [largest]
+        return base + guarded(added, frame.float(), 2**self.levels)
 
     def _check(self, state: State, frames: Tensor) -> None:
         """Raises ModelError for a state that was not made by such a network from pictures of that size."""

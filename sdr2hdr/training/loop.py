@@ -15,7 +15,7 @@ from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.training import masking
-from sdr2hdr.training.losses import mapping_loss, perceptual_loss, pyramid_loss
+from sdr2hdr.training.losses import mapping_loss, perceptual_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
@@ -165,16 +165,12 @@ class Trainer:
             share = self.recipe.aux_weight
             loss = (1 - share) * mapping_loss(codes.float(), hdr[:, inner], self.recipe) + share * restored
             return loss
-        if hasattr(net, "forward_with_pyramid"):
-            pyramid, _ = net.forward_with_pyramid(sdr, {}, thumbs=thumbs, place=place)
-            loss = mapping_loss(pyramid[-1], hdr, self.recipe)
-            if self.recipe.pyramid_weight:
-                loss = loss + self.recipe.pyramid_weight * pyramid_loss(pyramid[:-1], hdr)
-            if self.features is not None:
-                loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, pyramid[-1], hdr)
-            return loss
-        codes, _ = net(sdr, {}, thumbs=thumbs)
-        return mapping_loss(codes.float(), hdr, self.recipe)
+        told = {"place": place} if self.spec.place else {}
+        codes, _ = net(sdr, {}, thumbs=thumbs, **told)
+        loss = mapping_loss(codes.float(), hdr, self.recipe)
+        if self.features is not None:
+            loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, codes, hdr)
+        return loss
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""

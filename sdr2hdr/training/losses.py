@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.metrics.filters import blur
-from sdr2hdr.models.pyramid import gaussian
+from sdr2hdr.models.pyramid import take_apart
 from sdr2hdr.training.recipe import Recipe
 
 
@@ -25,22 +25,24 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
-    """L1, MSE and SSIM on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
+    """L1, MSE, detail and SSIM on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
     error = codes - truth
     loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
+    if recipe.pyramid_weight:
+        loss = loss + recipe.pyramid_weight * pyramid_loss(error)
     if recipe.ssim_weight:
         loss = loss + recipe.ssim_weight * (1 - gaussian_ssim(codes.flatten(0, 1), truth.flatten(0, 1)))
     return loss
 
 
-def pyramid_loss(smaller: Sequence[Tensor], truth: Tensor) -> Tensor:
-    """Mean over the smaller sizes of a pyramid (codes ``B,T,3,h,w``, smallest first) of the L1 from the truth's at that size.
+def pyramid_loss(error: Tensor) -> Tensor:
+    """L1 of the detail of two sizes (full and half) of an error of codes ``B,T,3,H,W``, added (FMSTFNet's eq. 4, L_r).
 
-    FMSTFNet's eq. 4, L_r; the largest size is :func:`mapping_loss`'s.
+    The pyramid is the one that the network works on. The detail of the error is that of the codes minus that of the truth; it
+    knows nothing of a wrong brightness, which hides most of what a plain L1 could teach about damage.
     """
-    sizes = gaussian(truth.flatten(0, 1), len(smaller))
-    errors = [(a.flatten(0, 1) - b).abs().mean() for a, b in zip(smaller, sizes, strict=False)]
-    return torch.stack(errors).mean()
+    _, details = take_apart(error.flatten(0, 1), 2)
+    return torch.stack([d.abs().mean() for d in details]).sum()
 
 
 def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tensor, truth: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ class Recipe:
     ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
     stays as it is. The loss is L1 plus
     ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
-    model's restored SDR, where it gives one. For a model that gives a pyramid, ``pyramid_weight`` times the L1 of its smaller
-    sizes and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added.
+    model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of full and half size, and
+    ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added.
     """
 
     name: str

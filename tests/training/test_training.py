@@ -16,13 +16,15 @@ from click.testing import CliRunner
 from sdr2hdr.cli.weights import export_
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.models.fourier import at_place
 from sdr2hdr.training import camera, masking
 from sdr2hdr.training.corpus import stills
 from sdr2hdr.training.dataset import ClipMaker, to_planes
 from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.looks import LOOKS, Master, grade, render_sdr
 from sdr2hdr.training.loop import Trainer
-from sdr2hdr.training.losses import gaussian_ssim
+from sdr2hdr.training.losses import gaussian_ssim, perceptual_loss, pyramid_loss
+from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import read_recipe
 from sdr2hdr.training.store import Sampler, make_clips, read_clip
 from sdr2hdr.weights.load import load_model
@@ -341,3 +343,63 @@ def test_a_val_scene_listed_for_training_is_refused(corpus: Path, tmp_path: Path
     (tmp_path / "manifest.json").write_text(json.dumps({"stills": entries}))
     with pytest.raises(InputError, match=r"scene3\.exr for training and for val"):
         stills(tmp_path, "train")
+
+
+def test_a_patchs_place_is_where_it_lies_in_the_thumbnail(corpus: Path, tmp_path: Path) -> None:
+    clips = made(corpus, tmp_path)
+    errors = torch.zeros(5)
+    for step in range(16):  # with and without flips and transposition
+        sdr, _, _, thumbs, place = Sampler(clips / "train", 0).batch(step, 4, 1, 32, 64)
+        top, left, bottom, right = place.T
+        others = [(1 - bottom, left, 1 - top, right), (top, 1 - right, bottom, 1 - left), (left, top, right, bottom)]
+        places = [place, *(torch.stack(p, 1) for p in others), torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(4, 4)]
+        errors += torch.stack([(at_place(thumbs[:, 0], p, (32, 32)) - sdr[:, 0]).abs().mean() for p in places])
+    assert errors[0] < 0.6 * errors[1:].min(), errors
+
+
+def test_the_pyramid_loss_sees_detail_and_not_brightness() -> None:
+    truth = torch.rand(1, 1, 3, 32, 32)
+    assert pyramid_loss(torch.full_like(truth, 0.2)) < 1e-6
+    assert pyramid_loss(truth) > 0.1
+
+
+def test_the_perceptual_loss_is_the_distance_of_the_named_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = features("look")
+    a, b = torch.rand(1, 2, 3, 32, 32), torch.rand(1, 2, 3, 32, 32)
+    assert [f.shape[1] for f in look(a[0])] == [32, 64, 96]
+    by_hand = sum((x - y).abs().mean() for x, y in zip(look(a[0]), look(b[0]), strict=True)) / 3
+    assert perceptual_loss(look, a, b).item() == pytest.approx(float(by_hand), rel=1e-5)
+    assert not any(p.requires_grad for p in look.parameters())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r'vgg19.*perceptual = "look"'):
+        features("vgg19")
+
+
+def test_vgg19_is_read_where_torchvision_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    places = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128)}  # of torchvision's features
+    places |= {12: (256, 256), 14: (256, 256), 16: (256, 256), 19: (512, 256)}
+    weights = {f"features.{i}.weight": torch.randn(*s, 3, 3) * 0.05 for i, s in places.items()}
+    weights |= {f"features.{i}.bias": torch.zeros(s[0]) for i, s in places.items()}
+    torch.save(weights, tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth")
+    found = features("vgg19")(torch.rand(1, 3, 16, 16))
+    assert [tuple(f.shape[1:]) for f in found] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+
+
+def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace('"wmnet"', '"fmstfnet"\nfrozen = "look."\npyramid_weight = 1\nperceptual_weight = 0.1')
+    text = text.replace("blocks = 3", "channels = 16\nhigh = [16, 16]\nblocks = 1")
+    first, second = text.index("[[stages]]"), text.index("[[stages]]", text.index("[[stages]]") + 1)
+    path = tmp_path / "tiny.toml"
+    path.write_text(text[:first] + text[second:])
+    look = {k: v.detach().float() for k, v in load_model("look").named_parameters()}
+    trainer = Trainer(read_recipe(path), made(corpus, tmp_path), tmp_path / "run", start=look)
+    before = {k: v.clone() for k, v in trainer._named(trainer.master).items()}
+    trainer.run(lambda _: None, every=1)
+    after = trainer._named(trainer.master)
+    assert all(torch.equal(after[k], look[k]) for k in look)
+    assert not torch.equal(after["conv_last.2.weight"], before["conv_last.2.weight"])
+    assert trainer.best_psnr > 10
