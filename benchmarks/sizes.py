@@ -14,8 +14,9 @@ import sys
 RENDER = """
 import resource, sys, time, torch
 from sdr2hdr.models import registry
-from sdr2hdr.render.device import keep_one_heap, fitting_tile
+from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.tiles import fitting_tile
 keep_one_heap()
 name, height, tile, precision, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
 torch.manual_seed(0)

@@ -18,7 +18,7 @@ from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.fourier import Conditions, at_place
 from sdr2hdr.models.fused import conv
-from sdr2hdr.models.hashing import HashedAttention
+from sdr2hdr.models.hashing import HashedAttention, attend
 from sdr2hdr.models.layers import ResidualBlock, spread
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.pyramid import larger, take_apart
@@ -95,7 +95,7 @@ class TransformerBlock(nn.Module):
         split = padded.view(b, c, rows, _WINDOW, columns, _WINDOW).permute(0, 2, 4, 3, 5, 1)
         tokens = split.reshape(b * rows * columns, _WINDOW * _WINDOW, c)
         q, k, v = self.qkv(_even(tokens)).view(*tokens.shape[:2], 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape_as(tokens)
+        read = attend(q * q.shape[-1] ** -0.5, k, v).transpose(1, 2).reshape_as(tokens)
         tokens = tokens + self.leave(read)
         tokens = tokens + self.mlp(_even(tokens))
         split = tokens.view(b, rows, columns, _WINDOW, _WINDOW, c).permute(0, 5, 1, 3, 2, 4)
