@@ -32,10 +32,14 @@ def loaded(name: str, weights: str | None) -> torch.nn.Module:
             raise
         torch.manual_seed(0)
         model = registry.build(name)
-        for m in model.modules():
-            if isinstance(m, torch.nn.Conv2d):
+        for key, m in model.named_modules():
+            if not isinstance(m, torch.nn.Conv2d):
+                continue
+            if name != "fmstfnet":
                 torch.nn.init.kaiming_normal_(m.weight)
-        model.conv_last.weight.data.mul_(0.1)
+            if key.startswith("conv_last"):
+                torch.nn.init.kaiming_normal_(m.weight)
+                m.weight.data.mul_(0.03 if name == "fmstfnet" else 0.1)
         return model
 
 

@@ -43,7 +43,7 @@ FMSTFNET_SPEC = ModelSpec(
     margin=32,
     tolerance=0.03,
     precisions=("float32", "bfloat16"),
-    bytes_per_pixel=1600,
+    bytes_per_pixel=2100,
     config={"base": "look", "parts": list(PARTS)},
 )
 
