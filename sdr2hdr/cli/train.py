@@ -1,4 +1,4 @@
-"""``sdr2hdr train``: weights from a corpus of HDR stills."""
+"""``sdr2hdr train``: weights from a corpus."""
 
 from pathlib import Path
 
@@ -9,7 +9,16 @@ from rich.console import Console
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
-    "--corpus", type=click.Path(path_type=Path), required=True, help="Folder of HDR stills with its manifest.json."
+    "--corpus",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of HDR stills, of paired frames (sdr and hdr) or of HDR films.",
+)
+@click.option(
+    "--scenes",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="List of scenes: of paired frames only those to train on.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, loss.csv and loss.png."
@@ -21,24 +30,26 @@ from rich.console import Console
     "--start", default=None, help="Weight to begin with instead of the recipe's: a name or a .safetensors file."
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-def train(recipe: Path, corpus: Path, out: Path, clips: Path | None, start: str | None, device: str) -> None:
+def train(
+    recipe: Path, corpus: Path, scenes: Path | None, out: Path, clips: Path | None, start: str | None, device: str
+) -> None:
     """Train a model by a recipe: a TOML file, or the name of one that comes with sdr2hdr (look, wmnet, fmstfnet).
 
     The clips are made first and kept. Stopped at any step, the same command goes on from the last checkpoint.
     `sdr2hdr weights export` makes a weight file of the result.
 
     \b
-    Example:
+    Examples:
       sdr2hdr train wmnet --corpus hdri/ --out run/
+      sdr2hdr train mine.toml --corpus HDRTV4K/ --scenes scenes.json --out run/
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sdr2hdr.render.device import keep_one_heap
     from sdr2hdr.training import speed
-    from sdr2hdr.training.corpus import Split
     from sdr2hdr.training.curves import draw
-    from sdr2hdr.training.dataset import ClipMaker
-    from sdr2hdr.training.loop import Report, Trainer
+    from sdr2hdr.training.footage import Maker, Split, open_corpus
+    from sdr2hdr.training.loop import Report, Trainer, check
     from sdr2hdr.training.recipe import read_recipe, recipe_path
     from sdr2hdr.training.store import make_clips
     from sdr2hdr.weights.load import starting_tensors
@@ -49,6 +60,13 @@ def train(recipe: Path, corpus: Path, out: Path, clips: Path | None, start: str 
     begin = start or r.start
     tensors = starting_tensors(begin) if begin else None
     clips = clips or out / "clips"
+    check(r, out, tensors or {})
+    parts: tuple[tuple[Split, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
+    size = (r.clips.height, r.clips.width)
+    makers: list[tuple[Split, int, Maker]] = [
+        (split, n, open_corpus(corpus, split, size=size, frames=r.clips.frames, seed=r.clips.seed, listed=scenes))
+        for split, n in parts
+    ]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -57,13 +75,9 @@ def train(recipe: Path, corpus: Path, out: Path, clips: Path | None, start: str 
         TextColumn("{task.fields[said]}"),
     )
     with Progress(*columns, console=console) as progress:
-        parts: tuple[tuple[Split, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
-        for split, count in parts:
-            task = progress.add_task(f"{split} clips", total=count, said="")
-            maker = ClipMaker(
-                corpus, split, size=(r.clips.height, r.clips.width), frames=r.clips.frames, seed=r.clips.seed
-            )
-            if maker.stills:
+        for split, count, maker in makers:
+            if maker.scenes:
+                task = progress.add_task(f"{split} clips", total=count, said="")
                 for n in range(count):
                     make_clips(maker, clips / split, range(n, n + 1))
                     progress.update(task, completed=n + 1)

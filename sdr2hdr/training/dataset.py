@@ -87,6 +87,10 @@ class ClipMaker:
         self.stills = stills(folder, split)
         self._light: dict[str, Tensor] = {}
 
+    @property
+    def scenes(self) -> int:
+        return len(self.stills)
+
     def light(self, still: Still) -> Tensor:
         if still.name not in self._light:
             self._light[still.name] = load_linear(still).half().clamp_max(60000)
@@ -131,23 +135,39 @@ class ClipMaker:
         master = grade(light, look, rng, night=still is not None and still.tag == "night", white_is_one=white_is_one)
         sdr = render_sdr(master, look, rng)
         name = still.name if still else "chart"
-        return self._finish(sdr, master.nits, name, look, qp, rng)
+        return finish(sdr, pq_inverse_eotf(master.nits), name, look, qp, rng, vary=self.split != "val")
 
     def pair_clip(self, still: Still, qp: int, rng: np.random.Generator) -> Clip:
         """A moving window through a real pair: the phone's own SDR, and its HDR with SDR white at 203 nits."""
         light, sdr = camera.photo_views([self.light(still), load_sdr(still)], self.size, self.frames, rng)
-        return self._finish(sdr, (light * WHITE).clamp_max(PAIR_PEAK), still.name, "phone", qp, rng)
+        codes = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))
+        return finish(sdr, codes, still.name, "phone", qp, rng, vary=self.split != "val")
 
-    def _finish(self, sdr: Tensor, nits: Tensor, scene: str, look: str, qp: int, rng: np.random.Generator) -> Clip:
-        if self.split != "val":
-            if rng.random() < 0.08:  # letterbox bars
-                bar = int(rng.integers(4, self.size[0] // 5)) // 2 * 2
-                for x in (sdr, nits):
-                    x[..., :bar, :] = 0.0
-                    x[..., -bar:, :] = 0.0
-            if rng.random() < 0.5:
-                sdr, nits = sdr.flip(-1), nits.flip(-1)
-        codec = "libx264" if rng.random() < 0.6 else "libx265"
-        clean = to_planes(sdr.clamp(0, 1), rng)
-        codes = (pq_inverse_eotf(nits) * 65535.0).round().to(torch.int32)
-        return Clip(through_codec(clean, codec, qp), clean, codes, scene, look, qp)
+
+def finish(
+    sdr: Tensor,
+    codes: Tensor,
+    scene: str,
+    look: str,
+    qp: int,
+    rng: np.random.Generator,
+    *,
+    vary: bool = True,
+    damage: bool = True,
+) -> Clip:
+    """The clip of R'G'B' ``T,3,H,W`` and its master's PQ codes: quantised, and through a codec unless ``damage`` is False.
+
+    With ``vary`` bars are laid over some clips, and half of them are mirrored.
+    """
+    if vary:
+        if rng.random() < 0.08:  # letterbox bars
+            bar = int(rng.integers(4, sdr.shape[-2] // 5)) // 2 * 2
+            for x in (sdr, codes):
+                x[..., :bar, :] = 0.0
+                x[..., -bar:, :] = 0.0
+        if rng.random() < 0.5:
+            sdr, codes = sdr.flip(-1), codes.flip(-1)
+    codec = "libx264" if rng.random() < 0.6 else "libx265"
+    clean = to_planes(sdr.clamp(0, 1), rng)
+    kept = (codes * 65535.0).round().to(torch.int32)
+    return Clip(through_codec(clean, codec, qp) if damage else clean, clean, kept, scene, look, qp)

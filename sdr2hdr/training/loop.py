@@ -62,21 +62,7 @@ class Trainer:
         self.step = 0
 
     def _fresh(self) -> nn.Module:
-        torch.manual_seed(self.recipe.seed)
-        net = registry.build(self.recipe.model, self.recipe.config).train().to(self.device)
-        _initialise(net)
-        taken = 0
-        with torch.no_grad():
-            for name, p in net.named_parameters():
-                if name in self.start and self.start[name].shape == p.shape:
-                    p.copy_(self.start[name])
-                    taken += 1
-        if self.start and not taken:
-            raise InputError(f"No tensor of the starting weight fits model {self.recipe.model}; leave `start` out.")
-        if self.recipe.frozen:
-            for name, p in net.named_parameters():
-                p.requires_grad_(not name.startswith(self.recipe.frozen))
-        return net
+        return fresh(self.recipe, self.start).to(self.device)
 
     def _optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.master, lr=self.recipe.learning_rate, betas=(0.9, 0.99))
@@ -234,6 +220,40 @@ class Trainer:
                 total, count, samples, since = 0.0, 0, 0, time.monotonic()
             if self.step % save_every == 0 or last:
                 self.save()
+
+
+def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
+    """The network that a recipe begins with, float32. Raises ModelError for its configuration, InputError where nothing fits."""
+    torch.manual_seed(recipe.seed)
+    net = registry.build(recipe.model, recipe.config).train()
+    _initialise(net)
+    taken = 0
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name in start and start[name].shape == p.shape:
+                p.copy_(start[name])
+                taken += 1
+    if start and not taken:
+        raise InputError(f"No tensor of the starting weight fits model {recipe.model}; leave `start` out.")
+    if recipe.frozen:
+        for name, p in net.named_parameters():
+            p.requires_grad_(not name.startswith(recipe.frozen))
+    if not any(p.requires_grad for p in net.parameters()):
+        raise InputError(
+            f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights that are not frozen."
+        )
+    if any(s.task == "masked" for s in recipe.stages) and not hasattr(net, "reconstruct"):
+        raise InputError(
+            f"Recipe {recipe.name} has a masked stage, which model {recipe.model} cannot do; leave it out."
+        )
+    return net
+
+
+def check(recipe: Recipe, out: Path, start: dict[str, Tensor]) -> None:
+    """Raise before anything is written what :class:`Trainer` would raise of recipe, start and checkpoint after the clips."""
+    fresh(recipe, start)
+    if (out / "checkpoint.pt").exists():
+        read_checkpoint(out / "checkpoint.pt", recipe)
 
 
 def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:

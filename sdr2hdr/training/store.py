@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.training.dataset import Clip, ClipMaker
+from sdr2hdr.training.dataset import Clip
+from sdr2hdr.training.footage import Maker
 
 _PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
 
@@ -30,7 +31,7 @@ def read_clip(path: Path) -> Clip:
         return Clip((y, cb, cr), (y0, cb0, cr0), torch.from_numpy(z["codes"].astype(np.int32)), scene, look, int(qp))
 
 
-def make_clips(maker: ClipMaker, folder: Path, numbers: range) -> int:
+def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
     """Make the training clips that the folder lacks; returns how many were made."""
     folder.mkdir(parents=True, exist_ok=True)
     made = 0

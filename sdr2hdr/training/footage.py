@@ -1,0 +1,250 @@
+"""Clips out of finished masters: folders of paired frames (HDRTV1K, HDRTV4K) and HDR10 or HLG films.
+
+Nothing is graded here, as somebody did that already. Paired frames bring their own SDR; a film's SDR is rendered from it by a
+drawn look. Every clip follows from (seed, split, number) alone.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.errors import InputError
+from sdr2hdr.media.png import png_facts
+from sdr2hdr.media.source import Source
+from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.small import small_frame
+from sdr2hdr.training.corpus import SUFFIXES
+from sdr2hdr.training.dataset import PAIR_PEAK, Clip, ClipMaker, finish
+from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, render_sdr
+from sdr2hdr.training.paired import PairedScene, paired_scenes, sides
+from sdr2hdr.training.scene_list import SceneList, read_scene_list, select
+
+FILMS = (".mp4", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".m2ts")
+UNDAMAGED = 0.25
+"""The share of paired clips whose SDR stays as it is: data sets cut from films went through a codec already."""
+
+_PLACE = re.compile(r"_y\d+_x\d+$")  # what `dataset crop` adds to the name of a scene
+_SPLITS = ("train", "val", "select")
+Split = Literal["train", "select"]
+
+
+class Maker(Protocol):
+    """Makes the clips of one split of a corpus."""
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes there are to make clips of."""
+
+    def train_clip(self, number: int) -> Clip:
+        """Clip ``number`` of an endless list."""
+
+
+def open_corpus(
+    folder: Path, split: Split, *, size: tuple[int, int], frames: int, seed: int, listed: Path | None = None
+) -> Maker:
+    """The maker of clips (``frames`` pictures of ``size`` = height, width) for whatever ``folder`` holds.
+
+    That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of which
+    those for training are taken. Raises InputError where it is none of these, and for what is wrong in it.
+    """
+    try:
+        names = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else [folder]
+    except OSError as e:
+        raise InputError(f"{folder} cannot be read ({e.strerror}); name the folder of a corpus.") from e
+    if any(p.is_dir() and "sdr" in p.name.lower() for p in names):
+        return PairedMaker(folder, split, size=size, frames=frames, seed=seed, listed=listed)
+    if listed is not None:
+        raise InputError(f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out.")
+    if any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names) or not folder.exists():
+        return ClipMaker(folder, split, size=size, frames=frames, seed=seed)
+    films = sorted(p for p in names if p.suffix.lower() in FILMS)
+    if films:
+        return FilmMaker(films, split, size=size, frames=frames, seed=seed)
+    raise InputError(
+        f"{folder} is no training corpus: it holds no manifest.json, no HDR stills (.exr, .hdr), no folders of paired frames "
+        "(sdr and hdr) and no HDR films."
+    )
+
+
+def set_aside(names: Sequence[str], split: Split) -> list[str]:
+    """The names that are for ``train`` or for ``select``: one in eight by its hash, none if ``train`` were left with nothing."""
+    held = {n for n in names if hashlib.sha256(n.encode()).digest()[-1] % 8 == 0}
+    if held == set(names):
+        held = set()
+    return [n for n in names if (n in held) == (split == "select")]
+
+
+def window(rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[slice, slice], int]:
+    """A drawn area of a picture (height, width), and by how much it is to be shrunk to become ``size``."""
+    shrink = int(rng.integers(1, min(a // b for a, b in zip(whole, size, strict=True)) + 1))
+    at = [int(rng.integers(0, (a - b * shrink) // 2 + 1)) * 2 for a, b in zip(whole, size, strict=True)]
+    y, x = (slice(a, a + b * shrink) for a, b in zip(at, size, strict=True))
+    return (y, x), shrink
+
+
+def _drawn_from(seed: int, split: Split, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, _SPLITS.index(split), number])
+
+
+def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[PairedScene]:
+    """What a list lets be trained on: its scenes for training, or the patches that `dataset crop` cut from these."""
+    parts = {s.name: s.part for s in listed.scenes}
+    names = [_PLACE.sub("", s.name) for s in scenes]
+    patches = all(_PLACE.search(s.name) for s in scenes)
+    if patches and all(n in parts for n in names):
+        return [s for s, n in zip(scenes, names, strict=True) if parts[n] == "train"]
+    return select(scenes, listed, "train")
+
+
+class PairedMaker:
+    """Moving pictures out of paired frames: windows of neighbouring frames, shrunk by a whole number or not at all."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: Split,
+        *,
+        size: tuple[int, int],
+        frames: int,
+        seed: int = 0,
+        listed: Path | None = None,
+    ) -> None:
+        self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        found = paired_scenes(*sides(folder))
+        if listed is not None:
+            found = training_scenes(found, read_scene_list(listed))
+            if not found:
+                raise InputError(
+                    f"{listed} lets no scene of {folder} be trained on; name the list that it was made with."
+                )
+        apart: list[PairedScene] = []
+        for scene in found:
+            if scene.loose:  # frames that have nothing to do with one another are a scene each
+                both = zip(scene.sdr, scene.hdr, strict=True)
+                apart += [PairedScene(a.stem, (a,), (b,)) for a, b in both]
+            else:
+                apart.append(scene)
+        long = [s for s in apart if len(s) >= frames]
+        if not long:
+            raise InputError(
+                f"No scene of {folder} has {frames} frames, the longest has {max(map(len, apart))}; ask for fewer in the "
+                "recipe, or group the frames with sdr2hdr dataset scenes."
+            )
+        for scene in long:
+            _check_sizes(scene, size)
+        mine = set(set_aside(sorted({_PLACE.sub("", s.name) for s in long}), split))
+        self.material = [s for s in long if _PLACE.sub("", s.name) in mine]
+
+    @property
+    def scenes(self) -> int:
+        return len(self.material)
+
+    def train_clip(self, number: int) -> Clip:
+        rng = _drawn_from(self.seed, self.split, number)
+        scene = self.material[int(rng.integers(len(self.material)))]
+        first = int(rng.integers(len(scene) - self.frames + 1))
+        pictures = [scene.pair(first + t) for t in range(self.frames)]
+        area, shrink = window(rng, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size)
+        sdr, codes = (avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True))
+        qp, damage = int(rng.integers(18, 48)), bool(rng.random() >= UNDAMAGED)
+        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, rng, damage=damage)
+
+
+def _check_sizes(scene: PairedScene, size: tuple[int, int]) -> None:
+    width, height = png_facts(scene.sdr[0]).size
+    if height < size[0] or width < size[1]:
+        raise InputError(
+            f"{scene.sdr[0]} is {width}x{height}, smaller than the recipe's clips of {size[1]}x{size[0]}; ask for smaller ones "
+            "in [clips]."
+        )
+    for path in scene.sdr:
+        other = png_facts(path).size
+        if other != (width, height):
+            raise InputError(
+                f"{path} is {other[0]}x{other[1]}, but {scene.sdr[0]} of the same scene is {width}x{height}; scale one or take "
+                "it out."
+            )
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The pts of the frames between two cuts of a film."""
+
+    film: Path
+    number: int
+    pts: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.film.stem}_{self.number:03d}"
+
+
+@lru_cache(maxsize=256)
+def shots(film: Path) -> tuple[Shot, ...]:
+    """The shots of an HDR10 or HLG film, which is decoded once for it. Raises InputError, for an SDR one too."""
+    source = Source(film, hdr=True, hlg=True)
+    if source.info.hdr is None:
+        raise InputError(f"{film} is SDR, and training needs an HDR master (HDR10 or HLG); take it out of the folder.")
+    detector, pts, cuts = Detector(source.info.time_base), [], []
+    for picture in source.pictures():
+        layout = picture.layout
+        small = small_frame(
+            picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
+        )
+        cuts += detector.push(small, picture.pts)
+        pts.append(picture.pts)
+    cuts += detector.close()
+    begins = sorted({0, *(c.frame for c in cuts)})
+    ends = [*begins[1:], len(pts)]
+    return tuple(Shot(film, i, tuple(pts[a:b])) for i, (a, b) in enumerate(zip(begins, ends, strict=True)))
+
+
+class FilmMaker:
+    """Windows of neighbouring frames out of HDR films, up to 1000 nits, and what a drawn look makes of them in SDR."""
+
+    def __init__(
+        self, films: Sequence[Path], split: Split, *, size: tuple[int, int], frames: int, seed: int = 0
+    ) -> None:
+        self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        for film in films:
+            width, height = Source(film, hdr=True, hlg=True).info.size
+            if height < size[0] or width < size[1]:
+                raise InputError(
+                    f"{film} is {width}x{height}, smaller than the recipe's clips of {size[1]}x{size[0]}; ask for smaller ones "
+                    "in [clips]."
+                )
+        every = [s for film in films for s in shots(film)]
+        long = {s.name: s for s in every if len(s.pts) >= frames}
+        if not long:
+            longest = max(len(s.pts) for s in every)
+            raise InputError(
+                f"No shot of {films[0]} has {frames} frames, the longest has {longest}; ask for fewer in the recipe."
+            )
+        self.material = [long[n] for n in set_aside(sorted(long), split)]
+
+    @property
+    def scenes(self) -> int:
+        return len(self.material)
+
+    def train_clip(self, number: int) -> Clip:
+        rng = _drawn_from(self.seed, self.split, number)
+        shot = self.material[int(rng.integers(len(self.material)))]
+        first = int(rng.integers(len(shot.pts) - self.frames + 1))
+        source = Source(shot.film, hdr=True, hlg=True)
+        codes = [p.codes() for p in islice(source.pictures(shot.pts[first]), self.frames)]
+        area, shrink = window(rng, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
+        nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(PAIR_PEAK)
+        look, qp = str(rng.choice(LOOKS, p=LOOK_WEIGHTS)), int(rng.integers(18, 48))
+        sdr: Tensor = render_sdr(Master(nits, PAIR_PEAK), look, rng)
+        return finish(sdr, pq_inverse_eotf(nits), shot.name, look, qp, rng)
