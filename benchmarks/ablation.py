@@ -1,71 +1,184 @@
-"""FMSTFNet's parts added one after the other (table II of its paper), each network trained on the same clips for as many steps.
+"""Variants of a recipe, each trained for as many steps from the same start and seed on the same clips, as a Markdown table.
 
-    python benchmarks/ablation.py --clips RUN/clips --out DIR [--steps 300] [--recipe fmstfnet]
+    python benchmarks/ablation.py benchmarks/ablations/wmnet.toml --clips RUN/clips --out DIR [--steps 300] [--corpus CORPUS]
 
-``--clips`` is the folder that `sdr2hdr train` made. Stages keep their shares of the steps. Scores are those of the averaged
-weights on the last frame of every select clip, which the network reaches with its memory: mean PSNR, SSIM and dE_ITP.
+``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every select
+clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table DIR/ablation.md
+is written anew after every variant. Stopped, the same command goes on at the last checkpoint.
+
+The TOML file names a ``recipe`` (one of sdr2hdr's, or a file beside it) and has a ``[[variants]]`` table for each row: its
+``name`` and what differs. ``config`` adds to the recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the
+masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
+their stages share as in the recipe: what phase I takes is not there for the mapping.
 """
 
 import argparse
-from dataclasses import replace
+import json
+import re
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sdr2hdr.metrics.measures import Meter, choose
-from sdr2hdr.models.fmstfnet import PARTS
+from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.metrics.measures import Measure, Meter, choose
+from sdr2hdr.metrics.scores import summary
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.evaluate import apply
+from sdr2hdr.training.evaluate import apply, simulated
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.training.store import read_clip
 from sdr2hdr.weights.load import starting_tensors
 
-MEASURES = ["psnr", "ssim", "de_itp"]
+MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
 
 
-def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with its stages and its warm-up cut to ``steps`` steps in all; choosing among steps is left out."""
-    share = steps / recipe.steps
-    stages = tuple(replace(s, steps=max(1, round(s.steps * share))) for s in recipe.stages)
-    return replace(recipe, stages=stages, warmup=max(1, round(recipe.warmup * share)), select_every=10**9)
+@dataclass(frozen=True)
+class Variant:
+    """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's."""
+
+    name: str
+    recipe: Recipe
+    trained: bool
+
+    @property
+    def folder(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
 
 
-def scores(trainer: Trainer) -> dict[str, float]:
-    """Means over the select clips of the averaged weights."""
+def read_variants(path: Path, steps: int) -> list[Variant]:
+    """The variants of a file. Raises InputError naming the file and what is wrong in it."""
+    try:
+        data = tomllib.loads(path.read_text())
+        wanted, tables = Path(data["recipe"]), list(data["variants"])
+        beside = path.parent / wanted
+        base = read_recipe(beside if beside.is_file() else recipe_path(wanted))
+        found = [_variant(base, dict(t), steps) for t in tables]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise InputError(f"{path} cannot be read: {e}.") from e
+    except (KeyError, TypeError, ValueError) as e:
+        raise InputError(f"{path} is no list of variants of a recipe: {e}; see benchmarks/ablations.") from e
+    if len({v.folder for v in found}) < len(found):
+        raise InputError(f"{path} has two variants of one name; give each its own.")
+    return found
+
+
+def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
+    name, trained = str(table.pop("name")), not table.pop("untrained", False)
+    config, tasks = {**base.config, **table.pop("config", {})}, table.pop("tasks", None)
+    masking = table.pop("masking", None)
+    stages = [s for s in base.stages if tasks is None or s.task in tasks]
+    if "stages" in table:
+        raise ValueError(f"variant {name!r} names stages, which are the recipe's; choose among them with tasks")
+    if not stages:
+        raise ValueError(f"variant {name!r} leaves no stage")
+    if masking is not None:
+        stages = [replace(s, masking=masking) if s.task == "masked" else s for s in stages]
+    share = steps / sum(s.steps for s in stages)
+    counts = [max(1, round(s.steps * share)) for s in stages]
+    counts[counts.index(max(counts))] += steps - sum(counts)  # the same for all, to the step
+    if min(counts) < 1:
+        raise ValueError(f"{steps} steps are too few for the {len(stages)} stages of variant {name!r}")
+    cut = tuple(replace(s, steps=n) for s, n in zip(stages, counts, strict=True))
+    warmup = max(1, round(base.warmup * steps / base.steps))
+    recipe = replace(base, **{"warmup": warmup, **table, "config": config, "stages": cut, "select_every": 10**9})
+    return Variant(name, recipe, trained)
+
+
+def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float]:
+    """Means of the averaged weights over the select clips, or over the val clips of a corpus."""
     trainer._publish(trainer.average)
     net = trainer.net.eval()
-    total = dict.fromkeys(MEASURES, 0.0)
-    paths = trainer.chosen_on.paths
-    for path in paths:
+    if corpus is not None:
+        found = summary(list(simulated({"it": (net, trainer.spec)}, corpus, MEASURES, every=every)))
+        return dict(found.mean)
+    total: dict[str, list[float]] = {}
+    for path in trainer.chosen_on.paths:
         clip = read_clip(path)
-        result = apply(net, trainer.spec, clip.sdr())
-        meter = Meter(choose(MEASURES).measures)
-        values = meter.add(result[-1], clip.hdr()[-1]) | meter.finish()
-        total = {k: v + values[k] / len(paths) for k, v in total.items()}
-    return total
+        result, truth = apply(net, trainer.spec, clip.sdr()), clip.hdr()
+        meter = Meter(MEASURES)
+        if len(result) > 1:
+            meter.skip(result[-2], truth[-2])
+        for key, value in (meter.add(result[-1], truth[-1]) | meter.finish()).items():
+            total.setdefault(key, []).append(value)
+    return {key: sum(values) / len(values) for key, values in total.items()}
+
+
+def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
+    """The row of a variant, trained and measured unless that was done before."""
+    out: Path = a.out / variant.folder
+    kept = out / "scores.json"
+    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}
+    if kept.exists():
+        row: dict[str, Any] = json.loads(kept.read_text())
+        if {k: row.get(k) for k in what} == what:
+            return row
+    start = starting_tensors(variant.recipe.start) if variant.recipe.start else None
+    trainer = Trainer(variant.recipe, a.clips, out, start=start)
+    seconds = None
+    if variant.trained:
+        trainer.resume()
+        begun, first = time.monotonic(), trainer.step
+        trainer.run(lambda _: None, every=10**9, save_every=50)
+        seconds = (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
+    millions = sum(p.numel() for p in trainer.net.parameters() if p.requires_grad) / 1e6
+    row = {**what, "millions": millions, "seconds": seconds, "scores": scores(trainer, a.corpus, a.every)}
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps(row, indent=1))
+    part.replace(kept)
+    return row
+
+
+def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.Namespace) -> str:
+    """The rows as Markdown, with the budget above them."""
+    r = variants[0].recipe
+    shown = [m for m in MEASURES if any(m.key in row["scores"] for row in rows.values())]
+    where = (
+        f"every {a.every}. val clip of the corpus" if a.corpus else f"the last frames of {r.clips.select} select clips"
+    )
+    head = ["variant", "M weights trained", "s a step", *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown)]
+    lines = [
+        f"Recipe `{r.name}`, {a.steps} steps each, phase I's among them, seed {r.seed}, start `{r.start}`, the "
+        f"same {r.clips.count} clips; averaged weights on {where}.",
+        "",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
+    ]
+    for variant in variants:
+        if variant.name in rows:
+            row = rows[variant.name]
+            cells = [f"{row['millions']:.2f}" if variant.trained else "0"]
+            cells.append("-" if row["seconds"] is None else f"{row['seconds']:.2f}")
+            found = row["scores"]
+            cells += [f"{found[m.key]:.{m.digits + 1}f}" if m.key in found else "-" for m in shown]
+            lines.append(f"| {' | '.join([variant.name, *cells])} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", type=Path)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--recipe", type=Path, default=Path("fmstfnet"))
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--every", type=int, default=1)
     a = parser.parse_args()
     keep_one_heap()
-    recipe = shortened(read_recipe(recipe_path(a.recipe)), a.steps)
-    start = starting_tensors(recipe.start)
-    print(f"{recipe.steps} steps each; base without a network: ", end="", flush=True)
-    trainer = Trainer(recipe, a.clips, a.out / "none", start=start)
-    print(", ".join(f"{k} {v:.4g}" for k, v in scores(trainer).items()), flush=True)
-    for count in range(len(PARTS) + 1):
-        parts = list(PARTS[:count])
-        config = {**recipe.config, "parts": parts}
-        trainer = Trainer(replace(recipe, config=config), a.clips, a.out / f"{count}", start=start)
-        trainer.resume()
-        trainer.run(lambda _: None, every=10**9, save_every=10**9)
-        size = sum(p.numel() for n, p in trainer.net.named_parameters() if not n.startswith("look."))
-        found = ", ".join(f"{k} {v:.4f}" for k, v in scores(trainer).items())
-        print(f"{' '.join(['cgfm', *parts])} ({size / 1e6:.2f} M): {found}", flush=True)
+    try:
+        variants = read_variants(a.variants, a.steps)
+        rows = {}
+        for variant in variants:
+            rows[variant.name] = measured(variant, a)
+            text = table(rows, variants, a)
+            part = a.out / "ablation.part"
+            part.write_text(text)
+            part.replace(a.out / "ablation.md")
+            print(text.splitlines()[-1], flush=True)
+    except Sdr2HdrError as e:
+        sys.exit(f"Error: {e}")
 
 
 if __name__ == "__main__":

@@ -197,6 +197,7 @@ class WMNet(nn.Module):
     With ``attention="published", base="none"`` it equals the published network to rounding. A base lets the network learn
     what the mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values. The base ``look`` is
     the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses; its vector scales and shifts the features as well.
+    For ablations ``experts`` is False without T-MoE (the deepest features go on), and ``attention`` is ``none`` without DMM.
     ``edges`` says what T-MoE sees beyond a scene's first and last frame: ``zero`` as published, or ``repeat``, with which a
     scene's ends (and single frames) look like its middle.
     """
@@ -209,15 +210,16 @@ class WMNet(nn.Module):
         channels: int = 64,
         blocks: int = 15,
         edges: str = "zero",
+        experts: bool = True,
     ) -> None:
         super().__init__()
         if edges not in ("zero", "repeat"):
             raise ValueError("edges is zero or repeat")
-        if attention not in ("published", "tokens") or base not in ("none", "look", *BASES) or blocks % 3:
+        if attention not in ("published", "tokens", "none") or base not in ("none", "look", *BASES) or blocks % 3:
             raise ValueError(
-                "attention is published or tokens, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
+                "attention is published, tokens or none, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
             )
-        self.state_from_thumbs = attention == "tokens"
+        self.state_from_thumbs = attention != "published"
         self.base = BASES.get(base)
         self.look = LookReader() if base == "look" else None
         self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
@@ -226,13 +228,13 @@ class WMNet(nn.Module):
             nn.init.zeros_(self.modulate.bias)
         self.conv_first = nn.Conv2d(3, channels, 3, stride=2, padding=1)
         self.recon_trunk_res = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
-        self.propagation = TemporalExperts(channels, repeat=edges == "repeat")
-        self.memory: PublishedMemory | TokenMemory = (
-            TokenMemory(channels, memory_size) if attention == "tokens" else PublishedMemory(channels, memory_size)
-        )
-        self.mlp = nn.Sequential(
-            nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1)
-        )
+        self.propagation = TemporalExperts(channels, repeat=edges == "repeat") if experts else None
+        self.memory: PublishedMemory | TokenMemory | None = None
+        if attention != "none":
+            self.memory = (TokenMemory if attention == "tokens" else PublishedMemory)(channels, memory_size)
+            self.mlp = nn.Sequential(
+                nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1)
+            )
         self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
@@ -253,6 +255,9 @@ class WMNet(nn.Module):
                 depths.append(x)
         return depths
 
+    def _mixed(self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None) -> Tensor:
+        return at[-1] if self.propagation is None else self.propagation.mix(before, at, after)
+
     def decode(self, feature: Tensor) -> Tensor:
         """Codes ``B,3,H,W`` from features ``B,C,H/2,W/2``."""
         return conv(self.conv_last, conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True))
@@ -263,6 +268,8 @@ class WMNet(nn.Module):
 
     def remember(self, feature: Tensor, thumb: Tensor | None, state: State) -> tuple[Tensor, State]:
         """DMM at one frame: attention, the MLP residual, and the state after it."""
+        if self.memory is None:
+            return feature, state
         if isinstance(self.memory, TokenMemory):
             if thumb is None:
                 raise ValueError("WMNet with token memory needs thumbs")
@@ -285,11 +292,11 @@ class WMNet(nn.Module):
         for t in range(count + 2):
             depths.append(self.encode(frames[:, t]) if t < count else None)
             at = depths[1]  # frame t - 1
-            mixed.append(self.propagation.mix(depths[0], at, depths[2]) if at is not None else None)
+            mixed.append(self._mixed(depths[0], at, depths[2]) if at is not None else None)
             centre, i = mixed[1], t - 2
             if centre is None or not past <= i < count - future:
                 continue
-            feature = self.propagation.fuse_at(mixed[0], centre, mixed[2])
+            feature = centre if self.propagation is None else self.propagation.fuse_at(mixed[0], centre, mixed[2])
             feature, state = self.remember(feature, None if thumbs is None else thumbs[:, i], state)
             look = None
             if self.look is not None and self.modulate is not None:

@@ -140,7 +140,7 @@ class Trainer:
         if stage.task == "masked":
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             picture = sdr.flatten(0, 1)
-            seen = masking.masked(picture, masking.curriculum(within, stage.steps), generator)
+            seen = masking.masked(picture, masking.curriculum(within, stage.steps, stage.masking), generator)
             loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
             return loss
         if restores:

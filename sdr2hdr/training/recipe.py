@@ -12,12 +12,12 @@ TASKS = ("mapping", "masked")
 SPACES = ("look", "vgg19")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
 
     ``task`` is ``mapping`` (SDR to HDR) or ``masked`` (phase I of WMNet: the SDR picture from its masked low band). What is
-    not the encoder begins anew when mapping follows masking.
+    not the encoder begins anew when mapping follows masking. ``masking`` is the share of places hidden at phase I's end.
     """
 
     steps: int
@@ -25,6 +25,14 @@ class Stage:
     frames: int
     patch: int
     task: str = "mapping"
+    masking: float = 0.5
+
+    def __repr__(self) -> str:
+        """As of any dataclass, but for ``masking`` where it is the usual: checkpoints know their recipe by this."""
+        said = (
+            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "masking" or self.masking != 0.5
+        )
+        return f"Stage({', '.join(said)})"
 
 
 @dataclass(frozen=True)
@@ -120,10 +128,10 @@ def read_recipe(path: Path) -> Recipe:
     if recipe.perceptual not in SPACES:
         raise InputError(f"Recipe {path}: perceptual = {recipe.perceptual!r} is none of {', '.join(SPACES)}.")
     for s in stages:
-        if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8 or s.task not in TASKS:
+        if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8 or s.task not in TASKS or s.masking > 1:
             raise InputError(
                 f"Recipe {path} has an impossible stage {s}: all must be positive, patch a multiple of 8, "
-                f"task one of {', '.join(TASKS)}."
+                f"task one of {', '.join(TASKS)}, masking 1 at most."
             )
         if s.patch > min(clips.height, clips.width) or s.frames > clips.frames:
             raise InputError(f"Recipe {path}: stage {s} asks for more than a clip has ({clips}).")
@@ -132,7 +140,7 @@ def read_recipe(path: Path) -> Recipe:
 
 _NAMES: dict[Any, str] = {int: "whole number from 0", (int, float): "number from 0", str: "text", dict: "table"}
 _KINDS: dict[type, dict[str, Any]] = {
-    Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str},
+    Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str, "masking": (int, float)},
     ClipSet: dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
     Recipe: {
         **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),

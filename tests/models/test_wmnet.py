@@ -134,3 +134,24 @@ def test_a_still_scene_answers_alike_at_its_ends_if_edges_repeat(edges: str) -> 
     ends = max(float((out[:, k] - out[:, 2]).abs().max()) for k in (0, 1, 3, 4))
     assert (ends < 1e-5) == (edges == "repeat")
     assert (float((alone[:, 0] - out[:, 2]).abs().max()) < 1e-5) == (edges == "repeat")
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [({"experts": False}, "propagation."), ({"attention": "none"}, ("memory.", "mlp."))],
+)
+def test_every_ablation_is_another_network_that_trains(options: dict[str, object], gone: str | tuple[str, ...]) -> None:
+    whole, less = (WMNet(base="none", blocks=3, **o) for o in ({}, options))  # type: ignore[arg-type]
+    names = {n for n, _ in whole.named_parameters()}
+    assert {n for n, _ in less.named_parameters()} == {n for n in names if not n.startswith(gone)} != names
+    frames = noise(3, 1, 3, 3, 16, 16)
+    thumbs = torch.nn.functional.interpolate(frames[0], 64)[None]
+    out, _ = less(frames, {}, thumbs=thumbs)
+    out.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in less.parameters())
+    # without experts a frame's neighbours do not matter, with them they do
+    other = frames.clone()
+    other[:, 0] = 0.5
+    with torch.no_grad():
+        one, two = (less(x, {}, thumbs=thumbs)[0][:, 1] for x in (frames, other))
+    assert torch.equal(one, two) == ("experts" in options)

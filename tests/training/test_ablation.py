@@ -1,0 +1,82 @@
+"""The ablation script on a tiny recipe: an equal budget, a table, and going on after a stop."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from frame_makers import RECIPE, write_frames
+
+from sdr2hdr.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = """
+recipe = "tiny.toml"
+[[variants]]
+name = "base alone"
+untrained = true
+[[variants]]
+name = "baseline"
+tasks = ["mapping"]
+config = { experts = false, attention = "none" }
+[[variants]]
+name = "+ W-MIM"
+masking = 0.25
+"""
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks/ablation.py"), *map(str, words)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("room")
+    (folder / "tiny.toml").write_text(RECIPE)
+    (folder / "variants.toml").write_text(VARIANTS)
+    write_frames(folder / "set", scenes=12)  # one of these is set aside to choose on
+    words = ["train", str(folder / "tiny.toml"), "--corpus", str(folder / "set"), "--out", str(folder / "run")]
+    assert main(words) == 0
+    return folder
+
+
+def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> None:
+    words = (room / "variants.toml", "--clips", room / "run/clips", "--out", room / "out", "--steps", 3)
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    table = (room / "out/ablation.md").read_text()
+    rows = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
+    assert list(rows) == ["variant", "base alone", "baseline", "+ W-MIM"] and "3 steps each" in table
+    kept = {p.parent.name: p.read_text() for p in (room / "out").glob("*/scores.json")}
+    for name, text in kept.items():
+        recipe = text.split("stages=")[1].split("learning_rate")[0]
+        assert sum(int(s.split(",")[0]) for s in recipe.split("steps=")[1:]) == 3, name
+    assert "masking=0.25" in kept["w_mim"] and "task='masked'" not in kept["baseline"]
+    # as if it had been killed between training and measuring the last
+    (room / "out/w_mim/scores.json").unlink()
+    before = (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns
+    assert run(*words).returncode == 0
+    again = (room / "out/ablation.md").read_text().splitlines()
+    assert again[:-1] == table.splitlines()[:-1] and (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns == before
+    assert again[-1].split(" | ")[3:] == table.splitlines()[-1].split(" | ")[3:]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('recipe = "tiny.toml"', ""), "is no list of variants"),
+        (('name = "baseline"', 'name = "base alone"'), "two variants of one name"),
+        (("masking = 0.25", "maskign = 0.25"), "maskign"),
+        (('tasks = ["mapping"]', 'tasks = ["none"]'), "leaves no stage"),
+        (("[[variants]]", "[[variants"), "cannot be read"),
+    ],
+)
+def test_bad_variants_are_one_sentence(change: tuple[str, str], said: str, room: Path, tmp_path: Path) -> None:
+    path = room / f"{tmp_path.name}.toml"
+    path.write_text(VARIANTS.replace(*change))
+    done = run(path, "--clips", room / "run/clips", "--out", tmp_path / "out", "--steps", 3)
+    assert done.returncode == 1 and done.stderr.startswith("Error:") and said in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
