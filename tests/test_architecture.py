@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "metrics": {"color", "views"},
     "views": {"color"},
     "training": {"models", "metrics", "color", "media", "scenes", "render", "weights"},
+    "batch": {"convert", "jobs", "media", "weights"},
     "cli": {
+        "batch",
         "convert",
         "preview",
         "split",

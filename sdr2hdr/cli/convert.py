@@ -1,10 +1,7 @@
 """``sdr2hdr convert``: one file."""
 
 import json
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli.main import printable
+from sdr2hdr.cli.options import conversion_options, stop_on_term
 from sdr2hdr.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -97,38 +95,7 @@ class _Lines:
 )
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT")
-@click.option(
-    "--model", default="wmnet", show_default=True, help="A model or a named weight; `sdr2hdr models` lists them."
-)
-@click.option(
-    "--weights", default=None, metavar="NAME|FILE", help="Other weights: a named one, or a .safetensors file."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@click.option("--codec", default="hevc", show_default=True, help="hevc (libx265) or av1 (libsvtav1).")
-@click.option("--container", default=None, help="mkv, mp4 or mov; by default OUT's ending says.")
-@click.option("--crf", type=float, default=None, help="Quality, lower is better.  [default: 16 for hevc, 22 for av1]")
-@click.option("--preset", default=None, help="The encoder's speed.  [default: medium for hevc, 6 for av1]")
-@click.option(
-    "--peak", type=int, default=1000, show_default=True, help="Brightest light written, in nits, 400 to 4000."
-)
-@click.option(
-    "--white", type=int, default=203, show_default=True, help="Nits of SDR reference white; scales all light."
-)
-@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
-@click.option(
-    "--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags: bt709, bt601, bt2020nc, ..."
-)
-@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
-@click.option("--strict", is_flag=True, help="Refuse a source with any damage instead of converting what decodes.")
-@click.option("-y", "overwrite", is_flag=True, help="Replace OUT if it exists.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that render chunks.")
-@click.option(
-    "--tile", type=click.IntRange(64), default=None, help="Largest edge computed at once.  [default: from free memory]"
-)
-@click.option(
-    "--chunk-frames", type=click.IntRange(1), default=96, show_default=True, help="Least frames of a unit of resuming."
-)
+@conversion_options
 @click.option(
     "--aux-sdr",
     type=click.Path(path_type=Path, readable=False),
@@ -136,7 +103,6 @@ class _Lines:
     metavar="FILE",
     help="Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
 )
-@click.option("--keep-work", is_flag=True, help="Keep the work folder beside OUT.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output, progress as JSON lines.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more in the report.")
@@ -153,7 +119,7 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
-    _stop_on_term()
+    stop_on_term()
     console = Console(stderr=True)
     screen = _Lines() if as_json else _Screen(quiet)
     from sdr2hdr.convert import convert as run  # torch and av load here, with the first sign of life already given
@@ -171,16 +137,6 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
         click.echo(json.dumps(report.to_json(), indent=2))
     elif not quiet:
         console.print(_table(report, verbose))
-
-
-def _stop_on_term() -> None:
-    """A polite end (SIGTERM) is taken as Ctrl-C: work is kept and a line says so."""
-
-    def stop(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
 
 
 def _table(r: "Report", verbose: bool) -> Table:

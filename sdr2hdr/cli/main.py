@@ -18,6 +18,7 @@ from sdr2hdr.errors import Interrupted, Sdr2HdrError
 # name: (module and function, what the list of commands says); a module is loaded when its command is called
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
+    "batch": ("sdr2hdr.cli.batch:batch", "Turn a folder of SDR videos into HDR10."),
     "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
     "scenes": ("sdr2hdr.cli.scenes:scenes", "Show how a film is split into scenes."),
     "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),

@@ -134,7 +134,7 @@ _worker: _Worker | None = None
 
 def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event") -> None:
     global _worker  # noqa: PLW0603 - a worker process holds one renderer, made once
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     keep_one_heap()
     torch.set_num_threads(threads)
     model = load_model(task.model, weights=task.weights)
@@ -142,7 +142,7 @@ def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[
     _worker = _Worker(renderer, rendered, stop)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A parent that was killed can stop no one: its workers must not go on writing beside those of the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -169,7 +169,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
         initargs=(task, plan, threads, rendered, stop),
     ) as pool:
         try:
-            with _signals_held():
+            with signals_held():
                 pending = {pool.submit(_work_off, group) for group in todo}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -190,7 +190,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Processes begun in here never see Ctrl-C, which a terminal sends to all: their parent is told, and stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

@@ -1,0 +1,1 @@
+"""A folder of videos, converted: what is in it, what has been done, and the doing."""

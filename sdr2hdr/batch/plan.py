@@ -1,0 +1,236 @@
+"""What a batch will do: the videos of a folder, their options, the names of their outputs, and about how long it takes."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from sdr2hdr.batch.overrides import check_options, read_overrides
+from sdr2hdr.batch.report import FINISHED, Row, read_rows
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.jobs.plan import Fingerprint
+from sdr2hdr.media.info import SourceInfo, read_info
+from sdr2hdr.media.opening import NO_FILMS
+
+VIDEO_ENDINGS = tuple(
+    f".{e}" for e in "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv vob webm wmv".split(" ")
+)
+"""Only for files that cannot be read: with these endings somebody should hear of it."""
+_STILLS = {"gif", "apng", "image2", "ico"}
+_STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
+_WITHOUT_EFFECT = {"workers", "keep_work", "overwrite", "strict"}
+"""Options that change nothing in the output."""
+SECONDS_PER_MEGAPIXEL = {"bt2408": 0.4, "bt2446a": 0.4, "look": 0.6}
+"""Before anything was measured: about what one core of 2020 takes, encoding included; other models take more."""
+SECONDS_OTHERWISE = 3.0
+BITS_PER_PIXEL = 0.3
+
+
+@dataclass
+class BatchPlan:
+    """Everything a batch knows before it begins; ``rows`` in the order of their work, ``options`` as keywords of ``convert``."""
+
+    source: Path
+    target: Path
+    rows: list[Row]
+    options: list[dict[str, Any]]
+    earlier: list[Row]
+    passed_over: int
+    seconds_per_megapixel: dict[str, float]
+    bits_per_pixel: float
+
+    @property
+    def todo(self) -> list[int]:
+        return [i for i, row in enumerate(self.rows) if row.status == "planned"]
+
+    def seconds(self, row: Row) -> float:
+        """About how long a file takes."""
+        rate = self.seconds_per_megapixel.get(row.model, SECONDS_PER_MEGAPIXEL.get(row.model, SECONDS_OTHERWISE))
+        return rate * row.megapixels
+
+    def bytes(self, row: Row) -> int:
+        """About how much disk a file's output takes, without sound; it needs half as much again in between."""
+        return int(self.bits_per_pixel * row.megapixels * 1e6 / 8)
+
+
+def make_plan(
+    source: Path,
+    target: Path,
+    options: dict[str, Any],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    looked_at: Callable[[int], None] = lambda _: None,
+) -> BatchPlan:
+    """Look through ``source``. ``options`` are keywords of ``convert``, which a folder's ``sdr2hdr.toml`` may overrule.
+
+    ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``. Writes nothing. Raises InputError
+    for a folder or a TOML file that cannot be used, OutputError where the two folders are one.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source} is not a folder; for a single file use `sdr2hdr convert`.")
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target} is not a folder; name the folder to write to.")
+    if target.resolve() == source.resolve():
+        raise OutputError(f"{target} is the source folder itself; name another folder to write to.")
+    check_options(options, "These options cannot be used")
+    known = read_rows(target)
+    rows: list[Row] = []
+    resolved: list[dict[str, Any]] = []
+    passed_over = 0
+    folders: dict[Path, dict[str, Any]] = {}
+    for number, found in enumerate(_walk(source, target.resolve())):
+        looked_at(number)
+        if isinstance(found, Row):
+            rows.append(found)
+            resolved.append(options)
+            continue
+        name = str(found.relative_to(source))
+        if (include and not _matches(name, include)) or _matches(name, exclude):
+            continue
+        mine = _options_for(found.parent, source, options, folders)
+        row = _look_at(found, name, mine)
+        if row is None:
+            passed_over += 1
+            continue
+        rows.append(row)
+        resolved.append(mine)
+    _name_outputs(rows, resolved, known)
+    sources = {(source / row.source).resolve() for row in rows}
+    for row, mine in zip(rows, resolved, strict=True):
+        if row.status == "planned":
+            _compare(row, known.get(row.source), target, mine, sources)
+    names = {row.source for row in rows}
+    rates, bits = _rates(known.values())
+    return BatchPlan(
+        source, target, rows, resolved, [r for r in known.values() if r.source not in names], passed_over, rates, bits
+    )
+
+
+def _walk(source: Path, target: Path) -> Iterator[Path | Row]:
+    """Files in order of their names, and a failed row for each folder that cannot be read. Links to folders, hidden names,
+    the output folder and overrides are passed over."""
+    errors: list[OSError] = []
+    for folder, below, files in os.walk(source, onerror=errors.append):
+        here = Path(folder)
+        below[:] = sorted(n for n in below if not n.startswith(".") and (here / n).resolve() != target)
+        yield from (here / n for n in sorted(files) if not n.startswith(".") and n != "sdr2hdr.toml")
+    for e in errors:
+        cause = f"{e.filename} cannot be read ({e.strerror}); check its permissions."
+        yield Row(os.path.relpath(e.filename, source), status="failed", cause=cause, exit_code=3)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, p) or fnmatchcase(Path(name).name, p) for p in patterns)
+
+
+def _options_for(
+    folder: Path, source: Path, options: dict[str, Any], read: dict[Path, dict[str, Any]]
+) -> dict[str, Any]:
+    """The options of a folder: its own file's, over those of the folders above, over the command line's."""
+    if folder not in read:
+        above = options if folder == source else _options_for(folder.parent, source, options, read)
+        own = read_overrides(folder)
+        if "model" in own and "weights" not in own:
+            own["weights"] = None  # those of another model's command line
+        if own:
+            check_options({**above, **own}, str(folder / "sdr2hdr.toml"))
+        read[folder] = {**above, **own}
+    return read[folder]
+
+
+def _look_at(path: Path, name: str, options: dict[str, Any]) -> Row | None:
+    """A row for a video; None for a file that is none: a picture, sound, a text."""
+    row = Row(name, model=options["model"])
+    try:
+        info = read_info(path, options["input_matrix"], options["input_range"])
+        if _is_still(path, info):
+            return None
+        row.fingerprint = asdict(Fingerprint.of(path))
+    except InputError as e:
+        if path.suffix.lower() not in VIDEO_ENDINGS or "holds no video" in str(e) or "only a cover" in str(e):
+            return None
+        row.status, row.cause, row.exit_code = "failed", str(e), e.exit_code
+        return row
+    row.width, row.height = info.size
+    row.frames = info.frames
+    row.length = None if info.duration is None else float(info.duration * info.time_base)
+    if info.hdr is not None:
+        row.status, row.cause = "left out", f"It is HDR already ({info.hdr})."
+    row.settings = {k: v for k, v in sorted(options.items()) if k not in _WITHOUT_EFFECT}
+    for key in ("scenes", "weights"):  # a file's content counts, not its name alone
+        if options[key] is not None and Path(options[key]).is_file():
+            row.settings[f"{key}_sha256"] = Fingerprint.of(Path(options[key])).sha256
+    return row
+
+
+def _is_still(path: Path, info: SourceInfo) -> bool:
+    names = set(info.container.split(","))
+    if names & (_STILLS | NO_FILMS) or info.container.endswith("_pipe"):
+        return True
+    with path.open("rb") as f:
+        head = f.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS
+
+
+def _name_outputs(rows: Sequence[Row], options: Sequence[dict[str, Any]], known: dict[str, Row]) -> None:
+    """Give each its output's name. One that was given before stays; two that would have the same keep their endings in it."""
+    taken = {row.output.casefold() for row in known.values() if row.output}
+    wanted: dict[str, list[Row]] = {}
+    endings = {}
+    for row, mine in zip(rows, options, strict=True):
+        if not row.width or row.status == "left out":
+            continue
+        endings[row.source] = ending = "." + (mine["container"] or "mkv")
+        before = known.get(row.source)
+        if before is not None and before.output.endswith(ending):
+            row.output = before.output
+        else:
+            wanted.setdefault(str(Path(row.source).with_suffix(ending)).casefold(), []).append(row)
+    for short, group in sorted(wanted.items()):
+        for row in group:
+            ending = endings[row.source]
+            row.output = str(Path(row.source).with_suffix(ending))
+            if len(group) > 1 or short in taken:
+                row.output = row.source + ending
+            number = 2
+            while row.output.casefold() in taken:
+                row.output, number = f"{row.source}-{number}{ending}", number + 1
+            taken.add(row.output.casefold())
+
+
+def _compare(row: Row, before: Row | None, target: Path, options: dict[str, Any], sources: set[Path]) -> None:
+    """Decide whether a file is done and unchanged, may be converted, or would hit a file that no batch made."""
+    out = target / row.output
+    try:
+        there = out.stat().st_size if out.exists() else None
+        is_source = out.resolve() in sources
+    except OSError as e:  # a name that is too long, say
+        row.status, row.cause, row.exit_code = "failed", f"{out} cannot be written ({e.strerror}).", 4
+        return
+    if is_source:
+        row.status, row.exit_code = "failed", 4
+        row.cause = f"{out} is itself a source, which is never written; choose another output folder."
+        return
+    if before is not None and before.output == row.output:
+        finished = before.status in FINISHED
+        row.ours = before.ours and (not finished or there == before.bytes)
+        same = (before.fingerprint, before.settings) == (row.fingerprint, row.settings)
+        if finished and same and there is not None and there == before.bytes:
+            vars(row).update(vars(before), status="unchanged")
+            return
+    if there is not None and not row.ours and not options["overwrite"]:
+        row.status, row.exit_code = "failed", 4
+        row.cause = f"{out} exists and is not as a batch has left it; move it away, or replace it with -y."
+
+
+def _rates(rows: Iterable[Row]) -> tuple[dict[str, float], float]:
+    """Seconds per megapixel by model and bits per pixel, of files converted in one go; the defaults where there are none."""
+    straight = [r for r in rows if r.status in FINISHED and not r.resumed and r.megapixels]
+    rates = {}
+    for model in {r.model for r in straight}:
+        mine = [r for r in straight if r.model == model]
+        rates[model] = sum(r.seconds for r in mine) / sum(r.megapixels for r in mine)
+    bits = sum(r.bytes or 0 for r in straight) * 8e-6 / sum(r.megapixels for r in straight) if straight else 0.0
+    return rates, bits or BITS_PER_PIXEL

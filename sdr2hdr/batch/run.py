@@ -1,0 +1,234 @@
+"""Working a batch off: a process for each file, so that one that goes down takes nothing with it."""
+
+import fcntl
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdr2hdr.batch.plan import BatchPlan
+from sdr2hdr.batch.report import Row, write_rows
+from sdr2hdr.convert import Progress, Report, convert
+from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
+from sdr2hdr.jobs.run import end_with_parent, signals_held
+from sdr2hdr.jobs.work import Work
+
+RESERVE = 64 << 20
+"""Free bytes below which nothing is written any more: the report must still fit."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a conversion ended: with a report, or with a sentence and an exit code."""
+
+    report: Report | None
+    words: str = ""
+    exit_code: int = 0
+
+
+@dataclass
+class _Child:
+    process: BaseProcess
+    pipe: Connection
+    begun: float
+
+
+def run_batch(plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]) -> None:
+    """Convert what is planned, ``jobs`` files at a time, and set the rows to what came of it.
+
+    ``progress(index, moment)`` tells of a file's progress, with None when it has ended. The reports are written at every
+    change. A failure is that row's; a full disk stops all. Raises OutputError where the folder cannot be written or another
+    batch writes there, Interrupted after Ctrl-C.
+    """
+    with _held(plan.target):
+        _Runner(plan, jobs, progress).run()
+
+
+class _Runner:
+    def __init__(self, plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]) -> None:
+        self.plan, self.jobs, self.progress = plan, jobs, progress
+        self.children: dict[int, _Child] = {}
+        self.todo = plan.todo
+        self.threads = max(1, torch.get_num_threads() // jobs)
+
+    def run(self) -> None:
+        self._write()
+        for row in self.plan.rows:
+            if row.status == "unchanged":
+                self._clear(row)
+        try:
+            while self.todo or self.children:
+                if not self._disk_is_free():
+                    self._stop("The disk is full; free some space and run the same command again to go on.", 4)
+                    break
+                while self.todo and len(self.children) < self.jobs:
+                    self._begin(self.todo.pop(0))
+                self._listen()
+        except KeyboardInterrupt:
+            self._stop("Stopped; run the same command again to go on.", 130)
+            done = sum(row.status in ("done", "unchanged") for row in self.plan.rows)
+            raise Interrupted(
+                f"Stopped with {done} of {len(self.plan.rows)} files done; all that is finished is kept: "
+                "run the same command again to go on."
+            ) from None
+        finally:
+            self._stop("Stopped by an error; run the same command again to go on.", 4)
+
+    def _write(self) -> None:
+        write_rows(self.plan.target, self.plan.rows, self.plan.earlier)
+
+    def _disk_is_free(self) -> bool:
+        return shutil.disk_usage(self.plan.target).free >= RESERVE
+
+    def _begin(self, index: int) -> None:
+        row = self.plan.rows[index]
+        options = self.plan.options[index]
+        out = self.plan.target / row.output
+        needed, free = self.plan.bytes(row) * 3 // 2 + RESERVE, shutil.disk_usage(self.plan.target).free
+        if free < needed:
+            row.status, row.exit_code = "waiting", 4
+            row.cause = f"It needs about {needed >> 20} MiB of disk and {free >> 20} are free; free some and run again."
+        else:
+            try:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                options = {**options, "overwrite": options["overwrite"] or row.ours, "keep_work": True}
+                row.status, row.ours = "converting", True
+                self._write()
+                self.children[index] = self._start(self.plan.source / row.source, out, options)
+                return
+            except OSError as e:
+                row.status, row.exit_code, row.ours = "failed", 4, False
+                row.cause = f"{out} cannot be written ({e.strerror}); check the folder."
+        self._write()
+        self.progress(index, None)
+
+    def _start(self, source: Path, out: Path, options: dict[str, Any]) -> _Child:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_convert, args=(source, out, options, self.threads, theirs))
+        with signals_held():
+            process.start()
+        theirs.close()
+        return _Child(process, ours, time.monotonic())
+
+    def _listen(self) -> None:
+        for index, child in list(self.children.items()):
+            if child.pipe not in wait([c.pipe for c in self.children.values()], timeout=0.5):
+                continue
+            try:
+                message = child.pipe.recv()
+            except (EOFError, OSError):
+                child.process.join()
+                message = Ended(
+                    None,
+                    "The process that converted it was ended, by the system perhaps because memory ran out; "
+                    "run the same command again to go on, with fewer --jobs.",
+                    5,
+                )
+            if isinstance(message, Ended):
+                child.process.join()
+                child.pipe.close()
+                del self.children[index]
+                self._end(index, message, time.monotonic() - child.begun)
+            else:
+                self.progress(index, message)
+
+    def _end(self, index: int, ended: Ended, seconds: float) -> None:
+        row = self.plan.rows[index]
+        row.seconds = round(seconds, 2)
+        out = self.plan.target / row.output
+        if ended.report is None:
+            row.status, row.cause, row.exit_code = "failed", ended.words, ended.exit_code
+            row.ours = row.ours and out.exists()
+        else:
+            r = ended.report
+            row.status, row.frames, row.width, row.height = "done", r.frames, r.width, r.height
+            row.max_cll, row.max_fall, row.lost = r.max_cll, r.max_fall, r.loss or ""
+            row.bytes, row.resumed = out.stat().st_size, r.resumed_chunks > 0
+        self._write()  # and only then, so that a kill in between loses nothing, the work folder goes
+        if row.status == "done":
+            self._clear(row)
+        self.progress(index, None)
+
+    def _clear(self, row: Row) -> None:
+        out = self.plan.target / row.output
+        keep = any(o["keep_work"] for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row)
+        if not keep and (out.parent / f".{out.name}.sdr2hdr-work").is_dir():
+            Work.beside(out).close(remove=True)
+
+    def _stop(self, cause: str, exit_code: int) -> None:
+        """End the children at their next frame; what is not done waits."""
+        if not self.children and not self.todo:
+            return
+        for child in self.children.values():
+            child.process.terminate()
+        for child in self.children.values():
+            while child.process.is_alive():
+                with suppress(EOFError, OSError):
+                    if child.pipe.poll(0.1):
+                        child.pipe.recv()  # a full pipe would hold it up
+                child.process.join(0.05)
+        for index in [*self.children, *self.todo]:
+            row = self.plan.rows[index]
+            row.status, row.cause, row.exit_code = "waiting", cause, exit_code
+        self.children, self.todo = {}, []
+        self._write()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The output folder, made if it is not there, and held against other batches."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError as e:
+        raise OutputError(f"{folder} cannot be written ({e.strerror}); choose another folder.") from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise OutputError(
+            f"Another batch is writing to {folder} right now; wait for it or choose another folder."
+        ) from None
+    finally:
+        os.close(fd)
+
+
+def _convert(source: Path, out: Path, options: dict[str, Any], threads: int, pipe: Connection) -> None:
+    """A child's whole life."""
+    told = 0.0
+
+    def tell(moment: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.2:
+            told = time.monotonic()
+            pipe.send(moment)
+
+    def stop(_signum: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        signal.signal(signal.SIGTERM, stop)  # Ctrl-C stays blocked: the parent stops its children
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        torch.set_num_threads(threads)
+        ended = Ended(convert(source, out, progress=tell, **options))
+    except (KeyboardInterrupt, Interrupted):
+        ended = Ended(None, "Stopped; run the same command again to go on.", 130)
+    except Sdr2HdrError as e:
+        ended = Ended(None, str(e), e.exit_code)
+    except Exception as e:  # whatever it is, the others go on
+        what = f"{type(e).__name__}: {e}"
+        ended = Ended(None, f"This is a bug in sdr2hdr: {what}; run convert --debug on this file and report it.", 1)
+    pipe.send(ended)

@@ -1,0 +1,206 @@
+"""``sdr2hdr batch``: a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from sdr2hdr.cli.convert import STAGES
+from sdr2hdr.cli.main import printable
+from sdr2hdr.cli.options import conversion_options, stop_on_term
+from sdr2hdr.errors import InputError
+
+if TYPE_CHECKING:
+    from sdr2hdr.batch.plan import BatchPlan
+    from sdr2hdr.batch.report import Row
+    from sdr2hdr.convert import Progress
+
+SHARES = {"scan": (0.0, 0.1), "render": (0.1, 0.88), "assemble": (0.98, 0.01), "check": (0.99, 0.01)}
+"""Where a stage begins in a file's whole, and its share of it: about."""
+
+
+class _Screen:
+    """One bar for the whole folder, by estimated time, and one for each file at work."""
+
+    def __init__(self, plan: "BatchPlan", quiet: bool) -> None:
+        self.plan = plan
+        self.bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        todo = plan.todo
+        self.weights = {i: max(plan.seconds(plan.rows[i]), 0.01) for i in todo}
+        self.shares = dict.fromkeys(todo, 0.0)
+        self.whole = self.bar.add_task("", total=sum(self.weights.values()) or 1.0)
+        self.tasks: dict[int, Any] = {}
+        self._show()
+
+    def __call__(self, index: int, moment: "Progress | None") -> None:
+        if moment is None:
+            self.shares[index] = 1.0
+            if index in self.tasks:
+                self.bar.remove_task(self.tasks.pop(index))
+        else:
+            start, share = SHARES[moment.stage]
+            self.shares[index] = start + share * moment.done / max(moment.total, 1)
+            if index not in self.tasks:
+                self.tasks[index] = self.bar.add_task("", total=1.0)
+            text = f"  {printable(self.plan.rows[index].source)}: {STAGES[moment.stage].lower()}"
+            self.bar.update(self.tasks[index], completed=self.shares[index], description=text)
+        self._show()
+
+    def _show(self) -> None:
+        ended = sum(share == 1.0 for share in self.shares.values())
+        self.bar.update(
+            self.whole,
+            completed=sum(self.weights[i] * share for i, share in self.shares.items()),
+            description=f"{ended} of {len(self.shares)} files",
+        )
+
+
+@click.command(
+    epilog="Exit codes: 0 all went well, else that of the first file that failed: 3 a source, 4 a target or the disk, "
+    "5 model or device; 130 stopped (run again to go on)."
+)
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN_DIR")
+@click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT_DIR")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only these names or paths; may be given again.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these names or paths; may be given again.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Files converted at a time.")
+@conversion_options
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def batch(
+    source: Path,
+    target: Path,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    jobs: int,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Turn every SDR video in the folder IN_DIR and below into an HDR10 file in OUT_DIR, under the same path.
+
+    What is a video is decided by content. Files that are done and unchanged are skipped, a failure does not stop the others, and
+    a batch stopped at any moment goes on where it was. report.json and report.csv in OUT_DIR say what came of each file.
+    A file sdr2hdr.toml in a source folder sets options for what is in it and below (docs/batch.md).
+
+    \b
+    Examples:
+      sdr2hdr batch films/ films-hdr/
+      sdr2hdr batch films/ films-hdr/ --dry-run
+      sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
+    """
+    stop_on_term()
+    console = Console(stderr=True)
+    from sdr2hdr.batch.plan import make_plan  # torch and av load here
+    from sdr2hdr.batch.run import run_batch
+
+    with Bar(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True, disable=quiet) as bar:
+        looking = bar.add_task("Looking at the files")
+        plan = make_plan(
+            source,
+            target,
+            options,
+            include,
+            exclude,
+            lambda n: bar.update(looking, description=f"Looking at the files: {n}"),
+        )
+    if not plan.rows:
+        raise InputError(f"{source} holds no video that was asked for ({plan.passed_over} other files).")
+    if dry_run:
+        _print(Console(), _plan_table(plan), plan.rows)
+        return 0
+    screen = _Screen(plan, quiet)
+    with screen.bar:
+        run_batch(plan, jobs, screen)
+    if not quiet:
+        _print(console, _table(plan.rows), plan.rows)
+    wrong = [row for row in plan.rows if row.status not in ("done", "unchanged", "left out")]
+    if wrong:
+        counted = f"{len(wrong)} of {len(plan.rows)} files were not converted"
+        click.echo(f"{counted}; {printable(str(target / 'report.csv'))} says why.", err=True)
+    return wrong[0].exit_code or 1 if wrong else 0
+
+
+def _cells(*words: str) -> list[Text]:
+    return [Text(printable(w)) for w in words]  # not as rich's markup: names may hold brackets
+
+
+def _plan_table(plan: "BatchPlan") -> Table:
+    table = Table(title=Text(printable(f"{plan.source} to {plan.target}")), title_justify="left")
+    table.add_column("File", overflow="fold")
+    table.add_column("Plan")
+    for name in ("Frames", "Length", "Time", "Disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in plan.rows:
+        planned = row.status == "planned"
+        known = planned and row.frames is not None
+        table.add_row(
+            *_cells(row.source, row.model if planned else row.status, _count(row.frames)),
+            *_cells("" if row.length is None else _time(row.length)),
+            *_cells(f"about {_time(plan.seconds(row))}" if known else "not known" if planned else ""),
+            *_cells(f"about {_size(plan.bytes(row))}" if known else "not known" if planned else ""),
+        )
+    todo = [plan.rows[i] for i in plan.todo]
+    table.add_section()
+    table.add_row(
+        *_cells(f"{len(todo)} of {len(plan.rows)} videos", "", str(sum(r.frames or 0 for r in todo))),
+        *_cells(_time(sum(r.length or 0 for r in todo)), f"about {_time(sum(map(plan.seconds, todo)))}"),
+        *_cells(f"about {_size(sum(map(plan.bytes, todo)))}"),
+    )
+    return table
+
+
+def _table(rows: "list[Row]") -> Table:
+    table = Table()
+    table.add_column("File", overflow="fold")
+    table.add_column("Status", no_wrap=True)
+    for name in ("Frames", "MaxCLL", "MaxFALL", "Time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    colours = {"done": "green", "unchanged": "dim", "failed": "red", "waiting": "yellow"}
+    for row in rows:
+        figures = (row.frames, row.max_cll, row.max_fall) if row.max_cll is not None else (None,) * 3
+        table.add_row(
+            *_cells(row.source),
+            Text(row.status, style=colours.get(row.status, "")),
+            *_cells(*map(_count, figures), _time(row.seconds) if row.seconds else ""),
+        )
+    return table
+
+
+def _print(console: Console, table: Table, rows: "list[Row]") -> None:
+    """The table, and below it a sentence for each file that has one: too long for a column."""
+    console.print(table)
+    for row in rows:
+        if row.cause or row.lost:
+            words = row.cause or f"{row.source}: converted, but for {row.lost}."
+            if row.status != "failed" and row.cause:
+                words = f"{row.source}: {words}"
+            console.print(Text(f"{row.status}: {printable(words)}"))
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:.3g} MiB" if count < 1000 * 2**20 else f"{count / 2**30:.3g} GiB"
