@@ -54,9 +54,9 @@ def read_overrides(folder: Path) -> dict[str, Any]:
         value: Any = float(given) if kind is float and type(given) is int else given
         if type(value) is not kind:
             raise InputError(f"{path} gives {key} the value {value!r}; it must be {_KINDS[kind]}.")
-        names_file = key == "weights" and value.endswith(".safetensors")
+        names_file = key == "weights" and str(value).endswith(".safetensors")
         names_file = names_file or (key == "scenes" and value not in ("auto", "none"))
-        found[key.replace("-", "_")] = str(folder / value) if names_file else value
+        found[key.replace("-", "_")] = str(folder / str(value)) if names_file else value
     return found
 
 

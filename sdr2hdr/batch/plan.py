@@ -14,8 +14,24 @@ from sdr2hdr.jobs.plan import Fingerprint
 from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.opening import NO_FILMS
 
-VIDEO_ENDINGS = tuple(
-    f".{e}" for e in "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv vob webm wmv".split(" ")
+VIDEO_ENDINGS = (
+    *(
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".divx",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+    ),
+    *(".ogv", ".vob", ".webm", ".wmv"),
 )
 """Only for files that cannot be read: with these endings somebody should hear of it."""
 _STILLS = {"gif", "apng", "image2", "ico"}

@@ -1,0 +1,123 @@
+"""Kill -9 at random moments of ``convert`` and ``batch``, then the same command again: what is lost?
+
+    python benchmarks/kills.py [--count 25] [--seed 1] [--model bt2408] [--only convert|batch]
+
+Each round starts the command, kills it at a moment drawn from the time that an undisturbed run takes, checks that every file
+under a target name is whole, runs the command again, and compares the video packets with the undisturbed run. Prints a line a
+kind and exits with 1 if anything differed.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+
+OPTIONS = ["--preset", "ultrafast", "--chunk-frames", "5", "--scenes", "none", "-q"]
+
+
+def clip(path: Path, seed: int) -> None:
+    """60 frames of drifting noise."""
+    rng = np.random.default_rng(seed)
+    texture = rng.integers(0, 255, (128, 192, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=25, options={"crf": "12"})
+        video.width, video.height, video.pix_fmt = 192, 128, "yuv420p"
+        for i in range(60):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.roll(texture, i, axis=1).copy(), format="rgb24")))
+        out.mux(video.encode(None))
+
+
+def packets(path: Path) -> list[tuple[int | None, bytes]]:
+    with av.open(str(path)) as f:
+        return [(p.pts, bytes(p)) for p in f.demux(f.streams.video[0]) if p.size]
+
+
+def command(kind: str, source: Path, out: Path, model: str) -> list[str]:
+    start = [sys.executable, "-m", "sdr2hdr", kind]
+    where = [str(source), str(out)] if kind == "batch" else [str(source / "a.mkv"), str(out / "a.mkv"), "-y"]
+    return [*start, *where, "--model", model, *OPTIONS]
+
+
+def films(out: Path) -> dict[str, list[tuple[int | None, bytes]]]:
+    return {path.name: packets(path) for path in sorted(out.glob("*.mkv"))}
+
+
+def trouble(kind: str, source: Path, out: Path, model: str, truth: dict[str, list[tuple[int | None, bytes]]]) -> str:
+    """What is wrong after a kill and a second run; nothing if all is well."""
+    if any(truth[name] != found for name, found in films(out).items()):
+        return "a target's name held something else than the whole film after the kill"
+    again = subprocess.run(command(kind, source, out, model), capture_output=True, text=True, check=False)
+    if again.returncode != 0:
+        return f"exit code {again.returncode}: {again.stderr}"
+    if films(out) != truth:
+        return "other packets than undisturbed"
+    if left := [p.name for p in out.glob(".*")]:
+        return f"left behind: {left}"
+    if kind == "batch":
+        rows = json.loads((out / "report.json").read_text())["files"]
+        if any(r["status"] not in ("done", "unchanged") or r["frames"] != 60 or not r["max_cll"] for r in rows):
+            return f"the report is wrong: {rows}"
+    return ""
+
+
+def attack(kind: str, count: int, rng: random.Random, model: str, folder: Path) -> int:
+    source = folder / "in"
+    truth_folder = folder / f"{kind}-truth"
+    truth_folder.mkdir()
+    since = time.monotonic()
+    subprocess.run(command(kind, source, truth_folder, model), check=True)
+    takes = time.monotonic() - since
+    truth, wrong, stopped, begun = films(truth_folder), 0, 0, 0
+    for number in range(count):
+        out = folder / f"{kind}-{number}"
+        out.mkdir()
+        process = subprocess.Popen(command(kind, source, out, model))
+        try:
+            process.wait(rng.uniform(0, takes))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            stopped += 1
+            begun += any(out.glob(".*.sdr2hdr-work"))
+        time.sleep(1)  # its own processes end with it, at once but not before
+        if words := trouble(kind, source, out, model, truth):
+            wrong += 1
+            print(f"{kind} {number}: {words}", flush=True)
+        shutil.rmtree(out)
+    print(
+        f"{kind}: {count} rounds, {stopped} killed before the end, {begun} with work begun; {wrong} went wrong",
+        flush=True,
+    )
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", default="bt2408")
+    parser.add_argument("--only", choices=("convert", "batch"))
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    wrong = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        for number, film in enumerate(("a.mkv", "b.mkv")):
+            clip(folder / "in" / film, number)
+        for kind in [args.only] if args.only else ["convert", "batch"]:
+            wrong += attack(kind, args.count, rng, args.model, folder)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
