@@ -120,7 +120,7 @@ def preview(
                 columns.append(_column(model, result, None, peak, size, screen))
                 if hdr:
                     planes = to_yuv(result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak)))
-                    files[folder / f"{name}-{model}.avif"] = avif(planes)
+                    files[folder / f"{name}-{Path(model).name}.avif"] = avif(planes)
             foot = (
                 f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
                 "SDR luminance with white at 203 nits (BT.2408-7 5.1.3)"

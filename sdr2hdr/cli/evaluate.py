@@ -33,7 +33,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     show_default=True,
     callback=_names,
     metavar="A,B,C",
-    help="Models or named weights that convert what is SDR.",
+    help="Models, named weights or .safetensors files that convert what is SDR.",
 )
 @click.option(
     "--metrics",

@@ -26,8 +26,9 @@ def load_model(
 ) -> nn.Module:
     """A model with its weights, in float32 and evaluation mode, on ``device``.
 
-    ``name`` is a model or a weight of the manifest; ``weights`` is a weight of the manifest or a ``.safetensors``
-    file. Raises ModelError, naming file and reason, for whatever is unknown, changed, misshapen or not finite.
+    ``name`` is a model, a weight of the manifest or a ``.safetensors`` file, which knows its model; ``weights`` is a weight
+    of the manifest or such a file. Raises ModelError, naming file and reason, for whatever is unknown, changed, misshapen
+    or not finite.
     """
     entry = choose(name, weights)
     if entry is None:
@@ -47,10 +48,7 @@ def load_model(
 
 def starting_tensors(name: str) -> dict[str, Tensor]:
     """The tensors by name, float32, of a model's or weight's own file, for training to begin with."""
-    model = load_model(name) if not name.endswith(".safetensors") else None
-    if model is None:
-        entry = own_entry(Path(name))
-        model = load_model(entry.model, weights=name)
+    model = load_model(name)
     return {key: p.detach().float() for key, p in model.named_parameters()}
 
 
@@ -63,6 +61,8 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
     if weights is None and name not in registry.names():
         if name in known:
             return known[name]
+        if name.endswith(".safetensors"):
+            return own_entry(Path(name), known)
         both = ", ".join(dict.fromkeys([*registry.names(), *known]))
         raise ModelError(f"There is no model or weight {name!r}; choose one of {both}.")
     spec = registry.spec(name)

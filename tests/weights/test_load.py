@@ -211,3 +211,15 @@ def test_a_folder_is_no_weight(tmp_path: Path) -> None:
 def test_a_device_that_cannot_be_had_is_named(weight: Path, device: str) -> None:
     with pytest.raises(ModelError, match=device):
         load_model("wmnet", weights=weight, device=device)
+
+
+def test_a_weight_file_is_a_name_of_its_own_model(tmp_path: Path) -> None:
+    model = registry.build("look")
+    tensors = {name: p.detach() for name, p in model.named_parameters()}
+    path = tmp_path / "mine.safetensors"
+    save_weights(path, "look", tensors, registry.spec("look").config, {"licence": "none"})
+    loaded = load_model(str(path))
+    for name, p in loaded.named_parameters():
+        assert torch.allclose(p, tensors[name], atol=1e-3)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(str(tmp_path / "none.safetensors"))
