@@ -62,11 +62,20 @@ def train(
     clips = clips or out / "clips"
     check(r, out, tensors or {})
     parts: tuple[tuple[Split, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
-    size = (r.clips.height, r.clips.width)
-    makers: list[tuple[Split, int, Maker]] = [
-        (split, n, open_corpus(corpus, split, size=size, frames=r.clips.frames, seed=r.clips.seed, listed=scenes))
-        for split, n in parts
-    ]
+    made = r.clips
+    makers: list[tuple[Split, int, Maker]] = []
+    for split, n in parts:
+        maker = open_corpus(
+            corpus,
+            split,
+            size=(made.height, made.width),
+            frames=made.frames,
+            seed=made.seed,
+            listed=scenes,
+            graded=made.graded,
+            restaged=made.restaged,
+        )
+        makers.append((split, n, maker))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

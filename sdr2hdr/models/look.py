@@ -32,6 +32,7 @@ LOOK_SPEC = ModelSpec(
 
 VECTOR = 128
 _BINS = 48
+_TONES = 32
 _BAND = 32768  # pixels
 _LONGEST = 24
 """Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
@@ -50,7 +51,10 @@ class LookReader(nn.Module):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
         self.encoder = nn.Sequential(*layers, nn.Conv2d(c[-1], c[-1], 1), nn.ReLU())
         self.embed = nn.Sequential(
-            nn.Linear(2 * c[-1] + 5 * _BINS, 2 * VECTOR), nn.ReLU(), nn.Linear(2 * VECTOR, VECTOR), nn.ReLU()
+            nn.Linear(2 * c[-1] + 5 * _BINS + 6 * _TONES, 2 * VECTOR),
+            nn.ReLU(),
+            nn.Linear(2 * VECTOR, VECTOR),
+            nn.ReLU(),
         )
         self.enter, self.middle, self.leave = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 3)
         self.modulate = nn.Linear(VECTOR, 4 * width)
@@ -59,7 +63,8 @@ class LookReader(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def vector(self, thumb: Tensor) -> Tensor:
-        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: what their places show, and how their light is distributed."""
+        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: what their places show, how their light is
+        distributed, and what colours go with which light (curves on R, G and B desaturate the bright ones, others do not)."""
         x = thumb.float().clamp(0, 1)
         f = self.encoder(x)
         luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
@@ -67,7 +72,8 @@ class LookReader(nn.Module):
         counts = light.new_zeros(*light.shape[:2], _BINS)
         counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
         counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
-        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1)], 1))
+        colours = _colours_by_light(x, luma)
+        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1))
         return out
 
     def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
@@ -100,6 +106,19 @@ class LookReader(nn.Module):
         grey = added.mean(1, keepdim=True)
         added = grey + (added - grey) * (8 * (brightest - darkest)).clamp_max(1)
         return direct + 0.3 * added * (10 * brightest).clamp(0, 1)
+
+
+def _colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
+    """Means ``B,6,32`` over the pixels of ``B,3,S,S`` by their brightest channel: spread of the channels, their distances from
+    luma, that of red without its sign, and the squared spread. Tones that hardly occur count as grey."""
+    brightest = x.amax(1, keepdim=True)
+    spread = brightest - x.amin(1, keepdim=True)
+    off = x - luma
+    what = torch.cat([spread, off, off[:, :1].abs(), spread.square()], 1).flatten(2)
+    tone = (brightest.flatten(2).detach() * (_TONES - 0.001)).long()
+    count = what.new_zeros(what.shape[0], 1, _TONES).scatter_add_(2, tone, torch.ones_like(what[:, :1]))
+    sums = what.new_zeros(what.shape[0], 6, _TONES).scatter_add_(2, tone.expand(-1, 6, -1), what)
+    return 4 * sums / (count + 2)
 
 
 def _modulated(layer: nn.Linear, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,8 @@ from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.training import camera
 from sdr2hdr.training.corpus import Split, Still, load_linear, load_sdr, stills
-from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, grade, render_sdr
+from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, grade, look_shares, render_sdr
+from sdr2hdr.training.staging import restage
 
 LAYOUT = yuv.YuvLayout(matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False)
 PAIR_PEAK = 1000.0
@@ -81,9 +82,19 @@ class ClipMaker:
     """Makes clips of one split of a corpus; holds its stills in memory (about 500 MB for ninety)."""
 
     def __init__(
-        self, folder: Path, split: Split, *, size: tuple[int, int] = (160, 256), frames: int = 3, seed: int = 0
+        self,
+        folder: Path,
+        split: Split,
+        *,
+        size: tuple[int, int] = (160, 256),
+        frames: int = 3,
+        seed: int = 0,
+        graded: float = LOOK_WEIGHTS[0],
+        restaged: float = 0.0,
     ) -> None:
+        """``graded`` is the share of the look of that name in training clips, ``restaged`` that of scenes changed first."""
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        self.shares, self.restaged = look_shares(graded), restaged if split == "train" else 0.0
         self.stills = stills(folder, split)
         self._light: dict[str, Tensor] = {}
 
@@ -108,7 +119,7 @@ class ClipMaker:
         if kind == "pair" and pairs:
             return self.pair_clip(pairs[int(rng.integers(len(pairs)))], qp, rng)
         still = None if kind == "chart" else self.stills[int(rng.integers(len(self.stills)))]
-        look = str(rng.choice(LOOKS, p=LOOK_WEIGHTS))
+        look = str(rng.choice(LOOKS, p=self.shares))
         return self.scene_clip(still, look, qp, rng)
 
     def val_clips(self) -> list[tuple[Still, str, int, int]]:
@@ -122,12 +133,9 @@ class ClipMaker:
 
     def scene_clip(self, still: Still | None, look: str, qp: int, rng: np.random.Generator) -> Clip:
         """A simulated clip of a still (or of a made chart, where there is none)."""
-        if still is None:
-            light = camera.chart(self.size, self.frames, rng)
-        elif still.panorama:
-            light = camera.panorama_views(self.light(still), self.size, self.frames, rng)
-        else:
-            light = camera.photo_views([self.light(still)], self.size, self.frames, rng)[0]
+        light = camera.chart(self.size, self.frames, rng) if still is None else self._views(still, rng)
+        if still is not None and self.restaged and rng.random() < self.restaged:
+            light = restage(light, lambda: self._views(self.stills[int(rng.integers(len(self.stills)))], rng), rng)
         if rng.random() < 0.3:  # grain belongs to the master as to its SDR rendition
             grain = torch.from_numpy(rng.standard_normal(light[:, :1].shape, dtype=np.float32))
             light = light * (grain * float(rng.uniform(0.0, 0.06))).exp()
@@ -136,6 +144,11 @@ class ClipMaker:
         sdr = render_sdr(master, look, rng)
         name = still.name if still else "chart"
         return finish(sdr, pq_inverse_eotf(master.nits), name, look, qp, rng, vary=self.split != "val")
+
+    def _views(self, still: Still, rng: np.random.Generator) -> Tensor:
+        if still.panorama:
+            return camera.panorama_views(self.light(still), self.size, self.frames, rng)
+        return camera.photo_views([self.light(still)], self.size, self.frames, rng)[0]
 
     def pair_clip(self, still: Still, qp: int, rng: np.random.Generator) -> Clip:
         """A moving window through a real pair: the phone's own SDR, and its HDR with SDR white at 203 nits."""

@@ -26,7 +26,7 @@ from sdr2hdr.scenes.detector import Detector
 from sdr2hdr.scenes.small import small_frame
 from sdr2hdr.training.corpus import SUFFIXES
 from sdr2hdr.training.dataset import PAIR_PEAK, Clip, ClipMaker, finish
-from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, render_sdr
+from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, look_shares, render_sdr
 from sdr2hdr.training.paired import PairedScene, paired_scenes, sides
 from sdr2hdr.training.scene_list import SceneList, read_scene_list, select
 
@@ -51,9 +51,19 @@ class Maker(Protocol):
 
 
 def open_corpus(
-    folder: Path, split: Split, *, size: tuple[int, int], frames: int, seed: int, listed: Path | None = None
+    folder: Path,
+    split: Split,
+    *,
+    size: tuple[int, int],
+    frames: int,
+    seed: int,
+    listed: Path | None = None,
+    graded: float = LOOK_WEIGHTS[0],
+    restaged: float = 0.0,
 ) -> Maker:
     """The maker of clips (``frames`` pictures of ``size`` = height, width) for whatever ``folder`` holds.
+
+    ``graded`` (the share of that look) matters where looks are drawn, ``restaged`` for stills alone.
 
     That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of which
     those for training are taken. Raises InputError where it is none of these, and for what is wrong in it.
@@ -67,10 +77,10 @@ def open_corpus(
     if listed is not None:
         raise InputError(f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out.")
     if any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names) or not folder.exists():
-        return ClipMaker(folder, split, size=size, frames=frames, seed=seed)
+        return ClipMaker(folder, split, size=size, frames=frames, seed=seed, graded=graded, restaged=restaged)
     films = sorted(p for p in names if p.suffix.lower() in FILMS)
     if films:
-        return FilmMaker(films, split, size=size, frames=frames, seed=seed)
+        return FilmMaker(films, split, size=size, frames=frames, seed=seed, graded=graded)
     raise InputError(
         f"{folder} is no training corpus: it holds no manifest.json, no HDR stills (.exr, .hdr), no folders of paired frames "
         "(sdr and hdr) and no HDR films."
@@ -214,9 +224,17 @@ class FilmMaker:
     """Windows of neighbouring frames out of HDR films, up to 1000 nits, and what a drawn look makes of them in SDR."""
 
     def __init__(
-        self, films: Sequence[Path], split: Split, *, size: tuple[int, int], frames: int, seed: int = 0
+        self,
+        films: Sequence[Path],
+        split: Split,
+        *,
+        size: tuple[int, int],
+        frames: int,
+        seed: int = 0,
+        graded: float = LOOK_WEIGHTS[0],
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        self.shares = look_shares(graded)
         for film in films:
             width, height = Source(film, hdr=True, hlg=True).info.size
             if height < size[0] or width < size[1]:
@@ -245,6 +263,6 @@ class FilmMaker:
         codes = [p.codes() for p in islice(source.pictures(shot.pts[first]), self.frames)]
         area, shrink = window(rng, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
         nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(PAIR_PEAK)
-        look, qp = str(rng.choice(LOOKS, p=LOOK_WEIGHTS)), int(rng.integers(18, 48))
+        look, qp = str(rng.choice(LOOKS, p=self.shares)), int(rng.integers(18, 48))
         sdr: Tensor = render_sdr(Master(nits, PAIR_PEAK), look, rng)
         return finish(sdr, pq_inverse_eotf(nits), shot.name, look, qp, rng)

@@ -19,10 +19,17 @@ from sdr2hdr.color.transfer import WHITE, bt1886_inverse_eotf
 
 LOOKS = ("graded", "bt2446a", "bt2446c", "bt2390", "reinhard", "filmic", "clip", "camera")
 LOOK_WEIGHTS = (0.30, 0.12, 0.10, 0.10, 0.10, 0.10, 0.08, 0.10)
+"""How often training draws each look, where a recipe says nothing else."""
 
 GRADED_CODES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED_NITS = (0.005, 1.1, 8.25, 26.0, 60.0, 116.0, 190.0, 240.0, 300.0, 383.0, 650.0)
 """What networks trained on graded television answer to a grey picture (mean of two), as a curve from SDR code to nits."""
+
+
+def look_shares(graded: float) -> tuple[float, ...]:
+    """How often each look is drawn if ``graded`` is the share of the first; the others keep their shares of the rest."""
+    rest = (1 - graded) / (1 - LOOK_WEIGHTS[0])
+    return (graded, *(w * rest for w in LOOK_WEIGHTS[1:]))
 
 
 @dataclass(frozen=True)

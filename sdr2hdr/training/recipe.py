@@ -12,6 +12,16 @@ TASKS = ("mapping", "masked")
 SPACES = ("look", "vgg19")
 
 
+def _said(thing: Any, **usual: float) -> str:
+    """As of any dataclass, but for keys that came later, where they are as usual: checkpoints know their recipe by this."""
+    said = (
+        f"{f.name}={getattr(thing, f.name)!r}"
+        for f in fields(thing)
+        if f.name not in usual or getattr(thing, f.name) != usual[f.name]
+    )
+    return f"{type(thing).__name__}({', '.join(said)})"
+
+
 @dataclass(frozen=True, repr=False)
 class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
@@ -28,16 +38,16 @@ class Stage:
     masking: float = 0.5
 
     def __repr__(self) -> str:
-        """As of any dataclass, but for ``masking`` where it is the usual: checkpoints know their recipe by this."""
-        said = (
-            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "masking" or self.masking != 0.5
-        )
-        return f"Stage({', '.join(said)})"
+        return _said(self, masking=0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClipSet:
-    """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more to choose on."""
+    """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more to choose on.
+
+    ``graded`` is the share of the simulated clips that have the look ``graded``, the others share the rest. ``restaged`` is the
+    share whose scene is lit, tinted or mixed with another first: more scenes than there are stills.
+    """
 
     count: int
     frames: int = 3
@@ -45,6 +55,11 @@ class ClipSet:
     width: int = 256
     select: int = 64
     seed: int = 0
+    graded: float = 0.30
+    restaged: float = 0.0
+
+    def __repr__(self) -> str:
+        return _said(self, graded=0.30, restaged=0.0)
 
 
 @dataclass(frozen=True)
@@ -123,8 +138,11 @@ def read_recipe(path: Path) -> Recipe:
         or min(clips.height, clips.width) < 32
         or clips.height % 2
         or clips.width % 2
+        or max(clips.graded, clips.restaged) > 1
     ):
-        raise InputError(f"Recipe {path} has impossible clips {clips}: sides are even and 32 at least.")
+        raise InputError(
+            f"Recipe {path} has impossible clips {clips}: sides are even and 32 at least, shares 1 at most."
+        )
     if recipe.perceptual not in SPACES:
         raise InputError(f"Recipe {path}: perceptual = {recipe.perceptual!r} is none of {', '.join(SPACES)}.")
     for s in stages:
@@ -141,7 +159,10 @@ def read_recipe(path: Path) -> Recipe:
 _NAMES: dict[Any, str] = {int: "whole number from 0", (int, float): "number from 0", str: "text", dict: "table"}
 _KINDS: dict[type, dict[str, Any]] = {
     Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str, "masking": (int, float)},
-    ClipSet: dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
+    ClipSet: {
+        **dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
+        **dict.fromkeys(("graded", "restaged"), (int, float)),
+    },
     Recipe: {
         **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),
         **dict.fromkeys(("warmup", "seed", "select_every"), int),

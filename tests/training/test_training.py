@@ -21,11 +21,12 @@ from sdr2hdr.training import camera, masking
 from sdr2hdr.training.corpus import stills
 from sdr2hdr.training.dataset import ClipMaker, to_planes
 from sdr2hdr.training.export import enter, export
-from sdr2hdr.training.looks import LOOKS, Master, grade, render_sdr
+from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.losses import gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import read_recipe
+from sdr2hdr.training.staging import restage
 from sdr2hdr.training.store import Sampler, make_clips, read_clip
 from sdr2hdr.weights.load import load_model
 from sdr2hdr.weights.manifest import read_manifest
@@ -110,6 +111,26 @@ def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: P
     assert torch.equal(a.codes, b.codes) and all(torch.equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))
     assert (a.scene, a.look, a.qp) == (b.scene, b.look, b.qp)
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 0
+
+
+def test_looks_are_drawn_in_the_shares_asked_for(corpus: Path) -> None:
+    assert np.allclose(look_shares(LOOK_WEIGHTS[0]), LOOK_WEIGHTS)
+    shares = look_shares(0.5)
+    assert shares[0] == 0.5 and abs(sum(shares) - 1) < 1e-9 and shares[1] / shares[2] == pytest.approx(1.2)
+    only = ClipMaker(corpus, "train", size=(48, 64), frames=1, seed=5, graded=1.0)
+    assert {only.train_clip(n).look for n in range(8)} == {"graded"}
+
+
+def test_restaged_scenes_are_new_light_as_much_of_it_and_never_val_or_select(corpus: Path) -> None:
+    rng = np.random.default_rng(2)
+    light, other = torch.rand(2, 3, 48, 64) + 0.1, torch.rand(2, 3, 48, 64)
+    for _ in range(20):
+        changed = restage(light, lambda: other, rng)
+        assert changed.shape == light.shape and torch.isfinite(changed).all() and (changed >= 0).all()
+    makers = [ClipMaker(corpus, s, size=(48, 64), frames=2, seed=5, restaged=1.0) for s in ("train", "select", "val")]
+    plain = [maker(corpus, s) for s in ("train", "select", "val")]
+    cells = [(m.train_clip(0).codes, p.train_clip(0).codes) for m, p in zip(makers, plain, strict=True)]
+    assert [torch.equal(*c) for c in cells] == [False, True, True]
 
 
 def test_no_scene_is_in_two_splits(corpus: Path) -> None:
