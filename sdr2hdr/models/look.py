@@ -34,7 +34,7 @@ VECTOR = 128
 _BINS = 48
 _TONES = 32
 _BAND = 32768  # pixels
-_LONGEST = 24
+_LONGEST = 120
 """Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
 
 
