@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.models.deform import TAPS, deform_conv2d
-from sdr2hdr.models.layers import ResidualBlock, on_base, spread, thumbnail
+from sdr2hdr.models.layers import ResidualBlock, guarded, on_base, spread, thumbnail
+from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
 
@@ -34,6 +35,7 @@ DIDNET_SPEC = ModelSpec(
     future=REACH,
     block=8,
     multiple=8,
+    stateful=True,
     thumb=_THUMB,
     tile=512,
     overlap=96,
@@ -42,7 +44,7 @@ DIDNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=4200,
     has_aux=True,
-    config={"base": "bt2408", "attention": "window", "channels": 48, "offset_channels": 32},
+    config={"base": "look", "attention": "window", "channels": 48, "offset_channels": 32},
 )
 DIDNET_TINY_SPEC = ModelSpec(
     name="didnet-tiny",
@@ -52,6 +54,7 @@ DIDNET_TINY_SPEC = ModelSpec(
     future=REACH,
     block=8,
     multiple=8,
+    stateful=True,
     thumb=_THUMB,
     tile=512,
     overlap=96,
@@ -60,7 +63,7 @@ DIDNET_TINY_SPEC = ModelSpec(
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=4200,
     has_aux=True,
-    config={"base": "bt2408", "attention": "window", "channels": 32, "offset_channels": 16},
+    config={"base": "look", "attention": "window", "channels": 32, "offset_channels": 16},
 )
 
 
@@ -230,14 +233,17 @@ class ModulatedConv(nn.Module):
 class DIDNet(nn.Module):
     """The network. Sizes are multiples of 8; thumbnails tell the ConditionNet what the whole picture shows.
 
-    ``base`` is a static mapping of the restored SDR frame that the output is added to in float32, or ``none``; ``attention`` as
-    in :class:`WaveletAttention`. For ablations: ``condition`` is ``3d`` or ``2d``, ``condition_norm`` the paper's normalisation,
+    ``base`` is the mapping of the restored SDR frame that the output is added to in float32: that of the
+    :class:`~sdr2hdr.models.look.LookReader` (``look``), ``bt2408`` or ``bt2446a``, or ``none``. With ``look`` greys of the middle
+    frame stay grey, restored and mapped. ``attention`` as in :class:`WaveletAttention`. For ablations: ``condition`` is ``3d`` or ``2d``, ``condition_norm`` the paper's normalisation,
     ``wavelet`` and ``dual`` (scaling before the convolution, too) may be off.
     """
 
+    state_from_thumbs = True
+
     def __init__(
         self,
-        base: str = "bt2408",
+        base: str = "look",
         attention: str = "window",
         channels: int = 48,
         offset_channels: int = 32,
@@ -247,9 +253,14 @@ class DIDNet(nn.Module):
         dual: bool = True,
     ) -> None:
         super().__init__()
-        if base not in ("none", *MAPPINGS) or attention not in ("whole", "window") or condition not in ("3d", "2d"):
-            raise ValueError("base is none, bt2408 or bt2446a, attention whole or window, condition 3d or 2d")
+        if (
+            base not in ("none", "look", *MAPPINGS)
+            or attention not in ("whole", "window")
+            or condition not in ("3d", "2d")
+        ):
+            raise ValueError("base is none, look, bt2408 or bt2446a, attention whole or window, condition 3d or 2d")
         self.base = base
+        self.look = LookReader() if base == "look" else None
         self.alignment = Alignment(channels, offset_channels)
         self.restore = nn.Conv2d(channels, 3, 3, padding=1)
         self.enhance = WaveletAttention(channels, attention) if wavelet else nn.Identity()
@@ -273,16 +284,21 @@ class DIDNet(nn.Module):
     def new_state(self, size: tuple[int, int]) -> State:
         return {}
 
-    def frame(self, frames: Tensor, thumbs: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped."""
+    def frame(self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped.
+
+        ``look B,V`` is that of the scene up to the middle frame.
+        """
         fused = self.alignment(frames.flatten(1, 2))
         # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
-        sdr = frames[:, REACH].float() + self.restore(fused).float()
+        middle, restored = frames[:, REACH].float(), self.restore(fused).float()
+        sdr = middle + (restored if self.look is None else guarded(restored, middle))
         told = self.condition(thumbs)
         x = self.enhance(fused)
         x = x + self.modulated[1](F.relu(self.modulated[0](x, told[0])), told[1])
         # from the restored frame, so that the network adds light and not restoration again; the auxiliary loss alone trains it
-        return on_base(self.base, self.conv_last(F.relu(x)), sdr.detach().clamp(0.0, 1.0)), sdr
+        codes = self.conv_last(F.relu(x))
+        return on_base(self.base, codes, sdr.detach().clamp(0.0, 1.0), self.look, look), sdr
 
     def forward_with_aux(
         self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
@@ -295,7 +311,10 @@ class DIDNet(nn.Module):
         for t in range(past, count - future):
             # at the ends of a scene the outermost frame stands for those that are not there
             window = [min(max(i, 0), count - 1) for i in range(t - REACH, t + REACH + 1)]
-            a, b = self.frame(frames[:, window], thumbs[:, window])
+            look = None
+            if self.look is not None:
+                look, state = self.look.remember(thumbs[:, t], state)
+            a, b = self.frame(frames[:, window], thumbs[:, window], look)
             codes.append(a)
             restored.append(b)
         return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state

@@ -19,7 +19,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models.fourier import Conditions, at_place
 from sdr2hdr.models.fused import conv
 from sdr2hdr.models.hashing import HashedAttention, attend
-from sdr2hdr.models.layers import ResidualBlock, spread
+from sdr2hdr.models.layers import ResidualBlock, guarded, spread
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.pyramid import larger, take_apart
 from sdr2hdr.models.spec import ModelSpec, State
@@ -293,15 +293,3 @@ class _Seen:
     details: list[Tensor]
     look: Tensor | None
     looked: State
-
-
-def guarded(added: Tensor, frame: Tensor, reach: int) -> Tensor:
-    """A correction ``B,3,H,W`` of a frame that adds no colour where all is grey, and nothing to black.
-
-    Grey is what has no colour within ``reach`` to ``2 * reach`` pixels, so that a grey pixel among others can be corrected.
-    """
-    brightest = frame.amax(1, keepdim=True)
-    colour = F.max_pool2d(brightest - frame.amin(1, keepdim=True), reach)
-    colour = F.interpolate(F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear")
-    grey = added.mean(1, keepdim=True)
-    return (grey + (added - grey) * (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)

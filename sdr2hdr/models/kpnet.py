@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import GlobalContext, on_base, spread
+from sdr2hdr.models.layers import GlobalContext, on_base, spread, turns_of
+from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
 
@@ -25,6 +26,7 @@ KPNET_SPEC = ModelSpec(
     paper=_PAPER,
     block=4,
     multiple=8,
+    stateful=True,
     thumb=64,
     tile=768,
     overlap=128,
@@ -32,14 +34,15 @@ KPNET_SPEC = ModelSpec(
     tolerance=0.004,
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=3200,
-    config={"attention": "window", "base": "bt2408", "context": True, "blocks": 3, "fusion": "pairs"},
+    config={"attention": "window", "base": "look", "context": True, "blocks": 3, "fusion": "pairs"},
 )
 KPNET_LIGHT_SPEC = ModelSpec(
     name="kpnet-light",
     title=f"{_TITLE}, one block",
     paper=f"{_PAPER}, table 2, row 5",
     block=4,
-    multiple=2,
+    multiple=4,
+    stateful=True,
     thumb=64,
     tile=768,
     overlap=32,
@@ -47,9 +50,10 @@ KPNET_LIGHT_SPEC = ModelSpec(
     tolerance=0.0001,
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=3200,
-    config={"base": "bt2408", "context": True, "blocks": 1},
+    config={"base": "look", "context": True, "blocks": 1},
 )
 
+_PLACES = 2  # where the whole picture scales and shifts features: after the head, before the last convolutions
 _SHARES = (0.3, 0.4, 0.3)
 """The weights of the full, half and quarter size in the paper's plain fusion (eq. 15; section 5.3.1)."""
 
@@ -196,23 +200,27 @@ class Fusion(nn.Module):
 class KPNet(nn.Module):
     """The network. ``blocks`` is 3 (all sizes) or 1 (the light variant: full size alone, no fusion).
 
-    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``; ``base`` a static mapping added in float32,
-    or ``none``; with ``context`` the whole picture's thumbnail scales and shifts the features. ``attention="published",
-    base="none", context=False`` equals the published network to rounding. Sizes are multiples of 8 (light: of 2).
+    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``. ``base`` is the mapping that the output is
+    added to in float32: that of the :class:`~sdr2hdr.models.look.LookReader` (``look``), ``bt2408`` or ``bt2446a``, or ``none``.
+    With ``context`` the whole picture scales and shifts the features: the look's vector, or the frame's thumbnail where there
+    is no reader. ``attention="published", base="none", context=False`` equals the published network to rounding. Sizes are
+    multiples of 8 (light: of 2, with the base ``look`` of 4).
     """
+
+    state_from_thumbs = True
 
     def __init__(
         self,
         attention: str = "window",
-        base: str = "bt2408",
+        base: str = "look",
         context: bool = True,
         blocks: int = 3,
         fusion: str = "pairs",
         channels: int = 64,
     ) -> None:
         super().__init__()
-        if attention not in ("published", "window") or base not in ("none", *MAPPINGS):
-            raise ValueError("attention is published or window, base none, bt2408 or bt2446a")
+        if attention not in ("published", "window") or base not in ("none", "look", *MAPPINGS):
+            raise ValueError("attention is published or window, base none, look, bt2408 or bt2446a")
         if blocks not in (1, 3) or fusion not in ("pairs", "sum"):
             raise ValueError("blocks is 1 or 3, fusion pairs or sum")
         self.base, self.blocks = base, blocks
@@ -232,16 +240,22 @@ class KPNet(nn.Module):
             self.brain = Fusion(channels, attention, fusion == "pairs")
             self.up_conv2 = _up(channels, relu=True)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
-        self.context = GlobalContext(channels, 2) if context else None
+        self.look = LookReader() if base == "look" else None
+        self.context = GlobalContext(channels, _PLACES) if context and self.look is None else None
+        self.modulate = nn.Linear(VECTOR, 2 * _PLACES * channels) if context and self.look is not None else None
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: X around 1, so that blocks do not multiply up, and little added to the base."""
+        """Weights to begin training with: X around 1, so that blocks do not multiply up, and nothing added to the base."""
         spread(self)
         x = cast(nn.Conv2d, self.alpha[1])
         x.weight.data.mul_(0.1)
         nn.init.ones_(cast(Tensor, x.bias))
-        self.conv_last.weight.data.mul_(0.1)
+        if self.base != "none":
+            nn.init.zeros_(self.conv_last.weight)
+        if self.modulate is not None:
+            nn.init.zeros_(self.modulate.weight)
+            nn.init.zeros_(self.modulate.bias)
 
     def new_state(self, size: tuple[int, int]) -> State:
         return {}
@@ -261,23 +275,33 @@ class KPNet(nn.Module):
         out: Tensor = self.brain(half, quarter, full)
         return out
 
-    def frame(self, frame: Tensor, thumb: Tensor | None) -> Tensor:
-        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``."""
+    def frame(self, frame: Tensor, thumb: Tensor | None, look: Tensor | None = None) -> Tensor:
+        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``, whose scene has the look ``B,V``."""
         # the base needs the frame in float32, so the network casts its own copy
         x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
         f0 = F.relu(self.conv_first(x))
-        turns = self.context(thumb) if self.context is not None else None
+        turns = None
+        if self.context is not None:
+            turns = self.context(thumb)
+        elif self.modulate is not None and look is not None:
+            turns = turns_of(self.modulate(look.to(f0.dtype)), _PLACES)
         if turns is not None:
             f0 = turns[0](f0)
         out = self.fused(f0) if self.blocks == 3 else self.block(self.dislocation_change3(f0))
         if turns is not None:
             out = turns[1](out)
-        return on_base(self.base, self.conv_last(self.up_conv2(out) if self.blocks == 3 else out), frame)
+        codes = self.conv_last(self.up_conv2(out) if self.blocks == 3 else out)
+        return on_base(self.base, codes, frame, self.look, look)
 
     def forward(
         self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        inner = range(past, frames.shape[1] - future)
-        return torch.stack(
-            [self.frame(frames[:, t], None if thumbs is None else thumbs[:, t]) for t in inner], dim=1
-        ), state
+        out = []
+        for t in range(past, frames.shape[1] - future):
+            thumb, look = None if thumbs is None else thumbs[:, t], None
+            if self.look is not None:
+                if thumb is None:
+                    raise ValueError("the look is read from thumbs")
+                look, state = self.look.remember(thumb, state)
+            out.append(self.frame(frames[:, t], thumb, look))
+        return torch.stack(out, dim=1), state

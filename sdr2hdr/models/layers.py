@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.fused import conv
+from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.static import MAPPINGS
 
 
@@ -38,12 +39,30 @@ def thumbnail(frames: Tensor, size: int) -> Tensor:
     return F.adaptive_avg_pool2d(frames.flatten(0, 1), size).view(b, t, 3, size, size)
 
 
-def on_base(base: str, codes: Tensor, frame: Tensor) -> Tensor:
-    """What a network adds to a static mapping of the frame ``B,3,H,W``, in float32; the codes alone for ``none``.
+def on_base(
+    base: str, codes: Tensor, frame: Tensor, reader: LookReader | None = None, look: Tensor | None = None
+) -> Tensor:
+    """What a network adds to a mapping of the frame ``B,3,H,W``, in float32; the codes alone for ``none``.
 
-    In float32, because PQ in bfloat16 is wrong by 0.09 code values.
+    With a reader and the look ``B,V`` that it remembers, the mapping is the one that the look chooses, and what is added leaves
+    greys grey (:func:`guarded`). In float32, because PQ in bfloat16 is wrong by 0.09 code values.
     """
+    if reader is not None and look is not None:
+        return reader.codes(frame, look) + guarded(codes.float(), frame.float())
     return codes if base == "none" else codes.float() + pq_inverse_eotf(MAPPINGS[base](frame.float()))
+
+
+def guarded(added: Tensor, frame: Tensor, reach: int = 4) -> Tensor:
+    """A correction ``B,3,H,W`` of a frame that adds no colour where all is grey, and nothing to black.
+
+    Grey is what has no colour within ``reach`` to ``2 * reach`` pixels, so that a grey pixel among others can be corrected.
+    Sides are multiples of ``reach``.
+    """
+    brightest = frame.amax(1, keepdim=True)
+    colour = F.max_pool2d(brightest - frame.amin(1, keepdim=True), reach)
+    colour = F.interpolate(F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear")
+    grey = added.mean(1, keepdim=True)
+    return (grey + (added - grey) * (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,12 @@ class Turn:
 
     def __call__(self, feature: Tensor) -> Tensor:
         return feature * self.gain[:, :, None, None] + self.shift[:, :, None, None]
+
+
+def turns_of(told: Tensor, places: int) -> list[Turn]:
+    """A turn a place from ``B,2*places*C``; zeros turn nothing."""
+    parts = told.chunk(2 * places, dim=1)
+    return [Turn(1.0 + parts[2 * i], parts[2 * i + 1]) for i in range(places)]
 
 
 class GlobalContext(nn.Module):
@@ -83,5 +108,4 @@ class GlobalContext(nn.Module):
         if thumb is None:
             raise ValueError("this network needs thumbs: the whole picture at a small size")
         seen = self.encoder(thumb.to(self.mix.weight.dtype)).mean(dim=(2, 3))
-        parts = self.turns(F.relu(self.mix(seen))).chunk(2 * self.places, dim=1)
-        return [Turn(1.0 + parts[2 * i], parts[2 * i + 1]) for i in range(self.places)]
+        return turns_of(self.turns(F.relu(self.mix(seen))), self.places)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
+from sdr2hdr.models.look import LookReader
 from sdr2hdr.training import masking
-from sdr2hdr.training.losses import mapping_loss, perceptual_loss
+from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
@@ -134,7 +135,12 @@ class Trainer:
         net: Any = self.net
         restores = hasattr(net, "forward_with_aux")
         batch = self.sampler.batch(
-            self.step, stage.batch, stage.frames, stage.patch, self.spec.thumb, undamaged=restores
+            self.step,
+            stage.batch,
+            stage.frames,
+            stage.patch,
+            self.spec.thumb,
+            undamaged=restores or self.recipe.clean_weight > 0,
         )
         sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
         if stage.task == "masked":
@@ -149,14 +155,21 @@ class Trainer:
             inner = slice(past, sdr.shape[1] - future)
             restored = (aux.float() - clean[:, inner]).abs().mean()
             share = self.recipe.aux_weight
-            loss = (1 - share) * mapping_loss(codes.float(), hdr[:, inner], self.recipe) + share * restored
-            return loss
+            loss = mapping_loss(codes.float(), hdr[:, inner], self.recipe)
+            loss = loss + self._clean(codes, clean[:, inner], thumbs[:, inner])
+            return (1 - share) * loss + share * restored
         told = {"place": place} if self.spec.place else {}
         codes, _ = net(sdr, {}, thumbs=thumbs, **told)
-        loss = mapping_loss(codes.float(), hdr, self.recipe)
+        loss = mapping_loss(codes.float(), hdr, self.recipe) + self._clean(codes, clean, thumbs)
         if self.features is not None:
             loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, codes, hdr)
         return loss
+
+    def _clean(self, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
+        """The weighted L1 between codes and what the base makes of the undamaged SDR, all ``B,T,3,H,W``."""
+        if not self.recipe.clean_weight:
+            return codes.new_zeros(())
+        return self.recipe.clean_weight * clean_loss(cast(LookReader, self.net.look), codes, clean, thumbs)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
@@ -241,6 +254,11 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
     if not any(p.requires_grad for p in net.parameters()):
         raise InputError(
             f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights that are not frozen."
+        )
+    if recipe.clean_weight and getattr(net, "look", None) is None:
+        raise InputError(
+            f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
+            "another; leave it out."
         )
     if any(s.task == "masked" for s in recipe.stages) and not hasattr(net, "reconstruct"):
         raise InputError(

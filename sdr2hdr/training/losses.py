@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.metrics.filters import blur
+from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.pyramid import take_apart
+from sdr2hdr.models.spec import State
 from sdr2hdr.training.recipe import Recipe
 
 
@@ -51,3 +53,18 @@ def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tenso
         wanted = features(truth.flatten(0, 1))
     found = features(codes.flatten(0, 1))
     return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).mean()
+
+
+def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
+    """L1 between codes and what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
+
+    The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Against the master, most of an
+    error is a look that the picture does not tell; this one knows of the codec's damage alone.
+    """
+    with torch.no_grad():
+        state: State = {}
+        wanted = []
+        for frame, thumb in zip(clean.unbind(1), thumbs.unbind(1), strict=True):
+            look, state = reader.remember(thumb, state)
+            wanted.append(reader.codes(frame, look))
+    return (codes.float() - torch.stack(wanted, dim=1)).abs().mean()

@@ -62,7 +62,7 @@ class ClipSet:
         return _said(self, graded=0.30, restaged=0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """The stages follow each other under one cosine of the learning rate.
 
@@ -70,7 +70,8 @@ class Recipe:
     stays as it is. The loss is L1 plus
     ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
     model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of full and half size, and
-    ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added.
+    ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added; ``clean_weight`` times
+    the L1 to what the base ``look`` makes of the SDR before it was compressed.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Recipe:
     aux_weight: float = 0.2
     pyramid_weight: float = 0.0
     perceptual_weight: float = 0.0
+    clean_weight: float = 0.0
     perceptual: str = "look"
     ema: float = 0.999
     seed: int = 0
@@ -91,6 +93,13 @@ class Recipe:
     start: str = ""
     frozen: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """As :class:`Stage`'s, for ``clean_weight``."""
+        said = (
+            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "clean_weight" or self.clean_weight
+        )
+        return f"Recipe({', '.join(said)})"
 
     @property
     def steps(self) -> int:
@@ -167,7 +176,7 @@ _KINDS: dict[type, dict[str, Any]] = {
         **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),
         **dict.fromkeys(("warmup", "seed", "select_every"), int),
         **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
-        **dict.fromkeys(("pyramid_weight", "perceptual_weight"), (int, float)),
+        **dict.fromkeys(("pyramid_weight", "perceptual_weight", "clean_weight"), (int, float)),
         "config": dict,
     },
 }

@@ -19,6 +19,9 @@ def small(**options: object) -> DIDNet:
     model = DIDNet(**{**SMALL, **options}).eval()
     for layer in (model.alignment.offsets.offset, model.condition.tell, model.restore, model.conv_last):
         nn.init.normal_(layer.weight, std=0.2)
+    if model.look is not None:
+        for p in model.look.parameters():
+            nn.init.normal_(p, std=0.1)
     return model
 
 
@@ -139,7 +142,8 @@ def test_wavelet_attention_over_a_large_window_is_that_over_the_whole() -> None:
 @pytest.mark.parametrize(("name", "count"), [("didnet", 527_000), ("didnet-tiny", 263_500)])
 def test_parameters_are_the_papers(name: str, count: int) -> None:
     # its table VII: 0.527; "Tiny" is not described, and about half is what was asked for
-    assert sum(p.numel() for p in registry.build(name).parameters()) == pytest.approx(count, rel=0.08)
+    model = registry.build(name, {"base": "bt2408"})  # without our look reader
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(count, rel=0.08)
 
 
 def test_windows_with_context_equal_one_run() -> None:
@@ -147,10 +151,10 @@ def test_windows_with_context_equal_one_run() -> None:
     frames, thumbs = torch.rand(1, 9, 3, 16, 24), torch.rand(1, 9, 3, 64, 64)
     with torch.no_grad():
         whole, restored, _ = model.forward_with_aux(frames, {}, thumbs=thumbs)
-        parts = []
+        parts, state = [], {}
         for first, last in ((0, 4), (4, 8), (8, 9)):
             a, b = max(0, first - 3), min(9, last + 3)
-            out, _ = model(frames[:, a:b], {}, past=first - a, future=b - last, thumbs=thumbs[:, a:b])
+            out, state = model(frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b])
             parts.append(out)
     assert whole.shape == restored.shape == frames.shape
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
@@ -180,8 +184,9 @@ def test_clips_shorter_than_the_window_repeat_their_ends(count: int) -> None:
     assert torch.allclose(out, expected, atol=1e-5)
 
 
-def test_the_restored_frame_is_trained_by_its_own_loss_alone() -> None:
-    model = small(base="bt2408")
+@pytest.mark.parametrize("base", ["look", "bt2408"])
+def test_the_restored_frame_is_trained_by_its_own_loss_alone(base: str) -> None:
+    model = small(base=base)
     frames, thumbs = torch.rand(1, 7, 3, 16, 16), torch.rand(1, 7, 3, 64, 64)
     codes, _, _ = model.forward_with_aux(frames, {}, past=3, future=3, thumbs=thumbs)
     codes.square().mean().backward()
@@ -203,6 +208,41 @@ def test_the_restoration_starts_from_the_middle_frame() -> None:
     assert torch.equal(restored[:, 0], frames[:, 3])
 
 
+def test_it_begins_as_the_look_mapping_of_the_middle_frame() -> None:
+    model, look = registry.build("didnet", SMALL), registry.build("look")
+    for module in (model, look):
+        torch.manual_seed(5)
+        for p in module.look.parameters():
+            nn.init.normal_(p, std=0.1)
+    frames, thumbs = torch.rand(1, 7, 3, 16, 16), torch.rand(1, 7, 3, 64, 64)
+    with torch.no_grad():
+        begun, mapped = (m(frames, {}, past=3, future=3, thumbs=thumbs)[0] for m in (model, look))
+    assert torch.equal(begun, mapped)
+
+
+def test_the_mapping_is_that_of_the_restored_frame() -> None:
+    model, look = small(), registry.build("look")
+    nn.init.zeros_(model.conv_last.weight)
+    assert model.look is not None
+    look.look.load_state_dict(model.look.state_dict())
+    frames, thumbs = torch.rand(1, 7, 3, 16, 16), torch.rand(1, 7, 3, 64, 64)
+    with torch.no_grad():
+        codes, restored, _ = model.forward_with_aux(frames, {}, past=3, future=3, thumbs=thumbs)
+        mapped, _ = look(restored.clamp(0, 1), {}, thumbs=thumbs[:, 3:4])
+    assert (restored[:, 0] - frames[:, 3]).abs().max() > 0.01
+    assert torch.allclose(codes, mapped, atol=1e-6)
+
+
+def test_greys_stay_grey_and_black_stays_black_whatever_the_weights() -> None:
+    model = small()
+    ramp = torch.linspace(0, 1, 64).expand(1, 1, 3, 16, 64)
+    with torch.no_grad():
+        codes, restored, _ = model.forward_with_aux(ramp, {}, thumbs=torch.rand(1, 1, 3, 64, 64))
+    for picture in (codes[0, 0], restored[0, 0]):
+        assert torch.allclose(picture, picture[:1].expand_as(picture), atol=1e-5)
+        assert picture[..., 0].max() < 1e-5
+
+
 @pytest.mark.parametrize(
     "options",
     [{"condition": "2d"}, {"condition_norm": True}, {"wavelet": False}, {"dual": False}, {"attention": "whole"}],
@@ -210,9 +250,7 @@ def test_the_restoration_starts_from_the_middle_frame() -> None:
 def test_every_ablation_is_another_network_that_runs(options: dict[str, object]) -> None:
     frames, thumbs = torch.rand(1, 7, 3, 16, 96), torch.rand(1, 7, 3, 64, 64)
     with torch.no_grad():
-        full, ablated = (
-            m(frames, {}, past=3, future=3, thumbs=thumbs)[0] for m in (small(), small(base="bt2408", **options))
-        )
+        full, ablated = (m(frames, {}, past=3, future=3, thumbs=thumbs)[0] for m in (small(), small(**options)))
     assert torch.isfinite(ablated).all()
     assert not torch.equal(full, ablated)
 

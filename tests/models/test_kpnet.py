@@ -1,10 +1,13 @@
 """KPNet against the published network's outputs under formula weights (float32, CPU), and the forms of our own."""
 
+from typing import cast
+
 import pytest
 import torch
 from formula import formula_weights, noise
 from torch import Tensor, nn
 
+from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.models import registry
 from sdr2hdr.models.kpnet import KPNet, PublishedAttention, WindowAttention
 
@@ -90,24 +93,33 @@ def test_a_window_over_the_whole_picture_is_the_published_attention() -> None:
         assert not torch.allclose(whole(x), WindowAttention(16, reach=2)(x), atol=1e-2)
 
 
+def spoken(name: str, **options: object) -> KPNet:
+    """A network that adds something to its base, and tells looks apart."""
+    torch.manual_seed(0)
+    model = cast(KPNet, registry.build(name, {"channels": 16, **options}))
+    nn.init.normal_(model.conv_last.weight, std=0.2)
+    for module in (model.look, model.modulate):
+        for p in module.parameters() if module is not None else ():
+            nn.init.normal_(p, std=0.1)
+    return model
+
+
 @pytest.mark.parametrize(("name", "reach"), [("kpnet", 100), ("kpnet-light", 14)])
 def test_what_lies_far_away_does_not_matter(name: str, reach: int) -> None:
     """So that tiles can be exact: two frames that differ only on the left give the same codes beyond the reach."""
-    torch.manual_seed(0)
-    model = registry.build(name, {"channels": 8, "context": False})
-    frames = torch.rand(1, 1, 3, 16, 2 * reach + 40)
+    model = spoken(name, channels=8)
+    frames, thumbs = torch.rand(1, 1, 3, 16, 2 * reach + 40), torch.rand(1, 1, 3, 64, 64)
     other = frames.clone()
     other[..., :16] = 1.0 - other[..., :16]
     with torch.no_grad():
-        change = (model(frames, {})[0] - model(other, {})[0]).abs()
+        change = (model(frames, {}, thumbs=thumbs)[0] - model(other, {}, thumbs=thumbs)[0]).abs()
     assert change[..., :16].max() > 1e-3
     assert change[..., 16 + reach :].max() == 0.0
 
 
 @pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
 def test_each_frame_alone_and_context_is_left_out(name: str) -> None:
-    torch.manual_seed(0)
-    model = registry.build(name, {"channels": 16})
+    model = spoken(name, base="bt2408")
     frames, thumbs = torch.rand(2, 4, 3, 16, 24), torch.rand(2, 4, 3, 64, 64)
     with torch.no_grad():
         whole, _ = model(frames, {}, thumbs=thumbs)
@@ -118,9 +130,43 @@ def test_each_frame_alone_and_context_is_left_out(name: str) -> None:
     assert torch.allclose(alone, whole[:, 2:3], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
+def test_on_the_look_base_windows_with_their_state_equal_one_run(name: str) -> None:
+    model = spoken(name)
+    frames, thumbs = torch.rand(1, 5, 3, 16, 24), torch.rand(1, 5, 3, 64, 64)
+    with torch.no_grad():
+        whole, _ = model(frames, {}, thumbs=thumbs)
+        first, state = model(frames[:, :4], {}, future=1, thumbs=thumbs[:, :4])
+        second, _ = model(frames[:, 2:], state, past=1, thumbs=thumbs[:, 2:])
+        anew, _ = model(frames[:, 2:], {}, past=1, thumbs=thumbs[:, 2:])
+    assert torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-5)
+    assert (anew - second).abs().max() > 1e-4  # what the scene showed before counts
+
+
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
+def test_it_begins_as_the_look_mapping(name: str) -> None:
+    model = registry.build(name)
+    look = registry.build("look")
+    for module in (model, look):
+        torch.manual_seed(5)
+        for p in module.look.parameters():
+            nn.init.normal_(p, std=0.1)
+    frames, thumbs = torch.rand(1, 2, 3, 16, 16), torch.rand(1, 2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model(frames, {}, thumbs=thumbs)[0], look(frames, {}, thumbs=thumbs)[0])
+
+
+def test_greys_stay_grey_and_black_stays_black_whatever_the_weights() -> None:
+    model = spoken("kpnet")
+    ramp = torch.linspace(0, 1, 64).expand(1, 1, 3, 16, 64)
+    with torch.no_grad():
+        codes = model(ramp, {}, thumbs=torch.rand(1, 1, 3, 64, 64))[0][0, 0]
+    assert torch.allclose(codes, codes[:1].expand_as(codes), atol=1e-5)
+    assert pq_eotf(codes[..., 0]).max() < 0.001
+
+
 def test_the_context_starts_neutral_and_then_tells() -> None:
-    torch.manual_seed(0)
-    model = KPNet(channels=16).eval()
+    model = spoken("kpnet", base="bt2408")
     frames = torch.rand(1, 1, 3, 16, 16)
     thumbs = [torch.full((1, 1, 3, 64, 64), level) for level in (0.1, 0.9)]
     with torch.no_grad():
@@ -132,11 +178,10 @@ def test_the_context_starts_neutral_and_then_tells() -> None:
     assert (dark - bright).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("fusion", ["pairs", "sum"])
-def test_every_weight_is_used(fusion: str) -> None:
-    torch.manual_seed(0)
-    model = KPNet(channels=16, fusion=fusion)
-    assert model.context is not None
-    nn.init.normal_(model.context.turns.weight)
+@pytest.mark.parametrize("options", [{"fusion": "pairs"}, {"fusion": "sum"}, {"base": "bt2408"}])
+def test_every_weight_is_used(options: dict[str, str]) -> None:
+    model = spoken("kpnet", **options)
+    if model.context is not None:
+        nn.init.normal_(model.context.turns.weight)
     model(torch.rand(1, 1, 3, 16, 16), {}, thumbs=torch.rand(1, 1, 3, 64, 64))[0].square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []

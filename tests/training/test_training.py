@@ -22,10 +22,10 @@ from sdr2hdr.training.corpus import stills
 from sdr2hdr.training.dataset import ClipMaker, to_planes
 from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
-from sdr2hdr.training.loop import Trainer
-from sdr2hdr.training.losses import gaussian_ssim, perceptual_loss, pyramid_loss
+from sdr2hdr.training.loop import Trainer, fresh
+from sdr2hdr.training.losses import clean_loss, gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
-from sdr2hdr.training.recipe import read_recipe
+from sdr2hdr.training.recipe import RECIPES, read_recipe
 from sdr2hdr.training.staging import restage
 from sdr2hdr.training.store import Sampler, make_clips, read_clip
 from sdr2hdr.weights.load import load_model
@@ -423,4 +423,46 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     after = trainer._named(trainer.master)
     assert all(torch.equal(after[k], look[k]) for k in look)
     assert not torch.equal(after["conv_last.2.weight"], before["conv_last.2.weight"])
+    assert trainer.best_psnr > 10
+
+
+def test_the_clean_loss_knows_damage_alone() -> None:
+    look = load_model("look")
+    clean, thumbs = torch.rand(2, 2, 3, 16, 16), torch.rand(2, 2, 3, 64, 64)
+    with torch.inference_mode():
+        mapped, _ = look(clean, {}, thumbs=thumbs)
+        damaged, _ = look((clean + 0.1 * torch.randn_like(clean)).clamp(0, 1), {}, thumbs=thumbs)
+    assert clean_loss(look.look, mapped, clean, thumbs).item() < 1e-6
+    assert clean_loss(look.look, damaged, clean, thumbs).item() > 0.01
+
+
+def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> None:
+    recipe = replace(read_recipe(recipe_file), clean_weight=1.0, config={"blocks": 3, "base": "bt2408"})
+    with pytest.raises(InputError, match="clean_weight, which needs the base look"):
+        fresh(recipe, {})
+
+
+def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    assert "clean_weight" not in repr(recipe) and "clean_weight=2.0" in repr(replace(recipe, clean_weight=2.0))
+
+
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light", "didnet", "didnet-tiny"])
+def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
+    corpus: Path, tmp_path: Path, name: str
+) -> None:
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    sizes = {"channels": 16} | ({"offset_channels": 8} if name.startswith("didnet") else {})
+    clips = replace(recipe.clips, count=2, height=48, width=64, select=1)
+    stages = tuple(replace(s, steps=3, batch=2, patch=32) for s in recipe.stages)
+    recipe = replace(recipe, clips=clips, stages=stages, config={**recipe.config, **sizes}, warmup=1, select_every=2)
+    for split, count in (("train", 2), ("select", 1)):
+        scenes = ClipMaker(corpus, split, size=(48, 64), frames=clips.frames, seed=5)
+        make_clips(scenes, tmp_path / "clips" / split, range(count))
+    look = {k: v.detach().float() for k, v in load_model("look").named_parameters()}
+    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "run", start=look)
+    trainer.run(lambda _: None, every=1)
+    after = trainer._named(trainer.master)
+    assert all(torch.equal(after[k], look[k]) for k in look)
+    assert after["conv_last.weight"].abs().max() > 0  # it began as zeros
     assert trainer.best_psnr > 10
