@@ -235,8 +235,9 @@ class DIDNet(nn.Module):
 
     ``base`` is the mapping of the restored SDR frame that the output is added to in float32: that of the
     :class:`~sdr2hdr.models.look.LookReader` (``look``), ``bt2408`` or ``bt2446a``, or ``none``. With ``look`` greys of the middle
-    frame stay grey, restored and mapped. ``attention`` as in :class:`WaveletAttention`. For ablations: ``condition`` is ``3d`` or ``2d``, ``condition_norm`` the paper's normalisation,
-    ``wavelet`` and ``dual`` (scaling before the convolution, too) may be off.
+    frame stay grey, restored and mapped. ``attention`` as in :class:`WaveletAttention`. For ablations: ``condition`` is ``3d`` or
+    ``2d``, ``condition_norm`` the paper's normalisation, ``wavelet`` and ``dual`` (scaling before the convolution, too) may be
+    off.
     """
 
     state_from_thumbs = True
