@@ -16,7 +16,7 @@ from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.training import masking
-from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss
+from sdr2hdr.training.losses import clean_loss, distance, mapping_loss, perceptual_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
@@ -153,7 +153,7 @@ class Trainer:
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
             inner = slice(past, sdr.shape[1] - future)
-            restored = (aux.float() - clean[:, inner]).abs().mean()
+            restored = distance(aux.float() - clean[:, inner], self.recipe)
             share = self.recipe.aux_weight
             loss = mapping_loss(codes.float(), hdr[:, inner], self.recipe)
             loss = loss + self._clean(codes, clean[:, inner], thumbs[:, inner])
@@ -166,10 +166,11 @@ class Trainer:
         return loss
 
     def _clean(self, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-        """The weighted L1 between codes and what the base makes of the undamaged SDR, all ``B,T,3,H,W``."""
+        """The weighted distance between codes and what the base makes of the undamaged SDR, all ``B,T,3,H,W``."""
         if not self.recipe.clean_weight:
             return codes.new_zeros(())
-        return self.recipe.clean_weight * clean_loss(cast(LookReader, self.net.look), codes, clean, thumbs)
+        reader = cast(LookReader, self.net.look)
+        return self.recipe.clean_weight * clean_loss(reader, codes, clean, thumbs, self.recipe)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""

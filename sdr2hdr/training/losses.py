@@ -26,10 +26,15 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
     return ssim.mean()
 
 
+def distance(error: Tensor, recipe: Recipe) -> Tensor:
+    """L1 and weighted MSE of an error."""
+    return error.abs().mean() + recipe.mse_weight * error.square().mean()
+
+
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
     """L1, MSE, detail and SSIM on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
     error = codes - truth
-    loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
+    loss = distance(error, recipe)
     if recipe.pyramid_weight:
         loss = loss + recipe.pyramid_weight * pyramid_loss(error)
     if recipe.ssim_weight:
@@ -55,8 +60,8 @@ def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tenso
     return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).mean()
 
 
-def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-    """L1 between codes and what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
+def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor, recipe: Recipe) -> Tensor:
+    """L1 and MSE between codes and what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
 
     The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Against the master, most of an
     error is a look that the picture does not tell; this one knows of the codec's damage alone.
@@ -67,4 +72,4 @@ def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor)
         for frame, thumb in zip(clean.unbind(1), thumbs.unbind(1), strict=True):
             look, state = reader.remember(thumb, state)
             wanted.append(reader.codes(frame, look))
-    return (codes.float() - torch.stack(wanted, dim=1)).abs().mean()
+    return distance(codes.float() - torch.stack(wanted, dim=1), recipe)

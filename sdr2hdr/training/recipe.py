@@ -67,11 +67,10 @@ class Recipe:
     """The stages follow each other under one cosine of the learning rate.
 
     ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
-    stays as it is. The loss is L1 plus
-    ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the share of the loss that judges a
-    model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of full and half size, and
-    ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are added; ``clean_weight`` times
-    the L1 to what the base ``look`` makes of the SDR before it was compressed.
+    stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the
+    share of the loss that judges a model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of
+    full and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
+    added; ``clean_weight`` times the L1 and MSE to what the base ``look`` makes of the SDR before it was compressed.
     """
 
     name: str
@@ -95,11 +94,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """As :class:`Stage`'s, for ``clean_weight``."""
-        said = (
-            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "clean_weight" or self.clean_weight
-        )
-        return f"Recipe({', '.join(said)})"
+        return _said(self, clean_weight=0.0)
 
     @property
     def steps(self) -> int:

@@ -426,14 +426,14 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     assert trainer.best_psnr > 10
 
 
-def test_the_clean_loss_knows_damage_alone() -> None:
-    look = load_model("look")
+def test_the_clean_loss_knows_damage_alone(recipe_file: Path) -> None:
+    look, recipe = load_model("look"), replace(read_recipe(recipe_file), mse_weight=0.0)
     clean, thumbs = torch.rand(2, 2, 3, 16, 16), torch.rand(2, 2, 3, 64, 64)
     with torch.inference_mode():
         mapped, _ = look(clean, {}, thumbs=thumbs)
         damaged, _ = look((clean + 0.1 * torch.randn_like(clean)).clamp(0, 1), {}, thumbs=thumbs)
-    assert clean_loss(look.look, mapped, clean, thumbs).item() < 1e-6
-    assert clean_loss(look.look, damaged, clean, thumbs).item() > 0.01
+    assert clean_loss(look.look, mapped, clean, thumbs, recipe).item() < 1e-6
+    assert clean_loss(look.look, damaged, clean, thumbs, recipe).item() > 0.01
 
 
 def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> None:
