@@ -9,6 +9,7 @@ from typing import Any
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
+from sdr2hdr.jobs.exposures import Times, check_count, doubts, read_exposures
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
@@ -106,6 +107,7 @@ def convert(
     tile: int | None = None,
     chunk_frames: int = 96,
     aux_sdr: str | Path | None = None,
+    exposures: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Convert one SDR video to HDR10.
@@ -114,7 +116,8 @@ def convert(
     ``mp4`` or ``mov`` (by default the target's ending says). ``peak`` (400 to 4000) and ``white`` in nits. ``scenes`` is
     ``auto``, ``none`` or the path of a cut list. An interrupted conversion with the same source and settings goes on where it
     stopped. The target appears when it is complete and has been checked. ``aux_sdr`` names a second file for the restored SDR
-    picture of a model that makes one; it appears together with the target.
+    picture of a model that makes one; it appears together with the target. ``exposures`` are those of frames that alternate:
+    ``1,1/4``, ``ev:0,-2``, or the path of a text file with a time for each frame.
 
     Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
     """
@@ -125,6 +128,7 @@ def convert(
     chosen = choose(model, weights)
     spec = registry.spec(chosen.model if chosen else model)
     on = pick_device(device)
+    times = _exposures(exposures, spec)
     settings = Settings(
         model=spec.name,
         weights_sha256=chosen.sha256 if chosen else "",
@@ -140,6 +144,7 @@ def convert(
         input_range=input_range,
         chunk_frames=chunk_frames,
         aux=aux_sdr is not None,
+        exposures=",".join(map(repr, times)),
     )
     target = _target(src, dst, overwrite)
     aux = None if aux_sdr is None else _aux_target(src, target, Path(aux_sdr), spec, overwrite)
@@ -152,6 +157,7 @@ def convert(
         done = False
         try:
             plan = _plan(source, settings, work, tile, progress)
+            notes = (*notes, *_doubts(exposures, plan, src))
             task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
@@ -270,6 +276,25 @@ def _aux_target(src: Path, target: Path, aux_sdr: Path, spec: ModelSpec, overwri
     return _target(src, aux_sdr, overwrite)
 
 
+def _exposures(text: str | None, spec: ModelSpec) -> Times:
+    """What ``exposures`` says. Raises ModelError for a model that knows none, InputError for what cannot be understood."""
+    times = read_exposures(text)
+    if times and not spec.exposures:
+        able = ", ".join(name for name in registry.names() if registry.spec(name).exposures)
+        raise ModelError(f"Model {spec.name} knows no exposures; leave --exposures out, or use one that does: {able}.")
+    return times
+
+
+def _doubts(text: str | None, plan: Plan, src: Path) -> tuple[str, ...]:
+    """What speaks against the exposures given. Raises InputError where they do not fit the number of frames."""
+    times = plan.settings.times
+    if text is None or not times:
+        return ()
+    check_count(text, times, len(plan.survey.pts), src)
+    doubt = doubts(times, plan.survey.light, plan.survey.cuts)
+    return (doubt,) if doubt else ()
+
+
 def _assemble_aux(work: Work, plan: Plan, source: Source, container: str) -> None:
     """The restored SDR picture with all else of the source, checked, under its name in the work folder."""
     assembled = assemble(
@@ -303,7 +328,7 @@ def _plan(
     if tile is not None:
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
-    found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)))
+    found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times)
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
     plan = Plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.png import png_facts, read_codes
 from sdr2hdr.media.source import Source
@@ -53,8 +54,11 @@ class Pairing:
     truth: Strip | None
 
 
-def film(path: Path) -> Strip:
-    """A video: SDR, HDR10, or HLG, which is taken to the light of a display of 1000 nits. Raises InputError."""
+def film(path: Path, times: Times = ()) -> Strip:
+    """A video: SDR, HDR10, or HLG, which is taken to the light of a display of 1000 nits. Raises InputError.
+
+    ``times`` are exposures that alternate in it.
+    """
     source = Source(path, hdr=True, hlg=True)
     sdr = source.info.hdr is None
 
@@ -62,7 +66,7 @@ def film(path: Path) -> Strip:
         return (p.rgb() if sdr else p.codes() for p in source.pictures())
 
     def scenes() -> list[int]:
-        found = survey(source, "auto", lambda _done, _total: None)
+        found = survey(source, "auto", lambda _done, _total: None, times)
         return [0, *found.cuts, len(found.pts)]
 
     return Strip(path.stem, sdr, source.info.size, float(source.info.rate), frames, scenes)
@@ -76,7 +80,9 @@ def folder_strip(name: str, paths: Sequence[Path], *, loose: bool = False) -> St
     return Strip(name, facts.depth == 8, facts.size, _RATE, lambda: map(read_codes, paths), lambda: begins, loose)
 
 
-def pairings(what: Path, truth: Path | None, scene_list: Path | None = None, part: str = "all") -> list[Pairing]:
+def pairings(
+    what: Path, truth: Path | None, scene_list: Path | None = None, part: str = "all", times: Times = ()
+) -> list[Pairing]:
     """What two names stand for: two videos, two folders of frames, or a data set with an SDR and an HDR folder in it.
 
     Of folders only the scenes of a list are taken, where one is given, and of these only one ``part``. Raises InputError.
@@ -88,7 +94,7 @@ def pairings(what: Path, truth: Path | None, scene_list: Path | None = None, par
     if not what.is_dir():
         if scene_list is not None:
             raise InputError(f"A list of scenes is for folders of frames, and {what} is none; leave --scenes out.")
-        return [Pairing(film(what), None if truth is None else _truth(film(truth), truth))]
+        return [Pairing(film(what, times), None if truth is None else _truth(film(truth), truth))]
     if truth is None and not _is_data_set(what):
         if not (strips := _strips(what)):
             raise InputError(
@@ -143,11 +149,13 @@ def measure(
     device: str = "auto",
     precision: str = "auto",
     peak: float = 1000.0,
+    times: Times = (),
     progress: Callable[[str, int], None] = lambda _what, _done: None,
 ) -> Iterator[Score]:
     """Scores of all frames, or the first ``limit`` of each strip. SDR strips are converted by each model, as ``convert`` would.
 
-    HDR strips are measured as they are, under the name "result". Raises InputError where strip and truth do not fit.
+    HDR strips are measured as they are, under the name "result". ``times`` are exposures that alternate from each strip's first
+    frame on; models that know none do not hear of them. Raises InputError where strip and truth do not fit.
     """
     measures = tuple(measures)
     for pair in pairs:
@@ -160,7 +168,7 @@ def measure(
         if limit is not None:
             begins = sorted({min(b, limit) for b in begins})
         for name in models:
-            converted = _converted(strip, begins, name, device, precision, peak)
+            converted = _converted(strip, begins, name, device, precision, peak, times)
             yield from _measured(pair, name, converted, measures, worst, limit, progress)
 
 
@@ -178,7 +186,7 @@ def _check_sizes(pair: Pairing) -> None:
 
 
 def _converted(
-    strip: Strip, begins: Sequence[int], name: str, device: str, precision: str, peak: float
+    strip: Strip, begins: Sequence[int], name: str, device: str, precision: str, peak: float, times: Times
 ) -> Iterator[Tensor]:
     """PQ codes of a model, scene by scene."""
     entry = choose(name)
@@ -187,7 +195,7 @@ def _converted(
     size = strip.size[::-1]
     renderer = Renderer(
         load_model(name), spec, size, device=on, precision=pick_precision(precision, spec, on),
-        tile=fitting_tile(*size, spec, on), peak=peak,
+        tile=fitting_tile(*size, spec, on), peak=peak, exposures=times if spec.exposures else (),
     )  # fmt: skip
     frames = strip.frames()
     for first, last in pairwise(begins):

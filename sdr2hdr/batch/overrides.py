@@ -21,6 +21,7 @@ KEYS: dict[str, type] = {
     "peak": int,
     "white": int,
     "scenes": str,
+    "exposures": str,
     "input-matrix": str,
     "input-range": str,
     "strict": bool,

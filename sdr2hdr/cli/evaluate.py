@@ -55,6 +55,12 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     help="Which of its scenes.",
 )
 @click.option(
+    "--exposures",
+    default=None,
+    metavar="CYCLE|FILE",
+    help="Exposures that alternate in what is SDR (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="Folder for CSV, JSON, charts and worst frames."
 )
 @click.option(
@@ -67,7 +73,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 def evaluate(
     what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
     wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
-    overwrite: bool, device: str, precision: str, as_json: bool,
+    exposures: str | None, overwrite: bool, device: str, precision: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a result, or what models make of SDR, against an HDR truth.
 
@@ -122,12 +128,15 @@ def evaluate(
             scores = [*simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)]
             scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
+            from sdr2hdr.jobs.exposures import read_exposures
             from sdr2hdr.measure import measure, pairings
+
+            times = read_exposures(exposures)
 
             scores = list(
                 measure(
-                    pairings(what, truth, scenes, part), models, chosen.measures, worst, limit=limit, device=device,
-                    precision=precision, progress=lambda at, done: bar.update(task, description=at, completed=done),
+                    pairings(what, truth, scenes, part, times), models, chosen.measures, worst, limit=limit, device=device,
+                    precision=precision, times=times, progress=lambda at, done: bar.update(task, description=at, completed=done),
                 )
             )  # fmt: skip
     if out is not None:

@@ -33,6 +33,12 @@ _CONVERSION = (
     ),
     click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are."),
     click.option(
+        "--exposures",
+        default=None,
+        metavar="CYCLE|FILE",
+        help="Exposures that alternate (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.",
+    ),
+    click.option(
         "--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags: bt709, bt601, bt2020nc, ..."
     ),
     click.option("--input-range", default=None, help="The source's range, over its tags: limited or full."),

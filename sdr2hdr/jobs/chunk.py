@@ -45,6 +45,7 @@ class ChunkRenderer:
             white=float(s.white),
             peak=float(s.peak),
             aux=s.aux,
+            exposures=s.times,
         )
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
 

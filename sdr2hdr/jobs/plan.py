@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
+from sdr2hdr.models.exposure import GAMMA
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.scenes.cutlist import read_cutlist
 from sdr2hdr.scenes.detector import Cut, Detector
-from sdr2hdr.scenes.small import small_frame
+from sdr2hdr.scenes.small import brightened, small_frame
 
 _EDGE = 1 << 20
 
@@ -46,12 +48,15 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one look at every frame gave: pts in display order, the last frame's duration, cuts, and what was lost (words)."""
+    """What one look at every frame gave: pts in display order, the last frame's duration, cuts, and what was lost (words).
+
+    ``light`` is each frame's mean (its code to the power of 2.2), where exposures alternate."""
 
     pts: "array[int]"
     last_duration: int | None
     cuts: tuple[int, ...]
     loss: str | None
+    light: tuple[float, ...] = ()
 
     def duration(self, frame: int) -> int | None:
         """A frame's duration in the source's time base: up to the next frame, or the source's own word for the last one."""
@@ -86,6 +91,7 @@ class Plan:
                 "last_duration": s.last_duration,
                 "cuts": list(s.cuts),
                 "loss": s.loss,
+                "light": list(s.light),
             },
             "chunks": [[[r.first, r.last, r.scene_first, r.scene_last] for r in chunk] for chunk in self.chunks],
             "tile": self.tile,
@@ -99,30 +105,40 @@ class Plan:
             Fingerprint(**data["source"]),
             Settings.from_json(data["settings"]),
             EncodeSettings.from_json(data["encode"]),
-            Survey(array("q", s["pts"]), s["last_duration"], tuple(s["cuts"]), s["loss"]),
+            Survey(array("q", s["pts"]), s["last_duration"], tuple(s["cuts"]), s["loss"], tuple(s["light"])),
             tuple(tuple(Run(*r) for r in chunk) for chunk in data["chunks"]),
             data["tile"],
             data["scenes_sha256"],
         )
 
 
-def survey(source: Source, scenes: str, progress: Callable[[int, int], None]) -> Survey:
-    """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list."""
-    return survey_and_cuts(source, scenes, progress)[0]
+def survey(source: Source, scenes: str, progress: Callable[[int, int], None], times: Times = ()) -> Survey:
+    """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list.
+
+    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them.
+    """
+    return survey_and_cuts(source, scenes, progress, times)[0]
 
 
-def survey_and_cuts(source: Source, scenes: str, progress: Callable[[int, int], None]) -> tuple[Survey, list[Cut]]:
+def survey_and_cuts(
+    source: Source, scenes: str, progress: Callable[[int, int], None], times: Times = ()
+) -> tuple[Survey, list[Cut]]:
     """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
     pts, duration = array("q"), None
     cuts: list[Cut] = []
+    light: list[float] = []
     for picture in source.pictures():
-        if detector is not None:
+        if detector is not None or times:
             layout = picture.layout
             small = small_frame(
                 picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
             )
-            cuts += detector.push(small, picture.pts)
+            if times:
+                light.append(float(small[0].pow(GAMMA).mean()))
+                small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / GAMMA))
+            if detector is not None:
+                cuts += detector.push(small, picture.pts)
         pts.append(picture.pts)
         duration = picture.duration
         progress(len(pts), max(source.info.frames or 0, len(pts)))
@@ -131,7 +147,7 @@ def survey_and_cuts(source: Source, scenes: str, progress: Callable[[int, int], 
     frames = [c.frame for c in cuts]
     if scenes not in ("auto", "none"):
         frames = read_cutlist(Path(scenes), pts, source.info.time_base)
-    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source)), cuts
+    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source), tuple(light)), cuts
 
 
 def _words(source: Source) -> str | None:

@@ -20,7 +20,8 @@ class Settings:
 
     ``weights_sha256`` is the hash of the weight file (empty for static mappings); ``white`` and ``peak`` in nits;
     ``chunk_frames`` the least length of a chunk that ends at a cut (a scene of twice that is split); ``aux`` whether the
-    restored SDR picture is written, too.
+    restored SDR picture is written, too. ``exposures`` are relative times with commas between them, repeated to the film's
+    end; none for ordinary SDR.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Settings:
     input_range: str | None
     chunk_frames: int
     aux: bool = False
+    exposures: str = ""
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -57,6 +59,11 @@ class Settings:
             raise InputError(f"There is no range {self.input_range!r}; give --input-range limited or full.")
         if self.chunk_frames < 1:
             raise OutputError("Chunks need at least one frame; give --chunk-frames 1 or more.")
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The exposures as numbers."""
+        return tuple(map(float, self.exposures.split(","))) if self.exposures else ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

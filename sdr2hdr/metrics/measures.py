@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
+from sdr2hdr.color.mulaw import mu_law
+from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
@@ -34,6 +36,8 @@ MEASURES = {
     for m in (
         Measure("psnr", "PSNR dB", True, 2, quick=True),
         Measure("ssim", "SSIM", True, 4, quick=True),
+        Measure("psnr_t", "PSNR_T dB", True, 2),
+        Measure("ssim_t", "SSIM_T", True, 4),
         Measure("ms_ssim", "MS-SSIM", True, 4),
         Measure("sr_sim", "SR-SIM", True, 4),
         Measure("vsi", "VSI", True, 4),
@@ -140,6 +144,9 @@ class Meter:
             values["psnr"] = psnr(result, truth)
         if "ssim" in keys:
             values["ssim"] = ssim(result, truth)
+        if {"psnr_t", "ssim_t"} & set(keys):
+            toned = tuple(mu_law(pq_eotf(x)).clamp(0, 1) for x in (result, truth))
+            values |= {k: f(*toned) for k, f in (("psnr_t", psnr), ("ssim_t", ssim)) if k in keys}
         if {"de_itp", "de_itp_p95"} & set(keys):
             differences = delta_e_itp(result, truth)
             if "de_itp" in keys:

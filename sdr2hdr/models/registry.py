@@ -9,6 +9,7 @@ from torch import nn
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.didnet import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
 from sdr2hdr.models.fmstfnet import FMSTFNET_SPEC, FMSTFNet
+from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
 from sdr2hdr.models.look import LOOK_SPEC, LookMapping
 from sdr2hdr.models.spec import ModelSpec
@@ -22,6 +23,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "didnet": DIDNet,
     "didnet-tiny": DIDNet,
     "fmstfnet": FMSTFNet,
+    "hdrvdiff": HDRVDiff,
     "look": LookMapping,
 }
 _SPECS = {
@@ -33,6 +35,7 @@ _SPECS = {
         DIDNET_SPEC,
         DIDNET_TINY_SPEC,
         FMSTFNET_SPEC,
+        HDRVDIFF_SPEC,
         LOOK_SPEC,
         BT2408_SPEC,
         BT2446A_SPEC,

@@ -16,8 +16,10 @@ class ModelSpec:
     ``tolerance`` is the largest difference between tiles and the whole frame, in PQ code values 0..1, as measured by
     ``benchmarks/tiles.py``. Neighbouring tiles share ``overlap`` places, of which the outer ``margin`` of each are not used.
     A model that ``has_aux`` also gives restored SDR frames, from a method ``forward_with_aux``. One with ``place`` is told, as
-    ``place B,4``, where in the picture its frames lie: top, left, bottom, right in shares of it. ``bytes_per_pixel`` estimates
-    working memory a pixel of one frame in float32.
+    ``place B,4``, where in the picture its frames lie: top, left, bottom, right in shares of it. One with ``exposures`` is told
+    those of its frames, ``exposures B,T``, where they alternate. One with ``noise`` is given so many channels of it,
+    ``noise B,C,H/8,W/8``, the same for the same place in every frame and tile. ``bytes_per_pixel`` estimates working memory a
+    pixel of one frame in float32.
     """
 
     name: str
@@ -30,6 +32,8 @@ class ModelSpec:
     stateful: bool = False
     thumb: int = 0
     place: bool = False
+    exposures: bool = False
+    noise: int = 0
     tile: int = 1024
     overlap: int = 0
     margin: int = 0

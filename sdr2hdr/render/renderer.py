@@ -1,7 +1,7 @@
 """A model and frames into frames: windows, padding, tiles, thumbnails, precision, device and state, once for all models."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,7 +13,9 @@ from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
+from sdr2hdr.models.latent import CELL
 from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.noise import field
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS
 from sdr2hdr.render.tiles import Tile, blend_weights, cut
@@ -65,7 +67,8 @@ class Renderer:
     """Runs a model over windows of one picture size.
 
     ``tile`` is the largest edge computed at once (both ways); ``white`` and ``peak`` in nits. Results are PQ codes that
-    never pass the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture, R'G'B' 0..1.
+    never pass the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture, R'G'B' 0..1. ``exposures``
+    are relative times of the film's frames from its first one on, repeated to its end, where they alternate.
     """
 
     def __init__(
@@ -80,9 +83,10 @@ class Renderer:
         white: float = WHITE,
         peak: float = 1000.0,
         aux: bool = False,
+        exposures: Sequence[float] = (),
     ) -> None:
         self.spec, self.size, self.device, self.precision = spec, size, device, precision
-        self.white, self.peak, self.aux = white, peak, aux
+        self.white, self.peak, self.aux, self.exposures = white, peak, aux, tuple(exposures)
         self.model = prepared(model, device, precision)
         self.tiles = cut(*size, tile, spec)
         self.weights = blend_weights(self.tiles, spec.margin)
@@ -108,30 +112,40 @@ class Renderer:
 
     def run(self, frames: Iterator[Tensor], run: Run, states: list[State]) -> Iterator[Tensor]:
         """PQ codes ``3,H,W`` (with ``aux`` ``6,H,W``) float32 on the CPU of each frame; ``states`` are moved on in place."""
+        first = run.first
         for window, past, future in windows(frames, run, self.spec):
-            yield from self.window(window, past, future, states)
+            yield from self.window(window, past, future, states, first=first - past)
+            first += len(window) - past - future
 
     @torch.inference_mode()
-    def window(self, frames: Tensor, past: int, future: int, states: list[State]) -> Tensor:
-        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels)."""
-        thumbs = thumbnail(frames[None], self.spec.thumb).to(self.device) if self.spec.thumb else None
+    def window(self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0) -> Tensor:
+        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels).
+
+        ``first`` is the number of its first frame in the film, by which its exposures are known.
+        """
+        told: dict[str, Any] = {"past": past, "future": future}
+        told["thumbs"] = thumbnail(frames[None], self.spec.thumb).to(self.device) if self.spec.thumb else None
+        if self.exposures:
+            times = [self.exposures[(first + i) % len(self.exposures)] for i in range(len(frames))]
+            told["exposures"] = torch.tensor([times], device=self.device)
         if len(self.tiles) == 1:
-            return self._finish(self._tile(frames, self.tiles[0], 0, past, future, thumbs, states))
+            return self._finish(self._tile(frames, self.tiles[0], 0, told, states))
         count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
         out = frames.new_zeros(count, channels, *frames.shape[2:])
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
-            codes = self._tile(frames, tile, i, past, future, thumbs, states)
+            codes = self._tile(frames, tile, i, told, states)
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
         return self._finish(out)
 
-    def _tile(
-        self, frames: Tensor, tile: Tile, i: int, past: int, future: int, thumbs: Tensor | None, states: list[State]
-    ) -> Tensor:
+    def _tile(self, frames: Tensor, tile: Tile, i: int, told: dict[str, Any], states: list[State]) -> Tensor:
         part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
         height, width = part.shape[-2:]
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
-        context: Any = {"past": past, "future": future, "thumbs": thumbs}
+        context = dict(told)
+        if self.spec.noise:
+            cells = part.shape[-2] // CELL, part.shape[-1] // CELL
+            context["noise"] = field(self.spec.noise, cells, (tile.top // CELL, tile.left // CELL)).to(self.device)
         if self.spec.place:
             rows, columns = self.size
             bottom, right = tile.top + part.shape[-2], tile.left + part.shape[-1]

@@ -31,6 +31,18 @@ def small_frame(planes: tuple[Tensor, ...], *, depth: int, full_range: bool, is_
     return picture.clamp_(0, 1)
 
 
+def brightened(small: Tensor, gain: float) -> Tensor:
+    """A small frame as a longer exposure would show it: codes times ``gain``, clipped. A gain of 1 changes nothing."""
+    if gain == 1.0:
+        return small
+    y, cb, cr = small.unbind()
+    r, b = y + 1.5748 * (cr - 0.5), y + 1.8556 * (cb - 0.5)
+    g = (y - 0.2126 * r - 0.0722 * b) / 0.7152
+    r, g, b = ((x * gain).clamp(0, 1) for x in (r, g, b))
+    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    return torch.stack([y, (b - y) / 1.8556 + 0.5, (r - y) / 1.5748 + 0.5])
+
+
 def _shrink(plane: Tensor) -> Tensor:
     """Mean of up to ``_SAMPLES`` squared samples in each of the cells of the small frame."""
     h, w = plane.shape

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
+from sdr2hdr.models.hdrvdiff import HDRVDiff
 from sdr2hdr.models.look import LookReader
-from sdr2hdr.training import masking
+from sdr2hdr.training import diffusion, masking
 from sdr2hdr.training.losses import clean_loss, distance, mapping_loss, perceptual_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
@@ -149,6 +150,10 @@ class Trainer:
             seen = masking.masked(picture, masking.curriculum(within, stage.steps, stage.masking), generator)
             loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
             return loss
+        if stage.task in diffusion.TASKS:
+            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+            weight = self.recipe.perceptual_weight
+            return diffusion.loss(net, stage.task, (sdr, hdr, thumbs), generator, features=self.features, weight=weight)
         if restores:
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
@@ -175,7 +180,7 @@ class Trainer:
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         stage, within = self.recipe.stage_at(self.step)
-        if within == 0 and self.step and self.recipe.stage_at(self.step - 1)[0].task != stage.task:
+        if within == 0 and self.step and stage.task == "mapping" != self.recipe.stage_at(self.step - 1)[0].task:
             self._begin_mapping()
         loss = self.loss(stage, within)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -264,6 +269,10 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
     if any(s.task == "masked" for s in recipe.stages) and not hasattr(net, "reconstruct"):
         raise InputError(
             f"Recipe {recipe.name} has a masked stage, which model {recipe.model} cannot do; leave it out."
+        )
+    if any(s.task in diffusion.TASKS for s in recipe.stages) and not isinstance(net, HDRVDiff):
+        raise InputError(
+            f"Recipe {recipe.name} has a stage of HDR-V-Diff's, which model {recipe.model} cannot do; leave it out."
         )
     return net
 

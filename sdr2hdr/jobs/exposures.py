@@ -1,0 +1,87 @@
+"""Exposures of a film's frames, as people give them, and whether its brightness follows them."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+
+from sdr2hdr.errors import InputError
+
+Times = tuple[float, ...]
+"""Relative exposure times of the frames from a film's first one on, repeated to its end; none where the film is ordinary SDR."""
+
+_FOLLOWS = 0.15
+"""The least share of a step between exposures, in stops, that a brightness which follows them shows; clipping eats some."""
+
+
+def read_exposures(text: str | None) -> Times:
+    """``1,1/4`` (times), ``ev:0,-2`` (stops) or the path of a text file with a time a frame; ``1`` and None are ordinary SDR.
+
+    Raises InputError for what is none of these, and for a time that is not above 0.
+    """
+    if text is None:
+        return ()
+    stops = text.startswith("ev:")
+    words = text.removeprefix("ev:").split(",")
+    where = f"--exposures {text}"
+    if not stops and any(_number(w) is None for w in words):
+        path = Path(text)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError, ValueError) as e:
+            raise InputError(
+                f"--exposures {text} is neither a cycle nor a file that can be read ({getattr(e, 'strerror', None) or e}); "
+                "write times as 1,1/4, stops as ev:0,-2, or name a text file with a time for each frame."
+            ) from e
+        words, where = [line.strip() for line in lines if line.strip()], f"{path}, line"
+    times = []
+    for number, word in enumerate(words, 1):
+        value = _number(word)
+        at = f"{where} {number}" if where.endswith("line") else where
+        if value is None or (not stops and value <= 0) or abs(value) > 1e6:
+            raise InputError(f"{at}: {word!r} is no exposure; a time is a number above 0, such as 1, 0.25 or 1/4.")
+        times.append(2.0 ** max(-64.0, min(64.0, value)) if stops else value)
+    if not times:
+        raise InputError(f"{text} holds no exposures; write one for each frame, a line each.")
+    if len(times) == 1 and times[0] != 1.0:
+        raise InputError(
+            f"{where} names a single exposure, and frames that do not alternate are ordinary SDR; leave --exposures out."
+        )
+    return () if len(times) == 1 else tuple(times)
+
+
+def _number(word: str) -> float | None:
+    try:
+        value = float(Fraction(word.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def check_count(text: str, times: Times, frames: int, film: Path) -> None:
+    """Raises InputError where the exposures do not fit so many frames: a longer cycle, or a file that has not one for each."""
+    if not times or (len(times) <= frames and not Path(text).is_file()):
+        return
+    if not Path(text).is_file():
+        raise InputError(
+            f"{film} has {frames} frames, too few for the cycle --exposures {text}; give a cycle of at most {frames}."
+        )
+    if len(times) != frames:
+        raise InputError(f"{text} names {len(times)} exposures, but {film} has {frames} frames; write one for each.")
+
+
+def doubts(times: Times, light: Sequence[float], cuts: Sequence[int]) -> str | None:
+    """A sentence for people where the mean light of frames (codes to the power 2.2) does not alternate as their exposures do."""
+    seen = []
+    for frame, (a, b) in enumerate(itertools.pairwise(light), 1):
+        first, second = times[(frame - 1) % len(times)], times[frame % len(times)]
+        if first != second and frame not in cuts and min(a, b) > 1e-4:
+            seen.append(math.log(b / a) / math.log(second / first))
+    if not seen or median(seen) >= _FOLLOWS:
+        return None
+    return (
+        "The frames' brightness does not alternate as --exposures says: if this is ordinary SDR, leave --exposures out; "
+        "if not, check with which exposure the cycle begins."
+    )

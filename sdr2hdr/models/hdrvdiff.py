@@ -1,0 +1,169 @@
+"""HDR-V-Diff (Guan et al., arXiv 2406.08204): a temporal network on aligned frames, and a diffusion prior that it may ask.
+
+Frames of alternating exposures are aligned and merged; the merge is corrected by what the aligned frames show and by what HDR
+pictures usually are. Ordinary SDR has no exposures: there the look reader's mapping takes the merge's place. No code was
+published; docs/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
+from sdr2hdr.color.primaries import convert
+from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import noise as noises
+from sdr2hdr.models.denoiser import Denoiser, ddim
+from sdr2hdr.models.exposure import at_exposure, linear, merge
+from sdr2hdr.models.fmstfnet import guarded
+from sdr2hdr.models.latent import CELL, Autoencoder, Decoded
+from sdr2hdr.models.layers import spread
+from sdr2hdr.models.look import LookReader
+from sdr2hdr.models.matching import match, warp
+from sdr2hdr.models.restormer import ZiCA
+from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.tcam import Temporal, Window
+
+STEPS = 10
+
+HDRVDIFF_SPEC = ModelSpec(
+    name="hdrvdiff",
+    title="Diffusion prior; also for footage of alternating exposures",
+    paper="Guan et al., Diffusion-promoted HDR Video Reconstruction (arXiv 2406.08204)",
+    past=3,
+    future=3,
+    block=8,
+    multiple=64,
+    stateful=True,
+    thumb=64,
+    exposures=True,
+    noise=4,
+    tile=768,
+    overlap=192,
+    margin=64,
+    tolerance=0.02,
+    precisions=("float32", "bfloat16"),
+    bytes_per_pixel=1500,
+    config={"steps": STEPS},
+)
+
+_ALIKE = 0.08
+"""The difference of codes at which a moved pixel counts for a third."""
+
+
+class HDRVDiff(nn.Module):
+    """The network. Sides are multiples of 64. ``steps`` are those of DDIM; with 0 the temporal branch answers alone."""
+
+    def __init__(self, steps: int = STEPS) -> None:
+        super().__init__()
+        if steps < 0:
+            raise ValueError("steps is 0 or more")
+        self.steps = steps
+        self.look = LookReader()
+        self.autoencoder = Autoencoder()
+        self.denoiser = Denoiser(self.autoencoder.latent)
+        a, b, c = self.autoencoder.channels
+        self.temporal = Temporal((c, b, a))
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Weights to begin training with: the result is the base, and ZiCA lets nothing in."""
+        kept = {k: v.clone() for k, v in self.look.state_dict().items()}
+        spread(self)
+        self.look.load_state_dict(kept)
+        decoder = self.temporal.decoder
+        zeros = [decoder.leave, decoder.prior_leave, self.denoiser.leave, self.temporal.tcam.offset]
+        zeros += [cast(ZiCA, z).zero for z in decoder.zica]
+        for layer in zeros:
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def new_state(self, size: tuple[int, int]) -> State:
+        return {}
+
+    def forward(
+        self,
+        frames: Tensor,
+        state: State,
+        *,
+        past: int = 0,
+        future: int = 0,
+        thumbs: Tensor | None = None,
+        exposures: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """As the contract has it. ``exposures B,T`` are relative times, None for ordinary SDR; ``noise B,4,H/8,W/8`` is what
+        diffusion begins with, the same for all frames (by default that of the picture's upper left corner)."""
+        if thumbs is None:
+            raise ValueError("this network needs thumbs: the whole picture at a small size")
+        height, width = frames.shape[-2:]
+        if height % CELL or width % CELL:
+            raise ModelError(
+                f"HDR-V-Diff takes sides that are multiples of {CELL}, not {width}x{height}; rendering pads a picture."
+            )
+        if noise is None:
+            noise = noises.field(self.autoencoder.latent, (height // CELL, width // CELL))
+        noise = noise.to(frames.device).expand(frames.shape[0], -1, -1, -1)
+        out = []
+        for t in range(past, frames.shape[1] - future):
+            look = None
+            if exposures is None:
+                look, state = self.look.remember(thumbs[:, t], state)
+            window = self.window(frames, t, exposures, look)
+            prior = None
+            if self.steps:
+                told = frames.new_zeros(frames.shape[0]) if exposures is None else exposures[:, t]
+                prior = self.prior(frames[:, t], told, noise, self.steps)
+            added = self.temporal(window, prior)
+            out.append(pq_inverse_eotf(mu_law_inverse(self.toned(window, added, graded=exposures is None))))
+        return torch.stack(out, dim=1), state
+
+    def window(self, frames: Tensor, t: int, exposures: Tensor | None, look: Tensor | None) -> Window:
+        """Frame ``t`` of ``B,T,3,H,W`` and the neighbours around it, aligned to it: two each way, three where more than two
+        exposures alternate. The base is the look's mapping where there are no exposures, else the weighted merge."""
+        at = torch.ones_like(frames[:, :, 0, 0, 0]) if exposures is None else exposures.float()
+        first, last = max(0, t - 3), min(frames.shape[1], t + 4)
+        reach = 3 if len(set(at[0, first:last].tolist())) > 2 else 2
+        near = [i for i in range(max(0, t - reach), min(frames.shape[1], t + reach + 1)) if i != t]
+        reference = frames[:, t].float()
+        moved, alike = [reference], [torch.full_like(reference[:, :1], 4.0)]
+        with torch.no_grad():
+            for i in near:
+                pixels, agree = aligned(reference, frames[:, i].float(), at[:, t], at[:, i])
+                moved.append(pixels)
+                alike.append(agree)
+            every, times = torch.stack(moved, 1), at[:, [t, *near]]
+            light = linear(every, times)
+            if look is not None:
+                base = mu_law(pq_eotf(self.look.codes(reference, look)))
+            else:
+                base = mu_law(convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020"))
+        six = torch.cat([every, light], 2)
+        return Window(six[:, 0], tuple(six[:, 1:].unbind(1)), base)
+
+    def prior(self, frame: Tensor, exposure: Tensor, noise: Tensor, steps: int) -> Decoded:
+        """HDR-LDM: what HDR picture a frame ``B,3,H,W`` of these exposures ``B`` may come from (0: it is graded)."""
+        seen = self.autoencoder.encode(frame)
+        z = ddim(lambda z, time: self.denoiser(z, seen, exposure, time), noise.float(), steps)
+        return self.autoencoder.decode(z)
+
+    def toned(self, window: Window, added: Tensor, *, graded: bool) -> Tensor:
+        """The result ``B,3,H,W`` in the mu-law domain: a base and its correction. A graded picture's greys stay grey and its
+        black stays black."""
+        return window.base + (guarded(added, window.reference[:, :3], CELL) if graded else added)
+
+
+def aligned(reference: Tensor, frame: Tensor, exposure: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """A frame ``B,3,H,W`` moved onto the reference, and how far to believe each place, ``B,1,H,W``: by how alike the means of
+    5x5 pixels are, both as the longer of the two exposures would show them."""
+    longer = torch.maximum(exposure, other)
+    a, b = at_exposure(reference, exposure, longer), at_exposure(frame, other, longer)
+    flow = match(a.mean(1, keepdim=True), b.mean(1, keepdim=True))
+    moved = warp(frame, flow)
+    away = F.pad(at_exposure(moved, other, longer) - a, (2, 2, 2, 2), mode="replicate")
+    away = F.avg_pool2d(away, 5, 1).abs().amax(1, keepdim=True)
+    return moved, torch.exp(-(away / _ALIKE).square()) + 1e-3

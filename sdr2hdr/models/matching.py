@@ -1,0 +1,80 @@
+"""Patch matching between frames: where each place of one frame lies in another, from coarse to fine, with nothing learnt.
+
+At the coarsest size every place is compared with its neighbours a few places around (whole patches, hard choice); each finer size
+moves the answer by one place at most. Pictures are compared at the same exposure, so that clipped areas are alike in both.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COARSEST = 8
+_REACH = 3
+"""Places of the coarsest size that are searched each way: 24 pixels of the full one."""
+
+
+def match(reference: Tensor, moved: Tensor) -> Tensor:
+    """Displacements ``B,2,H,W`` (y, x, pixels): where in ``moved`` each place of ``reference`` lies.
+
+    Both are ``B,1,H,W`` in 0..1; sides are multiples of 8. Found to a fraction of a pixel at half size, and enlarged.
+    """
+    flow = reference.new_zeros(reference.shape[0], 2, reference.shape[2] // COARSEST, reference.shape[3] // COARSEST)
+    for scale in (COARSEST, COARSEST // 2, COARSEST // 4):
+        a, b = (F.avg_pool2d(x, scale) for x in (reference, moved))
+        if scale != COARSEST:
+            flow = enlarge(flow)
+        reach = _REACH if scale == COARSEST else 1
+        flow = flow + _search(a, warp(b, flow), reach)
+        if min(flow.shape[-2:]) > 2:
+            flow = _settled(flow)
+    return enlarge(flow)
+
+
+def enlarge(flow: Tensor) -> Tensor:
+    """Displacements of a picture of twice the size."""
+    return 2 * F.interpolate(flow, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def warp(x: Tensor, flow: Tensor) -> Tensor:
+    """``x B,C,H,W`` sampled bilinearly at every place plus its displacement ``B,2,H,W`` (y, x, pixels); edges repeat."""
+    h, w = x.shape[-2:]
+    y = torch.arange(h, device=x.device, dtype=torch.float32)[:, None] + flow[:, 0].float()
+    z = torch.arange(w, device=x.device, dtype=torch.float32) + flow[:, 1].float()
+    grid = torch.stack([(2 * z + 1) / w - 1, (2 * y + 1) / h - 1], dim=-1)
+    return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
+    """The move of whole places, up to ``reach`` each way, with which patches of 5x5 places differ least, and a fraction."""
+    h, w = a.shape[-2:]
+    side = 2 * reach + 1
+    padded = F.pad(b, (reach, reach, reach, reach), mode="replicate")
+    costs = []
+    for dy in range(side):
+        for dx in range(side):
+            away = abs(dy - reach) + abs(dx - reach)
+            difference = (a - padded[..., dy : dy + h, dx : dx + w]).square()
+            costs.append(_patch(difference) * (1 + 0.02 * away) + 2e-5 * away)  # what is alike everywhere stays
+    cost = torch.cat(costs, 1)
+    best = cost.argmin(1, keepdim=True)
+    y, x = best // side, best % side
+    parts = []
+    for at, step in ((y, side), (x, 1)):
+        inner = (at > 0) & (at < side - 1)
+        here = cost.gather(1, best)
+        before, after = (cost.gather(1, (best + s).clamp(0, side * side - 1)) for s in (-step, step))
+        bend = (before - 2 * here + after).clamp_min(1e-9) + 1e-4
+        fraction = (0.5 * (before - after) / bend).clamp(-0.5, 0.5) * here / (here + 1e-5)  # what fits as it is stays
+        parts.append(at - reach + torch.where(inner, fraction, 0.0))
+    return torch.cat(parts, 1)
+
+
+def _patch(x: Tensor) -> Tensor:
+    return F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), 5, 1)
+
+
+def _settled(flow: Tensor) -> Tensor:
+    """The median of 3x3 places: single wrong answers go."""
+    b, c, h, w = flow.shape
+    around = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3).view(b, c, 9, h, w)
+    return around.median(2).values

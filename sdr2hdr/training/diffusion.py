@@ -1,0 +1,117 @@
+"""What HDR-V-Diff's stages minimise, each training its own part of the network with the rest as it is.
+
+``autoencoder``: a small latent for tone-mapped HDR and for LDR pictures. ``diffusion``: eq. 5. ``temporal``: TCAM and its
+decoder, eq. 7. ``fusion``: what lets the prior in, eq. 7 again. Four batches in ten are ordinary SDR, the others are of simulated
+exposures.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.color.mulaw import mu_law
+from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.models.denoiser import TIMES, noisy
+from sdr2hdr.models.hdrvdiff import HDRVDiff
+from sdr2hdr.models.latent import Autoencoder
+from sdr2hdr.training import exposures
+from sdr2hdr.training.losses import perceptual_loss
+
+PARTS = {
+    "autoencoder": ("autoencoder.",),
+    "diffusion": ("denoiser.",),
+    "temporal": ("temporal.",),
+    "fusion": ("temporal.decoder.zica.", "temporal.decoder.prior_"),
+}
+TASKS = tuple(PARTS)
+
+FUSION_STEPS = 4
+"""DDIM's steps while the fusion is trained."""
+
+Space = Callable[[Tensor], Sequence[Tensor]]
+
+
+def loss(
+    net: HDRVDiff,
+    task: str,
+    batch: tuple[Tensor, Tensor, Tensor],
+    generator: torch.Generator,
+    *,
+    features: Space | None = None,
+    weight: float = 0.0,
+) -> Tensor:
+    """The loss of a stage on SDR ``B,T,3,P,P``, PQ codes of that shape and thumbnails ``B,T,3,S,S``.
+
+    ``features`` and their ``weight`` are the perceptual part of eq. 7. Parameters of other stages get no gradient.
+    """
+    for name, p in net.named_parameters():
+        p.requires_grad_(name.startswith(PARTS[task]) and not (task == "temporal" and name.startswith(PARTS["fusion"])))
+    frames, truth, thumbs = batch
+    graded = bool(torch.rand((), generator=generator) < 0.4)
+    times: Tensor | None = None
+    if not graded:
+        shot = exposures.drawn(truth, generator)
+        frames, times, truth = shot.frames, shot.exposures, shot.truth
+    if task == "autoencoder":
+        return _reconstruction(net.autoencoder, frames[:, 0], truth[:, 0], generator)
+    middle = frames.shape[1] // 2
+    if task == "diffusion":
+        told = frames.new_zeros(len(frames)) if times is None else times[:, middle]
+        return _denoising(net, frames[:, middle], truth[:, middle], told, generator)
+    found, wanted, look = [], [], None
+    for t in (middle, middle + 1):
+        if graded:
+            with torch.no_grad():
+                look = net.look.vector(thumbs[:, middle])
+        window = net.window(frames, t, times, look)
+        prior = None
+        if task == "fusion":
+            told = frames.new_zeros(len(frames)) if times is None else times[:, t]
+            z = torch.randn((1, net.autoencoder.latent, *(n // 8 for n in frames.shape[-2:])), generator=generator)
+            with torch.no_grad():
+                prior = net.prior(frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS)
+        found.append(net.toned(window, net.temporal(window, prior), graded=graded))
+        wanted.append(_tone(truth[:, t]))
+    return _reconstructed(torch.stack(found, 1), torch.stack(wanted, 1), features, weight)
+
+
+def _tone(codes: Tensor) -> Tensor:
+    return mu_law(pq_eotf(codes))
+
+
+def _reconstruction(net: Autoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
+    """L1 of pictures and of their detail, of tone-mapped HDR and of LDR, with latents held at mean 0 and variance 1."""
+    pictures = torch.cat([_tone(truth).clamp(0, 1), seen])
+    z = net.encode(pictures)
+    flat = z.float().transpose(0, 1).flatten(1)
+    even = flat.mean(1).square().mean() + (flat.std(1) - 1).square().mean()
+    shaken = z + 0.05 * torch.randn(z.shape, generator=generator).to(z.dtype)
+    error = net.decode(shaken).picture - pictures
+    return error.abs().mean() + detail(error) + 0.1 * even
+
+
+def _denoising(net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generator: torch.Generator) -> Tensor:
+    """Eq. 5 for v instead of the noise: the same network, with a loss that does not vanish where all is noise."""
+    with torch.no_grad():
+        z, condition = net.autoencoder.encode(_tone(truth).clamp(0, 1)).float(), net.autoencoder.encode(seen)
+    noise = torch.randn(z.shape, generator=generator)
+    time = torch.rand(len(z), generator=generator) * TIMES
+    mixed, v = noisy(z, noise, time)
+    found: Tensor = net.denoiser(mixed, condition, told, time)
+    return (found - v).square().mean()
+
+
+def _reconstructed(toned: Tensor, truth: Tensor, features: Space | None, weight: float) -> Tensor:
+    """Eq. 7: L1 in the mu-law domain with that of detail, the error of the change between frames, the distance in features."""
+    error = toned - truth
+    total = error.abs().mean() + detail(error.flatten(0, 1)) + 0.1 * (error[:, 1] - error[:, 0]).abs().mean()
+    if features is not None and weight:
+        total = total + weight * perceptual_loss(features, toned, truth)
+    return total
+
+
+def detail(error: Tensor) -> Tensor:
+    """L1 of the differences between neighbouring pixels of an error ``N,3,H,W``: what blurs or rings is seen here."""
+    down, across = (error.diff(dim=d) for d in (-2, -1))
+    return 0.5 * (down.abs().mean() + across.abs().mean())

@@ -1,0 +1,51 @@
+"""Simulated footage of alternating exposures: what a camera of 8 bits makes of known light.
+
+Light is clipped where an exposure is too long, noise is that of photons and of reading out (relative to the sensor, so that short
+exposures are the noisier ones), and codes are a power of 1 / 2.2, rounded to 8 bits.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.color.primaries import convert
+from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
+from sdr2hdr.models.exposure import GAMMA
+
+CYCLES = ((1.0, 0.25), (2.0, 0.25), (4.0, 0.25), (1.0, 0.125), (4.0, 1.0, 0.25), (1.0, 0.25, 0.0625))
+"""Relative exposure times that alternate; 1 clips at SDR white, 203 nits."""
+
+PEAK = 1000.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames ``B,T,3,H,W`` 0..1 with their exposures ``B,T``, and the truth: PQ codes of the same shape."""
+
+    frames: Tensor
+    exposures: Tensor
+    truth: Tensor
+
+
+def shoot(codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.Generator | None = None) -> Shot:
+    """What a camera makes of a master's PQ codes ``B,T,3,H,W``, beginning ``phase`` frames into the cycle.
+
+    The truth is what BT.709 can hold of the master, up to 1000 nits: a camera's gamut is not what is judged.
+    """
+    nits = convert(pq_eotf(codes).clamp_max(PEAK), "bt2020", "bt709").clamp_min(0.0)
+    b, t = codes.shape[:2]
+    exposures = torch.tensor([cycle[(i + phase) % len(cycle)] for i in range(t)]).expand(b, t)
+    photons, reading = (low * (high / low) ** torch.rand((b, 1, 1, 1, 1), generator=generator)
+                        for low, high in ((2e-4, 1e-3), (5e-4, 2e-3)))  # fmt: skip
+    signal = nits / WHITE * exposures[..., None, None, None]
+    noise = torch.randn(signal.shape, generator=generator)
+    signal = signal + noise * (photons * signal.clamp(0, 1) + reading.square()).sqrt()
+    frames = (signal.clamp(0, 1).pow(1 / GAMMA) * 255).round() / 255
+    return Shot(frames, exposures, pq_inverse_eotf(convert(nits, "bt709", "bt2020")))
+
+
+def drawn(codes: Tensor, generator: torch.Generator) -> Shot:
+    """A shot of a drawn cycle, beginning anywhere in it."""
+    cycle = CYCLES[int(torch.randint(len(CYCLES), (), generator=generator))]
+    return shoot(codes, cycle, int(torch.randint(len(cycle), (), generator=generator)), generator)
