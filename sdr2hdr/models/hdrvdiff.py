@@ -18,9 +18,8 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models import noise as noises
 from sdr2hdr.models.denoiser import Denoiser, ddim
 from sdr2hdr.models.exposure import at_exposure, linear, merge
-from sdr2hdr.models.fmstfnet import guarded
 from sdr2hdr.models.latent import CELL, Autoencoder, Decoded
-from sdr2hdr.models.layers import spread
+from sdr2hdr.models.layers import guarded, spread
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.matching import match, warp
 from sdr2hdr.models.restormer import ZiCA
