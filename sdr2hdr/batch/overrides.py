@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import InputError, ModelError, OutputError
+from sdr2hdr.jobs.exposures import read_exposures
 from sdr2hdr.jobs.settings import CONTAINERS, CRFS, Settings
 from sdr2hdr.weights.load import choose
 
@@ -57,6 +58,7 @@ def read_overrides(folder: Path) -> dict[str, Any]:
             raise InputError(f"{path} gives {key} the value {value!r}; it must be {_KINDS[kind]}.")
         names_file = key == "weights" and str(value).endswith(".safetensors")
         names_file = names_file or (key == "scenes" and value not in ("auto", "none"))
+        names_file = names_file or (key == "exposures" and (folder / str(value)).is_file())
         found[key.replace("-", "_")] = str(folder / str(value)) if names_file else value
     return found
 
@@ -65,6 +67,7 @@ def check_options(options: dict[str, Any], where: str) -> None:
     """Raises InputError, naming ``where`` they come from, for options that no conversion could have."""
     try:
         choose(options["model"], options["weights"])
+        read_exposures(options["exposures"])
         if options["container"] not in (None, *CONTAINERS):
             raise OutputError(
                 f"There is no container {options['container']!r}; use --container {', '.join(CONTAINERS)}."

@@ -175,7 +175,7 @@ def _look_at(path: Path, name: str, options: dict[str, Any]) -> Row | None:
     if info.hdr is not None:
         row.status, row.cause = "left out", f"It is HDR already ({info.hdr})."
     row.settings = {k: v for k, v in sorted(options.items()) if k not in _WITHOUT_EFFECT}
-    for key in ("scenes", "weights"):  # a file's content counts, not its name alone
+    for key in ("scenes", "weights", "exposures"):  # a file's content counts, not its name alone
         if options[key] is not None and Path(options[key]).is_file():
             row.settings[f"{key}_sha256"] = Fingerprint.of(Path(options[key])).sha256
     return row
