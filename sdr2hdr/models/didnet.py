@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.models.deform import TAPS, deform_conv2d
-from sdr2hdr.models.layers import ResidualBlock, guarded, on_base, spread, thumbnail
+from sdr2hdr.models.layers import CORRECTION, ResidualBlock, guarded, look_at_detail, on_base, spread, thumbnail
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
@@ -277,6 +277,8 @@ class DIDNet(nn.Module):
         """
         spread(self)
         nets = self.alignment.offsets
+        for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):
+            look_at_detail(layer)
         for layer in (nets.offset, nets.mask, self.restore, self.conv_last):
             nn.init.zeros_(layer.weight)
         for block in self.alignment.fuse:
@@ -293,7 +295,7 @@ class DIDNet(nn.Module):
         fused = self.alignment(frames.flatten(1, 2))
         # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
         middle, restored = frames[:, REACH].float(), self.restore(fused).float()
-        sdr = middle + (restored if self.look is None else guarded(restored, middle))
+        sdr = middle + (restored if self.look is None else CORRECTION * guarded(restored, middle))
         told = self.condition(thumbs)
         x = self.enhance(fused)
         x = x + self.modulated[1](F.relu(self.modulated[0](x, told[0])), told[1])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import GlobalContext, on_base, spread, turns_of
+from sdr2hdr.models.layers import GlobalContext, look_at_detail, on_base, spread, turns_of
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
@@ -252,6 +252,7 @@ class KPNet(nn.Module):
         x.weight.data.mul_(0.1)
         nn.init.ones_(cast(Tensor, x.bias))
         if self.base != "none":
+            look_at_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
         if self.modulate is not None:
             nn.init.zeros_(self.modulate.weight)

@@ -17,7 +17,7 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.hdrvdiff import HDRVDiff
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.training import diffusion, masking
-from sdr2hdr.training.losses import clean_loss, distance, mapping_loss, perceptual_loss
+from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.store import Sampler
@@ -142,6 +142,7 @@ class Trainer:
             stage.patch,
             self.spec.thumb,
             undamaged=restores or self.recipe.clean_weight > 0,
+            strong_from=self.recipe.strong_from,
         )
         sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
         if stage.task == "masked":
@@ -158,7 +159,7 @@ class Trainer:
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
             inner = slice(past, sdr.shape[1] - future)
-            restored = distance(aux.float() - clean[:, inner], self.recipe)
+            restored = restored_loss(aux, clean[:, inner], self.recipe)
             share = self.recipe.aux_weight
             loss = mapping_loss(codes.float(), hdr[:, inner], self.recipe)
             loss = loss + self._clean(codes, clean[:, inner], thumbs[:, inner])
@@ -171,11 +172,10 @@ class Trainer:
         return loss
 
     def _clean(self, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-        """The weighted distance between codes and what the base makes of the undamaged SDR, all ``B,T,3,H,W``."""
+        """The weighted damage that is left in the codes, of the undamaged SDR ``clean``; all ``B,T,3,H,W``."""
         if not self.recipe.clean_weight:
             return codes.new_zeros(())
-        reader = cast(LookReader, self.net.look)
-        return self.recipe.clean_weight * clean_loss(reader, codes, clean, thumbs, self.recipe)
+        return self.recipe.clean_weight * clean_loss(cast(LookReader, self.net.look), codes, clean, thumbs)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""

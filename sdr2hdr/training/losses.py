@@ -26,15 +26,10 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
     return ssim.mean()
 
 
-def distance(error: Tensor, recipe: Recipe) -> Tensor:
-    """L1 and weighted MSE of an error."""
-    return error.abs().mean() + recipe.mse_weight * error.square().mean()
-
-
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
     """L1, MSE, detail and SSIM on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
     error = codes - truth
-    loss = distance(error, recipe)
+    loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
     if recipe.pyramid_weight:
         loss = loss + recipe.pyramid_weight * pyramid_loss(error)
     if recipe.ssim_weight:
@@ -60,11 +55,20 @@ def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tenso
     return torch.stack([(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]).mean()
 
 
-def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor, recipe: Recipe) -> Tensor:
-    """L1 and MSE between codes and what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
+def damage(error: Tensor, floor: float) -> Tensor:
+    """Mean over pictures of the logarithm of their MSE, ``B,T,3,H,W``: what a mean of PSNRs is made of.
+
+    ``floor`` is the MSE from which on less does not matter. L1 and MSE of a batch are those of its worst pictures.
+    """
+    return (error.square().mean(dim=(-3, -2, -1)) + floor).log().mean()
+
+
+def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
+    """:func:`damage` of codes against what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
 
     The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Against the master, most of an
-    error is a look that the picture does not tell; this one knows of the codec's damage alone.
+    error is a look that the picture does not tell; this one knows of the codec's damage alone. Its floor is about what looks
+    leave (35 dB).
     """
     with torch.no_grad():
         state: State = {}
@@ -72,4 +76,11 @@ def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor,
         for frame, thumb in zip(clean.unbind(1), thumbs.unbind(1), strict=True):
             look, state = reader.remember(thumb, state)
             wanted.append(reader.codes(frame, look))
-    return distance(codes.float() - torch.stack(wanted, dim=1), recipe)
+    return damage(codes.float() - torch.stack(wanted, dim=1), 3e-4)
+
+
+def restored_loss(restored: Tensor, clean: Tensor, recipe: Recipe) -> Tensor:
+    """L1 of restored SDR against the undamaged one, ``B,T,3,H,W`` both, and the recipe's share of its :func:`damage`."""
+    error = restored.float() - clean
+    loss = error.abs().mean()
+    return loss + recipe.clean_weight * damage(error, 2e-5) if recipe.clean_weight else loss

@@ -71,7 +71,9 @@ class Recipe:
     stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the
     share of the loss that judges a model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of
     full and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
-    added; ``clean_weight`` times the L1 and MSE to what the base ``look`` makes of the SDR before it was compressed.
+    added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR
+    before it was compressed, and of a restored SDR to that SDR. Clips compressed at a QP below ``strong_from`` are drawn anew
+    once, so that strong compression is met more often.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Recipe:
     pyramid_weight: float = 0.0
     perceptual_weight: float = 0.0
     clean_weight: float = 0.0
+    strong_from: int = 0
     perceptual: str = "look"
     ema: float = 0.999
     seed: int = 0
@@ -95,7 +98,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return _said(self, clean_weight=0.0)
+        return _said(self, clean_weight=0.0, strong_from=0)
 
     @property
     def steps(self) -> int:
@@ -170,7 +173,7 @@ _KINDS: dict[type, dict[str, Any]] = {
     },
     Recipe: {
         **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),
-        **dict.fromkeys(("warmup", "seed", "select_every"), int),
+        **dict.fromkeys(("warmup", "seed", "select_every", "strong_from"), int),
         **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
         **dict.fromkeys(("pyramid_weight", "perceptual_weight", "clean_weight"), (int, float)),
         "config": dict,

@@ -51,15 +51,28 @@ class Sampler:
         self.seed = seed
 
     def batch(
-        self, step: int, size: int, frames: int, patch: int, thumb: int, *, undamaged: bool = False
+        self,
+        step: int,
+        size: int,
+        frames: int,
+        patch: int,
+        thumb: int,
+        *,
+        undamaged: bool = False,
+        strong_from: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """SDR ``B,T,3,P,P``; PQ codes and, if asked for, the undamaged SDR of the same shape (else the SDR again);
-        thumbnails of the whole pictures ``B,T,3,S,S``; the patches' places in them ``B,4`` (top, left, bottom, right)."""
+        thumbnails of the whole pictures ``B,T,3,S,S``; the patches' places in them ``B,4`` (top, left, bottom, right).
+
+        A clip of a QP below ``strong_from`` is drawn anew, once.
+        """
         rng = np.random.default_rng([self.seed, step])
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
         places = []
         for i in rng.integers(len(self.paths), size=size):
             clip = read_clip(self.paths[i])
+            if clip.qp < strong_from:
+                clip = read_clip(self.paths[int(rng.integers(len(self.paths)))])
             count, _, height, width = clip.codes.shape
             first = int(rng.integers(0, max(count - frames, 0) + 1))
             y, x = (int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (height, width))

@@ -23,11 +23,11 @@ from sdr2hdr.training.dataset import ClipMaker, to_planes
 from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
 from sdr2hdr.training.loop import Trainer, fresh
-from sdr2hdr.training.losses import clean_loss, gaussian_ssim, perceptual_loss, pyramid_loss
+from sdr2hdr.training.losses import clean_loss, damage, gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import RECIPES, read_recipe
 from sdr2hdr.training.staging import restage
-from sdr2hdr.training.store import Sampler, make_clips, read_clip
+from sdr2hdr.training.store import Sampler, make_clips, read_clip, write_clip
 from sdr2hdr.weights.load import load_model
 from sdr2hdr.weights.manifest import read_manifest
 
@@ -426,14 +426,40 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     assert trainer.best_psnr > 10
 
 
-def test_the_clean_loss_knows_damage_alone(recipe_file: Path) -> None:
-    look, recipe = load_model("look"), replace(read_recipe(recipe_file), mse_weight=0.0)
+def test_damage_counts_by_pictures_as_psnr_does() -> None:
+    error = torch.stack([torch.full((1, 3, 8, 8), 0.1), torch.full((1, 3, 8, 8), 0.001)])
+    assert damage(error, 0.0).item() == pytest.approx((np.log(1e-2) + np.log(1e-6)) / 2, rel=1e-5)
+    assert damage(torch.zeros(1, 1, 3, 8, 8), 1e-4).item() == pytest.approx(np.log(1e-4), rel=1e-5)
+
+
+def test_the_clean_loss_knows_damage_alone() -> None:
+    look = load_model("look")
     clean, thumbs = torch.rand(2, 2, 3, 16, 16), torch.rand(2, 2, 3, 64, 64)
     with torch.inference_mode():
         mapped, _ = look(clean, {}, thumbs=thumbs)
         damaged, _ = look((clean + 0.1 * torch.randn_like(clean)).clamp(0, 1), {}, thumbs=thumbs)
-    assert clean_loss(look.look, mapped, clean, thumbs, recipe).item() < 1e-6
-    assert clean_loss(look.look, damaged, clean, thumbs, recipe).item() > 0.01
+    least = damage(torch.zeros_like(clean), 3e-4)
+    assert clean_loss(look.look, mapped, clean, thumbs).item() == pytest.approx(least.item(), abs=1e-4)
+    assert clean_loss(look.look, damaged, clean, thumbs) > least + 0.5
+
+
+def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) -> None:
+    folder = made(corpus, tmp_path / "clips") / "train"
+    paths = sorted(folder.glob("*.npz"))
+    for i, path in enumerate(paths):  # half of them weakly compressed, and black to be known by
+        clip = read_clip(path)
+        weak = i < len(paths) // 2
+        planes = tuple(torch.full_like(p, v) for p, v in zip(clip.planes, (16 if weak else 235, 128, 128), strict=True))
+        write_clip(replace(clip, planes=planes, qp=20 if weak else 40), path)
+    sampler = Sampler(folder, 1)
+    shares = [
+        sum(
+            sampler.batch(step, 20, 1, 32, 0, strong_from=least)[0].mean((1, 2, 3, 4)).lt(0.5).sum()
+            for step in range(10)
+        )
+        for least in (0, 32)
+    ]
+    assert 70 <= shares[0] <= 130 and 30 <= shares[1] <= 70  # of 200: a half, and a half of a half
 
 
 def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> None:

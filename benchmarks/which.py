@@ -1,0 +1,231 @@
+"""Which model for which source: every model on the same val clips, by strength of compression, and what it costs.
+
+    python benchmarks/which.py --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--crops 3]
+
+Clips of seven frames, the same master and SDR rendition at QP 22, 27, 32, 37, 42 and 47 (every ``--every``-th pair of scene and
+look); measured on the middle frame, which every model reaches as `convert` does, from the scene's first frame on and with
+the frames after it. Results are kept in DIR, a file for each weight, so that only a new one is measured when the command runs
+DIR/which.md has the tables; DIR/crops.jpg the ``--crops`` places where compression has left the most blocks, side by side. Models
+without a weight are left out.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sdr2hdr import load_model
+from sdr2hdr.errors import ModelError, Sdr2HdrError
+from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.metrics.blocks import blockiness
+from sdr2hdr.metrics.measures import MEASURES, Meter, choose
+from sdr2hdr.models import registry
+from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.training.dataset import Clip, ClipMaker
+from sdr2hdr.training.evaluate import load_for
+from sdr2hdr.views.falsecolour import font
+from sdr2hdr.views.files import write_whole
+from sdr2hdr.views.pictures import as_hdr, image, jpeg_bytes, on_screen
+from sdr2hdr.weights.load import choose as choose_weight
+
+QPS = (22, 27, 32, 37, 42, 47)
+FRAMES, MIDDLE = 7, 3
+KEYS = ("psnr", "ssim", "de_itp", "haarpsi", "blockiness")
+MODELS = "bt2408,bt2446a,look,wmnet,fmstfnet,kpnet,kpnet-light,didnet,didnet-tiny"
+CROP, ENLARGED = 64, 3
+
+COST = """
+import resource, sys, time, torch
+from sdr2hdr import load_model
+from sdr2hdr.models import registry
+from sdr2hdr.render.device import keep_one_heap, pick_precision
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.weights.load import choose
+keep_one_heap()
+torch.set_num_threads(1)
+name, size, count = sys.argv[1], (540, 960), 4
+entry, cpu = choose(name), torch.device("cpu")
+spec = registry.spec(entry.model if entry else name)
+r = Renderer(load_model(name), spec, size, device=cpu, precision=pick_precision("auto", spec, cpu), tile=1 << 20)
+frames = (torch.rand(3, *size) for _ in range(count))
+start = time.process_time()
+for _ in r.run(frames, Run(0, count, 0, count), r.new_states()):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, (time.process_time() - start) / count)
+"""
+
+
+@torch.inference_mode()
+def middle(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Codes ``3,H,W`` of the middle one of the frames ``T,3,H,W``, and the restored SDR where the model gives one."""
+    h, w = sdr.shape[-2:]
+    thumbs = thumbnail(sdr[None], spec.thumb) if spec.thumb else None
+    padded = F.pad(sdr, (0, -w % spec.multiple, 0, -h % spec.multiple), mode="replicate")[None]
+    told: dict[str, Any] = {"future": FRAMES - 1 - MIDDLE, "thumbs": thumbs}
+    if spec.place:
+        told["place"] = torch.tensor([[0, 0, padded.shape[-2] / h, padded.shape[-1] / w]])
+    state, restored = cast(Any, model).new_state((h, w)), None
+    if spec.has_aux:
+        codes, aux, _ = cast(Any, model).forward_with_aux(padded, state, **told)
+        restored = aux[0, MIDDLE, :, :h, :w].float().clamp(0, 1)
+    else:
+        codes, _ = model(padded, state, **told)
+    return codes[0, MIDDLE, :, :h, :w].float().clamp(0, 1), restored
+
+
+def measured(name: str, a: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each clip: look, QP, scene and the values; of the file that an earlier run left for this very weight."""
+    entry = choose_weight(name)
+    kept = a.out / f"{Path(name).stem}.json"
+    what = {"sha256": entry.sha256 if entry else "", "every": a.every}
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if {k: found.get(k) for k in what} == what:
+            return list(found["rows"])
+    model, spec = load_for(name, "auto")
+    rows = []
+    for clip in clips(a):
+        truth = clip.hdr()[MIDDLE]
+        codes, restored = middle(model, spec, clip.sdr())
+        values = Meter(choose(KEYS).measures).add(codes, truth)
+        if restored is not None:
+            clean, given = clip.undamaged()[MIDDLE], clip.sdr()[MIDDLE]
+            values |= {"aux": psnr(restored, clean), "given": psnr(given, clean)}
+        rows.append({"scene": clip.scene, "look": clip.look, "qp": clip.qp, **values})
+    write_whole(kept, json.dumps({**what, "rows": rows}).encode(), overwrite=True)
+    return rows
+
+
+def clips(a: argparse.Namespace) -> Any:
+    """Every n-th pair of scene and look of the val set, at all QPs."""
+    maker = ClipMaker(a.corpus, "val", frames=FRAMES)
+    pairs = list(dict.fromkeys((still, look, number) for still, look, _, number in maker.val_clips()))
+    for still, look, number in pairs[:: a.every]:
+        for qp in QPS:
+            yield maker.val_clip(still, look, qp, number)
+
+
+def quality(rows: dict[str, list[dict[str, Any]]]) -> str:
+    """A table for each measure: a row a model, a column a QP."""
+    parts = []
+    for key in [k for k in KEYS if any(k in r for found in rows.values() for r in found)]:
+        m = MEASURES[key]
+        lines = [f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(f'QP {q}' for q in QPS)} | all |"]
+        lines.append("|---" * (len(QPS) + 2) + "|")
+        for name, found in rows.items():
+            means = [fmean(r[key] for r in found if r["qp"] == q) for q in QPS]
+            lines.append(f"| {name} | {' | '.join(f'{v:.{m.digits}f}' for v in [*means, fmean(means)])} |")
+        parts.append("\n".join(lines))
+    lines = []
+    for name, found in rows.items():
+        if "aux" in found[0]:
+            gains = [fmean(r["aux"] - r["given"] for r in found if r["qp"] == q) for q in QPS]
+            lines.append(f"| {name} | {' | '.join(f'{v:+.2f}' for v in [*gains, fmean(gains)])} |")
+    if lines:
+        head = f"| restored SDR over its source, dB | {' | '.join(f'QP {q}' for q in QPS)} | all |"
+        parts.append("\n".join([head, "|---" * (len(QPS) + 2) + "|", *lines]))
+    return "\n\n".join(parts)
+
+
+def cost(name: str) -> str:
+    """A row of what a model costs: parameters, operations, memory and speed."""
+    model, entry = load_model(name), choose_weight(name)
+    spec = registry.spec(entry.model if entry else name)
+    parameters = sum(p.numel() for p in model.parameters())
+    side, count = 256, spec.past + spec.block + spec.future
+    frames = torch.rand(1, count, 3, side, side)
+    told: dict[str, Any] = {"past": spec.past, "future": spec.future}
+    if spec.thumb:
+        told["thumbs"] = thumbnail(frames, spec.thumb)
+    with FlopCounterMode(display=False) as counter:  # with gradients: without them convolutions are fused, and not seen
+        model(frames, cast(Any, model).new_state((side, side)), **told)
+    work = counter.get_total_flops() / (spec.block * side * side) * 1e-3
+    done = subprocess.run([sys.executable, "-c", COST, name], check=True, capture_output=True, text=True)
+    kib, seconds = (float(v) for v in done.stdout.split())
+    size = "-" if entry is None else f"{entry.size / 2**20:.2f}"
+    return f"| {name} | {parameters / 1e6:.2f} | {size} | {work:.0f} | {kib / 1024:.0f} | {1 / seconds:.2f} |"
+
+
+def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
+    """The most blocked places at QP 37 and 42, one a scene: source, each model, truth, as an SDR screen shows them."""
+    models = {n: load_for(n, "auto") for n in names}
+    found: dict[int, dict[str, tuple[float, Clip]]] = {37: {}, 42: {}}
+    for clip in clips(a):
+        if clip.qp in found:
+            here = max(blockiness(clip.sdr()[MIDDLE][(..., *area)]) for area in areas(clip))
+            if here > found[clip.qp].get(clip.scene, (0.0, clip))[0]:
+                found[clip.qp][clip.scene] = (here, clip)
+    chosen = [c for by in found.values() for _, c in sorted(by.values(), key=lambda v: -v[0])[: a.crops]]
+    titles = ["source", *names, "truth"]
+    side = CROP * ENLARGED
+    out = Image.new("RGB", (len(titles) * (side + 4), 20 + len(chosen) * (side + 4)), (24, 24, 24))
+    draw = ImageDraw.Draw(out)
+    for x, title in enumerate(titles):
+        draw.text((x * (side + 4) + 2, 2), title, fill=(255, 255, 255), font=font(13))
+    for y, clip in enumerate(chosen):
+        given = clip.sdr()[MIDDLE]
+        area = max(areas(clip), key=lambda at: blockiness(given[(..., *at)]))
+        made = [middle(*models[n], clip.sdr())[0] for n in names]
+        for x, codes in enumerate([as_hdr(given), *made, clip.hdr()[MIDDLE]]):
+            shown = image(on_screen(codes[(..., *area)], 1000.0)).resize((side, side), Image.Resampling.NEAREST)
+            out.paste(shown, (x * (side + 4), 20 + y * (side + 4)))
+        draw.text((4, 22 + y * (side + 4)), f"QP {clip.qp}, {clip.look}", fill=(255, 255, 0), font=font(12))
+    return out
+
+
+def areas(clip: Clip) -> list[tuple[slice, slice]]:
+    height, width = clip.codes.shape[-2:]
+    return [
+        (slice(y, y + CROP), slice(x, x + CROP))
+        for y in range(0, height - CROP + 1, CROP // 2)
+        for x in range(0, width - CROP + 1, CROP // 2)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--every", type=int, default=5)
+    parser.add_argument("--crops", type=int, default=3)
+    parser.add_argument("--no-cost", action="store_true", help="leave out what models cost")
+    a = parser.parse_args()
+    keep_one_heap()
+    a.out.mkdir(parents=True, exist_ok=True)
+    rows, names = {}, []
+    try:
+        for name in a.models.split(","):
+            try:
+                choose_weight(name)
+            except ModelError as e:
+                print(f"{name} is left out: {e}", file=sys.stderr)
+                continue
+            rows[name] = measured(name, a)
+            names.append(name)
+            print(name, f"{fmean(r['psnr'] for r in rows[name]):.2f} dB over {len(rows[name])} clips", flush=True)
+        parts = [quality(rows)]
+        if not a.no_cost:
+            head = "| model | M parameters | MiB | GFLOP a megapixel | peak MiB, 960x540 | frames/s, 960x540 |"
+            parts.append("\n".join([head, "|---" * 6 + "|", *(cost(n) for n in names)]))
+        write_whole(a.out / "which.md", ("\n\n".join(parts) + "\n").encode(), overwrite=True)
+        if a.crops:
+            shown = [n for n in names if n not in ("bt2408", "bt2446a", "kpnet-light", "didnet-tiny")]
+            write_whole(a.out / "crops.jpg", jpeg_bytes(crops(shown, a), 85), overwrite=True)
+    except Sdr2HdrError as e:
+        sys.exit(f"Error: {e}")
+
+
+if __name__ == "__main__":
+    main()
