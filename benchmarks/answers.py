@@ -22,6 +22,7 @@ from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_precision
+from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.training.corpus import load_sdr
 from sdr2hdr.training.dataset import Clip, ClipMaker, to_planes
@@ -125,7 +126,8 @@ def main() -> None:
         renderer = Renderer(
             model, registry.spec(name), size, device=torch.device("cpu"), precision=precision, tile=1024
         )
-        codes = torch.stack(list(renderer.run(iter(sdr), Run(0, len(sdr), 0, len(sdr)), renderer.new_states())))
+        states = renderer.new_states(scene_look(model, registry.spec(name), sdr))
+        codes = torch.stack(list(renderer.run(iter(sdr), Run(0, len(sdr), 0, len(sdr)), states)))
         flicker = float((_change(codes) - own).clamp_min(0).mean())
         base = base if base is not None else flicker
         level = luma(codes).mean((1, 2)).diff().abs() * 1023

@@ -28,6 +28,7 @@ from sdr2hdr.metrics.flow import flow
 from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap, pick_precision
+from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.weights.load import choose, load_model
@@ -54,9 +55,9 @@ def rendered(strip: Strip, frames: list[Tensor], name: str) -> tuple[list[float]
     size = strip.size[::-1]
     precision, tile = pick_precision("auto", spec, CPU), fitting_tile(*size, spec, CPU)
     renderer = Renderer(load_model(name), spec, size, device=CPU, precision=precision, tile=tile)
-    run = Run(0, len(frames), 0, len(frames))
+    run, look = Run(0, len(frames), 0, len(frames)), scene_look(renderer.model, spec, frames)
     flickers, levels, contrast, before = [], [], [], None
-    for codes in renderer.run(iter(frames), run, renderer.new_states()):
+    for codes in renderer.run(iter(frames), run, renderer.new_states(look)):
         now = codes.float()
         levels.append(float(luma(now).mean()) * 1023)
         contrast.append(float(luma(now).std()))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
@@ -23,6 +25,7 @@ from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
+from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
@@ -156,9 +159,9 @@ def convert(
         work = Work.beside(target)
         done = False
         try:
-            plan = _plan(source, settings, work, tile, progress)
-            notes = (*notes, *_doubts(exposures, plan, src))
             task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
+            plan = _plan(source, settings, work, tile, task.load, progress)
+            notes = (*notes, *_doubts(exposures, plan, src))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
             finished = [i for i in range(len(plan.chunks)) if i not in left]
@@ -310,7 +313,12 @@ def _assemble_aux(work: Work, plan: Plan, source: Source, container: str) -> Non
 
 
 def _plan(
-    source: Source, settings: Settings, work: Work, tile: int | None, progress: Callable[[Progress], None]
+    source: Source,
+    settings: Settings,
+    work: Work,
+    tile: int | None,
+    model: Callable[[], nn.Module],
+    progress: Callable[[Progress], None],
 ) -> Plan:
     """The plan begun in the work folder if it is of this source and these settings, else a new one."""
     fingerprint = Fingerprint.of(source.path)
@@ -328,7 +336,10 @@ def _plan(
     if tile is not None:
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
-    found = survey(source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times)
+    looks = SceneLooks(model(), spec) if spec.thumb and not settings.times else None
+    found = survey(
+        source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
+    )
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
     plan = Plan(

@@ -17,6 +17,7 @@ from sdr2hdr.metrics.scores import Score
 from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_device, pick_precision
+from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.training.paired import PairedScene, frame_files, paired_scenes, sides
@@ -197,10 +198,14 @@ def _converted(
         load_model(name), spec, size, device=on, precision=pick_precision(precision, spec, on),
         tile=fitting_tile(*size, spec, on), peak=peak, exposures=times if spec.exposures else (),
     )  # fmt: skip
+    looks = SceneLooks(renderer.model, spec)
+    for number, frame in enumerate(islice(strip.frames(), begins[-1]) if spec.thumb else ()):
+        if looks.wants(number):
+            looks.see(number, frame)
     frames = strip.frames()
-    for first, last in pairwise(begins):
+    for (first, last), look in zip(pairwise(begins), looks.of(begins), strict=True):
         run = Run(first, last, first, last)
-        yield from renderer.run(islice(frames, last - first), run, renderer.new_states())
+        yield from renderer.run(islice(frames, last - first), run, renderer.new_states(look))
 
 
 def _measured(

@@ -18,6 +18,7 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
+from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
@@ -199,7 +200,7 @@ def _scene_moments(source: Source, scenes: str, most: int, progress: Callable[[s
 
 def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor:
     """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
-    spec, states = renderer.spec, renderer.new_states()
+    spec, states = renderer.spec, renderer.new_states(_look(source, moment, renderer, history))
     begin = max(moment.first, moment.frame - history) if spec.stateful else moment.frame
     if not renderer.recalls:
         run = Run(begin, moment.frame + 1, moment.first, moment.last)
@@ -215,6 +216,14 @@ def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) 
             window.append(frame)
     (codes,) = renderer.run(iter(window), run, states)
     return codes
+
+
+def _look(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor | None:
+    """The look of the scene, read from as many frames before and after the frame as ``history`` says."""
+    if not renderer.spec.thumb:
+        return None
+    near = max(moment.first, moment.frame - history), min(moment.last, moment.frame + history + 1)
+    return scene_look(renderer.model, renderer.spec, _frames(source, moment, *near))
 
 
 def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Tensor]:

@@ -27,6 +27,7 @@ from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
 from sdr2hdr.models.wmnet import WMNet
 from sdr2hdr.preview import preview
+from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.views.falsecolour import LEVELS, false_colour
 
@@ -70,7 +71,8 @@ def test_a_preview_is_the_frame_of_the_whole_scene(
         pictures = [p.rgb() for p in source.pictures()]
         first, last = (0, 20) if frame < 20 else (20, 41)
         run = Run(first, last, first, last)
-        whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states()))
+        look = scene_look(renderer.model, renderer.spec, pictures[first:last])
+        whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
     assert renderer.recalls == (kind != "published")
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
     assert not torch.allclose(codes, whole[frame - first - 1 if frame > first else 1], atol=1e-2)

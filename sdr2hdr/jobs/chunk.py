@@ -118,7 +118,8 @@ class ChunkRenderer:
         frames = self.busy["render"].wait(frames)
         try:
             for run in self.plan.chunks[index]:
-                states = self.renderer.new_states()
+                look = self.plan.survey.look(run.scene_first)
+                states = self.renderer.new_states(None if look is None else torch.tensor(look))
                 if run.first > run.scene_first:
                     states = self.work.read_states(index - 1, len(states))
                     states = [{k: v.to(self.renderer.device) for k, v in s.items()} for s in states]

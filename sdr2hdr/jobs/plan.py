@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.exposure import GAMMA
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.scenes.cutlist import read_cutlist
 from sdr2hdr.scenes.detector import Cut, Detector
@@ -57,6 +59,11 @@ class Survey:
     cuts: tuple[int, ...]
     loss: str | None
     light: tuple[float, ...] = ()
+    looks: tuple[tuple[float, ...] | None, ...] = ()
+
+    def look(self, scene_first: int) -> tuple[float, ...] | None:
+        """The look of the scene that begins at a frame, where it was read."""
+        return self.looks[bisect_right(self.cuts, scene_first)] if self.looks else None
 
     def duration(self, frame: int) -> int | None:
         """A frame's duration in the source's time base: up to the next frame, or the source's own word for the last one."""
@@ -92,6 +99,7 @@ class Plan:
                 "cuts": list(s.cuts),
                 "loss": s.loss,
                 "light": list(s.light),
+                "looks": s.looks,
             },
             "chunks": [[[r.first, r.last, r.scene_first, r.scene_last] for r in chunk] for chunk in self.chunks],
             "tile": self.tile,
@@ -105,23 +113,41 @@ class Plan:
             Fingerprint(**data["source"]),
             Settings.from_json(data["settings"]),
             EncodeSettings.from_json(data["encode"]),
-            Survey(array("q", s["pts"]), s["last_duration"], tuple(s["cuts"]), s["loss"], tuple(s["light"])),
+            Survey(
+                array("q", s["pts"]),
+                s["last_duration"],
+                tuple(s["cuts"]),
+                s["loss"],
+                tuple(s["light"]),
+                tuple(None if v is None else tuple(v) for v in s["looks"]),
+            ),
             tuple(tuple(Run(*r) for r in chunk) for chunk in data["chunks"]),
             data["tile"],
             data["scenes_sha256"],
         )
 
 
-def survey(source: Source, scenes: str, progress: Callable[[int, int], None], times: Times = ()) -> Survey:
+def survey(
+    source: Source,
+    scenes: str,
+    progress: Callable[[int, int], None],
+    times: Times = (),
+    looks: SceneLooks | None = None,
+) -> Survey:
     """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list.
 
-    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them.
+    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them. ``looks`` reads the
+    scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own.
     """
-    return survey_and_cuts(source, scenes, progress, times)[0]
+    return survey_and_cuts(source, scenes, progress, times, looks if scenes != "none" else None)[0]
 
 
 def survey_and_cuts(
-    source: Source, scenes: str, progress: Callable[[int, int], None], times: Times = ()
+    source: Source,
+    scenes: str,
+    progress: Callable[[int, int], None],
+    times: Times = (),
+    looks: SceneLooks | None = None,
 ) -> tuple[Survey, list[Cut]]:
     """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
@@ -139,6 +165,8 @@ def survey_and_cuts(
                 small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / GAMMA))
             if detector is not None:
                 cuts += detector.push(small, picture.pts)
+        if looks is not None and looks.wants(len(pts)):
+            looks.see(len(pts), picture.rgb())
         pts.append(picture.pts)
         duration = picture.duration
         progress(len(pts), max(source.info.frames or 0, len(pts)))
@@ -147,7 +175,10 @@ def survey_and_cuts(
     frames = [c.frame for c in cuts]
     if scenes not in ("auto", "none"):
         frames = read_cutlist(Path(scenes), pts, source.info.time_base)
-    return Survey(pts, duration, tuple(f for f in frames if f > 0), _words(source), tuple(light)), cuts
+    starts = tuple(f for f in frames if f > 0)
+    found = () if looks is None else looks.of([0, *starts, len(pts)])
+    vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
+    return Survey(pts, duration, starts, _words(source), tuple(light), vectors), cuts
 
 
 def _words(source: Source) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge, open_source
@@ -37,6 +38,10 @@ class Task:
     folder: Path
     model: str
     weights: str | None
+
+    def load(self) -> nn.Module:
+        """The model with its weights, float32, on the CPU."""
+        return load_model(self.model, weights=self.weights)
 
     @property
     def spec(self) -> ModelSpec:
@@ -83,7 +88,7 @@ def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[P
 def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick) -> Busy:
     if not todo:
         return {}
-    model = load_model(task.model, weights=task.weights)
+    model = task.load()
     with open_source(task.source, plan) as source:
         renderer = ChunkRenderer(source, plan, work, model, task.spec)
         for group in todo:
@@ -137,7 +142,7 @@ def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_one_heap()
     torch.set_num_threads(threads)
-    model = load_model(task.model, weights=task.weights)
+    model = task.load()
     renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), model, task.spec)
     _worker = _Worker(renderer, rendered, stop)
 

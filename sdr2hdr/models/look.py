@@ -77,7 +77,10 @@ class LookReader(nn.Module):
         return out
 
     def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
-        """The mean look ``B,128`` of the scene up to a frame, and the state that holds it. Gradients flow through this frame."""
+        """The look ``B,128`` of the scene, and the state that holds it: :func:`known` from the whole scene, or else the mean up
+        to this frame, through which gradients flow."""
+        if "look" in state and not state["look_frames"].any():
+            return state["look"].float(), state
         new = self.vector(thumb)
         if "look" not in state:
             return new, {**state, "look": new, "look_frames": new.new_ones(new.shape[0], 1)}
@@ -106,6 +109,11 @@ class LookReader(nn.Module):
         grey = added.mean(1, keepdim=True)
         added = grey + (added - grey) * (8 * (brightest - darkest)).clamp_max(1)
         return direct + 0.3 * added * (10 * brightest).clamp(0, 1)
+
+
+def known(look: Tensor) -> State:
+    """What a state holds of a look ``B,128`` that was read from the whole scene: it stays as it is."""
+    return {"look": look, "look_frames": look.new_zeros(look.shape[0], 1)}
 
 
 def _colours_by_light(x: Tensor, luma: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.latent import CELL
 from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.look import known
 from sdr2hdr.models.noise import field
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS
@@ -91,9 +92,10 @@ class Renderer:
         self.tiles = cut(*size, tile, spec)
         self.weights = blend_weights(self.tiles, spec.margin)
 
-    def new_states(self) -> list[State]:
-        """The states a scene starts with, one a tile."""
-        return [cast(Any, self.model).new_state((t.bottom - t.top, t.right - t.left)) for t in self.tiles]
+    def new_states(self, look: Tensor | None = None) -> list[State]:
+        """The states a scene starts with, one a tile; ``look`` (128) is the scene's, where it is known beforehand."""
+        told = {} if look is None else known(look[None].to(self.device))
+        return [cast(Any, self.model).new_state((t.bottom - t.top, t.right - t.left)) | told for t in self.tiles]
 
     @property
     def recalls(self) -> bool:

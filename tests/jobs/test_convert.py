@@ -51,6 +51,23 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def test_a_scene_that_dims_and_recovers_ends_with_the_mapping_it_began_with(tmp_path: Path) -> None:
+    def picture(index: int) -> Planes:  # from full light down to two fifths and back, without a cut
+        light = 0.4 + 0.6 * abs(1 - index / 20)
+        return [
+            (16 + (p.astype(float) - 16) * light if i == 0 else 128 + (p - 128.0) * light).round().astype(np.uint8)
+            for i, p in enumerate(scene_picture(())(0))
+        ]
+
+    clip = make_clip(tmp_path / "dip.mkv", size=SIZE, frames=41, picture=picture, options={"crf": "1"})
+    report = convert(clip, tmp_path / "out.mkv", model="look", crf=1, preset="ultrafast", chunk_frames=10)
+    assert report.scenes == 1 and report.chunks > 1
+    with av.open(str(tmp_path / "out.mkv")) as f:
+        frames = [p.to_ndarray() for p in f.decode(video=0)]
+    luma = [np.frombuffer(p.tobytes(), np.uint16)[: SIZE[0] * SIZE[1]].mean() for p in frames]
+    assert abs(luma[0] - luma[40]) < 0.5 < 20 < luma[0] - luma[20]
+
+
 def pts_of(path: Path) -> list[Fraction]:
     with av.open(str(path)) as f:
         stream = f.streams.video[0]

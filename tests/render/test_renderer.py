@@ -10,6 +10,7 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
 from sdr2hdr.render.device import pick_device, pick_precision
+from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run, windows
 from sdr2hdr.render.tiles import blend_weights, choose_tile, cut
 
@@ -49,6 +50,25 @@ class Echo(nn.Module):
     ) -> tuple[Tensor, State]:
         self.seen.append([round(float(v)) for v in frames[0].mean(dim=(1, 2, 3)) * 100])
         return frames[:, past : frames.shape[1] - future], state
+
+
+def test_a_look_that_is_known_beforehand_does_not_follow_the_frames() -> None:
+    torch.manual_seed(4)
+    model = registry.build("look")
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    spec = registry.spec("look")
+    light = torch.tensor([1.0, *[0.3] * 16, 1.0])
+    frames = torch.rand(3, 64, 64) * light[:, None, None, None]
+    r = renderer(model, spec, (64, 64))
+    run = [Run(0, 18, 0, 18)]
+    following = rendered(r, frames, run)
+    assert (following[0] - following[17]).abs().max() > 1e-3
+    look = scene_look(model, spec, frames)
+    assert look is not None
+    told = rendered(r, frames, run, r.new_states(look))
+    assert torch.equal(told[0], told[17])
+    assert scene_look(registry.build("bt2408"), registry.spec("bt2408"), frames) is None
 
 
 def test_no_window_crosses_a_cut_and_every_frame_comes_once() -> None:

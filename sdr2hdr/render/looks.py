@@ -1,0 +1,49 @@
+"""What a model is told of a scene before its first frame."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.spec import ModelSpec
+
+EVERY = 8
+"""Of so many frames one is read."""
+
+
+class SceneLooks:
+    """The looks of scenes, each the mean over every eighth frame: what a model with a look reader is told before a scene.
+
+    Without it the reader knows the frames so far only, and a scene that fades in changes its mapping while it does.
+    """
+
+    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+        self._reader, self._thumb = getattr(model, "look", None), spec.thumb
+        self._vectors: dict[int, Tensor] = {}
+
+    def wants(self, number: int) -> bool:
+        """Whether frame ``number`` of a film is one to :meth:`see`."""
+        return self._reader is not None and number % EVERY == 0
+
+    @torch.inference_mode()
+    def see(self, number: int, frame: Tensor) -> None:
+        """Read frame ``number``, R'G'B' ``3,H,W``."""
+        if self._reader is not None:
+            thumbs = thumbnail(frame[None, None], self._thumb)[0].to(next(self._reader.parameters()).device)
+            self._vectors[number] = self._reader.vector(thumbs)[0].cpu()
+
+    def of(self, begins: Sequence[int]) -> list[Tensor | None]:
+        """The looks (128) of the scenes between neighbouring ``begins``; None where no frame was read."""
+        scenes = ([v for n, v in self._vectors.items() if a <= n < b] for a, b in pairwise(begins))
+        return [torch.stack(vectors).mean(0) if vectors else None for vectors in scenes]
+
+
+def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor]) -> Tensor | None:
+    """The look (128) of one scene whose frames ``3,H,W`` are at hand; None of a model that reads none."""
+    looks, count = SceneLooks(model, spec), 0
+    for count, frame in enumerate(frames, 1):
+        if looks.wants(count - 1):
+            looks.see(count - 1, frame)
+    return looks.of([0, count])[0]
