@@ -114,11 +114,13 @@ class Trainer:
         return {name: a.cpu() for name, a in self._named(self.best or self.average).items()}
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth."""
+        """Linear warm-up, then a cosine to a hundredth: over all stages, or over each."""
         r = self.recipe
-        if self.step < r.warmup:
-            return r.learning_rate * (self.step + 1) / r.warmup
-        x = (self.step - r.warmup) / max(r.steps - r.warmup, 1)
+        stage, within = r.stage_at(self.step)
+        step, steps = (within, stage.steps) if r.anew else (self.step, r.steps)
+        if step < r.warmup:
+            return r.learning_rate * (step + 1) / r.warmup
+        x = (step - r.warmup) / max(steps - r.warmup, 1)
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * x)))
 
     def _begin_mapping(self) -> None:

@@ -65,7 +65,7 @@ class ClipSet:
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
-    """The stages follow each other under one cosine of the learning rate.
+    """The stages follow each other under one cosine of the learning rate, or under one each where it begins ``anew``.
 
     ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
     stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the
@@ -95,10 +95,11 @@ class Recipe:
     select_every: int = 500
     start: str = ""
     frozen: str = ""
+    anew: bool = False
     config: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return _said(self, clean_weight=0.0, strong_from=0)
+        return _said(self, clean_weight=0.0, strong_from=0, anew=False)
 
     @property
     def steps(self) -> int:
@@ -138,7 +139,11 @@ def read_recipe(path: Path) -> Recipe:
     for thing, kinds in ((recipe, _KINDS[Recipe]), (clips, _KINDS[ClipSet]), *((s, _KINDS[Stage]) for s in stages)):
         for key, kind in kinds.items():
             value = getattr(thing, key)
-            if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
+            if (
+                not isinstance(value, kind)
+                or isinstance(value, bool) != (kind is bool)
+                or (isinstance(value, int | float) and value < 0)
+            ):
                 raise InputError(f"Recipe {path}: {key} = {value!r} is no {_NAMES[kind]}; see docs/training.md.")
     if (
         clips.count < 1
@@ -165,6 +170,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 _NAMES: dict[Any, str] = {int: "whole number from 0", (int, float): "number from 0", str: "text", dict: "table"}
+_NAMES |= {bool: "true or false"}
 _KINDS: dict[type, dict[str, Any]] = {
     Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str, "masking": (int, float)},
     ClipSet: {
@@ -176,6 +182,7 @@ _KINDS: dict[type, dict[str, Any]] = {
         **dict.fromkeys(("warmup", "seed", "select_every", "strong_from"), int),
         **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
         **dict.fromkeys(("pyramid_weight", "perceptual_weight", "clean_weight"), (int, float)),
+        "anew": bool,
         "config": dict,
     },
 }
