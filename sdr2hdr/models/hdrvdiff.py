@@ -24,6 +24,7 @@ from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.matching import match, warp
 from sdr2hdr.models.restormer import ZiCA
 from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.stable import StableAutoencoder
 from sdr2hdr.models.tcam import Temporal, Window
 
 STEPS = 10
@@ -54,18 +55,23 @@ _ALIKE = 0.08
 
 
 class HDRVDiff(nn.Module):
-    """The network. Sides are multiples of 64. ``steps`` are those of DDIM; with 0 the temporal branch answers alone."""
+    """The network. Sides are multiples of 8. ``steps`` are those of DDIM; with 0 the temporal branch answers alone.
 
-    def __init__(self, steps: int = STEPS) -> None:
+    ``size`` is ``small``, which is trained and comes with sdr2hdr, or ``paper``: Stable Diffusion's autoencoder, whose weights
+    come from elsewhere, and wider networks around it.
+    """
+
+    def __init__(self, steps: int = STEPS, size: str = "small") -> None:
         super().__init__()
-        if steps < 0:
-            raise ValueError("steps is 0 or more")
+        if steps < 0 or size not in ("small", "paper"):
+            raise ValueError("steps is 0 or more, size is small or paper")
         self.steps = steps
         self.look = LookReader()
-        self.autoencoder = Autoencoder()
-        self.denoiser = Denoiser(self.autoencoder.latent)
+        paper = size == "paper"
+        self.autoencoder = StableAutoencoder() if paper else Autoencoder()
+        self.denoiser = Denoiser(self.autoencoder.latent, (320, 640) if paper else (64, 96))
         a, b, c = self.autoencoder.channels
-        self.temporal = Temporal((c, b, a))
+        self.temporal = Temporal((64, 96, 128) if paper else (24, 40, 64), (c, b, a))
         self.initialise()
 
     def initialise(self) -> None:

@@ -15,8 +15,8 @@ from sdr2hdr.models.deform import TAPS, deform_conv2d
 from sdr2hdr.models.layers import ResidualBlock
 from sdr2hdr.models.restormer import RestormerBlock, ZiCA
 
-CHANNELS = (24, 40, 64)
-"""Of features at 1/2, 1/4 and 1/8 of the size."""
+Sizes = tuple[int, int, int]
+"""Numbers of channels, of features at 1/2, 1/4 and 1/8 of the size."""
 
 AREAS = (32, 16, 8)
 """Places a side of the areas that attention between channels works in: 64 pixels at each size."""
@@ -28,9 +28,9 @@ Features = tuple[Tensor, Tensor, Tensor]
 class Extractor(nn.Module):
     """Features of a frame ``B,6,H,W`` (eq. 1) at three sizes."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sizes) -> None:
         super().__init__()
-        a, b, c = CHANNELS
+        a, b, c = channels
         self.at_half = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(24, a, 3, padding=1), nn.ReLU(), ResidualBlock(a))
         self.at_quarter = nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(b))
         self.at_eighth = nn.Sequential(nn.Conv2d(b, c, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(c))
@@ -55,9 +55,9 @@ class Gate(nn.Module):
 class TCAM(nn.Module):
     """The aligned features of a neighbour whose pixels patch matching has moved: ``six B,6,H,W``, as eq. 1 has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sizes) -> None:
         super().__init__()
-        a, b, c = CHANNELS
+        a, b, c = channels
         self.gate_half, self.gate_eighth = Gate(a), Gate(c)
         self.above = nn.Conv2d(c, b, 1)
         self.seek, self.offset = nn.Conv2d(3 * b, 24, 3, padding=1), nn.Conv2d(24, 6 * TAPS * 3, 3, padding=1)
@@ -85,11 +85,13 @@ class Window:
 
 
 class TemporalDecoder(nn.Module):
-    """Restormer blocks from the smallest size up; what leaves is a correction of the base. ZiCA lets a prior in at each size."""
+    """Restormer blocks from the smallest size up; what leaves is a correction of the base. ZiCA lets a prior in at each size.
 
-    def __init__(self, prior: tuple[int, int, int]) -> None:
+    ``prior`` are its channels, smallest size first."""
+
+    def __init__(self, channels: Sizes, prior: Sizes) -> None:
         super().__init__()
-        a, b, c = CHANNELS
+        a, b, c = channels
         self.join_eighth, self.at_eighth = (
             nn.Conv2d(2 * c, c, 1),
             nn.Sequential(*(RestormerBlock(c, AREAS[2]) for _ in range(2))),
@@ -133,9 +135,10 @@ class TemporalDecoder(nn.Module):
 class Temporal(nn.Module):
     """TCAM and its decoder: a window to a correction of its base."""
 
-    def __init__(self, prior: tuple[int, int, int]) -> None:
+    def __init__(self, channels: Sizes, prior: Sizes) -> None:
         super().__init__()
-        self.extractor, self.tcam, self.decoder = Extractor(), TCAM(), TemporalDecoder(prior)
+        self.extractor, self.tcam = Extractor(channels), TCAM(channels)
+        self.decoder = TemporalDecoder(channels, prior)
 
     def forward(self, window: Window, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None) -> Tensor:
         dtype = self.decoder.leave.weight.dtype

@@ -15,6 +15,7 @@ from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.models.denoiser import TIMES, noisy
 from sdr2hdr.models.hdrvdiff import HDRVDiff
 from sdr2hdr.models.latent import Autoencoder
+from sdr2hdr.models.stable import StableAutoencoder
 from sdr2hdr.training import exposures
 from sdr2hdr.training.losses import perceptual_loss
 
@@ -80,7 +81,9 @@ def _tone(codes: Tensor) -> Tensor:
     return mu_law(pq_eotf(codes))
 
 
-def _reconstruction(net: Autoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
+def _reconstruction(
+    net: Autoencoder | StableAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator
+) -> Tensor:
     """L1 of pictures and of their detail, of tone-mapped HDR and of LDR, with latents held at mean 0 and variance 1."""
     pictures = torch.cat([_tone(truth).clamp(0, 1), seen])
     z = net.encode(pictures)

@@ -49,11 +49,11 @@ def from_url(url: str, part: Path, size: int, progress: Progress | None = None) 
         raise _failed(url, reason)
 
 
-def from_hub(source: HubFile, folder: Path, size: int) -> Path:
+def from_hub(source: HubFile, folder: Path, size: int | None) -> Path:
     """Downloads a file of the Hugging Face hub (``HF_ENDPOINT`` names a mirror) below ``folder``; returns its path.
 
     The hub's client brings credentials, redirects and another try after a cut, which it takes up at a multiple of its
-    own piece (10 MB as of 2.4) and in the same run only. The content is not checked.
+    own piece (10 MB as of 2.4) and in the same run only. The content is not checked; without a ``size`` any will do.
     """
     # takes half a second to import
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -63,7 +63,7 @@ def from_hub(source: HubFile, folder: Path, size: int) -> Path:
     try:
         url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint)
         offered = get_hf_file_metadata(url).size
-        if offered is None or offered == size:
+        if size is None or offered is None or offered == size:
             path = hf_hub_download(
                 source.repo, source.file, revision=source.revision, local_dir=folder, endpoint=endpoint
             )

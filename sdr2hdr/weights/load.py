@@ -5,6 +5,7 @@ import json
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.weights import fetch, manifest
-from sdr2hdr.weights.manifest import WeightEntry
+from sdr2hdr.models.stable import StableAutoencoder, named_as_today
+from sdr2hdr.weights import download, fetch, manifest
+from sdr2hdr.weights.manifest import WeightEntry, hub_file
 from sdr2hdr.weights.save import canonical
 
 _LARGEST = 4 << 30  # bytes; a file of the user's own beyond that is a mistake (a film, say), not a weight
@@ -47,9 +49,35 @@ def load_model(
 
 
 def starting_tensors(name: str) -> dict[str, Tensor]:
-    """The tensors by name, float32, of a model's or weight's own file, for training to begin with."""
+    """The tensors by name, float32, of a model's or weight's own file, for training to begin with.
+
+    ``hf:owner/repo@revision/path/NAME.safetensors`` is Stable Diffusion's autoencoder on the hub, in the diffusers layout.
+    """
+    if name.startswith("hf:"):
+        return published_autoencoder(name)
     model = load_model(name)
     return {key: p.detach().float() for key, p in model.named_parameters()}
+
+
+def published_autoencoder(source: str, layout: StableAutoencoder | None = None) -> dict[str, Tensor]:
+    """Stable Diffusion's autoencoder, from the hub by name and revision, as HDR-V-Diff in the paper's size names its tensors.
+
+    ``layout`` is another size of it. Raises ModelError for a file of another network.
+    """
+    file = hub_file(source)
+    if fetch.offline():
+        raise ModelError(f"{source} is to be downloaded, and offline use is asked for; unset SDR2HDR_OFFLINE.")
+    with TemporaryDirectory() as folder:
+        path = download.from_hub(file, Path(folder), None)
+        tensors = named_as_today(parse(read_own(path), path)[0])
+    if layout is None:
+        with torch.device("meta"):
+            layout = StableAutoencoder()
+    wanted = layout.state_dict()
+    for key, tensor in wanted.items():
+        if key not in tensors or tensors[key].shape != tensor.shape:
+            raise ModelError(f"{source}: {key} is missing or of another shape; this is another network's file.")
+    return {f"autoencoder.{key}": tensors[key].float() for key in wanted}
 
 
 def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:

@@ -89,6 +89,14 @@ class WeightEntry:
         return "\n".join(lines) + "\n"
 
 
+def hub_file(source: str) -> HubFile:
+    """The file of the hub that a source names; raises ModelError where it names none."""
+    match = _HUB.fullmatch(source)
+    if match is None:
+        raise ModelError(f"{source} names no file of the hub; write hf:owner/repo@revision/path/NAME.safetensors.")
+    return HubFile(**match.groupdict())
+
+
 def allowed_url(url: str) -> bool:
     """Whether a file may be fetched from there: https, or plain http from this very machine (for tests and mirrors)."""
     try:
