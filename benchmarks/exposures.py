@@ -4,10 +4,10 @@
 
 ``alternating``: shots of the val scenes of a corpus of HDR stills through simulated cameras (``training/exposures.py``) of two
 exposures and of three; the middle frame of seven is measured, once for each exposure that it can have. Beside the whole network
-stand the reference frame alone, the weighted merge of all frames as they lie, the same merge of aligned frames, and TCAM without the
-prior. PSNR_T, SSIM_T and HaarPSI are taken in the mu-law domain, as the paper does. *Error, clipped* is the mean squared error
-there over the places that are clipped in the reference, summed over all shots, as a share of the plain merge's. *Gradient, clipped*
-is the mean steepness of the picture in these places over that of the truth (1 is right, less is too smooth).
+stand the reference frame alone, the weighted merge of all frames as they lie, the same merge of aligned frames, and TCAM without
+the prior. PSNR_T, SSIM_T and HaarPSI are taken in the mu-law domain, as the paper does. *Error, clipped* is the mean squared
+error there over the places that are clipped in the reference, summed over all shots, as a share of the plain merge's. *Gradient,
+clipped* is the mean steepness of the picture in these places over that of the truth (1 is right, less is too smooth).
 
 ``steps``: the same for DDIM's steps, with processor time. ``boiling``: flicker (docs/measuring.md) of a still scene, with noise
 that belongs to places, with noise anew for each frame, and without the prior. ``sdr``: dE_ITP on every n-th simulated val clip,

@@ -33,7 +33,7 @@ from rich.console import Console
 def train(
     recipe: Path, corpus: Path, scenes: Path | None, out: Path, clips: Path | None, start: str | None, device: str
 ) -> None:
-    """Train a model by a recipe: a TOML file, or the name of one that comes with sdr2hdr (look, wmnet, fmstfnet).
+    """Train a model by a recipe: a TOML file, or the name of one that comes with sdr2hdr (look, wmnet, fmstfnet, hdrvdiff, ...).
 
     The clips are made first and kept. Stopped at any step, the same command goes on from the last checkpoint.
     `sdr2hdr weights export` makes a weight file of the result.
