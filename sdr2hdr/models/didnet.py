@@ -279,6 +279,13 @@ class DIDNet(nn.Module):
         nets = self.alignment.offsets
         for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):
             look_at_detail(layer)
+        self.alignment.align.weight.data.mul_(3.0)
+        for m in nets.modules():  # each ReLU takes half of the variance, each enlargement more
+            if isinstance(m, nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out")
+                m.weight.data.mul_(2.0)
+            elif isinstance(m, nn.Conv2d):
+                m.weight.data.mul_(2**0.5)
         for layer in (nets.offset, nets.mask, self.restore, self.conv_last):
             nn.init.zeros_(layer.weight)
         for block in self.alignment.fuse:

@@ -254,6 +254,8 @@ class KPNet(nn.Module):
         if self.base != "none":
             look_at_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
+            if self.blocks == 3:  # what fusion and its attention leave is a twelfth of what the blocks gave
+                cast(nn.Conv2d, self.up_conv2[0]).weight.data.mul_(12.0)
         if self.modulate is not None:
             nn.init.zeros_(self.modulate.weight)
             nn.init.zeros_(self.modulate.bias)
