@@ -10,11 +10,13 @@ with more contrast shows the same grain and motion as more change.
 
 A jump is how much the mean luma of the result changes from one frame to the next beyond that of the first model, in 10-bit
 codes. Models are given a window of ``block`` frames at a time; the largest jump between windows stands beside the largest within.
+
+``fmstfnet@8`` is that model with its memory begun anew every 8 frames.
 """
 
 import argparse
 import sys
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import torch
@@ -48,17 +50,22 @@ def motion(frames: list[Tensor]) -> float:
     return float(torch.stack(found).median())
 
 
-def rendered(strip: Strip, frames: list[Tensor], name: str) -> tuple[list[float], list[float], float, int]:
+def rendered(strip: Strip, frames: list[Tensor], wanted: str) -> tuple[list[float], list[float], float, int]:
     """Flicker between neighbouring frames of a scene, the mean luma of each in 10-bit codes, contrast, the model's block."""
+    name, _, anew = wanted.partition("@")
     entry = choose(name)
     spec = registry.spec(entry.model if entry else name)
     size = strip.size[::-1]
     precision, tile = pick_precision("auto", spec, CPU), fitting_tile(*size, spec, CPU)
     renderer = Renderer(load_model(name), spec, size, device=CPU, precision=precision, tile=tile)
-    run, look = Run(0, len(frames), 0, len(frames)), scene_look(renderer.model, spec, frames)
+    count, look = len(frames), scene_look(renderer.model, spec, frames)
+    runs = [Run(a, min(a + int(anew or count), count), 0, count) for a in range(0, count, int(anew or count))]
     flickers, levels, contrast, before = [], [], [], None
-    for codes in renderer.run(iter(frames), run, renderer.new_states(look)):
-        now = codes.float()
+    needs = [run.needs(spec) for run in runs]
+    for now in chain.from_iterable(
+        renderer.run(iter(frames[low:high]), run, renderer.new_states(look))
+        for run, (low, high) in zip(runs, needs, strict=True)
+    ):
         levels.append(float(luma(now).mean()) * 1023)
         contrast.append(float(luma(now).std()))
         if before is not None:
