@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sdr2hdr.cli import values
+
 if TYPE_CHECKING:
     from sdr2hdr.metrics.measures import Measure
     from sdr2hdr.metrics.scores import Score, Summary
@@ -33,6 +35,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     show_default=True,
     callback=_names,
     metavar="A,B,C",
+    shell_complete=values.models,
     help="Models, named weights or .safetensors files that convert what is SDR.",
 )
 @click.option(

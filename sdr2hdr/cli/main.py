@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from sdr2hdr import __version__
+from sdr2hdr.cli.config import defaults
 from sdr2hdr.errors import Interrupted, Sdr2HdrError
 
 # name: (module and function, what the list of commands says); a module is loaded when its command is called
@@ -28,6 +29,8 @@ COMMANDS = {
     "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),
     "dataset": ("sdr2hdr.cli.dataset:dataset", "Make folders of paired frames ready for training."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
+    "doctor": ("sdr2hdr.cli.doctor:doctor", "Say what this machine has and what is missing."),
+    "completion": ("sdr2hdr.cli.completion:completion", "Let a shell complete commands and values."),
 }
 
 
@@ -93,13 +96,18 @@ class LazyGroup(click.Group):
             else:
                 hint = f"Commands: {', '.join(COMMANDS)}."
             ctx.fail(f"There is no command '{name}'. {hint}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None and found[0] is not None:
+            ctx.default_map = defaults(found[1], found[0], COMMANDS)
+        return found
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sdr2hdr")
 def cli() -> None:
     """Turn SDR video into true HDR10 with neural inverse tone mapping.
+
+    Defaults of your own: ~/.config/sdr2hdr.toml, a table a command (docs/cli.md).
 
     \b
     Example:

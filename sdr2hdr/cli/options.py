@@ -8,19 +8,48 @@ from typing import Any, TypeVar
 
 import click
 
+from sdr2hdr.cli import values
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CONVERSION = (
     click.option(
-        "--model", default="wmnet", show_default=True, help="A model or a named weight; `sdr2hdr models` lists them."
+        "--model",
+        default="wmnet",
+        show_default=True,
+        shell_complete=values.models,
+        help="A model or a named weight; `sdr2hdr models` lists them.",
     ),
     click.option(
         "--weights", default=None, metavar="NAME|FILE", help="Other weights: a named one, or a .safetensors file."
     ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
-    click.option("--codec", default="hevc", show_default=True, help="hevc (libx265) or av1 (libsvtav1)."),
-    click.option("--container", default=None, help="mkv, mp4 or mov; by default OUT's ending says."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        shell_complete=values.one_of("auto", "cpu", "cuda"),
+        help="auto, cpu, cuda or cuda:N.",
+    ),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        shell_complete=values.one_of("auto", "float32", "bfloat16", "float16"),
+        help="auto, float32, bfloat16 or float16.",
+    ),
+    click.option(
+        "--codec",
+        default="hevc",
+        show_default=True,
+        shell_complete=values.one_of("hevc", "av1"),
+        help="hevc (libx265) or av1 (libsvtav1).",
+    ),
+    click.option(
+        "--container",
+        default=None,
+        shell_complete=values.one_of("mkv", "mp4", "mov"),
+        help="mkv, mp4 or mov; by default OUT's ending says.",
+    ),
     click.option(
         "--crf", type=float, default=None, help="Quality, lower is better.  [default: 16 for hevc, 22 for av1]"
     ),

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from sdr2hdr.cli import values
 from sdr2hdr.cli.main import printable
 
 STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
@@ -75,6 +76,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 )
 @click.option(
     "--models", "--model", default="wmnet", show_default=True, callback=_names, metavar="A,B,C",
+    shell_complete=values.models,
     help="Models or named weights, side by side.",
 )  # fmt: skip
 @click.option("--weights", default=None, metavar="NAME|FILE", help="Other weights, for a single model.")

@@ -5,9 +5,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from sdr2hdr.cli import values
+
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path), shell_complete=values.recipes)
 @click.option(
     "--corpus",
     type=click.Path(path_type=Path),

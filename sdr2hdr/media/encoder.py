@@ -140,6 +140,11 @@ def try_encoder(settings: EncodeSettings) -> None:
     _open_encoder(settings)
 
 
+def can_encode(codec: str) -> bool:
+    """Whether this build of PyAV has the encoder of a codec (``hevc`` or ``av1``)."""
+    return ENCODERS[codec] in av.codec.codecs_available
+
+
 def schedule_as_others() -> None:
     """Undo real-time scheduling: SVT-AV1 gives it to the calling thread and its own where it may, and starves the machine."""
     tasks = Path("/proc/self/task")

@@ -1,0 +1,65 @@
+"""Defaults of one's own: a TOML file with a table for each command."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sdr2hdr.errors import InputError
+
+NEVER = ("overwrite",)
+"""What must be said each time: a default that replaces files would lose some."""
+
+
+def config_path() -> Path:
+    """``~/.config/sdr2hdr.toml``, or in ``XDG_CONFIG_HOME``; where other systems keep such files, there."""
+    from platformdirs import user_config_path
+
+    return user_config_path() / "sdr2hdr.toml"
+
+
+def defaults(command: click.Command, name: str, known: dict[str, Any]) -> dict[str, Any]:
+    """What the file says for a command, as click's ``default_map`` of the group; nothing without a file.
+
+    ``known`` are the names of all commands. Raises InputError naming file and key for what is no TOML, no command, no option or
+    no value for it; tables of other commands are looked at when these run.
+    """
+    path = config_path()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise InputError(f"{path} cannot be read as TOML ({e}); mend it or move it away.") from e
+    for table, value in data.items():
+        if table not in known or not isinstance(value, dict):
+            raise InputError(f"{path}: {table!r} is no command; give a table for each, [convert] say.")
+    return {name: _checked(command, data.get(name, {}), path, name)}
+
+
+def _checked(command: click.Command, table: dict[str, Any], path: Path, name: str) -> dict[str, Any]:
+    """The table with options' own names as keys and values that fit."""
+    options = {o.removeprefix("--"): p for p in command.params for o in p.opts if o.startswith("--")}
+    below = command.commands if isinstance(command, click.Group) else {}
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        where = f"{path}: {key} in [{name}]"
+        if key in below and isinstance(value, dict):
+            found[key] = _checked(below[key], value, path, f"{name}.{key}")
+            continue
+        option = options.get(key.replace("_", "-"))
+        if not isinstance(option, click.Option) or option.name is None:
+            raise InputError(f"{where} is no option; `sdr2hdr {name.replace('.', ' ')} --help` lists them.")
+        if option.name in NEVER:
+            raise InputError(f"{where} cannot be a default; say it each time.")
+        try:
+            if option.is_flag is not isinstance(value, bool) or isinstance(value, dict):
+                raise click.BadParameter("true or false is for options without a value, and for these only")
+            option.type_cast_value(click.Context(command), value)
+        except click.ClickException as e:
+            raise InputError(f"{where} = {value!r} does not fit: {e.message.rstrip('.')}.") from e
+        except TypeError as e:
+            raise InputError(f"{where} = {value!r} does not fit: {e}.") from e
+        found[option.name] = value
+    return found

@@ -1,0 +1,129 @@
+"""What this machine has for conversions, what is missing, and how to get it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from sdr2hdr import __version__
+from sdr2hdr.errors import Sdr2HdrError
+from sdr2hdr.media.encoder import ENCODERS, can_encode
+from sdr2hdr.render.device import free_memory
+from sdr2hdr.weights import fetch
+from sdr2hdr.weights.manifest import entries
+
+PACKAGES = ("torch", "av", "numpy", "click", "rich", "pillow", "imageio", "safetensors", "huggingface-hub")
+EXTRAS = {
+    "OpenEXR": ("train", "reads the stills that training is done on"),
+    "pywavelets": ("train", "wavelet masking of WMNet's first phase"),
+    "matplotlib": ("train", "loss curves and charts"),
+    "piq": ("metrics", "VSI, VIFp, HaarPSI and others in evaluate"),
+}
+TOOLS = {
+    "ffprobe": ("ffmpeg", "judges results in the tests"),
+    "mediainfo": ("mediainfo", "judges results in the tests"),
+    "mkvmerge": ("mkvtoolnix", "judges results in the tests"),
+    "chromium": ("chromium", "opens the pages of compare in the tests"),
+}
+LEAST = 4 << 30
+"""Bytes: a chunk of a 4K film, its assembled copy and room to spare."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. ``state`` is ``ok``, ``absent`` (something optional) or ``bad`` (conversions will fail or may)."""
+
+    topic: str
+    name: str
+    state: str
+    said: str
+    way_out: str = ""
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Everything that conversions into ``folder`` and the tests need, in the order it should be read."""
+    yield Finding("versions", "sdr2hdr", "ok", __version__)
+    for name in PACKAGES:
+        yield Finding("versions", name, "ok", version(name))
+    yield from _devices()
+    for codec, encoder in ENCODERS.items():
+        if can_encode(codec):
+            yield Finding("encoders", codec, "ok", encoder)
+        else:
+            way = "install PyAV from PyPI (pip install --force-reinstall av), whose wheels have it"
+            yield Finding(
+                "encoders", codec, "bad" if codec == "hevc" else "absent", f"{encoder} is not in this PyAV", way
+            )
+    yield from _weights()
+    yield _disk("results and work", folder)
+    yield _disk("downloaded weights", fetch.cache_folder())
+    for name, (extra, use) in EXTRAS.items():
+        try:
+            yield Finding("extras", name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Finding("extras", name, "absent", use, f'pip install "sdr2hdr[{extra}]"')
+    for name, (package, use) in TOOLS.items():
+        found = shutil.which(name)
+        if found:
+            yield Finding("tools", name, "ok", found)
+        else:
+            yield Finding("tools", name, "absent", use, f"apt-get install {package}")
+
+
+def _devices() -> Iterator[Finding]:
+    cpu = torch.device("cpu")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding(
+        "devices", "cpu", "ok", f"{cores} cores, {torch.get_num_threads()} threads, {_gib(free_memory(cpu))} free"
+    )
+    if not torch.cuda.is_available():
+        way = "an NVIDIA GPU with its driver, and torch from pip's default index; films on a CPU take seconds a frame"
+        yield Finding("devices", "cuda", "absent", "no GPU that torch can use", way)
+    for i in range(torch.cuda.device_count()):
+        device = torch.device("cuda", i)
+        yield Finding(
+            "devices", str(device), "ok", f"{torch.cuda.get_device_name(i)}, {_gib(free_memory(device))} free"
+        )
+
+
+def _weights() -> Iterator[Finding]:
+    try:
+        known = entries()
+    except Sdr2HdrError as e:
+        yield Finding("weights", "list", "bad", str(e), "mend the list or move it away")
+        return
+    for name, entry in known.items():
+        path = fetch.place(entry)
+        if not path.exists() and not entry.bundled:
+            yield Finding("weights", name, "absent", "not downloaded yet", f"sdr2hdr weights pull {name}")
+            continue
+        try:
+            fetch.check(path, entry)
+        except Sdr2HdrError as e:
+            yield Finding(
+                "weights", name, "bad", str(e), "install sdr2hdr anew" if entry.bundled else "delete the file"
+            )
+            continue
+        yield Finding("weights", name, "ok", f"{entry.size / 1e6:.2f} MB, checked")
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    """Room and the right to write in a folder, or in the nearest one above that exists."""
+    there = next((p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir()), Path("/"))
+    try:
+        free = shutil.disk_usage(there).free
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as e:
+        return Finding("disk", name, "bad", f"{folder}: {e.strerror}", "name a folder that can be written")
+    said = f"{folder}: {_gib(free)} free"
+    return Finding("disk", name, "ok" if free > LEAST else "bad", said, "" if free > LEAST else "make room")
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"
