@@ -84,27 +84,37 @@ def middle(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> tuple[Tensor, Tens
     return codes[0, MIDDLE, :, :h, :w].float().clamp(0, 1), restored
 
 
-def measured(name: str, a: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each clip: look, QP, scene and the values; of the file that an earlier run left for this very weight."""
+def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """By model a row for each clip: look, QP, scene and the values; where an earlier run left them of this very weight, those."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    missing = []
+    for name in names:
+        kept = a.out / f"{Path(name).stem}.json"
+        found = json.loads(kept.read_text()) if kept.exists() else {}
+        if {k: v for k, v in found.items() if k != "rows"} == identity(name, a):
+            rows[name] = found["rows"]
+        else:
+            missing.append(name)
+    models = {name: load_for(name, "auto") for name in missing}
+    fresh: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
+    for clip in clips(a) if missing else ():
+        truth, given, clean = clip.hdr()[MIDDLE], clip.sdr()[MIDDLE], clip.undamaged()[MIDDLE]
+        for name, (model, spec) in models.items():
+            codes, restored = middle(model, spec, clip.sdr())
+            values = Meter(choose(KEYS).measures).add(codes, truth)
+            if restored is not None:
+                values |= {"aux": psnr(restored, clean), "given": psnr(given, clean)}
+            fresh[name].append({"scene": clip.scene, "look": clip.look, "qp": clip.qp, **values})
+    for name, new in fresh.items():
+        kept = a.out / f"{Path(name).stem}.json"
+        write_whole(kept, json.dumps({**identity(name, a), "rows": new}).encode(), overwrite=True)
+    return {name: (rows | fresh)[name] for name in names}
+
+
+def identity(name: str, a: argparse.Namespace) -> dict[str, Any]:
+    """What rows are of: the weight and the clips."""
     entry = choose_weight(name)
-    kept = a.out / f"{Path(name).stem}.json"
-    what = {"sha256": entry.sha256 if entry else "", "every": a.every}
-    if kept.exists():
-        found = json.loads(kept.read_text())
-        if {k: found.get(k) for k in what} == what:
-            return list(found["rows"])
-    model, spec = load_for(name, "auto")
-    rows = []
-    for clip in clips(a):
-        truth = clip.hdr()[MIDDLE]
-        codes, restored = middle(model, spec, clip.sdr())
-        values = Meter(choose(KEYS).measures).add(codes, truth)
-        if restored is not None:
-            clean, given = clip.undamaged()[MIDDLE], clip.sdr()[MIDDLE]
-            values |= {"aux": psnr(restored, clean), "given": psnr(given, clean)}
-        rows.append({"scene": clip.scene, "look": clip.look, "qp": clip.qp, **values})
-    write_whole(kept, json.dumps({**what, "rows": rows}).encode(), overwrite=True)
-    return rows
+    return {"sha256": entry.sha256 if entry else "", "every": a.every}
 
 
 def clips(a: argparse.Namespace) -> Any:
@@ -207,16 +217,16 @@ def main() -> None:
     a = parser.parse_args()
     keep_one_heap()
     a.out.mkdir(parents=True, exist_ok=True)
-    rows, names = {}, []
+    names = []
     try:
         for name in a.models.split(","):
             try:
                 choose_weight(name)
+                names.append(name)
             except ModelError as e:
                 print(f"{name} is left out: {e}", file=sys.stderr)
-                continue
-            rows[name] = measured(name, a)
-            names.append(name)
+        rows = measured(names, a)
+        for name in names:
             print(name, f"{fmean(r['psnr'] for r in rows[name]):.2f} dB over {len(rows[name])} clips", flush=True)
         parts = [quality(rows)]
         if not a.no_cost:

@@ -47,13 +47,16 @@ def export(
 
 
 def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[str, float | str]:
-    """What a weight file scores on the val scenes of a corpus beside the better static mapping: mean PSNR and dE_ITP."""
+    """What a weight file scores on the val scenes of a corpus beside the better static mapping: mean PSNR and dE_ITP.
+
+    On every n-th clip only, ``every`` says so among the scores.
+    """
     names = ("bt2446a", "bt2408")
     cpu = torch.device("cpu")
     spec = registry.spec(model)
     network = prepared(load_model(model, weights=file), cpu, pick_precision("auto", spec, cpu))
     models = {model: (network, spec), **{n: load_for(n, "auto") for n in names}}
-    found: dict[str, float | str] = {}
+    found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
         ("", list(simulated(models, corpus, every=every))),
         ("_pairs", list(real_pairs(models, corpus)) if not spec.past + spec.future else []),
