@@ -16,18 +16,18 @@ _REACH = 3
 def match(reference: Tensor, moved: Tensor) -> Tensor:
     """Displacements ``B,2,H,W`` (y, x, pixels): where in ``moved`` each place of ``reference`` lies.
 
-    Both are ``B,1,H,W`` in 0..1; sides are multiples of 8. Found to a fraction of a pixel at half size, and enlarged.
+    Both are ``B,1,H,W`` in 0..1; sides are multiples of 8. Found to a fraction of a pixel.
     """
     flow = reference.new_zeros(reference.shape[0], 2, reference.shape[2] // COARSEST, reference.shape[3] // COARSEST)
-    for scale in (COARSEST, COARSEST // 2, COARSEST // 4):
-        a, b = (F.avg_pool2d(x, scale) for x in (reference, moved))
+    for scale in (COARSEST, COARSEST // 2, COARSEST // 4, 1):
+        a, b = (F.avg_pool2d(x, scale) if scale > 1 else x for x in (reference, moved))
         if scale != COARSEST:
             flow = enlarge(flow)
         reach = _REACH if scale == COARSEST else 1
         flow = flow + _search(a, warp(b, flow), reach)
-        if min(flow.shape[-2:]) > 2:
+        if scale > 1:
             flow = _settled(flow)
-    return enlarge(flow)
+    return flow
 
 
 def enlarge(flow: Tensor) -> Tensor:
@@ -49,13 +49,13 @@ def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
     h, w = a.shape[-2:]
     side = 2 * reach + 1
     padded = F.pad(b, (reach, reach, reach, reach), mode="replicate")
-    costs = []
+    costs, far = [], []
     for dy in range(side):
         for dx in range(side):
-            away = abs(dy - reach) + abs(dx - reach)
-            difference = (a - padded[..., dy : dy + h, dx : dx + w]).square()
-            costs.append(_patch(difference) * (1 + 0.02 * away) + 2e-5 * away)  # what is alike everywhere stays
-    cost = torch.cat(costs, 1)
+            costs.append(a - padded[..., dy : dy + h, dx : dx + w])
+            far.append(abs(dy - reach) + abs(dx - reach))
+    away = a.new_tensor(far)[:, None, None]
+    cost = _patch(torch.cat(costs, 1).square_()) * (1 + 0.02 * away) + 2e-5 * away  # what is alike everywhere stays
     best = cost.argmin(1, keepdim=True)
     y, x = best // side, best % side
     parts = []
@@ -70,7 +70,8 @@ def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
 
 
 def _patch(x: Tensor) -> Tensor:
-    return F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    x = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), (1, 5), 1)
+    return F.avg_pool2d(x, (5, 1), 1)
 
 
 def _settled(flow: Tensor) -> Tensor:

@@ -21,6 +21,13 @@ Sizes = tuple[int, int, int]
 AREAS = (32, 16, 8)
 """Places a side of the areas that attention between channels works in: 64 pixels at each size."""
 
+BLURS = (3, 7)
+"""Pixels a side of the means of the base that the decoder may go towards: where light was too little, noise is what it sees."""
+
+_GENTLY = 0.05
+"""Scale of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and what
+is learnt first is to undo them."""
+
 Features = tuple[Tensor, Tensor, Tensor]
 """At 1/2, 1/4 and 1/8."""
 
@@ -85,7 +92,8 @@ class Window:
 
 
 class TemporalDecoder(nn.Module):
-    """Restormer blocks from the smallest size up; what leaves is a correction of the base. ZiCA lets a prior in at each size.
+    """Restormer blocks from the smallest size up; what leaves corrects the base: three channels to add, and how far to go
+    towards means of it, or towards the prior's picture. ZiCA lets the prior's features in at each size.
 
     ``prior`` are its channels, smallest size first."""
 
@@ -101,13 +109,13 @@ class TemporalDecoder(nn.Module):
         self.grow_half, self.join_half = nn.Conv2d(b, a, 1), nn.Conv2d(3 * a + 12, a, 1)
         self.at_half = RestormerBlock(a, AREAS[0])
         self.treat = nn.Conv2d(a + 12, 2 * a, 3, padding=1)
-        self.leave = nn.Conv2d(2 * a, 12, 3, padding=1)
+        self.leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS)), 3, padding=1)
         self.zica = nn.ModuleList(
             ZiCA(own, p, area) for own, p, area in zip((c, b, a), prior, AREAS[::-1], strict=True)
         )
         self.prior_treat = nn.Conv2d(2 * a + 24, 2 * a, 3, padding=1)
         self.prior_fit = nn.Conv2d(prior[2], a, 1)
-        self.prior_leave = nn.Conv2d(2 * a, 12, 3, padding=1)
+        self.prior_leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS) + 1), 3, padding=1)
 
     def forward(
         self, own: Features, aligned: Features, base: Tensor, prior: tuple[Tensor, tuple[Tensor, ...]] | None
@@ -124,12 +132,23 @@ class TemporalDecoder(nn.Module):
         x = F.interpolate(self.grow_half(x), scale_factor=2.0)
         told = F.pixel_unshuffle(base, 2).to(x.dtype, memory_format=torch.channels_last)
         x = let_in(self.at_half(self.join_half(torch.cat([x, own[0], aligned[0], told], 1))), 2)
-        added = self.leave(F.relu(self.treat(torch.cat([x, told], 1)))).float()
+        said = F.pixel_shuffle(self.leave(F.relu(self.treat(torch.cat([x, told], 1)))).float(), 2)
+        offers = [_blurred(base, n) - base for n in BLURS]
         if prior is not None:
             away = F.pixel_unshuffle(prior[0] - base, 2).to(x.dtype, memory_format=torch.channels_last)
             seen = torch.cat([x, self.prior_fit(prior[1][2]), told, away], 1)
-            added = added + self.prior_leave(F.relu(self.prior_treat(seen))).float()
-        return F.pixel_shuffle(added, 2)
+            more = F.pixel_shuffle(self.prior_leave(F.relu(self.prior_treat(seen))).float(), 2)
+            said, offers = more + F.pad(said, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
+        said = _GENTLY * said
+        added, gates = said[:, :3], said[:, 3:].split(1, dim=1)
+        for gate, offer in zip(gates, offers, strict=True):
+            added = added + gate * offer
+        return added
+
+
+def _blurred(picture: Tensor, size: int) -> Tensor:
+    half = size // 2
+    return F.avg_pool2d(F.pad(picture, (half, half, half, half), mode="replicate"), size, 1)
 
 
 class Temporal(nn.Module):

@@ -30,25 +30,28 @@ TASKS = tuple(PARTS)
 FUSION_STEPS = 4
 """DDIM's steps while the fusion is trained."""
 
+_FLOOR = 5e-4
+"""Errors far below this are good enough: about an 8-bit step of the brightest codes."""
+
 Space = Callable[[Tensor], Sequence[Tensor]]
 
 
 def loss(
     net: HDRVDiff,
     task: str,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: tuple[Tensor, Tensor, Tensor, Tensor],
     generator: torch.Generator,
     *,
     features: Space | None = None,
     weight: float = 0.0,
 ) -> Tensor:
-    """The loss of a stage on SDR ``B,T,3,P,P``, PQ codes of that shape and thumbnails ``B,T,3,S,S``.
+    """The loss of a stage on SDR ``B,T,3,P,P``, PQ codes and undamaged SDR of that shape, and thumbnails ``B,T,3,S,S``.
 
     ``features`` and their ``weight`` are the perceptual part of eq. 7. Parameters of other stages get no gradient.
     """
     for name, p in net.named_parameters():
         p.requires_grad_(name.startswith(PARTS[task]) and not (task == "temporal" and name.startswith(PARTS["fusion"])))
-    frames, truth, thumbs = batch
+    frames, truth, clean, thumbs = batch
     graded = bool(torch.rand((), generator=generator) < 0.4)
     times: Tensor | None = None
     if not graded:
@@ -73,7 +76,7 @@ def loss(
             with torch.no_grad():
                 prior = net.prior(frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS)
         found.append(net.toned(window, net.temporal(window, prior), graded=graded))
-        wanted.append(_tone(truth[:, t]))
+        wanted.append(_tone(truth[:, t]) if look is None else _told(net, frames[:, t], clean[:, t], truth[:, t], look))
     return _reconstructed(torch.stack(found, 1), torch.stack(wanted, 1), features, weight)
 
 
@@ -91,7 +94,7 @@ def _reconstruction(
     even = flat.mean(1).square().mean() + (flat.std(1) - 1).square().mean()
     shaken = z + 0.05 * torch.randn(z.shape, generator=generator).to(z.dtype)
     error = net.decode(shaken).picture - pictures
-    return error.abs().mean() + detail(error) + 0.1 * even
+    return error.abs().mean() + detail(error).mean() + 0.1 * even
 
 
 def _denoising(net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generator: torch.Generator) -> Tensor:
@@ -105,16 +108,27 @@ def _denoising(net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generat
     return (found - v).square().mean()
 
 
+@torch.no_grad()
+def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tensor) -> Tensor:
+    """What ordinary SDR ``B,3,H,W`` can tell, toned: the master where it is clipped, elsewhere what the look makes of it before
+    it was compressed. How bright the master is there nobody can know, and the guess would be all that is learnt."""
+    clipped = ((seen.amax(1, keepdim=True) - 0.92) / 0.06).clamp(0, 1)
+    return clipped * _tone(truth) + (1 - clipped) * _tone(net.look.codes(clean, look))
+
+
 def _reconstructed(toned: Tensor, truth: Tensor, features: Space | None, weight: float) -> Tensor:
-    """Eq. 7: L1 in the mu-law domain with that of detail, the error of the change between frames, the distance in features."""
+    """Eq. 7 on ``B,2,3,H,W`` in the mu-law domain: L1 with that of detail, the error of the change between frames, the distance
+    in features. The logarithm is taken of each picture's, so that one with a large error does not outweigh the others."""
     error = toned - truth
-    total = error.abs().mean() + detail(error.flatten(0, 1)) + 0.1 * (error[:, 1] - error[:, 0]).abs().mean()
+    first = error.abs().mean((-3, -2, -1)) + detail(error)
+    total = (first + _FLOOR).log().mean()
+    total = total + 0.1 * ((error[:, 1] - error[:, 0]).abs().mean((-3, -2, -1)) + _FLOOR).log().mean()
     if features is not None and weight:
         total = total + weight * perceptual_loss(features, toned, truth)
     return total
 
 
 def detail(error: Tensor) -> Tensor:
-    """L1 of the differences between neighbouring pixels of an error ``N,3,H,W``: what blurs or rings is seen here."""
-    down, across = (error.diff(dim=d) for d in (-2, -1))
-    return 0.5 * (down.abs().mean() + across.abs().mean())
+    """L1 of the differences between neighbouring pixels of each error ``...,3,H,W``: what blurs or rings is seen here."""
+    down, across = (error.diff(dim=d).abs().mean((-3, -2, -1)) for d in (-2, -1))
+    return 0.5 * (down + across)

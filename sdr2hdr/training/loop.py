@@ -143,7 +143,7 @@ class Trainer:
             stage.frames,
             stage.patch,
             self.spec.thumb,
-            undamaged=restores or self.recipe.clean_weight > 0,
+            undamaged=restores or self.recipe.clean_weight > 0 or stage.task in diffusion.TASKS,
             strong_from=self.recipe.strong_from,
         )
         sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
@@ -156,7 +156,9 @@ class Trainer:
         if stage.task in diffusion.TASKS:
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             weight = self.recipe.perceptual_weight
-            return diffusion.loss(net, stage.task, (sdr, hdr, thumbs), generator, features=self.features, weight=weight)
+            return diffusion.loss(
+                net, stage.task, (sdr, hdr, clean, thumbs), generator, features=self.features, weight=weight
+            )
         if restores:
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)

@@ -19,11 +19,11 @@ from sdr2hdr.training.loop import fresh
 from sdr2hdr.training.recipe import read_recipe
 
 
-def batch(frames: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     small = torch.rand(2, frames, 3, 8, 8, generator=generator)
     sdr = torch.nn.functional.interpolate(small.flatten(0, 1), 64, mode="bilinear").view(2, frames, 3, 64, 64)
-    return sdr, 0.7 * sdr, torch.rand(2, frames, 3, 64, 64, generator=generator)
+    return sdr, 0.7 * sdr, sdr, torch.rand(2, frames, 3, 64, 64, generator=generator)
 
 
 @pytest.mark.parametrize("task", TASKS)
