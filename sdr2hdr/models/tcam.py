@@ -25,8 +25,8 @@ BLURS = (3, 7)
 """Pixels a side of the means of the base that the decoder may go towards: where light was too little, noise is what it sees."""
 
 _GENTLY = 0.05
-"""Scale of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and what
-is learnt first is to undo them."""
+"""Scale of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and
+what is learnt first is to undo them."""
 
 Features = tuple[Tensor, Tensor, Tensor]
 """At 1/2, 1/4 and 1/8."""
@@ -140,9 +140,9 @@ class TemporalDecoder(nn.Module):
             more = F.pixel_shuffle(self.prior_leave(F.relu(self.prior_treat(seen))).float(), 2)
             said, offers = more + F.pad(said, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
         said = _GENTLY * said
-        added, gates = said[:, :3], said[:, 3:].split(1, dim=1)
-        for gate, offer in zip(gates, offers, strict=True):
-            added = added + gate * offer
+        added = said[:, :3]
+        for i, offer in enumerate(offers, 3):
+            added = added + said[:, i : i + 1] * offer
         return added
 
 
