@@ -121,8 +121,8 @@ def _reconstructed(toned: Tensor, truth: Tensor, features: Space | None, weight:
     in features. The logarithm is taken of each picture's, so that one with a large error does not outweigh the others."""
     error = toned - truth
     first = error.abs().mean((-3, -2, -1)) + detail(error)
-    total = (first + _FLOOR).log().mean()
-    total = total + 0.1 * ((error[:, 1] - error[:, 0]).abs().mean((-3, -2, -1)) + _FLOOR).log().mean()
+    change = (error[:, 1] - error[:, 0]).abs().mean((-3, -2, -1))
+    total = (first / _FLOOR).log1p().mean() + 0.1 * (change / _FLOOR).log1p().mean()
     if features is not None and weight:
         total = total + weight * perceptual_loss(features, toned, truth)
     return total
