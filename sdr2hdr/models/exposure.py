@@ -27,6 +27,11 @@ def trust(frames: Tensor) -> Tensor:
     return ((0.985 - brightest) / 0.07).clamp(0, 1) * (brightest.square() + 1e-4)
 
 
+def sureness(weight: Tensor) -> Tensor:
+    """A sum of weights of trust, however small, as a number from 0 to about 1: its logarithm."""
+    return (weight.clamp_min(1e-6).log10() / 6 + 1).clamp(0, 1.2)
+
+
 def merge(frames: Tensor, exposures: Tensor, also: Tensor | None = None) -> Tensor:
     """Nits ``B,3,H,W`` of frames ``B,T,3,H,W`` laid over each other, weighed by :func:`trust` (times ``also B,T,1,H,W``).
 

@@ -17,7 +17,7 @@ from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import noise as noises
 from sdr2hdr.models.denoiser import Denoiser, ddim
-from sdr2hdr.models.exposure import at_exposure, linear, merge
+from sdr2hdr.models.exposure import at_exposure, linear, merge, sureness, trust
 from sdr2hdr.models.latent import CELL, Autoencoder, Decoded
 from sdr2hdr.models.layers import guarded, spread
 from sdr2hdr.models.look import LookReader
@@ -147,8 +147,9 @@ class HDRVDiff(nn.Module):
                 base = mu_law(pq_eotf(self.look.codes(reference, look)))
             else:
                 base = mu_law(convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020"))
+            sure = sureness((trust(every) * torch.stack(alike, 1)).sum(1))
         six = torch.cat([every, light], 2)
-        return Window(six[:, 0], tuple(six[:, 1:].unbind(1)), base)
+        return Window(six[:, 0], tuple(six[:, 1:].unbind(1)), base, sure)
 
     def prior(self, frame: Tensor, exposure: Tensor, noise: Tensor, steps: int) -> Decoded:
         """HDR-LDM: what HDR picture a frame ``B,3,H,W`` of these exposures ``B`` may come from (0: it is graded)."""

@@ -24,8 +24,8 @@ AREAS = (32, 16, 8)
 BLURS = (3, 7)
 """Pixels a side of the means of the base that the decoder may go towards: where light was too little, noise is what it sees."""
 
-_GENTLY = 0.05
-"""Scale of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and
+_ADDED, _GATES = 0.005, 0.1
+"""Scales of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and
 what is learnt first is to undo them."""
 
 Features = tuple[Tensor, Tensor, Tensor]
@@ -84,11 +84,12 @@ class TCAM(nn.Module):
 @dataclass(frozen=True)
 class Window:
     """A frame and its neighbours: ``reference B,6,H,W`` and each of ``moved`` as eq. 1 has it, float32; ``base B,3,H,W`` the
-    mapping or merge that is corrected, in the mu-law domain."""
+    mapping or merge that is corrected, in the mu-law domain, and ``sure B,1,H,W`` how far it is to be trusted (0 to 1)."""
 
     reference: Tensor
     moved: tuple[Tensor, ...]
     base: Tensor
+    sure: Tensor
 
 
 class TemporalDecoder(nn.Module):
@@ -106,19 +107,19 @@ class TemporalDecoder(nn.Module):
         )
         self.grow_quarter, self.join_quarter = nn.Conv2d(c, b, 1), nn.Conv2d(3 * b, b, 1)
         self.at_quarter = RestormerBlock(b, AREAS[1])
-        self.grow_half, self.join_half = nn.Conv2d(b, a, 1), nn.Conv2d(3 * a + 12, a, 1)
+        self.grow_half, self.join_half = nn.Conv2d(b, a, 1), nn.Conv2d(3 * a + 16, a, 1)
         self.at_half = RestormerBlock(a, AREAS[0])
-        self.treat = nn.Conv2d(a + 12, 2 * a, 3, padding=1)
+        self.treat = nn.Conv2d(a + 16, 2 * a, 3, padding=1)
         self.leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS)), 3, padding=1)
         self.zica = nn.ModuleList(
             ZiCA(own, p, area) for own, p, area in zip((c, b, a), prior, AREAS[::-1], strict=True)
         )
-        self.prior_treat = nn.Conv2d(2 * a + 24, 2 * a, 3, padding=1)
+        self.prior_treat = nn.Conv2d(2 * a + 28, 2 * a, 3, padding=1)
         self.prior_fit = nn.Conv2d(prior[2], a, 1)
         self.prior_leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS) + 1), 3, padding=1)
 
     def forward(
-        self, own: Features, aligned: Features, base: Tensor, prior: tuple[Tensor, tuple[Tensor, ...]] | None
+        self, own: Features, aligned: Features, window: Window, prior: tuple[Tensor, tuple[Tensor, ...]] | None
     ) -> Tensor:
         """The correction ``B,3,H,W`` float32. ``prior`` is a picture in the mu-law domain with its features, smallest first."""
 
@@ -130,7 +131,8 @@ class TemporalDecoder(nn.Module):
         x = F.interpolate(self.grow_quarter(x), scale_factor=2.0)
         x = let_in(self.at_quarter(self.join_quarter(torch.cat([x, own[1], aligned[1]], 1))), 1)
         x = F.interpolate(self.grow_half(x), scale_factor=2.0)
-        told = F.pixel_unshuffle(base, 2).to(x.dtype, memory_format=torch.channels_last)
+        base = window.base
+        told = F.pixel_unshuffle(torch.cat([base, window.sure], 1), 2).to(x.dtype, memory_format=torch.channels_last)
         x = let_in(self.at_half(self.join_half(torch.cat([x, own[0], aligned[0], told], 1))), 2)
         said = F.pixel_shuffle(self.leave(F.relu(self.treat(torch.cat([x, told], 1)))).float(), 2)
         offers = [_blurred(base, n) - base for n in BLURS]
@@ -139,10 +141,9 @@ class TemporalDecoder(nn.Module):
             seen = torch.cat([x, self.prior_fit(prior[1][2]), told, away], 1)
             more = F.pixel_shuffle(self.prior_leave(F.relu(self.prior_treat(seen))).float(), 2)
             said, offers = more + F.pad(said, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
-        said = _GENTLY * said
-        added = said[:, :3]
+        added = _ADDED * said[:, :3]
         for i, offer in enumerate(offers, 3):
-            added = added + said[:, i : i + 1] * offer
+            added = added + _GATES * said[:, i : i + 1] * offer
         return added
 
 
@@ -169,5 +170,5 @@ class Temporal(nn.Module):
             sums = [s + x for s, x in zip(sums, found, strict=True)]
         count = max(1, len(window.moved))
         aligned = (sums[0] / count, sums[1] / count, sums[2] / count)
-        added: Tensor = self.decoder(own, aligned, window.base, prior)
+        added: Tensor = self.decoder(own, aligned, window, prior)
         return added
