@@ -24,7 +24,7 @@ AREAS = (32, 16, 8)
 BLURS = (3, 7)
 """Pixels a side of the means of the base that the decoder may go towards: where light was too little, noise is what it sees."""
 
-_ADDED, _GATES = 0.005, 0.1
+_ADDED, _GATES = 0.01, 0.5
 """Scales of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and
 what is learnt first is to undo them."""
 
