@@ -84,6 +84,34 @@ def test_a_source_changed_in_place_starts_anew(tmp_path: Path) -> None:
     assert convert(source, out, **FAST, overwrite=True).resumed_chunks == 0
 
 
+@pytest.mark.parametrize("year", [1970, 2100])
+def test_a_clock_that_jumped_loses_no_work(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    times = itertools.count(4e9, -1e6)
+    monkeypatch.setattr(time, "time", lambda: next(times))  # and it runs backwards
+    first = convert(clip, out, **FAST, chunk_frames=8, keep_work=True)
+    whole = out.read_bytes()
+    for path in work.iterdir():
+        os.utime(path, ((year - 1970) * 31_557_600,) * 2)
+    again = convert(clip, out, **FAST, chunk_frames=8, overwrite=True)
+    assert again.resumed_chunks == first.chunks > 1
+    assert out.read_bytes() == whole and again.seconds >= 0
+
+
+@pytest.mark.parametrize("looks", [[[0.5] * 128], [None, [0.5] * 127], [None, ["x"] * 128], 3])
+def test_a_plan_with_looks_that_do_not_fit_starts_anew(clip: Path, tmp_path: Path, looks: object) -> None:
+    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+    options = {"model": "look", "preset": "ultrafast"}
+    scenes = convert(clip, out, **options, keep_work=True).scenes
+    plan = json.loads((work / "plan.json").read_text())
+    assert len(plan["plan"]["survey"]["looks"]) == scenes
+    plan["plan"]["survey"]["looks"] = looks
+    (work / "plan.json").write_text(json.dumps(plan))
+    assert convert(clip, out, **options, overwrite=True).resumed_chunks == 0
+
+
 @pytest.mark.parametrize("text", ["", "null", "[]", '{"version": 1}', "\0", '{"version": "0", "plan": {}}', "[" * 9999])
 def test_a_plan_that_cannot_be_read_starts_anew(clip: Path, tmp_path: Path, text: str) -> None:
     out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
