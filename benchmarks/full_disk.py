@@ -3,7 +3,7 @@
     python benchmarks/full_disk.py [--steps 24] [--model bt2408]
 
 The results' folder is a small disk in memory (tmpfs). Its size goes in ``--steps`` steps from 8 KiB to what an undisturbed run
-needs at its highest, and so the disk is full while the plan, a chunk, a chunk's facts, the assembled film or the report is written.
+needs at its highest, and so the disk is full while the plan, a chunk, its facts, the assembled film or the report is written.
 Each time the command must end with one line and the exit code of the disk, with nothing but whole films under a target's name.
 The disk is then made large, the same command run again, and the video packets compared with the undisturbed run. Then ``scenes``,
 ``preview`` and ``compare`` write into a full disk. Prints what was being written, and exits with 1 if anything went wrong.

@@ -15,6 +15,7 @@ from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.exposure import GAMMA
+from sdr2hdr.models.look import VECTOR
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Run
@@ -119,12 +120,20 @@ class Plan:
                 tuple(s["cuts"]),
                 s["loss"],
                 tuple(s["light"]),
-                tuple(None if v is None else tuple(v) for v in s["looks"]),
+                _looks(s["looks"], len(s["cuts"]) + 1),
             ),
             tuple(tuple(Run(*r) for r in chunk) for chunk in data["chunks"]),
             data["tile"],
             data["scenes_sha256"],
         )
+
+
+def _looks(data: list[list[float] | None], scenes: int) -> tuple[tuple[float, ...] | None, ...]:
+    """What a plan says of looks; raises ValueError where it does not fit the scenes and the reader."""
+    found = tuple(None if v is None else tuple(float(x) for x in v) for v in data)
+    if len(found) not in (0, scenes) or any(v is not None and len(v) != VECTOR for v in found):
+        raise ValueError("the looks do not fit")
+    return found
 
 
 def survey(

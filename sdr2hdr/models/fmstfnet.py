@@ -271,8 +271,8 @@ class FMSTFNet(nn.Module):
         """Raises ModelError for a state that was not made by such a network from pictures of that size."""
         scale = 2**self.levels
         wanted = (frames.shape[0], self.channels, frames.shape[3] // scale, frames.shape[4] // scale)
-        known = {"before", "made"} | ({"look", "look_frames"} if self.look is not None else set())
-        if state and set(state) != known:
+        look = {"look", "look_frames"} if self.look is not None else set()
+        if set(state) not in (set(), look, {"before", "made"} | look):  # a look alone is one that is known beforehand
             raise ModelError(
                 f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
                 "begin the scene anew, with new_state."

@@ -71,6 +71,18 @@ def test_a_look_that_is_known_beforehand_does_not_follow_the_frames() -> None:
     assert scene_look(registry.build("bt2408"), registry.spec("bt2408"), frames) is None
 
 
+@pytest.mark.parametrize("name", [n for n in registry.names() if registry.spec(n).thumb])
+def test_every_model_that_reads_looks_takes_one_that_is_known(name: str) -> None:
+    torch.manual_seed(4)
+    model, spec = registry.build(name), registry.spec(name)
+    frames = torch.rand(9, 3, 64, 64)
+    r = renderer(model, spec, (64, 64))
+    look = scene_look(model, spec, frames)
+    assert look is not None and look.shape == (128,)
+    told = rendered(r, frames, [Run(0, 9, 0, 9)], r.new_states(look))
+    assert told.shape == frames.shape and torch.isfinite(told).all()
+
+
 def test_no_window_crosses_a_cut_and_every_frame_comes_once() -> None:
     spec = ModelSpec(name="echo", title="", paper="", past=2, future=2, block=4)
     frames = torch.arange(20).float()[:, None, None, None].expand(20, 3, 4, 4) / 100
