@@ -164,6 +164,7 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
     height, width = SIZE
     kinds = ("noise of its place", "noise anew each frame", "without the prior")
     sums: dict[str, dict[str, list[float]]] = {k: {"alternating": [], "ordinary": []} for k in kinds}
+    alone: dict[str, dict[str, list[float]]] = {k: {"alternating": [], "ordinary": []} for k in kinds}
     for number, still in enumerate(maker.stills[::every]):
         clip = maker.val_clip(still, "graded", 22, 7000 + number)
         codes = clip.hdr()[None].expand(1, 8, -1, -1, -1)
@@ -177,7 +178,7 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
             thumbs = torch.nn.functional.adaptive_avg_pool2d(frames[0], 64)[None]
             for kind in kinds:
                 net.steps = 0 if kind == "without the prior" else 10
-                results, state = [], {}
+                results, priors, state = [], [], {}
                 for t in range(2, 6):
                     seed = t if kind == "noise anew each frame" else 0
                     noise = field(net.autoencoder.latent, (height // 8, width // 8), seed=seed)
@@ -186,10 +187,20 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
                     given, small = frames[:, part].clamp(0, 1), thumbs[:, part]
                     out, state = net(given, state, past=2, future=2, thumbs=small, exposures=told, noise=noise)
                     results.append(out[0, 0])
+                    if net.steps:
+                        seen = frames[:, t].clamp(0, 1), torch.zeros(1) if times is None else times[:, t]
+                        picture = net.prior(*seen, noise, net.steps).picture[0]
+                        priors.append(pq_inverse_eotf(mu_law_inverse(picture)))
                 sums[kind][what] += [flicker(b, a) for a, b in pairwise(results)]
+                # the prior of frames of one exposure, so that it is the noise that changes
+                pairs = zip(priors, priors[2:], strict=False) if times is not None else pairwise(priors)
+                alone[kind][what] += [flicker(b, a) for a, b in pairs]
     print("\n| flicker of a still scene | alternating 1,1/4 | ordinary SDR |\n|---|---|---|")
     for kind, found in sums.items():
         print(f"| {kind} | {fmean(found['alternating']):.3f} | {fmean(found['ordinary']):.3f} |")
+    for kind in kinds[:2]:
+        found = alone[kind]
+        print(f"| the prior's picture, {kind} | {fmean(found['alternating']):.3f} | {fmean(found['ordinary']):.3f} |")
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdr2hdr import load_model
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import WHITE, pq_eotf
@@ -315,3 +316,23 @@ def test_the_weight_file_is_small_enough(tmp_path: object) -> None:
     path = tmp_path / "w.safetensors"  # type: ignore[operator]
     _, size = save_weights(path, "hdrvdiff", dict(model.named_parameters()), HDRVDIFF_SPEC.config)
     assert size <= 12 << 20
+
+
+@pytest.mark.parametrize("cycle", [(1.0, 0.25), (4.0, 1.0, 0.25)])
+def test_the_bundled_weight_is_far_above_the_merge_of_frames_as_they_lie(cycle: tuple[float, ...]) -> None:
+    picture = 0.2 + 0.5 * texture(128, 128, seed=9)  # PQ codes, of up to some 600 nits
+    codes = torch.stack([picture[0].roll((2 * t, 3 * t), (1, 2)) for t in range(7)])[None]
+    shot = shoot(codes, cycle, 0, torch.Generator().manual_seed(2))
+    inner = slice(24, -24)
+
+    def decibels(nits: Tensor) -> float:
+        error = mu_law(nits) - mu_law(pq_eotf(shot.truth[:, 3]))
+        return float(-10 * error[..., inner, inner].square().mean().log10())
+
+    reach = len(cycle)
+    near = slice(3 - reach, 4 + reach)
+    plain = decibels(convert(merge(shot.frames[:, near], shot.exposures[:, near]), "bt709", "bt2020"))
+    with torch.inference_mode():
+        thumbs = THUMBS[:, :7]
+        found, _ = load_model("hdrvdiff")(shot.frames, {}, past=3, future=3, thumbs=thumbs, exposures=shot.exposures)
+    assert decibels(pq_eotf(found[:, 0])) > plain + 3
