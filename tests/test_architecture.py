@@ -27,6 +27,7 @@ MAY_IMPORT = {
         "split",
         "compare",
         "measure",
+        "doctor",
         "views",
         "color",
         "media",

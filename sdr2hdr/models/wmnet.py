@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.fused import conv, conv_shuffle
-from sdr2hdr.models.layers import ResidualBlock
+from sdr2hdr.models.layers import ResidualBlock, guarded
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 
@@ -307,7 +307,8 @@ class WMNet(nn.Module):
                 feature = feature * (1 + scale) + shift
             codes = self.decode(feature)
             if self.look is not None and look is not None:
-                codes = codes.float() + self.look.codes(frames[:, i], look)
+                # unguarded it lifts black, and with it the blocks that compression left in it
+                codes = self.look.codes(frames[:, i], look) + guarded(codes.float(), frames[:, i].float(), 2)
             elif self.base is not None:
                 codes = codes.float() + pq_inverse_eotf(self.base(frames[:, i].float()))
             out.append(codes)

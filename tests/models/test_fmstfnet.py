@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sdr2hdr import load_model
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.models.fmstfnet import FMSTFNET_SPEC, PARTS, FMSTFNet, TransformerBlock
+from sdr2hdr.models.fmstfnet import FMSTFNET_SPEC, PARTS, FMSTFNet
 from sdr2hdr.models.fourier import Conditions, SpectralTransform, at_place
 from sdr2hdr.models.hashing import HashedAttention, hashes, rotations, windows
 from sdr2hdr.models.pyramid import gaussian, larger, put_together, smaller, take_apart
@@ -253,10 +253,8 @@ def test_another_networks_or_sizes_state_is_refused_in_words(case: str) -> None:
 def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance(parts: tuple[str, ...]) -> None:
     y, x = torch.meshgrid(torch.linspace(0, 1, 288), torch.linspace(0, 1, 480), indexing="ij")
     frames = torch.stack([(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)])
-    model = small(parts=parts)
-    for m in model.modules():
-        if isinstance(m, (HashedAttention, TransformerBlock)):
-            m.leave.weight.data.mul_(0.1)  # as training begins; hashing finds others in a tile than in the whole
+    # hashing finds others in a tile than in the whole: how much that matters is for the trained weight to show
+    model = load_model("fmstfnet") if "near" in parts else small(parts=parts)
     r = Renderer(model, FMSTFNET_SPEC, (288, 480), device=CPU, precision="float32", tile=320)
     assert len(r.tiles) > 1
     run = Run(0, 3, 0, 3)
