@@ -184,6 +184,11 @@ def convert(
             check(work.assembled, assembled.expected)
             if aux is not None:
                 _assemble_aux(work, plan, source, _container(aux, None))
+            if Fingerprint.of(src) != plan.source:
+                raise InputError(
+                    f"{src} changed while it was converted; run the same command again when it is at rest."
+                )
+            if aux is not None:
                 _appear(work.assembled_aux, aux, overwrite)
             _appear(work.assembled, target, overwrite)
             done = True

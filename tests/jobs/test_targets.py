@@ -11,7 +11,8 @@ import pytest
 from media_makers import make_clip
 
 from sdr2hdr import convert
-from sdr2hdr.errors import OutputError
+from sdr2hdr.convert import Progress
+from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.work import Work
 
 FAST = {"model": "bt2446a", "preset": "ultrafast"}
@@ -84,6 +85,21 @@ def test_a_source_changed_in_place_starts_anew(tmp_path: Path) -> None:
     times = source.stat()
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert convert(source, out, **FAST, overwrite=True).resumed_chunks == 0
+
+
+@pytest.mark.parametrize("stage", ["render", "assemble", "check"])
+def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, stage: str) -> None:
+    source, out = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=6), tmp_path / "out.mkv"
+    whole = source.read_bytes()
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.stage == stage and source.read_bytes() == whole:
+            source.write_bytes(whole + b"more")
+
+    with pytest.raises(InputError, match="changed while it was converted"):
+        convert(source, out, **FAST, progress=meanwhile)
+    assert not out.exists()
+    assert convert(source, out, **FAST).resumed_chunks == 0 and out.exists()
 
 
 @pytest.mark.parametrize("year", [1970, 2100])
