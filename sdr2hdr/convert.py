@@ -184,13 +184,10 @@ def convert(
             check(work.assembled, assembled.expected)
             if aux is not None:
                 _assemble_aux(work, plan, source, _container(aux, None))
-            if Fingerprint.of(src) != plan.source:
-                raise InputError(
-                    f"{src} changed while it was converted; run the same command again when it is at rest."
-                )
-            if aux is not None:
-                _appear(work.assembled_aux, aux, overwrite)
-            _appear(work.assembled, target, overwrite)
+            _check_unchanged(src, plan)
+            for made, under in ((work.assembled_aux, aux), (work.assembled, target)):
+                if under is not None:
+                    _appear(made, under, overwrite)
             done = True
         except KeyboardInterrupt:
             raise Interrupted(
@@ -234,6 +231,11 @@ def convert(
             notes=tuple(dict.fromkeys([*notes, *assembled.notes, *odd])),
             aux_sdr=None if aux_sdr is None else Path(aux_sdr),
         )
+
+
+def _check_unchanged(src: Path, plan: Plan) -> None:
+    if Fingerprint.of(src) != plan.source:
+        raise InputError(f"{src} changed while it was converted; run the same command again when it is at rest.")
 
 
 def detect_scenes(src: str | Path, scenes: str = "auto") -> list[Scene]:
