@@ -6,6 +6,10 @@
 clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table DIR/ablation.md
 is written anew after every variant. Stopped, the same command goes on at the last checkpoint.
 
+Networks on the look mapping, most of whose error is a look that nobody can know, also show how much damage they repair on the
+select clips of QP 32 and more: by how much nearer, in dB, their codes are than the base's to what the look makes of the
+undamaged SDR. *SDR repaired* is the same of a restored SDR picture, against the undamaged one.
+
 The TOML file names a ``recipe`` (one of sdr2hdr's, or a file beside it) and has a ``[[variants]]`` table for each row: its
 ``name`` and what differs. ``config`` adds to the recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the
 masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
@@ -22,10 +26,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.metrics.scores import summary
+from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.training.dataset import Clip
 from sdr2hdr.training.evaluate import apply, simulated
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
@@ -33,6 +44,9 @@ from sdr2hdr.training.store import read_clip
 from sdr2hdr.weights.load import starting_tensors
 
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
+REPAIRS = (Measure("repaired", "damage repaired dB", True), Measure("restored", "SDR repaired dB", True))
+STRONG = 32
+"""The QP from which on repairs are measured."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +115,29 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float
         meter = Meter(MEASURES)
         if len(result) > 1:
             meter.skip(result[-2], truth[-2])
-        for key, value in (meter.add(result[-1], truth[-1]) | meter.finish()).items():
+        found = meter.add(result[-1], truth[-1]) | meter.finish()
+        if clip.qp >= STRONG:
+            found |= repairs(net, trainer.spec, clip, result[-1])
+        for key, value in found.items():
             total.setdefault(key, []).append(value)
     return {key: sum(values) / len(values) for key, values in total.items()}
+
+
+@torch.inference_mode()
+def repairs(net: Any, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, float]:
+    """Of :data:`REPAIRS` those that a network has, of its ``result 3,H,W`` for a clip's last frame."""
+    if getattr(net, "look", None) is None:
+        return {}
+    sdr, clean = clip.sdr()[None], clip.undamaged()[None]
+    thumbs, state = thumbnail(sdr, spec.thumb), State()
+    for thumb in thumbs.unbind(1):
+        look, state = net.look.remember(thumb, state)
+    wanted, base = (net.look.codes(x[:, -1], look)[0].clamp(0, 1) for x in (clean, sdr))
+    found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
+    if hasattr(net, "forward_with_aux"):
+        _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbs)
+        found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(sdr[0, -1], clean[0, -1])
+    return found
 
 
 def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
@@ -134,7 +168,7 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
 def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.Namespace) -> str:
     """The rows as Markdown, with the budget above them."""
     r = variants[0].recipe
-    shown = [m for m in MEASURES if any(m.key in row["scores"] for row in rows.values())]
+    shown = [m for m in (*MEASURES, *REPAIRS) if any(m.key in row["scores"] for row in rows.values())]
     where = (
         f"every {a.every}. val clip of the corpus" if a.corpus else f"the last frames of {r.clips.select} select clips"
     )
@@ -152,7 +186,9 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
             cells = [f"{row['millions']:.2f}" if variant.trained else "0"]
             cells.append("-" if row["seconds"] is None else f"{row['seconds']:.2f}")
             found = row["scores"]
-            cells += [f"{found[m.key]:.{m.digits + 1}f}" if m.key in found else "-" for m in shown]
+            cells += [
+                f"{found[m.key]:.{3 if m in REPAIRS else m.digits + 1}f}" if m.key in found else "-" for m in shown
+            ]
             lines.append(f"| {' | '.join([variant.name, *cells])} |")
     return "\n".join(lines) + "\n"
 
