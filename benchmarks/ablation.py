@@ -14,6 +14,13 @@ The TOML file names a ``recipe`` (one of sdr2hdr's, or a file beside it) and has
 ``name`` and what differs. ``config`` adds to the recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the
 masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
 their stages share as in the recipe: what phase I takes is not there for the mapping.
+
+Rows may share what they have in common: a variant with ``before`` begins with what the variant of that name ended with, one with
+``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names another
+weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
+
+A model that is told exposures is measured on the select clips through simulated cameras (``training/exposures.py``), the middle
+frame of each clip twice, once with an object that moves by itself.
 """
 
 import argparse
@@ -22,12 +29,13 @@ import re
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
@@ -38,7 +46,9 @@ from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.training.dataset import Clip
 from sdr2hdr.training.evaluate import apply, simulated
+from sdr2hdr.training.exposures import CYCLES, shoot
 from sdr2hdr.training.loop import Trainer
+from sdr2hdr.training.objects import with_object
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.training.store import read_clip
 from sdr2hdr.weights.load import starting_tensors
@@ -47,19 +57,28 @@ MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker
 REPAIRS = (Measure("repaired", "damage repaired dB", True), Measure("restored", "SDR repaired dB", True))
 STRONG = 32
 """The QP from which on repairs are measured."""
+EXPOSED: tuple[Measure, ...] = tuple(choose(["psnr_t", "ssim_t", "haarpsi"]).measures)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's."""
+    """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's. It begins with what ``before``
+    ended with, or with the recipe's start but for what begins ``anew``."""
 
     name: str
     recipe: Recipe
     trained: bool
+    before: str = ""
+    scored: bool = True
+    anew: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
+        return folder(self.name)
+
+
+def folder(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def read_variants(path: Path, steps: int) -> list[Variant]:
@@ -69,7 +88,11 @@ def read_variants(path: Path, steps: int) -> list[Variant]:
         wanted, tables = Path(data["recipe"]), list(data["variants"])
         beside = path.parent / wanted
         base = read_recipe(beside if beside.is_file() else recipe_path(wanted))
-        found = [_variant(base, dict(t), steps) for t in tables]
+        base = replace(base, start=str(data.get("start", base.start)))
+        found = [replace(_variant(base, dict(t), steps), anew=tuple(data.get("anew", ()))) for t in tables]
+        for number, v in enumerate(found):
+            if v.before and v.before not in [other.name for other in found[:number]]:
+                raise ValueError(f"variant {v.name!r} comes after {v.before!r}, which is no variant before it")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise InputError(f"{path} cannot be read: {e}.") from e
     except (KeyError, TypeError, ValueError) as e:
@@ -81,6 +104,11 @@ def read_variants(path: Path, steps: int) -> list[Variant]:
 
 def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     name, trained = str(table.pop("name")), not table.pop("untrained", False)
+    before, scored, steps = (
+        str(table.pop("before", "")),
+        bool(table.pop("scored", True)),
+        int(table.pop("steps", steps)),
+    )
     config, tasks = {**base.config, **table.pop("config", {})}, table.pop("tasks", None)
     masking = table.pop("masking", None)
     stages = [s for s in base.stages if tasks is None or s.task in tasks]
@@ -98,7 +126,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     cut = tuple(replace(s, steps=n) for s, n in zip(stages, counts, strict=True))
     warmup = max(1, round(base.warmup * steps / base.steps))
     recipe = replace(base, **{"warmup": warmup, **table, "config": config, "stages": cut, "select_every": 10**9})
-    return Variant(name, recipe, trained)
+    return Variant(name, recipe, trained, before, scored)
 
 
 def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float]:
@@ -109,8 +137,12 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float
         found = summary(list(simulated({"it": (net, trainer.spec)}, corpus, MEASURES, every=every)))
         return dict(found.mean)
     total: dict[str, list[float]] = {}
-    for path in trainer.chosen_on.paths:
+    for number, path in enumerate(trainer.chosen_on.paths):
         clip = read_clip(path)
+        if trainer.spec.exposures:
+            for key, value in exposed(net, clip.hdr()[None], number):
+                total.setdefault(key, []).append(value)
+            continue
         result, truth = apply(net, trainer.spec, clip.sdr()), clip.hdr()
         meter = Meter(MEASURES)
         if len(result) > 1:
@@ -140,16 +172,32 @@ def repairs(net: Any, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, 
     return found
 
 
+@torch.inference_mode()
+def exposed(net: nn.Module, codes: Tensor, number: int) -> Iterator[tuple[str, float]]:
+    """Scores of the middle frame of a master's codes ``1,T,3,H,W`` in alternating exposures, without and with an object."""
+    cycle, middle = CYCLES[number % len(CYCLES)], codes.shape[1] // 2
+    piece = codes[:, 0].flip(-1)
+    for seen in (codes, with_object(codes, piece, torch.Generator().manual_seed(number))[0]):
+        shot = shoot(seen, cycle, number // len(CYCLES) % len(cycle), torch.Generator().manual_seed(number))
+        thumbs = seen.new_zeros(*seen.shape[:3], 64, 64)
+        told = {"thumbs": thumbs, "exposures": shot.exposures}
+        result, _ = net(shot.frames, {}, past=middle, future=codes.shape[1] - 1 - middle, **told)
+        yield from Meter(EXPOSED).add(result[0, 0].float(), shot.truth[0, middle]).items()
+
+
 def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
     """The row of a variant, trained and measured unless that was done before."""
     out: Path = a.out / variant.folder
     kept = out / "scores.json"
-    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}
+    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every, "before": variant.before}
     if kept.exists():
         row: dict[str, Any] = json.loads(kept.read_text())
         if {k: row.get(k) for k in what} == what:
             return row
-    start = starting_tensors(variant.recipe.start) if variant.recipe.start else None
+    start = starting_tensors(variant.recipe.start) if variant.recipe.start else {}
+    start = {key: t for key, t in start.items() if not key.startswith(variant.anew)}
+    if variant.before:
+        start |= torch.load(a.out / folder(variant.before) / "ended.pt", weights_only=True)
     trainer = Trainer(variant.recipe, a.clips, out, start=start)
     seconds = None
     if variant.trained:
@@ -157,8 +205,14 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         begun, first = time.monotonic(), trainer.step
         trainer.run(lambda _: None, every=10**9, save_every=50)
         seconds = (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
+    torch.save(trainer.averaged(), out / "ended.pt")
     millions = sum(p.numel() for p in trainer.net.parameters() if p.requires_grad) / 1e6
-    row = {**what, "millions": millions, "seconds": seconds, "scores": scores(trainer, a.corpus, a.every)}
+    row = {
+        **what,
+        "millions": millions,
+        "seconds": seconds,
+        "scores": scores(trainer, a.corpus, a.every) if variant.scored else {},
+    }
     part = kept.with_suffix(".part")
     part.write_text(json.dumps(row, indent=1))
     part.replace(kept)
@@ -168,20 +222,25 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
 def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.Namespace) -> str:
     """The rows as Markdown, with the budget above them."""
     r = variants[0].recipe
-    shown = [m for m in (*MEASURES, *REPAIRS) if any(m.key in row["scores"] for row in rows.values())]
+    shown = [m for m in (*MEASURES, *REPAIRS, *EXPOSED) if any(m.key in row["scores"] for row in rows.values())]
     where = (
         f"every {a.every}. val clip of the corpus" if a.corpus else f"the last frames of {r.clips.select} select clips"
     )
     head = ["variant", "M weights trained", "s a step", *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown)]
+    shared = "".join(
+        f" Before them {v.name}: {v.recipe.steps} steps of {', '.join(s.task for s in v.recipe.stages)}."
+        for v in variants
+        if not v.scored
+    )
     lines = [
         f"Recipe `{r.name}`, {a.steps} steps each, phase I's among them, seed {r.seed}, start `{r.start}`, the "
-        f"same {r.clips.count} clips; averaged weights on {where}.",
+        f"same {r.clips.count} clips; averaged weights on {where}.{shared}",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",
     ]
     for variant in variants:
-        if variant.name in rows:
+        if variant.name in rows and variant.scored:
             row = rows[variant.name]
             cells = [f"{row['millions']:.2f}" if variant.trained else "0"]
             cells.append("-" if row["seconds"] is None else f"{row['seconds']:.2f}")

@@ -1,6 +1,6 @@
 """What HDR-V-Diff scores on footage of alternating exposures and on ordinary SDR, in tables (Markdown).
 
-    python benchmarks/exposures.py CORPUS [--weights FILE] [--parts alternating,steps,boiling,sdr,memory] [--every 1]
+    python benchmarks/exposures.py CORPUS [--weights FILE] [--parts alternating,moving,steps,boiling,sdr,memory] [--every 1]
 
 ``alternating``: shots of the val scenes of a corpus of HDR stills through simulated cameras (``training/exposures.py``) of two
 exposures and of three; the middle frame of seven is measured, once for each exposure that it can have. Beside the whole network
@@ -9,9 +9,13 @@ the prior. PSNR_T, SSIM_T and HaarPSI are taken in the mu-law domain, as the pap
 error there over the places that are clipped in the reference, summed over all shots, as a share of the plain merge's. *Gradient,
 clipped* is the mean steepness of the picture in these places over that of the truth (1 is right, less is too smooth).
 
-``steps``: the same for DDIM's steps, with processor time. ``boiling``: flicker (docs/measuring.md) of a still scene, with noise
-that belongs to places, with noise anew for each frame, and without the prior. ``sdr``: dE_ITP on every n-th simulated val clip,
-over the whole picture and where SDR is clipped. ``memory``: peak memory and time of a 1080p window, and what tiles differ by.
+``moving``: the same with something in front of each scene that moves by itself (``training/objects.py``, a piece of the next
+scene). *Error, object* is the mean squared error where it is in any of the seven frames, as a share of the plain merge's there.
+
+``steps``: the same as ``alternating`` for DDIM's steps, with processor time. ``boiling``: flicker (docs/measuring.md) of a still
+scene, with noise that belongs to places, with noise anew for each frame, and without the prior. ``sdr``: dE_ITP on every n-th
+simulated val clip, over the whole picture and where SDR is clipped. ``memory``: peak memory and time of a 1080p window, and what
+tiles differ by.
 """
 
 import argparse
@@ -43,6 +47,7 @@ from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.training.dataset import ClipMaker
 from sdr2hdr.training.evaluate import apply, load_for
 from sdr2hdr.training.exposures import Shot, shoot
+from sdr2hdr.training.objects import with_object
 from sdr2hdr.weights import load_model
 
 CPU = torch.device("cpu")
@@ -56,15 +61,23 @@ def toned(codes: Tensor) -> Tensor:
     return mu_law(pq_eotf(codes)).clamp(0, 1)
 
 
-def shots(corpus: Path, every: int) -> Iterator[tuple[str, Shot]]:
-    """A shot of each val scene for each cycle and each exposure that its middle frame can have."""
+def shots(corpus: Path, every: int, moving: bool) -> Iterator[tuple[str, Shot, Tensor]]:
+    """A shot of each val scene for each cycle and each exposure that its middle frame can have, and the places ``H,W`` where
+    something is that moves by itself."""
     maker = ClipMaker(corpus, "val", size=SIZE, frames=FRAMES, seed=0)
-    for number, still in enumerate(maker.stills[::every]):
+    chosen = maker.stills[::every]
+    for number, still in enumerate(chosen):
         codes = maker.val_clip(still, "graded", 22, 7000 + number).hdr()[None]
+        where = torch.zeros(SIZE, dtype=torch.bool)
+        if moving:
+            other = chosen[(number + 1) % len(chosen)]
+            piece = maker.val_clip(other, "graded", 22, 8000 + number).hdr()[None, MIDDLE]
+            codes, cover = with_object(codes, piece, torch.Generator().manual_seed(number))
+            where = cover[0, :, 0].amax(0) > 0.5
         for cycle in CYCLES:
             for phase in range(len(cycle)):
                 shot = shoot(codes, cycle, phase, torch.Generator().manual_seed(number))
-                yield f"{len(cycle)} exposures", shot
+                yield f"{len(cycle)} exposures", shot, where
 
 
 def middle(shot: Shot, radius: int) -> tuple[Tensor, Tensor]:
@@ -107,6 +120,7 @@ class Sums:
     ssim: list[float]
     haarpsi: list[float]
     error: float = 0.0
+    on_object: float = 0.0
     steepness: float = 0.0
     wanted: float = 0.0
     seconds: float = 0.0
@@ -120,10 +134,10 @@ def steep(picture: Tensor, where: Tensor) -> float:
 
 
 @torch.inference_mode()
-def measured(corpus: Path, every: int, methods: dict[str, Method]) -> dict[str, dict[str, Sums]]:
+def measured(corpus: Path, every: int, methods: dict[str, Method], moving: bool = False) -> dict[str, dict[str, Sums]]:
     haarpsi = library.from_piq("haarpsi")
     found: dict[str, dict[str, Sums]] = {}
-    for kind, shot in shots(corpus, every):
+    for kind, shot, where in shots(corpus, every, moving):
         truth = toned(shot.truth[0, MIDDLE])
         clipped = shot.frames[0, MIDDLE].amax(0) >= CLIPPED
         for name, method in methods.items():
@@ -137,22 +151,26 @@ def measured(corpus: Path, every: int, methods: dict[str, Method]) -> dict[str, 
                 s.ssim.append(ssim(result, truth))
                 s.haarpsi.append(haarpsi(result, truth))
                 s.error += float((result - truth)[:, clipped].square().sum())
+                s.on_object += float((result - truth)[:, where].square().sum())
                 s.steepness, s.wanted = s.steepness + steep(result, clipped), s.wanted + steep(truth, clipped)
     return found
 
 
 def table(found: dict[str, dict[str, Sums]], first: str, *, seconds: bool = False) -> None:
+    moving = any(s.on_object for rows in found.values() for s in rows.values())
     for kind, rows in found.items():
         count = len(next(iter(rows.values())).psnr)
         print(f"\n{kind}, {count} shots\n")
         print(
             "| | PSNR_T dB | SSIM_T | HaarPSI | error, clipped | gradient, clipped |"
+            + (" error, object |" if moving else "")
             + (" s a frame |" if seconds else "")
         )
-        print("|---|---|---|---|---|---|" + ("---|" if seconds else ""))
+        print("|---" * (6 + moving + seconds) + "|")
         for name, s in rows.items():
             cells = [f"{fmean(s.psnr):.2f}", f"{fmean(s.ssim):.4f}", f"{fmean(s.haarpsi):.4f}"]
             cells += [f"{s.error / max(rows[first].error, 1e-12):.3f}", f"{s.steepness / max(s.wanted, 1e-12):.3f}"]
+            cells += [f"{s.on_object / max(rows[first].on_object, 1e-12):.3f}"] if moving else []
             cells += [f"{s.seconds / count:.2f}"] if seconds else []
             print(f"| {name} | " + " | ".join(cells) + " |")
 
@@ -253,21 +271,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--weights", default=None)
-    parser.add_argument("--parts", default="alternating,steps,boiling,sdr,memory")
+    parser.add_argument("--parts", default="alternating,moving,steps,boiling,sdr,memory")
     parser.add_argument("--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)")
     given = parser.parse_args()
     keep_one_heap()
     net = load_model("hdrvdiff", weights=given.weights)
     assert isinstance(net, HDRVDiff)
     parts = given.parts.split(",")
-    if "alternating" in parts:
+    for part in (p for p in ("alternating", "moving") if p in parts):
         names: dict[str, Method] = {"the reference frame alone": alone, "weighted merge": plain}
         names |= {
             "merge of aligned frames": network(net, None),
             "TCAM alone": network(net, 0),
             "HDR-V-Diff": network(net, 10),
         }
-        table(measured(given.corpus, given.every, names), "weighted merge")
+        print(f"\n{part}")
+        table(measured(given.corpus, given.every, names, part == "moving"), "weighted merge")
     if "steps" in parts:
         steps = {f"{n} steps": network(net, n) for n in (0, 1, 2, 4, 10, 20)}
         found = measured(given.corpus, given.every, {"weighted merge": plain, **steps})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
-from sdr2hdr.jobs.exposures import Times, check_count, doubts, read_exposures
+from sdr2hdr.jobs.exposures import check_count, doubts, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
@@ -120,7 +120,8 @@ def convert(
     ``auto``, ``none`` or the path of a cut list. An interrupted conversion with the same source and settings goes on where it
     stopped. The target appears when it is complete and has been checked. ``aux_sdr`` names a second file for the restored SDR
     picture of a model that makes one; it appears together with the target. ``exposures`` are those of frames that alternate:
-    ``1,1/4``, ``ev:0,-2``, or the path of a text file with a time for each frame.
+    ``1,1/4``, ``ev:0,-2``, or the path of a text file with a time for each frame; without them those that the frames tell
+    of themselves, for a model that knows exposures.
 
     Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
     """
@@ -131,7 +132,6 @@ def convert(
     chosen = choose(model, weights)
     spec = registry.spec(chosen.model if chosen else model)
     on = pick_device(device)
-    times = _exposures(exposures, spec)
     settings = Settings(
         model=spec.name,
         weights_sha256=chosen.sha256 if chosen else "",
@@ -147,7 +147,7 @@ def convert(
         input_range=input_range,
         chunk_frames=chunk_frames,
         aux=aux_sdr is not None,
-        exposures=",".join(map(repr, times)),
+        exposures=",".join(map(repr, exposures_for(exposures, spec))),
     )
     target = _target(src, dst, overwrite)
     aux = None if aux_sdr is None else _aux_target(src, target, Path(aux_sdr), spec, overwrite)
@@ -155,6 +155,8 @@ def convert(
         notes = plan_streams(src, container, codec, source.info.stream).notes
         if aux is not None:
             plan_streams(src, _container(aux, None), codec, source.info.stream)
+        settings, read = _as_frames_tell(source, settings, spec, exposures, progress)
+        notes = (*notes, *read)
         encode = encode_settings(source, settings)
         work = Work.beside(target)
         done = False
@@ -286,22 +288,25 @@ def _aux_target(src: Path, target: Path, aux_sdr: Path, spec: ModelSpec, overwri
     return _target(src, aux_sdr, overwrite)
 
 
-def _exposures(text: str | None, spec: ModelSpec) -> Times:
-    """What ``exposures`` says. Raises ModelError for a model that knows none, InputError for what cannot be understood."""
-    times = read_exposures(text)
-    if times and not spec.exposures:
-        able = ", ".join(name for name in registry.names() if registry.spec(name).exposures)
-        raise ModelError(f"Model {spec.name} knows no exposures; leave --exposures out, or use one that does: {able}.")
-    return times
+def _as_frames_tell(
+    source: Source, settings: Settings, spec: ModelSpec, exposures: str | None, progress: Callable[[Progress], None]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with the exposures that the frames tell of, where none were given, and what is to be said of that."""
+    if exposures is not None or not spec.exposures:
+        return settings, ()
+    about = source.info.frames or 0
+    times, read = read_from_frames(source, lambda done: progress(Progress("scan", done, max(done, about))))
+    return replace(settings, exposures=",".join(map(repr, times))), (read,) if read else ()
 
 
 def _doubts(text: str | None, plan: Plan, src: Path) -> tuple[str, ...]:
-    """What speaks against the exposures given. Raises InputError where they do not fit the number of frames."""
+    """What speaks against the exposures. Raises InputError where they do not fit the number of frames."""
     times = plan.settings.times
-    if text is None or not times:
+    if not times:
         return ()
-    check_count(text, times, len(plan.survey.pts), src)
-    doubt = doubts(times, plan.survey.light, plan.survey.cuts)
+    if text is not None:
+        check_count(text, times, len(plan.survey.pts), src)
+    doubt = doubts(times, plan.survey.light, plan.survey.cuts, given=text is not None)
     return (doubt,) if doubt else ()
 
 

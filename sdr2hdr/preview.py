@@ -13,16 +13,18 @@ from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
-from sdr2hdr.jobs.plan import survey
+from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
+from sdr2hdr.jobs.plan import Survey, survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
 from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
-from sdr2hdr.scenes.detector import Detector
+from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import small_frame
 from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.files import check_free, write_whole
@@ -79,6 +81,7 @@ def preview(
     hdr: bool = False,
     edge: int = 960,
     screen: float = SCREEN,
+    exposures: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> list[Shown]:
@@ -87,6 +90,7 @@ def preview(
     ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
     ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
     current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
+    ``exposures`` as in ``convert``; where they alternate every frame is decoded once, to know which is which.
 
     Raises :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
@@ -94,13 +98,20 @@ def preview(
     src = Path(src)
     if weights is not None and len(models) > 1:
         raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
+    specs = [_spec(name, weights) for name in models]
+    times, *_ = [exposures_for(exposures, spec) for spec in specs]
     with Source(src, matrix=input_matrix, range=input_range) as source:
+        if exposures is None and any(spec.exposures for spec in specs):
+            times, _ = read_from_frames(source, lambda done: progress("scan", done, max(done, source.info.frames or 0)))
         height, wide = source.info.size[::-1]
         renderers = {}
         for name in models:
-            renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile)
-        moments = [_moment(source, seconds, history) for seconds in at] or _scene_moments(
-            source, scenes, most, progress
+            renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile, times)
+        known = survey(source, scenes, lambda done, total: progress("scan", done, total), times) if times else None
+        if known is not None and exposures is not None:
+            check_count(exposures, times, len(known.pts), src)
+        moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
+            source, known or survey(source, scenes, lambda done, total: progress("scan", done, total)), most
         )
         folder = _folder(src, out)
         named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
@@ -134,6 +145,11 @@ def preview(
         return written
 
 
+def _spec(name: str, weights: str | None) -> ModelSpec:
+    chosen = choose(name, weights)
+    return registry.spec(chosen.model if chosen else name)
+
+
 def _renderer(
     name: str,
     weights: str | None,
@@ -143,9 +159,9 @@ def _renderer(
     peak: int,
     white: int,
     tile: int | None,
+    exposures: Times = (),
 ) -> Renderer:
-    chosen = choose(name, weights)
-    spec = registry.spec(chosen.model if chosen else name)
+    spec = _spec(name, weights)
     on = pick_device(device)
     return Renderer(
         load_model(name, weights=weights),
@@ -156,16 +172,36 @@ def _renderer(
         tile=tile or fitting_tile(*size, spec, on),
         white=float(white),
         peak=float(peak),
+        exposures=exposures if spec.exposures else (),
     )
 
 
-def _moment(source: Source, seconds: Fraction, history: int) -> Moment:
-    """The frame that is shown at a time, with the cuts around it; only the pictures near it are decoded."""
+def _moment(source: Source, seconds: Fraction, history: int, known: Survey | None = None) -> Moment:
+    """The frame that is shown at a time, with the cuts around it; only the pictures near it are decoded, unless all are known."""
     info = source.info
     step = info.time_base
     target = info.start_pts + int(seconds / step)
+    if known is None:
+        pts, cuts, ended = _near(source, target, history)
+    else:
+        pts, cuts, ended = known.pts, known.cuts, known.last_duration or round(1 / (info.rate * step))
+    if ended is not None and (not pts or target >= pts[-1] + ended):
+        end = f"it ends at {time_code((pts[-1] + ended - info.start_pts) * step)}" if pts else "it ends before"
+        raise InputError(f"{source.path} has no picture at {time_code(seconds)}, {end}; give an earlier --at.")
+    edges = [0, *(cut for cut in cuts if cut > 0), len(pts)]
+    frame = max((i for i, time in enumerate(pts) if time <= target), default=0)
+    first = max(e for e in edges if e <= frame)
+    return Moment(pts, frame, first, min(e for e in edges if e > frame))
+
+
+def _near(source: Source, target: int, history: int) -> tuple[Sequence[int], Sequence[int], int | None]:
+    """The pts of the pictures around ``target``, the cuts between them, and the last one's duration if the film ends there."""
+    info = source.info
+    step = info.time_base
     before = max(_LOOK, (history + 8) / info.rate)
-    detector, pts, cuts, last_duration = Detector(step), [], [], None
+    detector, last_duration = Detector(step), None
+    pts: list[int] = []
+    cuts: list[Cut] = []
     for picture in source.pictures(max(info.start_pts, target - int(before / step))):
         pts.append(picture.pts)
         last_duration = picture.duration
@@ -175,21 +211,15 @@ def _moment(source: Source, seconds: Fraction, history: int) -> Moment:
         )
         cuts += detector.push(small, picture.pts)
         if picture.pts > target + _LOOK / step:
+            ended = None
             break
-    else:  # the film ends here
-        length = last_duration or round(1 / (info.rate * step))
-        if not pts or target >= pts[-1] + length:
-            end = f"it ends at {time_code((pts[-1] + length - info.start_pts) * step)}" if pts else "it ends before"
-            raise InputError(f"{source.path} has no picture at {time_code(seconds)}, {end}; give an earlier --at.")
-    edges = [0, *(c.frame for c in (*cuts, *detector.close()) if c.frame > 0), len(pts)]
-    frame = max((i for i, time in enumerate(pts) if time <= target), default=0)
-    first = max(e for e in edges if e <= frame)
-    return Moment(pts, frame, first, min(e for e in edges if e > frame))
+    else:
+        ended = last_duration or round(1 / (info.rate * step))
+    return pts, [c.frame for c in (*cuts, *detector.close())], ended
 
 
-def _scene_moments(source: Source, scenes: str, most: int, progress: Callable[[str, int, int], None]) -> list[Moment]:
+def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
     """The middle frame of each scene, or of ``most`` of them at even distances in their list."""
-    found = survey(source, scenes, lambda done, total: progress("scan", done, total))
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
     every = scenes_from_cuts(found.cuts, len(found.pts), found.pts)
@@ -201,7 +231,8 @@ def _scene_moments(source: Source, scenes: str, most: int, progress: Callable[[s
 def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor:
     """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
     spec, states = renderer.spec, renderer.new_states(_look(source, moment, renderer, history))
-    begin = max(moment.first, moment.frame - history) if spec.stateful else moment.frame
+    remembers = spec.stateful and not renderer.exposures  # HDR-V-Diff remembers the look, which exposures have none of
+    begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not renderer.recalls:
         run = Run(begin, moment.frame + 1, moment.first, moment.last)
         *_, codes = renderer.run(_frames(source, moment, *run.needs(spec)), run, states)
@@ -220,7 +251,7 @@ def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) 
 
 def _look(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor | None:
     """The look of the scene, read from as many frames before and after the frame as ``history`` says."""
-    if not renderer.spec.thumb:
+    if not renderer.spec.thumb or renderer.exposures:
         return None
     near = max(moment.first, moment.frame - history), min(moment.last, moment.frame + history + 1)
     return scene_look(renderer.model, renderer.spec, _frames(source, moment, *near))

@@ -1,6 +1,7 @@
 """Clips for tests, written with PyAV."""
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import av.audio
 import av.container
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Planes = list[NDArray[np.generic]]
 
@@ -135,3 +137,34 @@ def _write_tone(out: av.container.OutputContainer, track: av.audio.AudioStream, 
     for piece in [*resampler.resample(sound), *resampler.resample(None)]:
         out.mux(track.encode(piece))
     out.mux(track.encode(None))
+
+
+def exif(seconds: tuple[int, int] | None, iso: int | None = None) -> bytes:
+    """The EXIF data of a JPEG (CIPA DC-008): ExposureTime and PhotographicSensitivity, written by hand, little endian."""
+    entries = []
+    if seconds is not None:  # a rational, which lies behind the table of entries
+        entries.append(struct.pack("<HHII", 0x829A, 5, 1, 26 + 2 + 12 * (1 + (iso is not None)) + 4))
+    if iso is not None:
+        entries.append(struct.pack("<HHIHH", 0x8827, 3, 1, iso, 0))
+    first = struct.pack(
+        "<HHHIII", 1, 0x8769, 4, 1, 26, 0
+    )  # IFD 0 at 8: where the Exif IFD is, and that no other follows
+    own = struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + own + (struct.pack("<II", *seconds) if seconds else b"")
+
+
+def make_jpeg_clip(path: Path, pictures: Sequence[NDArray[np.uint8]], told: Sequence[bytes | None]) -> Path:
+    """A clip of 25 grey JPEGs ``H,W`` a second, each with the EXIF data that is told of it, as such cameras write them."""
+    height, width = pictures[0].shape
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt, video.time_base = width, height, "yuvj420p", Fraction(1, 25)
+        for index, (picture, data) in enumerate(zip(pictures, told, strict=True)):
+            file = io.BytesIO()
+            extra = {} if data is None else {"exif": data}
+            Image.fromarray(picture).convert("RGB").save(file, "jpeg", quality=97, **extra)
+            packet = av.Packet(file.getvalue())
+            packet.pts = packet.dts = index
+            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 1, Fraction(1, 25), video, True
+            out.mux(packet)
+    return path

@@ -65,7 +65,7 @@ _CONVERSION = (
         "--exposures",
         default=None,
         metavar="CYCLE|FILE",
-        help="Exposures that alternate (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.",
+        help="Exposures that alternate (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.  [default: what EXIF says]",
     ),
     click.option(
         "--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags: bt709, bt601, bt2020nc, ..."

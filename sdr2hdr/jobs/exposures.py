@@ -1,19 +1,28 @@
-"""Exposures of a film's frames, as people give them, and whether its brightness follows them."""
+"""Exposures of a film's frames, as people or the frames themselves tell them, and whether its brightness follows them."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
-from sdr2hdr.errors import InputError
+from sdr2hdr.errors import InputError, ModelError
+from sdr2hdr.media.source import Source
+from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec
 
 Times = tuple[float, ...]
 """Relative exposure times of the frames from a film's first one on, repeated to its end; none where the film is ordinary SDR."""
 
 _FOLLOWS = 0.15
 """The least share of a step between exposures, in stops, that a brightness which follows them shows; clipping eats some."""
+
+
+_APART = 0.5
+"""Stops between neighbouring frames from which on exposures alternate: what a camera's automatic does goes in smaller steps."""
+
+_LONGEST_CYCLE = 16
 
 
 def read_exposures(text: str | None) -> Times:
@@ -52,6 +61,49 @@ def read_exposures(text: str | None) -> Times:
     return () if len(times) == 1 else tuple(times)
 
 
+def exposures_for(text: str | None, spec: ModelSpec) -> Times:
+    """:func:`read_exposures`; raises ModelError for a model that knows none."""
+    times = read_exposures(text)
+    if times and not spec.exposures:
+        able = ", ".join(name for name in registry.names() if registry.spec(name).exposures)
+        raise ModelError(f"Model {spec.name} knows no exposures; leave --exposures out, or use one that does: {able}.")
+    return times
+
+
+def read_from_frames(source: Source, progress: Callable[[int], None]) -> tuple[Times, str | None]:
+    """The exposures that a film's frames tell of themselves (EXIF), the longest being 1, and a sentence of what was read.
+
+    There are none where the first frame tells nothing, which is all that is then decoded, or where they do not alternate: by
+    at least half a stop between half of the neighbouring frames. ``progress`` is told how many frames have been read.
+    """
+    told: list[Fraction] = []
+    for picture in source.pictures():
+        if picture.exposure is None:
+            if not told:
+                return (), None
+            return (), (
+                f"Frame {len(told) + 1} does not tell its exposure as those before it do, so the film was taken for ordinary "
+                "SDR; give --exposures if they alternate."
+            )
+        told.append(picture.exposure)
+        progress(len(told))
+    steps = [abs(math.log2(b / a)) for a, b in itertools.pairwise(told)]
+    if not steps or median(steps) < _APART:
+        return (), None
+    periods = range(2, min(_LONGEST_CYCLE, len(told)) + 1)
+    period = next((n for n in periods if all(a == b for a, b in zip(told, told[n:], strict=False))), len(told))
+    shares = [t / max(told) for t in told[:period]]
+    said = f"{','.join(map(_said, shares))}" if period <= _LONGEST_CYCLE else f"{_said(min(shares))} to 1"
+    return tuple(map(float, shares)), (
+        f"Exposures were read from the frames' EXIF data: {said} (the longest is 1); --exposures says otherwise, and "
+        "--exposures 1 that it is ordinary SDR."
+    )
+
+
+def _said(share: Fraction) -> str:
+    return str(share) if share.denominator < 1000 else f"{float(share):.4g}"
+
+
 def _number(word: str) -> float | None:
     try:
         value = float(Fraction(word.strip()))
@@ -72,8 +124,9 @@ def check_count(text: str, times: Times, frames: int, film: Path) -> None:
         raise InputError(f"{text} names {len(times)} exposures, but {film} has {frames} frames; write one for each.")
 
 
-def doubts(times: Times, light: Sequence[float], cuts: Sequence[int]) -> str | None:
-    """A sentence for people where the mean light of frames (codes to the power 2.2) does not alternate as their exposures do."""
+def doubts(times: Times, light: Sequence[float], cuts: Sequence[int], *, given: bool = True) -> str | None:
+    """A sentence for people where the mean light of frames (codes to the power 2.2) does not alternate as their exposures do,
+    which were ``given`` or told by the frames."""
     seen = []
     for frame, (a, b) in enumerate(itertools.pairwise(light), 1):
         first, second = times[(frame - 1) % len(times)], times[frame % len(times)]
@@ -81,6 +134,8 @@ def doubts(times: Times, light: Sequence[float], cuts: Sequence[int]) -> str | N
             seen.append(math.log(b / a) / math.log(second / first))
     if not seen or median(seen) >= _FOLLOWS:
         return None
+    if not given:
+        return "The frames' brightness does not alternate as their EXIF data says: if this is ordinary SDR, give --exposures 1."
     return (
         "The frames' brightness does not alternate as --exposures says: if this is ordinary SDR, leave --exposures out; "
         "if not, check with which exposure the cycle begins."

@@ -1,6 +1,8 @@
 """A decoded picture: planes as they are in the file, and as R'G'B' the way it is meant to be seen."""
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -46,6 +48,7 @@ class Picture:
     ``pts`` and ``duration`` are in the source's time base. ``planes`` are uint8 or uint16 ``H,W`` as stored, not turned: Y', Cb,
     Cr, or R', G', B' (``layout.matrix`` is then ``rgb``), or Y' alone; they share memory with the decoder and are not to be
     written to. ``primaries`` names the file's primaries where they are tagged and not BT.709's. ``hlg`` pictures are HLG.
+    ``exposure`` is what the frame itself says of its exposure (:func:`exposure_of`), if it does.
     """
 
     pts: int
@@ -55,6 +58,7 @@ class Picture:
     turn: Turn = Turn()
     primaries: str = "bt709"
     hlg: bool = False
+    exposure: Fraction | None = None
 
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1.
@@ -98,6 +102,21 @@ def turn_of(frame: VideoFrame) -> Turn:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, b < 0, c < 0)
     return Turn(False, d < 0, a < 0)
+
+
+def exposure_of(frame: VideoFrame) -> Fraction | None:
+    """The exposure that a frame's EXIF data (CIPA DC-008) tells: ExposureTime in seconds, times the sensitivity (ISO, 100 where
+    that is not told); None without a time above 0. FFmpeg gives the tags of JPEG and MJPEG frames as texts, a rational number
+    as ``1, 200``.
+    """
+    tags = {key.rpartition("/")[2]: re.findall(r"\d+", text) for key, text in frame.metadata.items()}
+    time, iso = (
+        tags.get("ExposureTime", []),
+        tags.get("PhotographicSensitivity") or tags.get("ISOSpeedRatings") or ["100"],
+    )
+    if len(time) != 2 or not all(map(int, (*time, iso[0]))):
+        return None
+    return Fraction(int(time[0]), int(time[1])) * int(iso[0])
 
 
 def planar(frame: VideoFrame) -> VideoFrame:

@@ -19,7 +19,7 @@ from sdr2hdr.media.deinterlace import deinterlaced
 from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole
 from sdr2hdr.media.opening import opened
-from sdr2hdr.media.picture import Picture, planar, planes_of
+from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
 
 TAIL = Fraction(1, 2)
 """Seconds that may be missing at the end of a file before it is said: containers round."""
@@ -160,7 +160,14 @@ class Source:
                 self._lose(end, missing=(pts - end) * info.time_base)
             end = pts + clock.step
             yield Picture(
-                pts, frame.duration or None, planes_of(flat), info.layout, info.turn, primaries, info.hdr == "HLG"
+                pts,
+                frame.duration or None,
+                planes_of(flat),
+                info.layout,
+                info.turn,
+                primaries,
+                info.hdr == "HLG",
+                exposure_of(frame),
             )
         if info.duration is not None:
             missing = (info.start_pts + info.duration - clock.end) * info.time_base

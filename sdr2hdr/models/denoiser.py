@@ -106,13 +106,19 @@ class Denoiser(nn.Module):
     """What lies between the noisy latent and the clean one: ``v`` of Salimans and Ho 2022, from which noise and latent follow.
 
     ``z`` and ``seen`` (the latent of the LDR frame) are ``B,latent,h,w``, time ``B`` from 0 to 1000, exposures ``B``; 0 stands
-    for a graded picture, which has none. Windows lie on a grid of 8 places.
+    for a graded picture, which has none; without ``embedding`` all are taken for that. Windows lie on a grid of 8 places.
     """
 
     def __init__(
-        self, latent: int = 4, channels: tuple[int, int] = (64, 96), windows: tuple[int, int] = (4, 2)
+        self,
+        latent: int = 4,
+        channels: tuple[int, int] = (64, 96),
+        windows: tuple[int, int] = (4, 2),
+        *,
+        embedding: bool = True,
     ) -> None:
         super().__init__()
+        self.embedding = embedding
         a, b = channels
         told = 2 * _EMBED
         self.time = nn.Sequential(nn.Linear(_EMBED, told), nn.SiLU(), nn.Linear(told, told))
@@ -127,6 +133,8 @@ class Denoiser(nn.Module):
 
     def forward(self, z: Tensor, seen: Tensor, exposure: Tensor, time: Tensor) -> Tensor:
         dtype = self.enter.weight.dtype
+        if not self.embedding:
+            exposure = torch.zeros_like(exposure)
         told = F.silu(self.time(sinusoids(time).to(dtype)) + self.exposure(sinusoids(16 * exposure).to(dtype)))
         x = self.enter(torch.cat([z, seen], 1).to(dtype, memory_format=torch.channels_last))
         x = self.down_attention(self.down(x, told))

@@ -58,30 +58,34 @@ class HDRVDiff(nn.Module):
     """The network. Sides are multiples of 8. ``steps`` are those of DDIM; with 0 the temporal branch answers alone.
 
     ``size`` is ``small``, which is trained and comes with sdr2hdr, or ``paper``: Stable Diffusion's autoencoder, whose weights
-    come from elsewhere, and wider networks around it.
+    come from elsewhere, and wider networks around it. For the paper's table 3: ``embedding`` tells the prior exposures, and
+    ``integration`` lets it in by ``zica``, by the same ``attention`` without zeros to begin with, or by ``concat``.
     """
 
-    def __init__(self, steps: int = STEPS, size: str = "small") -> None:
+    def __init__(
+        self, steps: int = STEPS, size: str = "small", *, embedding: bool = True, integration: str = "zica"
+    ) -> None:
         super().__init__()
-        if steps < 0 or size not in ("small", "paper"):
-            raise ValueError("steps is 0 or more, size is small or paper")
-        self.steps = steps
+        if steps < 0 or size not in ("small", "paper") or integration not in ("zica", "attention", "concat"):
+            raise ValueError("steps is 0 or more, size is small or paper, integration is zica, attention or concat")
+        self.steps, self.integration = steps, integration
         self.look = LookReader()
         paper = size == "paper"
         self.autoencoder = StableAutoencoder() if paper else Autoencoder()
-        self.denoiser = Denoiser(self.autoencoder.latent, (320, 640) if paper else (64, 96))
+        self.denoiser = Denoiser(self.autoencoder.latent, (320, 640) if paper else (64, 96), embedding=embedding)
         a, b, c = self.autoencoder.channels
-        self.temporal = Temporal((64, 96, 128) if paper else (24, 40, 64), (c, b, a))
+        self.temporal = Temporal((64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat")
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: the result is the base, and ZiCA lets nothing in."""
+        """Weights to begin training with: the result is the base, and ZiCA lets nothing in (other integrations may)."""
         kept = {k: v.clone() for k, v in self.look.state_dict().items()}
         spread(self)
         self.look.load_state_dict(kept)
         decoder = self.temporal.decoder
         zeros = [decoder.leave, decoder.prior_leave, self.denoiser.leave, self.temporal.tcam.offset]
-        zeros += [cast(ZiCA, z).zero for z in decoder.zica]
+        if self.integration == "zica":
+            zeros += [cast(ZiCA, z).zero for z in decoder.zica]
         for layer in zeros:
             nn.init.zeros_(layer.weight)
             if layer.bias is not None:

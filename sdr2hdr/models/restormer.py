@@ -75,7 +75,8 @@ class RestormerBlock(nn.Module):
 class ZiCA(nn.Module):
     """Zero-initialised cross attention (eq. 6): the temporal feature asks, the prior's answers, zeros let it in.
 
-    ``control`` is the paper's alpha.
+    ``control`` is the paper's alpha. Whether ``zero`` begins as zeros is for the network to say: without that it is Restormer's
+    cross attention, the third row of the paper's table 3.
     """
 
     def __init__(self, channels: int, prior: int, area: int, control: float = 1.0) -> None:
@@ -90,4 +91,16 @@ class ZiCA(nn.Module):
         q = self.ask(even(temporal))
         k, v = self.answer(even(self.fit(prior))).chunk(2, dim=1)
         out: Tensor = temporal + self.control * self.zero(channel_attention(q, k, v, self.sharpness, self.area))
+        return out
+
+
+class Joined(nn.Module):
+    """What the paper's table 3 has in ZiCA's place first: temporal and prior features beside each other, and a convolution."""
+
+    def __init__(self, channels: int, prior: int) -> None:
+        super().__init__()
+        self.fit, self.join = nn.Conv2d(prior, channels, 1), nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, temporal: Tensor, prior: Tensor) -> Tensor:
+        out: Tensor = self.join(torch.cat([temporal, self.fit(prior)], 1))
         return out

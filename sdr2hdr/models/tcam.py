@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.models.deform import TAPS, deform_conv2d
 from sdr2hdr.models.layers import ResidualBlock
-from sdr2hdr.models.restormer import RestormerBlock, ZiCA
+from sdr2hdr.models.restormer import Joined, RestormerBlock, ZiCA
 
 Sizes = tuple[int, int, int]
 """Numbers of channels, of features at 1/2, 1/4 and 1/8 of the size."""
@@ -96,9 +96,9 @@ class TemporalDecoder(nn.Module):
     """Restormer blocks from the smallest size up; what leaves corrects the base: three channels to add, and how far to go
     towards means of it, or towards the prior's picture. ZiCA lets the prior's features in at each size.
 
-    ``prior`` are its channels, smallest size first."""
+    ``prior`` are its channels, smallest size first. With ``concat`` features lie beside each other instead of ZiCA."""
 
-    def __init__(self, channels: Sizes, prior: Sizes) -> None:
+    def __init__(self, channels: Sizes, prior: Sizes, concat: bool = False) -> None:
         super().__init__()
         a, b, c = channels
         self.join_eighth, self.at_eighth = (
@@ -112,7 +112,8 @@ class TemporalDecoder(nn.Module):
         self.treat = nn.Conv2d(a + 16, 2 * a, 3, padding=1)
         self.leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS)), 3, padding=1)
         self.zica = nn.ModuleList(
-            ZiCA(own, p, area) for own, p, area in zip((c, b, a), prior, AREAS[::-1], strict=True)
+            Joined(own, p) if concat else ZiCA(own, p, area)
+            for own, p, area in zip((c, b, a), prior, AREAS[::-1], strict=True)
         )
         self.prior_treat = nn.Conv2d(2 * a + 28, 2 * a, 3, padding=1)
         self.prior_fit = nn.Conv2d(prior[2], a, 1)
@@ -155,10 +156,10 @@ def _blurred(picture: Tensor, size: int) -> Tensor:
 class Temporal(nn.Module):
     """TCAM and its decoder: a window to a correction of its base."""
 
-    def __init__(self, channels: Sizes, prior: Sizes) -> None:
+    def __init__(self, channels: Sizes, prior: Sizes, concat: bool = False) -> None:
         super().__init__()
         self.extractor, self.tcam = Extractor(channels), TCAM(channels)
-        self.decoder = TemporalDecoder(channels, prior)
+        self.decoder = TemporalDecoder(channels, prior, concat)
 
     def forward(self, window: Window, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None) -> Tensor:
         dtype = self.decoder.leave.weight.dtype

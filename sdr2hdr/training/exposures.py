@@ -12,11 +12,14 @@ from torch import Tensor
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.models.exposure import GAMMA
+from sdr2hdr.training.objects import with_object
 
 CYCLES = ((1.0, 0.25), (2.0, 0.25), (4.0, 0.25), (1.0, 0.125), (4.0, 1.0, 0.25), (1.0, 0.25, 0.0625))
 """Relative exposure times that alternate; 1 clips at SDR white, 203 nits."""
 
 PEAK = 1000.0
+MOVING = 0.5
+"""The share of drawn shots in which something moves by itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ def shoot(codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.
 
 
 def drawn(codes: Tensor, generator: torch.Generator) -> Shot:
-    """A shot of a drawn cycle, beginning anywhere in it."""
+    """A shot of a drawn cycle, beginning anywhere in it. In half of them something moves by itself: in each clip a piece of the
+    next one's middle frame (its own, where there is one clip)."""
+    if bool(torch.rand((), generator=generator) < MOVING):
+        codes, _ = with_object(codes, codes[:, codes.shape[1] // 2].roll(1, 0), generator)
     cycle = CYCLES[int(torch.randint(len(CYCLES), (), generator=generator))]
     return shoot(codes, cycle, int(torch.randint(len(cycle), (), generator=generator)), generator)

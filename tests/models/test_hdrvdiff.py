@@ -336,3 +336,33 @@ def test_the_bundled_weight_is_far_above_the_merge_of_frames_as_they_lie(cycle: 
         thumbs = THUMBS[:, :7]
         found, _ = load_model("hdrvdiff")(shot.frames, {}, past=3, future=3, thumbs=thumbs, exposures=shot.exposures)
     assert decibels(pq_eotf(found[:, 0])) > plain + 3
+
+
+def test_the_papers_table_3_are_other_networks() -> None:
+    frames = torch.rand(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    told = {"past": 1, "future": 1, "thumbs": THUMBS[:, :3]}
+    base, results = HDRVDiff(0).state_dict(), {}
+    for integration in ("zica", "attention", "concat"):
+        torch.manual_seed(1)
+        net = HDRVDiff(2, integration=integration).eval()
+        net.load_state_dict({k: v for k, v in base.items() if ".zica." not in k and "denoiser." not in k}, strict=False)
+        nn.init.normal_(net.temporal.decoder.leave.weight, std=0.05)
+        exposures = torch.tensor([[1.0, 0.25, 1.0]])
+        with torch.no_grad():
+            results[integration] = net(frames, {}, exposures=exposures, **told)[0]
+            net.steps = 0
+            alone = net(frames, {}, exposures=exposures, **told)[0]
+        # without zeros to begin with the prior changes the result from the first step on
+        assert torch.equal(results[integration], alone) == (integration == "zica")
+    with pytest.raises(ModelError, match="integration"):
+        registry.build("hdrvdiff", {"integration": "other"})
+
+
+def test_without_the_embedding_the_prior_does_not_know_the_exposure() -> None:
+    model, frame, noise = network(), texture(), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        for embedding in (True, False):
+            model.denoiser.embedding = embedding
+            a, b = (model.prior(frame, torch.tensor([e]), noise, 2).picture for e in (1.0, 0.25))
+            assert torch.equal(a, b) == (not embedding)
+    assert not registry.build("hdrvdiff", {"embedding": False}).denoiser.embedding  # type: ignore[union-attr]
