@@ -15,7 +15,7 @@ The TOML file names a ``recipe`` (one of sdr2hdr's, or a file beside it) and has
 masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
 their stages share as in the recipe: what phase I takes is not there for the mapping.
 
-Rows may share what they have in common: a variant with ``before`` begins with what the variant of that name ended with, one with
+Rows may share what they have in common: a variant with ``before`` takes over what the variant of that name trained, one with
 ``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names another
 weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
 
@@ -41,6 +41,7 @@ from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.metrics.scores import summary
+from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
@@ -62,8 +63,8 @@ EXPOSED: tuple[Measure, ...] = tuple(choose(["psnr_t", "ssim_t", "haarpsi"]).mea
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's. It begins with what ``before``
-    ended with, or with the recipe's start but for what begins ``anew``."""
+    """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's. It begins with the recipe's
+    start but for what begins ``anew``, and with what ``before`` trained."""
 
     name: str
     recipe: Recipe
@@ -196,16 +197,17 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
             return row
     start = starting_tensors(variant.recipe.start) if variant.recipe.start else {}
     start = {key: t for key, t in start.items() if not key.startswith(variant.anew)}
-    if variant.before:
-        start |= torch.load(a.out / folder(variant.before) / "ended.pt", weights_only=True)
-    trainer = Trainer(variant.recipe, a.clips, out, start=start)
+    shared = torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True) if variant.before else {}
+    trainer = Trainer(variant.recipe, a.clips, out, start=start | shared)
+    before = {key: t.clone() for key, t in zip(trainer.names, trainer.master, strict=True)}
     seconds = None
     if variant.trained:
         trainer.resume()
         begun, first = time.monotonic(), trainer.step
         trainer.run(lambda _: None, every=10**9, save_every=50)
         seconds = (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
-    torch.save(trainer.averaged(), out / "ended.pt")
+    moved = {key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key].cpu())}
+    torch.save(shared | moved, out / "trained.pt")
     millions = sum(p.numel() for p in trainer.net.parameters() if p.requires_grad) / 1e6
     row = {
         **what,
@@ -226,6 +228,10 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
     where = (
         f"every {a.every}. val clip of the corpus" if a.corpus else f"the last frames of {r.clips.select} select clips"
     )
+    if not a.corpus and registry.spec(r.model).exposures:
+        where = (
+            f"the middle frames of {r.clips.select} select clips in alternating exposures, without and with an object"
+        )
     head = ["variant", "M weights trained", "s a step", *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown)]
     shared = "".join(
         f" Before them {v.name}: {v.recipe.steps} steps of {', '.join(s.task for s in v.recipe.stages)}."
@@ -271,7 +277,7 @@ def main() -> None:
             part = a.out / "ablation.part"
             part.write_text(text)
             part.replace(a.out / "ablation.md")
-            print(text.splitlines()[-1], flush=True)
+            print(text.splitlines()[-1] if variant.scored else f"({variant.name})", flush=True)
     except Sdr2HdrError as e:
         sys.exit(f"Error: {e}")
 

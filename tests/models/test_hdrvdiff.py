@@ -1,5 +1,6 @@
 """HDR-V-Diff: no code is published, so each part is held to its definition and the whole to what it must keep."""
 
+import itertools
 import math
 
 import pytest
@@ -20,6 +21,7 @@ from sdr2hdr.models.latent import Autoencoder
 from sdr2hdr.models.matching import match, warp
 from sdr2hdr.models.noise import field
 from sdr2hdr.models.restormer import ZiCA, channel_attention
+from sdr2hdr.render import renderer as renderer_module
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.training.exposures import shoot
 from sdr2hdr.weights.save import save_weights
@@ -297,6 +299,34 @@ def test_tiles_agree_with_the_whole_frame() -> None:
         )
         results.append(torch.stack(list(renderer.run(iter(frames), Run(0, 3, 0, 3), renderer.new_states()))))
     assert float((results[0] - results[1]).abs().max()) < HDRVDIFF_SPEC.tolerance
+
+
+def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a seed of file and pts would not keep: a scene of its own gives the frames it gives within a film."""
+    model = network(2, last=0.1)
+    with torch.no_grad():
+        model.temporal.decoder.prior_leave.weight.mul_(8)  # much of the prior is let in
+    frames = [texture(128, 576, seed)[0].roll(2 * seed, 2) for seed in range(4)]
+
+    def rendered(first: int, parts: list[int], tile: int = 576) -> Tensor:
+        renderer = Renderer(
+            model, HDRVDIFF_SPEC, (128, 576), device=CPU, precision="float32", tile=tile, exposures=(1.0, 0.25)
+        )
+        found = []
+        for a, b in itertools.pairwise(parts):
+            run = Run(first + a, first + b, first, first + 4)
+            low, high = run.needs(HDRVDIFF_SPEC)
+            found += list(renderer.run(iter(frames[low - first : high - first]), run, renderer.new_states()))
+        return torch.stack(found)
+
+    whole = rendered(0, [0, 4])
+    assert torch.equal(rendered(40, [0, 4]), whole)  # later in a film, at other times
+    assert torch.allclose(rendered(40, [0, 1, 4]), whole, atol=1e-5)  # in chunks
+    assert float((rendered(0, [0, 4], 512) - whole).abs().max()) < 0.002  # in tiles
+    monkeypatch.setattr(renderer_module, "field", lambda *a: field(*a, seed=1))
+    assert float((rendered(0, [0, 4]) - whole).abs().max()) > 0.05  # another noise is another picture,
+    monkeypatch.setattr(renderer_module, "field", lambda channels, size, _at: field(channels, size))
+    assert float((rendered(0, [0, 4], 512) - whole).abs().max()) > 0.05  # in a tile as well
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (50, 70)])

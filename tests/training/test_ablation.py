@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from frame_makers import RECIPE, write_frames
 
 from sdr2hdr.cli.main import main
@@ -62,6 +63,22 @@ def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> 
     again = (room / "out/ablation.md").read_text().splitlines()
     assert again[:-1] == table.splitlines()[:-1] and (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns == before
     assert again[-1].split(" | ")[3:] == table.splitlines()[-1].split(" | ")[3:]
+
+
+def test_rows_may_take_over_what_another_trained(room: Path) -> None:
+    path = room / "shared.toml"
+    row = '[[variants]]\nname = "first"\ntasks = ["mapping"]\nscored = false\nsteps = 2\n'
+    path.write_text(
+        f'recipe = "tiny.toml"\n{row}[[variants]]\nname = "second"\nbefore = "first"\ntasks = ["mapping"]\nuntrained = true\n'
+    )
+    done = run(path, "--clips", room / "run/clips", "--out", room / "shared", "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    table = (room / "shared/ablation.md").read_text()
+    assert "\n| second |" in table and "\n| first |" not in table and "Before them first: 2 steps of mapping." in table
+    first, second = (torch.load(room / f"shared/{name}/trained.pt", weights_only=True) for name in ("first", "second"))
+    assert first and first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+    path.write_text(f'recipe = "tiny.toml"\n{row}before = "second"\n')
+    assert "is no variant before it" in run(path, "--clips", room / "run/clips", "--out", room / "no").stderr
 
 
 @pytest.mark.parametrize(
