@@ -190,7 +190,8 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
     """The row of a variant, trained and measured unless that was done before."""
     out: Path = a.out / variant.folder
     kept = out / "scores.json"
-    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every, "before": variant.before}
+    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}
+    what |= {"before": variant.before} if variant.before else {}
     if kept.exists():
         row: dict[str, Any] = json.loads(kept.read_text())
         if {k: row.get(k) for k in what} == what:
