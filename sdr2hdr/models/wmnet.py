@@ -13,12 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.color import tonemap
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.fused import conv, conv_shuffle
-from sdr2hdr.models.layers import ResidualBlock, guarded
+from sdr2hdr.models.layers import ResidualBlock, look_at_detail, on_base
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.static import MAPPINGS
 
 WMNET_SPEC = ModelSpec(
     name="wmnet",
@@ -37,8 +36,6 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
 )
-
-BASES = {"bt2408": tonemap.bt2408, "bt2446a": tonemap.bt2446a}
 
 
 def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:
@@ -215,12 +212,12 @@ class WMNet(nn.Module):
         super().__init__()
         if edges not in ("zero", "repeat"):
             raise ValueError("edges is zero or repeat")
-        if attention not in ("published", "tokens", "none") or base not in ("none", "look", *BASES) or blocks % 3:
+        if attention not in ("published", "tokens", "none") or base not in ("none", "look", *MAPPINGS) or blocks % 3:
             raise ValueError(
                 "attention is published, tokens or none, base none, look, bt2408 or bt2446a, blocks a multiple of 3"
             )
         self.state_from_thumbs = attention != "published"
-        self.base = BASES.get(base)
+        self.base = base
         self.look = LookReader() if base == "look" else None
         self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
         if self.modulate is not None:
@@ -238,6 +235,26 @@ class WMNet(nn.Module):
         self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def initialise(self) -> None:
+        """Weights to begin training with: residual blocks that change little, and nothing added to the base.
+
+        The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule.
+        """
+        for name, m in self.named_modules():
+            if isinstance(m, nn.Conv3d):  # single frames, which training begins with, teach the middle tap alone
+                m.weight.data[:, :, 0] = 0.0
+                m.weight.data[:, :, 2] = 0.0
+            if isinstance(m, nn.Conv2d) and not name.startswith("look."):
+                nn.init.kaiming_normal_(m.weight)
+                if "recon_trunk_res" in name:
+                    m.weight.data.mul_(0.1)
+                if m.bias is not None:
+                    nn.init.zeros_(m.bias)
+        if self.base != "none":
+            # noise at the output would be unlearnt fastest by killing the layer before it
+            nn.init.zeros_(self.conv_last.weight)
+            look_at_detail(self.conv_first)
 
     def new_state(self, size: tuple[int, int]) -> State:
         return {}
@@ -306,10 +323,5 @@ class WMNet(nn.Module):
                 scale, shift = self.modulate(look.to(feature.dtype))[:, :, None, None].chunk(2, 1)
                 feature = feature * (1 + scale) + shift
             codes = self.decode(feature)
-            if self.look is not None and look is not None:
-                # unguarded it lifts black, and with it the blocks that compression left in it
-                codes = self.look.codes(frames[:, i], look) + guarded(codes.float(), frames[:, i].float(), 2)
-            elif self.base is not None:
-                codes = codes.float() + pq_inverse_eotf(self.base(frames[:, i].float()))
-            out.append(codes)
+            out.append(on_base(self.base, codes, frames[:, i], self.look, look, reach=2))
         return torch.stack(out, dim=1), state

@@ -249,7 +249,8 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
     """The network that a recipe begins with, float32. Raises ModelError for its configuration, InputError where nothing fits."""
     torch.manual_seed(recipe.seed)
     net = registry.build(recipe.model, recipe.config).train()
-    _initialise(net)
+    if hasattr(net, "initialise"):
+        net.initialise()  # type: ignore[operator]
     taken = 0
     with torch.no_grad():
         for name, p in net.named_parameters():
@@ -299,28 +300,3 @@ def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     if state.get("recipe") != repr(recipe):
         raise InputError(f"{path} belongs to another recipe than {recipe.name}; give the one it was trained with.")
     return state
-
-
-def _initialise(net: nn.Module) -> None:
-    """Kaiming normal, fan in, zero biases; times 0.1 in residual blocks, zero at the output; the look reader keeps its own.
-
-    The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule. A
-    network with an ``initialise`` of its own knows better.
-    """
-    if hasattr(net, "initialise"):
-        net.initialise()  # type: ignore[operator]
-        return
-    for name, m in net.named_modules():
-        if isinstance(m, nn.Conv3d):  # single frames, which training begins with, teach the middle tap alone
-            m.weight.data[:, :, 0] = 0.0
-            m.weight.data[:, :, 2] = 0.0
-        if isinstance(m, nn.Conv2d) and not name.startswith("look."):
-            nn.init.kaiming_normal_(m.weight)
-            if "recon_trunk_res" in name:
-                m.weight.data.mul_(0.1)
-            if (
-                name == "conv_last"
-            ):  # begins at the base: noise there is unlearnt fastest by killing the layer before it
-                nn.init.zeros_(m.weight)
-            if m.bias is not None:
-                nn.init.zeros_(m.bias)
