@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -79,8 +80,7 @@ def guarded(added: Tensor, frame: Tensor, reach: int = 4) -> Tensor:
     brightest = frame.amax(1, keepdim=True)
     colour = F.max_pool2d(brightest - frame.amin(1, keepdim=True), reach)
     colour = F.interpolate(F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear")
-    grey = added.mean(1, keepdim=True)
-    return (grey + (added - grey) * (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)
+    return torch.lerp(added.mean(1, keepdim=True), added, (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,14 @@ class LookReader(nn.Module):
 
     def _band(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
         direct = pq_inverse_eotf(tonemap.bt2408(x))
-        y = F.relu(torch.baddbmm(first[0], first[1], x.flatten(2)))
-        y = F.relu(torch.baddbmm(second[0], second[1], y))
-        added = (torch.matmul(self.leave.weight, y) + self.leave.bias[:, None]).view_as(x)
-        brightest, darkest = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
-        grey = added.mean(1, keepdim=True)
-        added = grey + (added - grey) * (8 * (brightest - darkest)).clamp_max(1)
-        return direct + 0.3 * added * (10 * brightest).clamp(0, 1)
+        y = torch.baddbmm(first[0], first[1], x.flatten(2)).relu_()
+        y = torch.baddbmm(second[0], second[1], y).relu_()
+        kernel = self.leave.weight.expand(x.shape[0], -1, -1)
+        added = torch.baddbmm(self.leave.bias[:, None], kernel, y).view_as(x)
+        brightest = x.amax(1, keepdim=True)
+        spread = brightest - x.amin(1, keepdim=True)
+        added = torch.lerp(added.mean(1, keepdim=True), added, (8 * spread).clamp_max(1))
+        return torch.addcmul(direct, added, (10 * brightest).clamp(0, 1), value=0.3)
 
 
 def known(look: Tensor) -> State:

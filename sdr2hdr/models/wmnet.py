@@ -174,8 +174,10 @@ class TokenMemory(nn.Module):
         b, _, h, w = feature.shape
         memory = state["tokens"].to(feature.dtype).flatten(1, 2)
         scale = 1.0 + self.gain(memory.mean(dim=1))[:, :, None, None]
-        q = self.mq(self.feat_prepare(feature).flatten(2).transpose(1, 2))
-        out = F.scaled_dot_product_attention(q[:, None], self.mk(memory)[:, None], self.mv(memory)[:, None])[:, 0]
+        seen = self.feat_prepare(feature).flatten(2).transpose(1, 2)
+        # a query times a key is what is seen times the key turned back: there are many positions and few keys
+        keys = self.mk(memory) @ self.mq.weight
+        out = F.scaled_dot_product_attention(seen[:, None], keys[:, None], self.mv(memory)[:, None])[:, 0]
         added = self.proj(out).transpose(1, 2).reshape(b, -1, h, w)
         result: Tensor = feature * scale + added
         return result
