@@ -114,11 +114,18 @@ class Alignment(nn.Module):
         self.align = nn.Conv2d(inputs, channels, 3, padding=1)  # its kernel and bias; where it looks is deformed
         self.fuse = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Fused features ``B,C,H,W`` of the frames ``B,21,H,W`` (float32, frame by frame)."""
-        dtype = self.align.weight.dtype
-        offset, mask = self.offsets(frames.to(dtype, memory_format=torch.channels_last))
-        out: Tensor = self.fuse(F.relu(deform_conv2d(frames, offset, mask, self.align.weight, self.align.bias)))
+    def forward(self, frames: Tensor, still: bool = False) -> Tensor:
+        """Fused features ``B,C,H,W`` of the frames ``B,21,H,W`` (float32, frame by frame).
+
+        ``still`` moves nothing and leaves the taps half open, as the offsets and masks begin: many times as fast to train.
+        """
+        weight, bias = self.align.weight, self.align.bias
+        seen = frames.to(weight.dtype, memory_format=torch.channels_last)
+        if still:
+            aligned = F.conv2d(seen, 0.5 * weight, bias, padding=1)
+        else:
+            aligned = deform_conv2d(frames, *self.offsets(seen), weight, bias)
+        out: Tensor = self.fuse(F.relu(aligned))
         return out
 
 
@@ -294,15 +301,19 @@ class DIDNet(nn.Module):
     def new_state(self, size: tuple[int, int]) -> State:
         return {}
 
+    def restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+        """Fused features and the restored middle one of the frames ``B,7,3,H,W``; ``still`` as :class:`Alignment` has it."""
+        fused = self.alignment(frames.flatten(1, 2), still)
+        # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
+        middle, restored = frames[:, REACH].float(), self.restore(fused).float()
+        return fused, middle + (restored if self.look is None else CORRECTION * guarded(restored, middle))
+
     def frame(self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped.
 
         ``look B,V`` is that of the scene up to the middle frame.
         """
-        fused = self.alignment(frames.flatten(1, 2))
-        # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
-        middle, restored = frames[:, REACH].float(), self.restore(fused).float()
-        sdr = middle + (restored if self.look is None else CORRECTION * guarded(restored, middle))
+        fused, sdr = self.restored(frames)
         told = self.condition(thumbs)
         x = self.enhance(fused)
         x = x + self.modulated[1](F.relu(self.modulated[0](x, told[0])), told[1])

@@ -147,6 +147,10 @@ class Trainer:
             strong_from=self.recipe.strong_from,
         )
         sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
+        if stage.task == "restoration":
+            middle = slice(self.spec.past, sdr.shape[1] - self.spec.future)
+            _, found = net.restored(sdr, still=True)
+            return restored_loss(found[:, None], clean[:, middle], self.recipe)
         if stage.task == "masked":
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             picture = sdr.flatten(0, 1)
@@ -184,7 +188,8 @@ class Trainer:
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         stage, within = self.recipe.stage_at(self.step)
-        if within == 0 and self.step and stage.task == "mapping" != self.recipe.stage_at(self.step - 1)[0].task:
+        after = self.recipe.stage_at(self.step - 1)[0].task if self.step else ""
+        if within == 0 and (after, stage.task) == ("masked", "mapping"):
             self._begin_mapping()
         loss = self.loss(stage, within)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -274,6 +279,16 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
     if any(s.task == "masked" for s in recipe.stages) and not hasattr(net, "reconstruct"):
         raise InputError(
             f"Recipe {recipe.name} has a masked stage, which model {recipe.model} cannot do; leave it out."
+        )
+    spec = registry.spec(recipe.model)
+    if hasattr(net, "restored") and any(s.frames <= spec.past + spec.future for s in recipe.stages):
+        raise InputError(
+            f"Recipe {recipe.name} has a stage of fewer frames than model {recipe.model} sees at once, "
+            f"{spec.past + spec.future + 1}; give it as many."
+        )
+    if any(s.task == "restoration" for s in recipe.stages) and not hasattr(net, "restored"):
+        raise InputError(
+            f"Recipe {recipe.name} has a stage of restoration, which model {recipe.model} cannot do; leave it out."
         )
     if any(s.task in diffusion.TASKS for s in recipe.stages) and not isinstance(net, HDRVDiff):
         raise InputError(

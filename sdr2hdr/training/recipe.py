@@ -8,7 +8,7 @@ from typing import Any
 from sdr2hdr.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
-TASKS = ("mapping", "masked", "autoencoder", "diffusion", "temporal", "fusion")
+TASKS = ("mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion")
 SPACES = ("look", "vgg19")
 
 
@@ -26,8 +26,8 @@ def _said(thing: Any, **usual: float) -> str:
 class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
 
-    ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band) or one of
-    HDR-V-Diff's: ``autoencoder``, ``diffusion``, ``temporal``, ``fusion``. What is not the encoder begins anew when mapping
+    ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band),
+    ``restoration`` (DIDNet's restored SDR alone, nothing moved) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``, ``temporal``, ``fusion``. What is not the encoder begins anew when mapping
     follows masking. ``masking`` is the share of places hidden at phase I's end.
     """
 

@@ -220,6 +220,16 @@ def test_it_begins_as_the_look_mapping_of_the_middle_frame() -> None:
     assert torch.equal(begun, mapped)
 
 
+def test_training_with_nothing_moved_goes_on_from_where_the_network_begins() -> None:
+    torch.manual_seed(6)
+    model, frames = DIDNet(**SMALL), torch.rand(1, 7, 3, 16, 16)
+    nn.init.normal_(model.restore.weight, std=0.2)
+    with torch.no_grad():
+        torch.testing.assert_close(model.restored(frames, still=True), model.restored(frames))
+        nn.init.normal_(model.alignment.offsets.offset.weight, std=0.2)
+        assert not torch.allclose(model.restored(frames, still=True)[1], model.restored(frames)[1], atol=1e-4)
+
+
 def test_the_mapping_is_that_of_the_restored_frame() -> None:
     model, look = small(), registry.build("look")
     nn.init.zeros_(model.conv_last.weight)

@@ -468,6 +468,17 @@ def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> N
         fresh(recipe, {})
 
 
+@pytest.mark.parametrize(
+    ("model", "frames", "said"),
+    [("kpnet", 1, "restoration, which model kpnet cannot do"), ("didnet", 2, "sees at once, 7")],
+)
+def test_a_restoration_that_cannot_be_is_refused(recipe_file: Path, model: str, frames: int, said: str) -> None:
+    recipe = read_recipe(recipe_file)
+    stages = (replace(recipe.stages[1], task="restoration", frames=frames),)
+    with pytest.raises(InputError, match=said):
+        fresh(replace(recipe, model=model, config={}, stages=stages), {})
+
+
 def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) -> None:
     recipe = read_recipe(recipe_file)
     assert "clean_weight" not in repr(recipe) and "clean_weight=2.0" in repr(replace(recipe, clean_weight=2.0))
