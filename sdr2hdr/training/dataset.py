@@ -6,7 +6,6 @@ master as 16-bit PQ codes.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,8 @@ QPS = (22, 27, 32, 37, 42)
 
 _SPLITS = ("train", "val", "select")
 Planes = tuple[Tensor, Tensor, Tensor]
+Area = tuple[slice, slice]
+WHOLE: Area = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,29 @@ class Clip:
     look: str
     qp: int
 
-    def sdr(self, which: slice = slice(None)) -> Tensor:
-        """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some."""
-        return _rgb(self.planes, which)
+    def sdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
+        """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some, and all places or an area of them."""
+        return _rgb(self.planes, which, area)
 
-    def undamaged(self, which: slice = slice(None)) -> Tensor:
+    def undamaged(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
         """The same before it went through the codec."""
-        return _rgb(self.clean, which)
+        return _rgb(self.clean, which, area)
 
-    def hdr(self, which: slice = slice(None), area: tuple[Any, ...] = ()) -> Tensor:
+    def hdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
         """The master's PQ codes ``T,3,H,W`` 0..1, or an area of them."""
-        return self.codes[which][area].float() / 65535.0
+        return self.codes[which][..., *area].float() / 65535.0
 
 
-def _rgb(planes: Planes, which: slice) -> Tensor:
-    frames = zip(*(p[which].unbind(0) for p in planes), strict=True)
-    return torch.stack([yuv.from_yuv(tuple(f), LAYOUT) for f in frames])
+def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
+    """Of an area a chroma sample more is taken on every side, which those at its edge are interpolated with."""
+    height, width = planes[0].shape[1:]
+    (top, bottom, _), (left, right, _) = area[0].indices(height), area[1].indices(width)
+    above, before = max(top // 2 - 1, 0), max(left // 2 - 1, 0)
+    chroma = (which, slice(above, (bottom + 1) // 2 + 1), slice(before, (right + 1) // 2 + 1))
+    luma = (which, slice(2 * above, bottom + 2), slice(2 * before, right + 2))
+    frames = zip(planes[0][luma].unbind(0), *(p[chroma].unbind(0) for p in planes[1:]), strict=True)
+    rgb = torch.stack([yuv.from_yuv(f, LAYOUT) for f in frames])
+    return rgb[..., top - 2 * above : bottom - 2 * above, left - 2 * before : right - 2 * before]
 
 
 def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:

@@ -142,7 +142,7 @@ class Trainer:
             stage.batch,
             stage.frames,
             stage.patch,
-            self.spec.thumb,
+            0 if stage.task == "restoration" else self.spec.thumb,
             undamaged=restores or self.recipe.clean_weight > 0 or stage.task in diffusion.TASKS,
             strong_from=self.recipe.strong_from,
         )

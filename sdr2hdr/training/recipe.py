@@ -27,8 +27,9 @@ class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
 
     ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band),
-    ``restoration`` (DIDNet's restored SDR alone, nothing moved) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``, ``temporal``, ``fusion``. What is not the encoder begins anew when mapping
-    follows masking. ``masking`` is the share of places hidden at phase I's end.
+    ``restoration`` (DIDNet's restored SDR alone, nothing moved) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
+    ``temporal``, ``fusion``. What is not the encoder begins anew when mapping follows masking. ``masking`` is the share of
+    places hidden at phase I's end.
     """
 
     steps: int

@@ -77,15 +77,14 @@ class Sampler:
             first = int(rng.integers(0, max(count - frames, 0) + 1))
             y, x = (int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (height, width))
             which = slice(first, first + frames)
-            sdr = clip.sdr(which)
-            whole = thumbnail(sdr[None], thumb)[0] if thumb else sdr[..., :0, :0]
-            area = (..., slice(y, y + patch), slice(x, x + patch))
-            pictures = [
-                sdr[area],
-                clip.hdr(which, area),
-                clip.undamaged(which)[area] if undamaged else sdr[area],
-                whole,
-            ]
+            area = (slice(y, y + patch), slice(x, x + patch))
+            if thumb:
+                picture = clip.sdr(which)
+                sdr, whole = picture[..., *area], thumbnail(picture[None], thumb)[0]
+            else:
+                sdr = clip.sdr(which, area)
+                whole = sdr[..., :0, :0]
+            pictures = [sdr, clip.hdr(which, area), clip.undamaged(which, area) if undamaged else sdr, whole]
             top, left, bottom, right = y / height, x / width, (y + patch) / height, (x + patch) / width
             if rng.random() < 0.5:
                 pictures = [p.flip(-2) for p in pictures]
