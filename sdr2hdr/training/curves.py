@@ -17,7 +17,9 @@ def draw(out: Path) -> None:
         rows = [(int(r[0]), float(r[1]), float(r[3]) if r[3] else None) for r in csv.reader(f)]
     figure, left = plt.subplots(figsize=(8, 4.5), layout="constrained")
     left.plot([r[0] for r in rows], [r[1] for r in rows], color="tab:blue", linewidth=1)
-    left.set(xlabel="step", ylabel="loss (mean of the last steps)", yscale="log")
+    left.set(xlabel="step", ylabel="loss (mean of the last steps)")
+    if all(r[1] > 0 for r in rows):  # a clean_weight's is a logarithm already
+        left.set_yscale("log")
     scored = [(r[0], r[2]) for r in rows if r[2] is not None]
     if scored:
         right = left.twinx()
