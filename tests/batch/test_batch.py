@@ -281,7 +281,7 @@ def test_stopped_in_the_middle_and_run_again_gives_the_undisturbed_files(how: si
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in ("a.mkv", "b.mkv"):
-        make_clip(source / name, frames=120, size=(96, 64))
+        make_clip(source / name, frames=40, size=(96, 64))
     args = [*FAST, "--chunk-frames", "5", "--scenes", "none"]
     command = [sys.executable, "-m", "sdr2hdr", "batch", str(source), str(out), *args]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
