@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.preview import HISTORY, _frames, _rendered, _renderer, _scene_moments
 from sdr2hdr.render.device import keep_one_heap
@@ -31,7 +32,7 @@ def pairs(film: Path, model: str, most: int) -> list[tuple[Tensor, Tensor]]:
         size = source.info.size[::-1]
         renderer = _renderer(model, None, size, "cpu", "auto", PEAK, 203, None)
         found = []
-        for moment in _scene_moments(source, "auto", most, lambda *_: None):
+        for moment in _scene_moments(source, survey(source, "auto", lambda *_: None), most):
             rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
             found.append((rgb, _rendered(source, moment, renderer, HISTORY)))
         return found
