@@ -124,7 +124,8 @@ class Alignment(nn.Module):
         if still:
             aligned = F.conv2d(seen, 0.5 * weight, bias, padding=1)
         else:
-            aligned = deform_conv2d(frames, *self.offsets(seen), weight, bias)
+            offset, mask = self.offsets(seen)
+            aligned = deform_conv2d(frames, offset, mask, weight, bias)
         out: Tensor = self.fuse(F.relu(aligned))
         return out
 
