@@ -9,7 +9,6 @@ its mean over the scene, and maps every pixel by a small network that the vector
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.color import tonemap
