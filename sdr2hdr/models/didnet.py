@@ -23,6 +23,9 @@ REACH = 3
 """Frames seen before and after the one that is made."""
 FRAMES = 2 * REACH + 1
 _THUMB = 64
+LARGEST = 3 / 255
+"""What a restoration changes at most. Nearly all that can be repaired is less, and without a bound dark blue areas lost 13 codes
+of their blue."""
 
 _TITLE = "Seven aligned frames for compressed SDR, restored SDR on the way"
 _PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
@@ -307,7 +310,9 @@ class DIDNet(nn.Module):
         fused = self.alignment(frames.flatten(1, 2), still)
         # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
         middle, restored = frames[:, REACH].float(), self.restore(fused).float()
-        return fused, middle + (restored if self.look is None else CORRECTION * guarded(restored, middle))
+        if self.look is not None:
+            restored = (CORRECTION * guarded(restored, middle)).clamp(-LARGEST, LARGEST)
+        return fused, middle + restored
 
     def frame(self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped.

@@ -220,6 +220,15 @@ def test_it_begins_as_the_look_mapping_of_the_middle_frame() -> None:
     assert torch.equal(begun, mapped)
 
 
+def test_no_restoration_changes_a_code_by_more_than_three() -> None:
+    model, frames = small(), torch.rand(1, 7, 3, 32, 32)
+    nn.init.normal_(model.restore.weight, std=20.0)
+    with torch.no_grad():
+        _, restored = model.restored(frames)
+    change = (restored - frames[:, 3]).abs() * 255
+    assert 2.9 < change.max() <= 3.001
+
+
 def test_training_with_nothing_moved_goes_on_from_where_the_network_begins() -> None:
     torch.manual_seed(6)
     model, frames = DIDNet(**SMALL), torch.rand(1, 7, 3, 16, 16)
