@@ -60,14 +60,17 @@ def on_base(
     reader: LookReader | None = None,
     look: Tensor | None = None,
     reach: int = 4,
+    largest: float = 1.0,
 ) -> Tensor:
     """What a network adds to a mapping of the frame ``B,3,H,W``, in float32; the codes alone for ``none``.
 
     With a reader and the look ``B,V`` that it remembers, the mapping is the one that the look chooses, and what is added leaves
-    greys grey (:func:`guarded`, of that ``reach``). In float32, because PQ in bfloat16 is wrong by 0.09 code values.
+    greys grey (:func:`guarded`, of that ``reach``) and is no more than ``largest``. In float32, because PQ in bfloat16 is wrong
+    by 0.09 code values.
     """
     if reader is not None and look is not None:
-        return reader.codes(frame, look) + CORRECTION * guarded(codes.float(), frame.float(), reach)
+        added = CORRECTION * guarded(codes.float(), frame.float(), reach)
+        return reader.codes(frame, look) + added.clamp(-largest, largest)
     return codes if base == "none" else codes.float() + pq_inverse_eotf(MAPPINGS[base](frame.float()))
 
 

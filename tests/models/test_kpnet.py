@@ -97,7 +97,7 @@ def spoken(name: str, **options: object) -> KPNet:
     """A network that adds something to its base, and tells looks apart."""
     torch.manual_seed(0)
     model = cast(KPNet, registry.build(name, {"channels": 16, **options}))
-    nn.init.normal_(model.conv_last.weight, std=0.2)
+    nn.init.normal_(model.conv_last.weight, std=0.01)
     for module in (model.look, model.modulate):
         for p in module.parameters() if module is not None else ():
             nn.init.normal_(p, std=0.1)
@@ -154,6 +154,16 @@ def test_it_begins_as_the_look_mapping(name: str) -> None:
     frames, thumbs = torch.rand(1, 2, 3, 16, 16), torch.rand(1, 2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(model(frames, {}, thumbs=thumbs)[0], look(frames, {}, thumbs=thumbs)[0])
+
+
+def test_no_correction_changes_a_code_by_more_than_sixteen() -> None:
+    model, look, frames = spoken("kpnet-light"), registry.build("look"), torch.rand(1, 1, 3, 32, 32)
+    thumbs = torch.rand(1, 1, 3, 64, 64)
+    look.load_state_dict({k: v for k, v in model.state_dict().items() if k.startswith("look.")})
+    nn.init.normal_(model.conv_last.weight, std=20.0)
+    with torch.no_grad():
+        changed, mapped = (m(frames, {}, thumbs=thumbs)[0] for m in (model, look))
+    assert 15.9 < (changed - mapped).abs().max() * 1023 <= 16.001
 
 
 def test_greys_stay_grey_and_black_stays_black_whatever_the_weights() -> None:
