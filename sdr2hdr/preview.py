@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,12 @@ def preview(
         renderers = {}
         for name in models:
             renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile, times)
-        known = survey(source, scenes, lambda done, total: progress("scan", done, total), times) if times else None
+        scan = partial(progress, "scan")
+        known = survey(source, scenes, scan, times) if times else None
         if known is not None and exposures is not None:
             check_count(exposures, times, len(known.pts), src)
         moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
-            source, known or survey(source, scenes, lambda done, total: progress("scan", done, total)), most
+            source, known or survey(source, scenes, scan), most
         )
         folder = _folder(src, out)
         named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame

@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,8 +10,12 @@ import av
 import av.audio
 import av.container
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from sdr2hdr.media.picture import Picture
+from sdr2hdr.media.source import Source
 
 Planes = list[NDArray[np.generic]]
 
@@ -168,3 +172,17 @@ def make_jpeg_clip(path: Path, pictures: Sequence[NDArray[np.uint8]], told: Sequ
             packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 1, Fraction(1, 25), video, True
             out.mux(packet)
     return path
+
+
+def counted_pictures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The pts of every picture that any source gives from now on."""
+    taken: list[int] = []
+    pictures = Source.pictures
+
+    def counted(self: Source, start_pts: int | None = None) -> Iterator[Picture]:
+        for picture in pictures(self, start_pts):
+            taken.append(picture.pts)
+            yield picture
+
+    monkeypatch.setattr(Source, "pictures", counted)
+    return taken

@@ -12,9 +12,7 @@ from sdr2hdr.color.light import LightFacts
 from sdr2hdr.convert import Progress
 from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.jobs.exposures import check_count, doubts, read_exposures
-from sdr2hdr.models import registry
 from sdr2hdr.scenes.small import brightened
-from sdr2hdr.weights.save import save_weights
 
 SIZE = (64, 64)
 
@@ -97,16 +95,6 @@ def picture(index: int) -> Planes:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "clip.mkv"
     return make_clip(path, size=SIZE, frames=8, picture=picture, options={"crf": "1"})
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained network, which gives the merge itself."""
-    torch.manual_seed(0)
-    model = registry.build("hdrvdiff", {"steps": 0})
-    path = tmp_path_factory.mktemp("weights") / "merge.safetensors"
-    save_weights(path, "hdrvdiff", dict(model.named_parameters()), {"steps": 0})
-    return str(path)
 
 
 def run(clip: Path, out: Path, weights: str, **options: object) -> tuple[LightFacts, tuple[str, ...], int]:

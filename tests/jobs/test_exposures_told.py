@@ -1,6 +1,5 @@
 """Exposures that the frames tell of themselves, in the EXIF data of an MJPEG film."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from judges import ffprobe
-from media_makers import exif, make_jpeg_clip
+from media_makers import counted_pictures, exif, make_jpeg_clip
 from numpy.typing import NDArray
 
 from sdr2hdr import convert
@@ -16,11 +15,8 @@ from sdr2hdr import preview as module
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import read_from_frames
 from sdr2hdr.jobs.plan import survey
-from sdr2hdr.media.picture import Picture
 from sdr2hdr.media.source import Source
-from sdr2hdr.models import registry
 from sdr2hdr.preview import preview
-from sdr2hdr.weights.save import save_weights
 
 LONG, SHORT = exif((1, 50)), exif((1, 200))
 FLAT = np.full((64, 64), 90, np.uint8)
@@ -37,16 +33,6 @@ def shot(index: int) -> NDArray[np.uint8]:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "clip.mov"
     return make_jpeg_clip(path, [shot(i) for i in range(8)], [LONG, SHORT] * 4)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained network, which gives the merge itself."""
-    torch.manual_seed(0)
-    model = registry.build("hdrvdiff", {"steps": 0})
-    path = tmp_path_factory.mktemp("weights") / "merge.safetensors"
-    save_weights(path, "hdrvdiff", dict(model.named_parameters()), {"steps": 0})
-    return str(path)
 
 
 def told(path: Path) -> tuple[tuple[float, ...], str | None]:
@@ -92,16 +78,8 @@ def test_what_does_not_alternate_is_ordinary_sdr(tmp_path: Path) -> None:
 
 def test_films_that_tell_nothing_cost_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = make_jpeg_clip(tmp_path / "film.mov", [FLAT] * 30, [None] * 30)
-    taken, pictures = 0, Source.pictures
-
-    def counted(self: Source, start_pts: int | None = None) -> Iterator[Picture]:
-        nonlocal taken
-        for picture in pictures(self, start_pts):
-            taken += 1
-            yield picture
-
-    monkeypatch.setattr(Source, "pictures", counted)
-    assert told(film) == ((), None) and taken == 1
+    taken = counted_pictures(monkeypatch)
+    assert told(film) == ((), None) and len(taken) == 1
 
 
 def test_a_frame_that_tells_nothing_among_others_is_said(tmp_path: Path) -> None:
