@@ -18,6 +18,7 @@ from sdr2hdr.models.layers import CORRECTION, ResidualBlock, guarded, look_at_de
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
+from sdr2hdr.models.steady import steadied
 
 REACH = 3
 """Frames seen before and after the one that is made."""
@@ -314,18 +315,23 @@ class DIDNet(nn.Module):
             restored = (CORRECTION * guarded(restored, middle)).clamp(-LARGEST, LARGEST)
         return fused, middle + restored
 
-    def frame(self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def frame(
+        self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None, steady: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped.
 
-        ``look B,V`` is that of the scene up to the middle frame.
+        ``look B,V`` is that of the scene up to the middle frame, ``steady`` that frame without what flickers, for the base.
         """
         fused, sdr = self.restored(frames)
         told = self.condition(thumbs)
         x = self.enhance(fused)
         x = x + self.modulated[1](F.relu(self.modulated[0](x, told[0])), told[1])
         # from the restored frame, so that the network adds light and not restoration again; the auxiliary loss alone trains it
+        seen = sdr.detach()
+        if steady is not None:
+            seen = seen + (steady - frames[:, REACH].float())
         codes = self.conv_last(F.relu(x))
-        return on_base(self.base, codes, sdr.detach().clamp(0.0, 1.0), self.look, look), sdr
+        return on_base(self.base, codes, seen.clamp(0.0, 1.0), self.look, look), sdr
 
     def forward_with_aux(
         self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
@@ -338,10 +344,11 @@ class DIDNet(nn.Module):
         for t in range(past, count - future):
             # at the ends of a scene the outermost frame stands for those that are not there
             window = [min(max(i, 0), count - 1) for i in range(t - REACH, t + REACH + 1)]
-            look = None
+            look = steady = None
             if self.look is not None:
                 look, state = self.look.remember(thumbs[:, t], state)
-            a, b = self.frame(frames[:, window], thumbs[:, window], look)
+                steady = steadied(frames, t)
+            a, b = self.frame(frames[:, window], thumbs[:, window], look, steady)
             codes.append(a)
             restored.append(b)
         return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state

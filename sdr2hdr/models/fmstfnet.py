@@ -24,6 +24,7 @@ from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.pyramid import larger, take_apart
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
+from sdr2hdr.models.steady import REACH, steadied
 
 PARTS = ("ahm", "local", "near", "transformer", "memory")
 """What table II of the paper takes away: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
@@ -32,7 +33,8 @@ FMSTFNET_SPEC = ModelSpec(
     name="fmstfnet",
     title="Pyramid with whole-picture conditions and memory over the whole scene",
     paper="Zhang et al., Feature-Modulation Spatio-Temporal Fusion Network for HDR Video Reconstruction",
-    future=1,
+    past=REACH,
+    future=REACH,
     block=8,
     multiple=32,
     stateful=True,
@@ -240,7 +242,7 @@ class FMSTFNet(nn.Module):
                 following = seen.feature
             made = self.fusion(now.feature, following, before, made)
             before = now.feature
-            out.append(self._codes(frames[:, t], made, now))
+            out.append(self._codes(frames[:, t] if self.look is None else steadied(frames, t), made, now))
         kept = {**now.looked, "before": now.feature, "made": cast(Tensor, made)}
         return torch.stack(out, dim=1), kept
 

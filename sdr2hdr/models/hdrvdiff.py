@@ -25,6 +25,7 @@ from sdr2hdr.models.matching import match, warp
 from sdr2hdr.models.restormer import ZiCA
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.stable import StableAutoencoder
+from sdr2hdr.models.steady import steadied
 from sdr2hdr.models.tcam import Temporal, Window
 
 STEPS = 10
@@ -148,7 +149,7 @@ class HDRVDiff(nn.Module):
             every, times = torch.stack(moved, 1), at[:, [t, *near]]
             light = linear(every, times)
             if look is not None:
-                base = mu_law(pq_eotf(self.look.codes(reference, look)))
+                base = mu_law(pq_eotf(self.look.codes(steadied(frames, t), look)))
             else:
                 base = mu_law(convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020"))
             sure = sureness((trust(every) * torch.stack(alike, 1)).sum(1))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sdr2hdr.models.layers import GlobalContext, look_at_detail, on_base, spread, turns_of
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.steady import REACH, steadied
 from sdr2hdr.models.static import MAPPINGS
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
@@ -28,6 +29,8 @@ KPNET_SPEC = ModelSpec(
     name="kpnet",
     title=_TITLE,
     paper=_PAPER,
+    past=REACH,
+    future=REACH,
     block=4,
     multiple=8,
     stateful=True,
@@ -44,6 +47,8 @@ KPNET_LIGHT_SPEC = ModelSpec(
     name="kpnet-light",
     title=f"{_TITLE}, one block",
     paper=f"{_PAPER}, table 2, row 5",
+    past=REACH,
+    future=REACH,
     block=4,
     multiple=4,
     stateful=True,
@@ -282,8 +287,10 @@ class KPNet(nn.Module):
         out: Tensor = self.brain(half, quarter, full)
         return out
 
-    def frame(self, frame: Tensor, thumb: Tensor | None, look: Tensor | None = None) -> Tensor:
-        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``, whose scene has the look ``B,V``."""
+    def frame(
+        self, frame: Tensor, thumb: Tensor | None, look: Tensor | None = None, steady: Tensor | None = None
+    ) -> Tensor:
+        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``, whose scene has the look ``B,V``; ``steady`` is what the base maps."""
         # the base needs the frame in float32, so the network casts its own copy
         x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
         f0 = F.relu(self.conv_first(x))
@@ -298,17 +305,18 @@ class KPNet(nn.Module):
         if turns is not None:
             out = turns[1](out)
         codes = self.conv_last(self.up_conv2(out) if self.blocks == 3 else out)
-        return on_base(self.base, codes, frame, self.look, look, largest=LARGEST)
+        return on_base(self.base, codes, frame if steady is None else steady, self.look, look, largest=LARGEST)
 
     def forward(
         self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
     ) -> tuple[Tensor, State]:
         out = []
         for t in range(past, frames.shape[1] - future):
-            thumb, look = None if thumbs is None else thumbs[:, t], None
+            thumb, look, steady = None if thumbs is None else thumbs[:, t], None, None
             if self.look is not None:
                 if thumb is None:
                     raise ValueError("the look is read from thumbs")
                 look, state = self.look.remember(thumb, state)
-            out.append(self.frame(frames[:, t], thumb, look))
+                steady = steadied(frames, t)
+            out.append(self.frame(frames[:, t], thumb, look, steady))
         return torch.stack(out, dim=1), state

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.steady import REACH, steadied
 
 LOOK_SPEC = ModelSpec(
     name="look",
     title="Global mapping chosen by the scene's look; fast",
     paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
+    past=REACH,
+    future=REACH,
     block=8,
     stateful=True,
     thumb=64,
@@ -155,5 +158,5 @@ class LookMapping(nn.Module):
         out = []
         for t in range(past, frames.shape[1] - future):
             look, state = self.look.remember(thumbs[:, t], state)
-            out.append(self.look.codes(frames[:, t], look))
+            out.append(self.look.codes(steadied(frames, t), look))
         return torch.stack(out, dim=1), state

@@ -18,6 +18,7 @@ from sdr2hdr.models.layers import ResidualBlock, look_at_detail, on_base
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
+from sdr2hdr.models.steady import steadied
 
 WMNET_SPEC = ModelSpec(
     name="wmnet",
@@ -36,6 +37,11 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
 )
+
+
+LARGEST = 16 / 1023
+"""The most that a code is changed on the look mapping. Unbounded, the network darkened dark areas of real films by up to 29 codes of
+1023, and blue most, which is a cast and no repair."""
 
 
 def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:
@@ -195,7 +201,8 @@ class WMNet(nn.Module):
 
     With ``attention="published", base="none"`` it equals the published network to rounding. A base lets the network learn
     what the mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values. The base ``look`` is
-    the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses; its vector scales and shifts the features as well.
+    the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses, of frames that are steadied
+    (:func:`~sdr2hdr.models.steady.steadied`); its vector scales and shifts the features as well.
     For ablations ``experts`` is False without T-MoE (the deepest features go on), and ``attention`` is ``none`` without DMM.
     ``edges`` says what T-MoE sees beyond a scene's first and last frame: ``zero`` as published, or ``repeat``, with which a
     scene's ends (and single frames) look like its middle.
@@ -325,5 +332,6 @@ class WMNet(nn.Module):
                 scale, shift = self.modulate(look.to(feature.dtype))[:, :, None, None].chunk(2, 1)
                 feature = feature * (1 + scale) + shift
             codes = self.decode(feature)
-            out.append(on_base(self.base, codes, frames[:, i], self.look, look, reach=2))
+            frame = frames[:, i] if self.look is None else steadied(frames, i)
+            out.append(on_base(self.base, codes, frame, self.look, look, reach=2, largest=LARGEST))
         return torch.stack(out, dim=1), state
