@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from sdr2hdr.models.layers import GlobalContext, look_at_detail, on_base, spread, turns_of
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.steady import REACH, steadied
 from sdr2hdr.models.static import MAPPINGS
+from sdr2hdr.models.steady import REACH, steadied
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
 _PAPER = "Wang et al., KPNet: knowledge-inspired parallel network for compressed-SDR to HDR video reconstruction"

@@ -7,8 +7,8 @@ REACH = 2
 """Neighbouring frames on each side."""
 
 ALIKE = 2 / 255
-"""Two frames whose 5x5 pixels differ by this in the mean are averaged with a weight of 1/e; noise of one code differs by less, and
-what moves, by more."""
+"""Two frames whose 5x5 pixels differ by this in the mean are averaged with a weight of 1/e; noise of one code differs by less,
+and what moves, by more."""
 
 
 def steadied(frames: Tensor, at: int) -> Tensor:

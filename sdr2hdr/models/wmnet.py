@@ -40,8 +40,8 @@ WMNET_SPEC = ModelSpec(
 
 
 LARGEST = 16 / 1023
-"""The most that a code is changed on the look mapping. Unbounded, the network darkened dark areas of real films by up to 29 codes of
-1023, and blue most, which is a cast and no repair."""
+"""The most that a code is changed on the look mapping. Unbounded, the network darkened dark areas of real films by up to 29 codes
+of 1023, and blue most, which is a cast and no repair."""
 
 
 def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:
