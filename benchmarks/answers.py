@@ -4,9 +4,10 @@
 
 A strip of flat grey patches (SDR codes 0.125 to 1) is put into val scenes rendered as graded television, into the same scenes
 as a phone camera renders them, and into real phone photos. Printed are the mean answers (nits, geometric mean over pictures)
-beside what networks trained on graded television answer, the chroma of the patches, and whether the answers rise. Then the
-flicker of a scene filmed from a tripod (grain, x264): mean change of luma codes from frame to frame beyond that of the truth,
-as a ratio to `bt2408`; and the largest jump between neighbouring frames, inside windows and at their borders.
+beside what networks trained on graded television answer and what the truth shows there (nits of the places that are nearly as
+grey and of the same code, geometric mean over the pictures' medians), the chroma of the patches, and whether the answers rise.
+Then the flicker (docs/measuring.md) of a scene filmed from a tripod (grain, x264), as a ratio to the first model's; and the
+largest jump between neighbouring frames, inside windows and at their borders.
 """
 
 import argparse
@@ -18,13 +19,14 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
-from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.metrics.filters import luma
+from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.training.corpus import load_sdr
+from sdr2hdr.training.corpus import load_linear, load_sdr
 from sdr2hdr.training.dataset import Clip, ClipMaker, to_planes
 from sdr2hdr.training.evaluate import apply, load_for
 from sdr2hdr.training.looks import grade, render_sdr
@@ -46,18 +48,29 @@ def with_patches(picture: Tensor) -> tuple[Tensor, list[tuple[slice, slice]]]:
     return picture, areas
 
 
-def pictures(corpus: Path) -> Iterable[tuple[str, Tensor]]:
-    """SDR pictures ``3,H,W`` of val scenes as graded television and as a camera's, and the val phone photos."""
+def pictures(corpus: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
+    """SDR pictures ``3,H,W`` of val scenes as graded television and as a camera's, and the val phone photos; each with the
+    luminance ``H,W`` of its truth in nits."""
+    weights = torch.tensor([0.2627, 0.6780, 0.0593])[:, None, None]
     maker = ClipMaker(corpus, "val", size=(288, 512), frames=1, seed=3)
     for number, (still, look) in enumerate((s, k) for s in maker.stills if s.sdr is None for k in ("graded", "camera")):
         for view in range(3):
             clip = maker.scene_clip(still, look, 22, np.random.default_rng([number // 2, view]))
-            yield look, clip.sdr()[0]
+            yield look, clip.sdr()[0], (pq_eotf(clip.hdr()[0]) * weights).sum(0)
     for still in maker.stills:
         if still.sdr is not None:
-            photo = load_sdr(still)
+            photo, light = load_sdr(still), (load_linear(still) * WHITE * weights).sum(0, keepdim=True)
             step = max(1, photo.shape[1] // 600)
-            yield "phone", torch.nn.functional.avg_pool2d(photo[None], step)[0]
+            photo, light = (torch.nn.functional.avg_pool2d(x[None], step)[0] for x in (photo, light))
+            yield "phone", photo, light[0]
+
+
+def shown(picture: Tensor, nits: Tensor) -> Tensor:
+    """The truth's median nits at each of the codes, over greyish places; NaN where there are fewer than 50."""
+    level = luma(picture)
+    grey = picture.amax(0) - picture.amin(0) < 0.1
+    found = [nits[grey & ((level - code).abs() < 0.02)] for code in CODES]
+    return torch.stack([x.median() if len(x) >= 50 else x.new_tensor(float("nan")) for x in found])
 
 
 def tripod(corpus: Path, count: int) -> tuple[Tensor, Tensor]:
@@ -89,7 +102,9 @@ def main() -> None:
     chroma: dict[str, float] = {}
     falls: dict[str, int] = {}
     blacks: dict[str, float] = {}
-    for look, picture in pictures(args.corpus):
+    truths: dict[str, list[Tensor]] = {}
+    for look, picture, light in pictures(args.corpus):
+        truths.setdefault(look, []).append(shown(picture, light))
         h, w = (n // 8 * 8 for n in picture.shape[-2:])
         sdr, areas = with_patches(picture[:, :h, :w])
         for name, (model, spec) in models.items():
@@ -111,6 +126,9 @@ def main() -> None:
     print("code            " + " ".join(f"{c:7.4f}" for c in CODES))
     print("graded TV       " + " ".join(f"{n:7.1f}" for n in GRADED))
     print("direct          " + " ".join(f"{n:7.1f}" for n in DIRECT))
+    for look, seen in truths.items():
+        mean = torch.stack(seen).log().nanmean(0).exp()
+        print(f"{look:7} truth   " + " ".join(f"{n:7.1f}" for n in mean))
     for (look, name), found in answers.items():
         mean = torch.stack(found).clamp_min(1e-3).log().mean(0).exp()
         print(f"{look:7} {name:8}" + " ".join(f"{n:7.1f}" for n in mean))
@@ -118,7 +136,6 @@ def main() -> None:
         print(f"{name}: largest chroma of a grey {chroma[name]:.2f} dE_ITP; ramps that fall {falls[name]}; ", end="")
         print(f"brightest black {blacks[name]:.4f} nits")
     sdr, truth = tripod(args.corpus, 32)
-    own = _change(truth)
     base = None
     for name, (model, _) in models.items():
         size = tuple(sdr.shape[-2:])
@@ -128,19 +145,16 @@ def main() -> None:
         )
         states = renderer.new_states(scene_look(model, registry.spec(name), sdr))
         codes = torch.stack(list(renderer.run(iter(sdr), Run(0, len(sdr), 0, len(sdr)), states)))
-        flicker = float((_change(codes) - own).clamp_min(0).mean())
-        base = base if base is not None else flicker
+        found = [flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes))]
+        mean = sum(found) / len(found)
+        base = base if base is not None else mean
         level = luma(codes).mean((1, 2)).diff().abs() * 1023
         block = registry.spec(name).block
         border = level[block - 1 :: block].max() if len(level) >= block else level.max()
         print(
-            f"{name}: flicker {flicker * 1023:.3f} codes, {flicker / base:.2f} of {next(iter(models))}'s; "
+            f"{name}: flicker {mean:.4f}, {mean / base:.2f} of {next(iter(models))}'s; "
             f"mean level jumps {float(level.max()):.3f} codes at most, {float(border):.3f} at window borders"
         )
-
-
-def _change(codes: Tensor) -> Tensor:
-    return luma(codes).diff(dim=0).abs()
 
 
 if __name__ == "__main__":
