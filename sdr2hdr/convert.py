@@ -111,6 +111,7 @@ def convert(
     chunk_frames: int = 96,
     aux_sdr: str | Path | None = None,
     exposures: str | None = None,
+    look: str = "scene",
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Convert one SDR video to HDR10.
@@ -121,7 +122,8 @@ def convert(
     stopped. The target appears when it is complete and has been checked. ``aux_sdr`` names a second file for the restored SDR
     picture of a model that makes one; it appears together with the target. ``exposures`` are those of frames that alternate:
     ``1,1/4``, ``ev:0,-2``, or the path of a text file with a time for each frame; without them those that the frames tell
-    of themselves, for a model that knows exposures.
+    of themselves, for a model that knows exposures. ``look`` is ``scene``, or ``film`` for a film that was graded as one: half
+    of what a model knows of each scene's look is then read from the whole film.
 
     Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
     """
@@ -148,6 +150,7 @@ def convert(
         chunk_frames=chunk_frames,
         aux=aux_sdr is not None,
         exposures=",".join(map(repr, exposures_for(exposures, spec))),
+        look=look,
     )
     target = _target(src, dst, overwrite)
     aux = None if aux_sdr is None else _aux_target(src, target, Path(aux_sdr), spec, overwrite)
@@ -348,7 +351,7 @@ def _plan(
     if tile is not None:
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
-    looks = SceneLooks(model(), spec) if spec.thumb and not settings.times else None
+    looks = SceneLooks(model(), spec, film=settings.look == "film") if spec.thumb and not settings.times else None
     found = survey(
         source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
     )

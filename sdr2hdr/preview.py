@@ -16,12 +16,13 @@ from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Survey, survey
+from sdr2hdr.jobs.settings import check_look
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
-from sdr2hdr.render.looks import scene_look
+from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
@@ -83,6 +84,7 @@ def preview(
     edge: int = 960,
     screen: float = SCREEN,
     exposures: str | None = None,
+    look: str = "scene",
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> list[Shown]:
@@ -91,7 +93,8 @@ def preview(
     ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
     ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
     current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
-    ``exposures`` as in ``convert``; where they alternate every frame is decoded once, to know which is which.
+    ``exposures`` and ``look`` as in ``convert``; where exposures alternate, or for the look of the whole film, every frame is
+    decoded once.
 
     Raises :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
@@ -99,6 +102,7 @@ def preview(
     src = Path(src)
     if weights is not None and len(models) > 1:
         raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
+    check_look(look)
     specs = [_spec(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
     with Source(src, matrix=input_matrix, range=input_range) as source:
@@ -115,6 +119,7 @@ def preview(
         moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
             source, known or survey(source, scenes, scan), most
         )
+        films = _film_looks(source, renderers, scan) if look == "film" else {}
         folder = _folder(src, out)
         named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
         for name in named:
@@ -123,7 +128,7 @@ def preview(
         for done, (name, moment) in enumerate(named.items()):
             progress("preview", done, len(named))
             rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
-            codes = {model: _rendered(source, moment, r, history) for model, r in renderers.items()}
+            codes = {name: _rendered(source, moment, r, history, films.get(name)) for name, r in renderers.items()}
             seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
             files = {folder / f"{name}.png": b""}
             size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
@@ -230,9 +235,29 @@ def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
     return [Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1) for s in every]
 
 
-def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor:
+def _film_looks(
+    source: Source, renderers: dict[str, Renderer], progress: Callable[[int, int], None]
+) -> dict[str, SceneLooks]:
+    """What each model that reads looks reads in the whole film."""
+    found = {
+        name: SceneLooks(r.model, r.spec, film=True)
+        for name, r in renderers.items()
+        if r.spec.thumb and not r.exposures
+    }
+    for number, picture in enumerate(source.pictures() if found else ()):
+        rgb = None
+        for looks in found.values():
+            if looks.wants(number):
+                rgb = picture.rgb() if rgb is None else rgb
+                looks.see(number, rgb)
+        progress(number + 1, max(source.info.frames or 0, number + 1))
+    return found
+
+
+def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None) -> Tensor:
     """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
-    spec, states = renderer.spec, renderer.new_states(_look(source, moment, renderer, history))
+    look = _look(source, moment, renderer, history)
+    spec, states = renderer.spec, renderer.new_states(look if look is None or film is None else film.halved(look))
     remembers = spec.stateful and not renderer.exposures  # HDR-V-Diff remembers the look, which exposures have none of
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not renderer.recalls:

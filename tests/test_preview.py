@@ -50,10 +50,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("frame", [19, 20, 21, 40])
-@pytest.mark.parametrize("kind", ["bundled", "look", "published"])
+@pytest.mark.parametrize("kind", ["bundled", "look", "look of the film", "published"])
 def test_a_preview_is_the_frame_of_the_whole_scene(
     clip: Path, frame: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    film = kind == "look of the film"
+    kind = "look" if film else kind
     if kind != "bundled":  # fresh weights, that are not zero where training starts from zero
         torch.manual_seed(5)
         model = registry.build("look") if kind == "look" else WMNet(attention="published", base="none").eval()
@@ -65,11 +67,16 @@ def test_a_preview_is_the_frame_of_the_whole_scene(
         name = "look" if kind == "look" else "wmnet"
         renderer = module._renderer(name, None, SIZE[::-1], "cpu", "float32", 1000, 203, 64 if kind == "look" else None)
         moment = module._moment(source, Fraction(frame, 25), module.HISTORY)
-        codes = module._rendered(source, moment, renderer, module.HISTORY)
+        films = module._film_looks(source, {name: renderer}, lambda *_: None) if film else {}
+        codes = module._rendered(source, moment, renderer, module.HISTORY, films.get(name))
         pictures = [p.rgb() for p in source.pictures()]
         first, last = (0, 20) if frame < 20 else (20, 41)
         run = Run(first, last, first, last)
         look = scene_look(renderer.model, renderer.spec, pictures[first:last])
+        if film:
+            every = [scene_look(renderer.model, renderer.spec, [p]) for p in pictures[::8]]
+            assert look is not None
+            look = (look + torch.stack([v for v in every if v is not None]).mean(0)) / 2
         whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
     assert renderer.recalls == (kind != "published")
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
@@ -221,6 +228,8 @@ def test_bad_wishes_end_in_one_sentence(clip: Path, tmp_path: Path) -> None:
         preview(clip, tmp_path, at=at, models=("wmnot",))
     with pytest.raises(ModelError, match="several models"):
         preview(clip, tmp_path, at=at, models=("wmnet", "bt2408"), weights="x")
+    with pytest.raises(OutputError, match="--look scene or film"):
+        preview(clip, tmp_path, at=at, look="cinema", **FAST)  # type: ignore[arg-type]
     preview(clip, tmp_path / "out", at=at, **FAST)  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="exists"):
         preview(clip, tmp_path / "out", at=at, **FAST)  # type: ignore[arg-type]

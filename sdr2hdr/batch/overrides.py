@@ -22,6 +22,7 @@ KEYS: dict[str, type] = {
     "peak": int,
     "white": int,
     "scenes": str,
+    "look": str,
     "exposures": str,
     "input-matrix": str,
     "input-range": str,
@@ -88,6 +89,7 @@ def check_options(options: dict[str, Any], where: str) -> None:
             input_matrix=options["input_matrix"],
             input_range=options["input_range"],
             chunk_frames=options["chunk_frames"],
+            look=options["look"],
         )
     except (InputError, OutputError, ModelError) as e:
         raise InputError(f"{where}: {e}") from e

@@ -62,6 +62,14 @@ _CONVERSION = (
     ),
     click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are."),
     click.option(
+        "--look",
+        default="scene",
+        show_default=True,
+        metavar="scene|film",
+        shell_complete=values.one_of("scene", "film"),
+        help="Where a scene's look is read: in the scene, or half of it in the whole film (graded as one).",
+    ),
+    click.option(
         "--exposures",
         default=None,
         metavar="CYCLE|FILE",

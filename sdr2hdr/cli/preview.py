@@ -82,6 +82,10 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option(
     "--exposures", default=None, metavar="CYCLE|FILE", help="As in convert; the whole film is then decoded once."
 )
+@click.option(
+    "--look", default="scene", show_default=True, metavar="scene|film",
+    help="As in convert; for film, the whole film is then decoded once.",
+)  # fmt: skip
 @click.option("--weights", default=None, metavar="NAME|FILE", help="Other weights, for a single model.")
 @click.option("--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens.")
 @click.option("--peak", type=click.IntRange(400, 4000), default=1000, show_default=True, help="As in convert, nits.")

@@ -146,9 +146,11 @@ def survey(
     """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list.
 
     ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them. ``looks`` reads the
-    scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own.
+    scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own, but for that of the whole film.
     """
-    return survey_and_cuts(source, scenes, progress, times, looks if scenes != "none" else None)[0]
+    return survey_and_cuts(
+        source, scenes, progress, times, looks if looks and (scenes != "none" or looks.film) else None
+    )[0]
 
 
 def survey_and_cuts(

@@ -12,6 +12,13 @@ PRESETS = {"hevc": "medium", "av1": "6"}
 CRFS = {"hevc": 16.0, "av1": 22.0}
 PEAK_RANGE = (400, 4000)
 WHITE_RANGE = (80, 400)
+LOOKS = ("scene", "film")
+
+
+def check_look(look: str) -> None:
+    """Raises OutputError for what says no place to read looks in."""
+    if look not in LOOKS:
+        raise OutputError(f"There is no look {look!r}; use --look {' or '.join(LOOKS)}.")
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Settings:
     ``weights_sha256`` is the hash of the weight file (empty for static mappings); ``white`` and ``peak`` in nits;
     ``chunk_frames`` the least length of a chunk that ends at a cut (a scene of twice that is split); ``aux`` whether the
     restored SDR picture is written, too. ``exposures`` are relative times with commas between them, repeated to the film's
-    end; none for ordinary SDR.
+    end; none for ordinary SDR. ``look`` is read from each ``scene``, or half of it from the whole ``film``.
     """
 
     model: str
@@ -39,6 +46,7 @@ class Settings:
     chunk_frames: int
     aux: bool = False
     exposures: str = ""
+    look: str = "scene"
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -57,6 +65,7 @@ class Settings:
             )
         if self.input_range not in (None, "limited", "full"):
             raise InputError(f"There is no range {self.input_range!r}; give --input-range limited or full.")
+        check_look(self.look)
         if self.chunk_frames < 1:
             raise OutputError("Chunks need at least one frame; give --chunk-frames 1 or more.")
 

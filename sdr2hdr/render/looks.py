@@ -16,11 +16,12 @@ EVERY = 8
 class SceneLooks:
     """The looks of scenes, each the mean over every eighth frame: what a model with a look reader is told before a scene.
 
-    Without it the reader knows the frames so far only, and a scene that fades in changes its mapping while it does.
+    Without it the reader knows the frames so far only, and a scene that fades in changes its mapping while it does. With
+    ``film`` half of every scene's look is the mean over the whole film, which tells more of a film that was graded as one.
     """
 
-    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
-        self._reader, self._thumb = getattr(model, "look", None), spec.thumb
+    def __init__(self, model: nn.Module, spec: ModelSpec, *, film: bool = False) -> None:
+        self._reader, self._thumb, self.film = getattr(model, "look", None), spec.thumb, film
         self._vectors: dict[int, Tensor] = {}
 
     def wants(self, number: int) -> bool:
@@ -37,7 +38,13 @@ class SceneLooks:
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:
         """The looks (128) of the scenes between neighbouring ``begins``; None where no frame was read."""
         scenes = ([v for n, v in self._vectors.items() if a <= n < b] for a, b in pairwise(begins))
-        return [torch.stack(vectors).mean(0) if vectors else None for vectors in scenes]
+        return [self.halved(torch.stack(vectors).mean(0)) if vectors else None for vectors in scenes]
+
+    def halved(self, look: Tensor) -> Tensor:
+        """The look (128) of a scene, with ``film`` half of it the film's; as it is where no frame of the film was read."""
+        if not self.film or not self._vectors:
+            return look
+        return (look + torch.stack(list(self._vectors.values())).mean(0)) / 2
 
 
 def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor]) -> Tensor | None:

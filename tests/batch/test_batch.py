@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "peak": 1000,
     "white": 203,
     "scenes": "auto",
+    "look": "scene",
     "exposures": None,
     "input_matrix": None,
     "input_range": None,

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from media_makers import make_clip
 
 from sdr2hdr import convert
@@ -130,6 +131,27 @@ def test_a_plan_with_looks_that_do_not_fit_starts_anew(clip: Path, tmp_path: Pat
     plan["plan"]["survey"]["looks"] = looks
     (work / "plan.json").write_text(json.dumps(plan))
     assert convert(clip, out, **options, overwrite=True).resumed_chunks == 0
+
+
+def test_the_look_of_the_film_is_half_of_every_scene_s(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=40, options={"crf": "10"})
+    cuts = tmp_path / "cuts.txt"
+    cuts.write_text("9\n30\n")
+    found = {}
+    for look in ("scene", "film"):
+        out, work = tmp_path / f"{look}.mkv", tmp_path / f".{look}.mkv.sdr2hdr-work"
+        options = {"model": "look", "preset": "ultrafast", "scenes": str(cuts), "look": look}
+        scenes = convert(clip, out, **options, keep_work=True).scenes
+        survey = json.loads((work / "plan.json").read_text())["plan"]["survey"]
+        found[look] = torch.tensor(survey["looks"])
+    assert scenes == len(found["scene"]) == 3
+    begins = [0, *survey["cuts"], len(survey["pts"])]
+    read = torch.tensor([len(range(-(-a // 8) * 8, b, 8)) for a, b in itertools.pairwise(begins)])
+    film = (found["scene"] * read[:, None]).sum(0) / read.sum()
+    torch.testing.assert_close(found["film"], (found["scene"] + film) / 2, atol=1e-5, rtol=0)
+    assert (tmp_path / "scene.mkv").read_bytes() != (tmp_path / "film.mkv").read_bytes()
+    with pytest.raises(OutputError, match="--look scene or film"):
+        convert(clip, tmp_path / "other.mkv", look="cinema")
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", '{"version": 1}', "\0", '{"version": "0", "plan": {}}', "[" * 9999])
