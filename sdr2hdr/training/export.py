@@ -59,7 +59,7 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
     found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
         ("", list(simulated(models, corpus, every=every))),
-        ("_pairs", list(real_pairs(models, corpus)) if not spec.past + spec.future else []),
+        ("_pairs", list(real_pairs(models, corpus))),
     ):
         if not scores:
             continue
