@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,8 +120,8 @@ def test_a_preview_knows_the_exposures_of_its_frame(
     seen = {}
     rendered = module._rendered
 
-    def kept(source: Source, moment: module.Moment, renderer: module.Renderer, history: int) -> torch.Tensor:
-        seen[moment.frame] = rendered(source, moment, renderer, history)
+    def kept(source: Source, moment: module.Moment, *told: Any) -> torch.Tensor:
+        seen[moment.frame] = rendered(source, moment, *told)
         return seen[moment.frame]
 
     monkeypatch.setattr(module, "_rendered", kept)
