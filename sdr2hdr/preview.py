@@ -254,7 +254,9 @@ def _film_looks(
     return found
 
 
-def _rendered(source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None) -> Tensor:
+def _rendered(
+    source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None = None
+) -> Tensor:
     """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
     look = _look(source, moment, renderer, history)
     spec, states = renderer.spec, renderer.new_states(look if look is None or film is None else film.halved(look))
