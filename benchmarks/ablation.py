@@ -1,10 +1,11 @@
 """Variants of a recipe, each trained for as many steps from the same start and seed on the same clips, as a Markdown table.
 
-    python benchmarks/ablation.py benchmarks/ablations/wmnet.toml --clips RUN/clips --out DIR [--steps 300] [--corpus CORPUS]
+    python benchmarks/ablation.py benchmarks/ablations/wmnet.toml --clips RUN/clips --out DIR [--steps 300] [--rows N]
 
 ``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every select
 clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table DIR/ablation.md
-is written anew after every variant. Stopped, the same command goes on at the last checkpoint.
+is written anew after every variant. Stopped, the same command goes on at the last checkpoint. ``--rows`` takes the first variants
+alone.
 
 Networks on the look mapping, most of whose error is a look that nobody can know, also show how much damage they repair on the
 select clips of QP 32 and more: by how much nearer, in dB, their codes are than the base's to what the look makes of the
@@ -265,12 +266,13 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--every", type=int, default=1)
     a = parser.parse_args()
     keep_one_heap()
     try:
-        variants = read_variants(a.variants, a.steps)
+        variants = read_variants(a.variants, a.steps)[: a.rows]
         rows = {}
         for variant in variants:
             rows[variant.name] = measured(variant, a)

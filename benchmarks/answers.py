@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
+from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.temporal import flicker
@@ -51,15 +52,14 @@ def with_patches(picture: Tensor) -> tuple[Tensor, list[tuple[slice, slice]]]:
 def pictures(corpus: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
     """SDR pictures ``3,H,W`` of val scenes as graded television and as a camera's, and the val phone photos; each with the
     luminance ``H,W`` of its truth in nits."""
-    weights = torch.tensor([0.2627, 0.6780, 0.0593])[:, None, None]
     maker = ClipMaker(corpus, "val", size=(288, 512), frames=1, seed=3)
     for number, (still, look) in enumerate((s, k) for s in maker.stills if s.sdr is None for k in ("graded", "camera")):
         for view in range(3):
             clip = maker.scene_clip(still, look, 22, np.random.default_rng([number // 2, view]))
-            yield look, clip.sdr()[0], (pq_eotf(clip.hdr()[0]) * weights).sum(0)
+            yield look, clip.sdr()[0], luminance(pq_eotf(clip.hdr()[0]))
     for still in maker.stills:
         if still.sdr is not None:
-            photo, light = load_sdr(still), (load_linear(still) * WHITE * weights).sum(0, keepdim=True)
+            photo, light = load_sdr(still), luminance(load_linear(still) * WHITE)[None]
             step = max(1, photo.shape[1] // 600)
             photo, light = (torch.nn.functional.avg_pool2d(x[None], step)[0] for x in (photo, light))
             yield "phone", photo, light[0]
@@ -113,9 +113,7 @@ def main() -> None:
             greys = torch.stack(patches)
             nits = pq_eotf(greys)
             answers.setdefault((look, name), []).append(nits[:, 1])
-            neutral = pq_inverse_eotf((nits * torch.tensor([0.2627, 0.6780, 0.0593])).sum(-1, keepdim=True)).expand(
-                -1, 3
-            )
+            neutral = pq_inverse_eotf(luminance(nits[..., None, None])[..., 0]).expand(-1, 3)
             off = delta_e_itp(greys.T[..., None], neutral.T[..., None])
             chroma[name] = max(chroma.get(name, 0.0), float(off.max()))
             falls[name] = falls.get(name, 0) + int((nits[:, 1].diff() <= 0).any())

@@ -351,7 +351,8 @@ def _plan(
     if tile is not None:
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
-    looks = SceneLooks(model(), spec, film=settings.look == "film") if spec.thumb and not settings.times else None
+    reads = spec.thumb and not settings.times
+    looks = [SceneLooks(model(), spec, film=settings.look == "film")] if reads else []
     found = survey(
         source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
     )

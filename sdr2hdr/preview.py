@@ -113,13 +113,17 @@ def preview(
         for name in models:
             renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile, times)
         scan = partial(progress, "scan")
-        known = survey(source, scenes, scan, times) if times else None
+        films = {
+            name: SceneLooks(r.model, r.spec, film=True)
+            for name, r in renderers.items()
+            if look == "film" and r.spec.thumb and not r.exposures
+        }
+        known = survey(source, scenes, scan, times, list(films.values())) if times or films else None
         if known is not None and exposures is not None:
             check_count(exposures, times, len(known.pts), src)
         moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
             source, known or survey(source, scenes, scan), most
         )
-        films = _film_looks(source, renderers, scan) if look == "film" else {}
         folder = _folder(src, out)
         named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
         for name in named:
@@ -235,31 +239,15 @@ def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
     return [Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1) for s in every]
 
 
-def _film_looks(
-    source: Source, renderers: dict[str, Renderer], progress: Callable[[int, int], None]
-) -> dict[str, SceneLooks]:
-    """What each model that reads looks reads in the whole film."""
-    found = {
-        name: SceneLooks(r.model, r.spec, film=True)
-        for name, r in renderers.items()
-        if r.spec.thumb and not r.exposures
-    }
-    for number, picture in enumerate(source.pictures() if found else ()):
-        rgb = None
-        for looks in found.values():
-            if looks.wants(number):
-                rgb = picture.rgb() if rgb is None else rgb
-                looks.see(number, rgb)
-        progress(number + 1, max(source.info.frames or 0, number + 1))
-    return found
-
-
 def _rendered(
     source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None = None
 ) -> Tensor:
-    """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says."""
-    look = _look(source, moment, renderer, history)
-    spec, states = renderer.spec, renderer.new_states(look if look is None or film is None else film.halved(look))
+    """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says.
+
+    ``film`` has read the whole film, where half of the look is to be its.
+    """
+    look = film.of([moment.first, moment.last])[0] if film else _look(source, moment, renderer, history)
+    spec, states = renderer.spec, renderer.new_states(look)
     remembers = spec.stateful and not renderer.exposures  # HDR-V-Diff remembers the look, which exposures have none of
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not renderer.recalls:

@@ -25,7 +25,7 @@ from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
 from sdr2hdr.models.wmnet import WMNet
 from sdr2hdr.preview import preview
-from sdr2hdr.render.looks import scene_look
+from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.views.falsecolour import LEVELS, false_colour
 
@@ -67,16 +67,21 @@ def test_a_preview_is_the_frame_of_the_whole_scene(
         name = "look" if kind == "look" else "wmnet"
         renderer = module._renderer(name, None, SIZE[::-1], "cpu", "float32", 1000, 203, 64 if kind == "look" else None)
         moment = module._moment(source, Fraction(frame, 25), module.HISTORY)
-        films = module._film_looks(source, {name: renderer}, lambda *_: None) if film else {}
-        codes = module._rendered(source, moment, renderer, module.HISTORY, films.get(name))
+        whole_film = SceneLooks(renderer.model, renderer.spec, film=True) if film else None
+        if whole_film is not None:
+            survey(source, "auto", lambda *_: None, looks=[whole_film])
+        codes = module._rendered(source, moment, renderer, module.HISTORY, whole_film)
         pictures = [p.rgb() for p in source.pictures()]
         first, last = (0, 20) if frame < 20 else (20, 41)
         run = Run(first, last, first, last)
         look = scene_look(renderer.model, renderer.spec, pictures[first:last])
-        if film:
-            every = [scene_look(renderer.model, renderer.spec, [p]) for p in pictures[::8]]
-            assert look is not None
-            look = (look + torch.stack([v for v in every if v is not None]).mean(0)) / 2
+        if film:  # of every eighth frame: half the mean over those of the scene, half that over all
+            every = {n: scene_look(renderer.model, renderer.spec, [pictures[n]]) for n in range(0, 60, 8)}
+            read = [
+                torch.stack([v for n, v in every.items() if v is not None and a <= n < b])
+                for a, b in ((first, last), (0, 60))
+            ]
+            look = (read[0].mean(0) + read[1].mean(0)) / 2
         whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
     assert renderer.recalls == (kind != "published")
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
@@ -94,6 +99,21 @@ def test_only_the_pictures_around_a_time_are_decoded(tmp_path: Path, monkeypatch
     (shown,) = preview(film, tmp_path / "out", at=[Fraction(30)], models=("bt2408",))
     assert shown.seconds == 30.0
     assert len(taken) < 100
+
+
+def test_for_the_look_of_the_film_every_picture_is_decoded_once_more_and_no_more(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(look: str, at: list[Fraction]) -> int:
+        with monkeypatch.context() as patch:
+            taken = counted_pictures(patch)
+            models = ("look", "wmnet")
+            preview(clip, tmp_path / f"{look}{len(at)}", at=at, models=models, history=0, look=look)
+            return len(taken)
+
+    # without a time the scenes are found in the same pass
+    assert decoded("film", []) <= decoded("scene", [])
+    assert 60 <= decoded("film", [Fraction(1)]) < 60 + decoded("scene", [Fraction(1)])
 
 
 def test_one_frame_a_scene(clip: Path, tmp_path: Path) -> None:

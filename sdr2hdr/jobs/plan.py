@@ -141,16 +141,16 @@ def survey(
     scenes: str,
     progress: Callable[[int, int], None],
     times: Times = (),
-    looks: SceneLooks | None = None,
+    looks: Sequence[SceneLooks] = (),
 ) -> Survey:
     """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list.
 
-    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them. ``looks`` reads the
-    scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own, but for that of the whole film.
+    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them. Each of ``looks`` reads
+    the scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own, but for that of the whole film.
+    The survey has what the first of them reads.
     """
-    return survey_and_cuts(
-        source, scenes, progress, times, looks if looks and (scenes != "none" or looks.film) else None
-    )[0]
+    wanted = [each for each in looks if scenes != "none" or each.film]
+    return survey_and_cuts(source, scenes, progress, times, wanted)[0]
 
 
 def survey_and_cuts(
@@ -158,7 +158,7 @@ def survey_and_cuts(
     scenes: str,
     progress: Callable[[int, int], None],
     times: Times = (),
-    looks: SceneLooks | None = None,
+    looks: Sequence[SceneLooks] = (),
 ) -> tuple[Survey, list[Cut]]:
     """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
@@ -176,8 +176,10 @@ def survey_and_cuts(
                 small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / GAMMA))
             if detector is not None:
                 cuts += detector.push(small, picture.pts)
-        if looks is not None and looks.wants(len(pts)):
-            looks.see(len(pts), picture.rgb())
+        if reading := [each for each in looks if each.wants(len(pts))]:
+            rgb = picture.rgb()
+            for each in reading:
+                each.see(len(pts), rgb)
         pts.append(picture.pts)
         duration = picture.duration
         progress(len(pts), max(source.info.frames or 0, len(pts)))
@@ -187,7 +189,7 @@ def survey_and_cuts(
     if scenes not in ("auto", "none"):
         frames = read_cutlist(Path(scenes), pts, source.info.time_base)
     starts = tuple(f for f in frames if f > 0)
-    found = () if looks is None else looks.of([0, *starts, len(pts)])
+    found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
     return Survey(pts, duration, starts, _words(source), tuple(light), vectors), cuts
 

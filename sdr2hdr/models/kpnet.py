@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import GlobalContext, look_at_detail, on_base, spread, turns_of
+from sdr2hdr.models.layers import LARGEST, GlobalContext, look_at_detail, on_base, spread, turns_of
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
@@ -20,10 +20,6 @@ from sdr2hdr.models.steady import REACH, steadied
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
 _PAPER = "Wang et al., KPNet: knowledge-inspired parallel network for compressed-SDR to HDR video reconstruction"
-
-LARGEST = 16 / 1023
-"""What the correction of the ``look`` base changes at most. Nearly all that can be repaired is less, and without a bound dark
-blue areas lost 43 codes of their blue."""
 
 KPNET_SPEC = ModelSpec(
     name="kpnet",

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.models.fused import conv, conv_shuffle
-from sdr2hdr.models.layers import ResidualBlock, look_at_detail, on_base
+from sdr2hdr.models.layers import LARGEST, ResidualBlock, look_at_detail, on_base
 from sdr2hdr.models.look import VECTOR, LookReader
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.static import MAPPINGS
@@ -37,11 +37,6 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
 )
-
-
-LARGEST = 16 / 1023
-"""The most that a code is changed on the look mapping. Unbounded, the network darkened dark areas of real films by up to 29 codes
-of 1023, and blue most, which is a cast and no repair."""
 
 
 def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:

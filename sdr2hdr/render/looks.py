@@ -38,13 +38,11 @@ class SceneLooks:
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:
         """The looks (128) of the scenes between neighbouring ``begins``; None where no frame was read."""
         scenes = ([v for n, v in self._vectors.items() if a <= n < b] for a, b in pairwise(begins))
-        return [self.halved(torch.stack(vectors).mean(0)) if vectors else None for vectors in scenes]
-
-    def halved(self, look: Tensor) -> Tensor:
-        """The look (128) of a scene, with ``film`` half of it the film's; as it is where no frame of the film was read."""
+        looks = [torch.stack(vectors).mean(0) if vectors else None for vectors in scenes]
         if not self.film or not self._vectors:
-            return look
-        return (look + torch.stack(list(self._vectors.values())).mean(0)) / 2
+            return looks
+        film = torch.stack(list(self._vectors.values())).mean(0)
+        return [None if look is None else (look + film) / 2 for look in looks]
 
 
 def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor]) -> Tensor | None:
