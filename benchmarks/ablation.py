@@ -20,7 +20,7 @@ Rows may share what they have in common: a variant with ``before`` takes over wh
 ``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names another
 weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
 
-A model that is told exposures is measured on the select clips through simulated cameras (``training/exposures.py``), the middle
+A model that is told exposures is measured on the select clips through simulated cameras (``data/exposures.py``), the middle
 frame of each clip twice, once with an object that moves by itself.
 """
 
@@ -38,6 +38,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.data.clips import Clip
+from sdr2hdr.data.exposures import CYCLES, shoot
+from sdr2hdr.data.objects import with_object
+from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
@@ -46,13 +50,9 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.dataset import Clip
 from sdr2hdr.training.evaluate import apply, simulated
-from sdr2hdr.training.exposures import CYCLES, shoot
 from sdr2hdr.training.loop import Trainer
-from sdr2hdr.training.objects import with_object
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
-from sdr2hdr.training.store import read_clip
 from sdr2hdr.weights.load import starting_tensors
 
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)

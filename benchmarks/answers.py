@@ -21,16 +21,16 @@ from torch import Tensor
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.clips import Clip, ClipMaker, to_planes
+from sdr2hdr.data.grading import grade, render_sdr
+from sdr2hdr.data.stills import load_linear, load_sdr
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.training.corpus import load_linear, load_sdr
-from sdr2hdr.training.dataset import Clip, ClipMaker, to_planes
 from sdr2hdr.training.evaluate import apply, load_for
-from sdr2hdr.training.looks import grade, render_sdr
 
 CODES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED = (1.1, 8.25, 26.0, 60.0, 116.0, 190.5, 240.5, 300.5, 383.0, 1127.0)
@@ -75,8 +75,8 @@ def shown(picture: Tensor, nits: Tensor) -> Tensor:
 
 def tripod(corpus: Path, count: int) -> tuple[Tensor, Tensor]:
     """A val scene that stands still, with grain, through x264: SDR ``T,3,H,W`` and the truth's codes."""
+    from sdr2hdr.data import camera
     from sdr2hdr.media.transcode import through_codec
-    from sdr2hdr.training import camera
 
     maker = ClipMaker(corpus, "val", size=(192, 320), frames=1, seed=3)
     rng = np.random.default_rng(1)

@@ -2,14 +2,14 @@
 
     python benchmarks/exposures.py CORPUS [--weights FILE] [--parts alternating,moving,steps,boiling,sdr,memory] [--every 1]
 
-``alternating``: shots of the val scenes of a corpus of HDR stills through simulated cameras (``training/exposures.py``) of two
+``alternating``: shots of the val scenes of a corpus of HDR stills through simulated cameras (``data/exposures.py``) of two
 exposures and of three; the middle frame of seven is measured, once for each exposure that it can have. Beside the whole network
 stand the reference frame alone, the weighted merge of all frames as they lie, the same merge of aligned frames, and TCAM without
 the prior. PSNR_T, SSIM_T and HaarPSI are taken in the mu-law domain, as the paper does. *Error, clipped* is the mean squared
 error there over the places that are clipped in the reference, summed over all shots, as a share of the plain merge's. *Gradient,
 clipped* is the mean steepness of the picture in these places over that of the truth (1 is right, less is too smooth).
 
-``moving``: the same with something in front of each scene that moves by itself (``training/objects.py``, a piece of the next
+``moving``: the same with something in front of each scene that moves by itself (``data/objects.py``, a piece of the next
 scene). *Error, object* is the mean squared error where it is in any of the seven frames, as a share of the plain merge's there.
 
 ``steps``: the same as ``alternating`` for DDIM's steps, with processor time. ``boiling``: flicker (docs/measuring.md) of a still
@@ -35,6 +35,9 @@ from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.clips import ClipMaker
+from sdr2hdr.data.exposures import Shot, shoot
+from sdr2hdr.data.objects import with_object
 from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.ssim import ssim
@@ -44,10 +47,7 @@ from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.noise import field
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.training.dataset import ClipMaker
 from sdr2hdr.training.evaluate import apply, load_for
-from sdr2hdr.training.exposures import Shot, shoot
-from sdr2hdr.training.objects import with_object
 from sdr2hdr.weights import load_model
 
 CPU = torch.device("cpu")

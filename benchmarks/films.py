@@ -19,12 +19,12 @@ from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.data.clips import ClipMaker
+from sdr2hdr.data.grading import LOOKS, grade, render_sdr
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks
-from sdr2hdr.training.dataset import ClipMaker
-from sdr2hdr.training.looks import LOOKS, grade, render_sdr
 from sdr2hdr.weights.load import load_model
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sdr2hdr.training.looks import GRADED_CODES, GRADED_NITS, LOOKS, Master, render_sdr
+from sdr2hdr.data.grading import GRADED_CODES, GRADED_NITS, LOOKS, Master, render_sdr
 
 CODES = np.linspace(0.1, 1.0, 37)
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdr2hdr import load_model
+from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
@@ -32,7 +33,6 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.dataset import Clip, ClipMaker
 from sdr2hdr.training.evaluate import load_for
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.files import write_whole

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sdr2hdr.data.paired import PairedScene, frame_files, paired_scenes, sides
+from sdr2hdr.data.scene_list import read_scene_list, select
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.plan import survey
@@ -20,8 +22,6 @@ from sdr2hdr.render.device import pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.tiles import fitting_tile
-from sdr2hdr.training.paired import PairedScene, frame_files, paired_scenes, sides
-from sdr2hdr.training.scene_list import read_scene_list, select
 from sdr2hdr.weights.load import choose, load_model
 
 LEAST = 16

@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "jobs": {"render", "media", "scenes", "weights", "models", "color"},
     "metrics": {"color", "views"},
     "views": {"color"},
-    "training": {"models", "metrics", "color", "media", "scenes", "render", "weights"},
+    "data": {"media", "scenes", "models", "color"},
+    "training": {"data", "models", "metrics", "color", "render", "weights"},
     "batch": {"convert", "jobs", "media", "weights"},
     "cli": {
         "batch",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "render",
         "jobs",
         "metrics",
+        "data",
         "training",
     },
 }

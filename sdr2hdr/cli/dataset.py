@@ -55,8 +55,8 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     Example:
       sdr2hdr dataset scenes HDRTV4K/ scenes.json
     """
-    from sdr2hdr.training.paired import paired_scenes, sides
-    from sdr2hdr.training.scene_list import list_scenes
+    from sdr2hdr.data.paired import paired_scenes, sides
+    from sdr2hdr.data.scene_list import list_scenes
     from sdr2hdr.views.files import check_free, write_whole
 
     check_free(list, overwrite)
@@ -97,9 +97,9 @@ def crop(folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes
     Example:
       sdr2hdr dataset crop HDRTV4K/ patches/ --scenes scenes.json
     """
-    from sdr2hdr.training.crop import crop as cut
-    from sdr2hdr.training.paired import paired_scenes, sides
-    from sdr2hdr.training.scene_list import Part, read_scene_list, select
+    from sdr2hdr.data.crop import crop as cut
+    from sdr2hdr.data.paired import paired_scenes, sides
+    from sdr2hdr.data.scene_list import Part, read_scene_list, select
 
     pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
     if scenes is not None:

@@ -47,13 +47,14 @@ def train(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from sdr2hdr.data.footage import Maker, open_corpus
+    from sdr2hdr.data.splits import TrainingSplit
+    from sdr2hdr.data.store import make_clips
     from sdr2hdr.render.device import keep_one_heap
     from sdr2hdr.training import speed
     from sdr2hdr.training.curves import draw
-    from sdr2hdr.training.footage import Maker, Split, open_corpus
     from sdr2hdr.training.loop import Report, Trainer, check
     from sdr2hdr.training.recipe import read_recipe, recipe_path
-    from sdr2hdr.training.store import make_clips
     from sdr2hdr.weights.load import starting_tensors
 
     keep_one_heap()
@@ -63,9 +64,9 @@ def train(
     tensors = starting_tensors(begin) if begin else None
     clips = clips or out / "clips"
     check(r, out, tensors or {})
-    parts: tuple[tuple[Split, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
+    parts: tuple[tuple[TrainingSplit, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
     made = r.clips
-    makers: list[tuple[Split, int, Maker]] = []
+    makers: list[tuple[TrainingSplit, int, Maker]] = []
     for split, n in parts:
         maker = open_corpus(
             corpus,

@@ -8,18 +8,24 @@ from torch import Tensor
 
 from sdr2hdr.metrics.filters import blur
 
+RADIUS = 5
+"""The window is Gaussian, 11x11 pixels, of sigma 1.5."""
+
 _C1, _C2 = 0.01**2, 0.03**2  # K1 and K2 of the paper, for a range of 1
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM at every pixel of planes ``N,H,W`` of range 1 where the window fits: ``N,H-10,W-10``; gradients flow through it."""
+    moments = torch.stack([a, b, a * a, b * b, a * b])
+    ma, mb, aa, bb, ab = blur(moments.flatten(0, 1), 1.5, RADIUS).chunk(5)
+    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
+    return (2 * ma * mb + _C1) * (2 * cov + _C2) / ((ma * ma + mb * mb + _C1) * (va + vb + _C2))
 
 
 def ssim(result: Tensor, truth: Tensor) -> float:
     """Mean SSIM of one picture ``3,H,W`` of codes 0..1 (range 1), at least 11x11: the mean over R', G' and B'.
 
-    Gaussian window 11x11 of sigma 1.5, places where it fits inside the picture only, no shrinking: what the HDRTV papers
-    measure on PQ codes. Both pictures are clamped to 0..1.
+    Only pixels whose window lies inside the picture count, and the picture is not shrunk: what the HDRTV papers measure on PQ
+    codes. Both pictures are clamped to 0..1.
     """
-    a, b = result.clamp(0, 1).double(), truth.clamp(0, 1).double()
-    moments = torch.stack([a, b, a * a, b * b, a * b])
-    ma, mb, aa, bb, ab = blur(moments.flatten(0, 1), 1.5, 5).chunk(5)
-    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
-    value = (2 * ma * mb + _C1) * (2 * cov + _C2) / ((ma * ma + mb * mb + _C1) * (va + vb + _C2))
-    return float(value.mean())
+    return float(ssim_map(result.clamp(0, 1).double(), truth.clamp(0, 1).double()).mean())

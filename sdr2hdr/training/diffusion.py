@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.data import exposures
 from sdr2hdr.models.denoiser import TIMES, noisy
 from sdr2hdr.models.hdrvdiff import HDRVDiff
 from sdr2hdr.models.latent import Autoencoder
 from sdr2hdr.models.stable import StableAutoencoder
-from sdr2hdr.training import exposures
 from sdr2hdr.training.losses import perceptual_loss
 
 PARTS = {

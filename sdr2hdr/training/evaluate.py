@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
+from sdr2hdr.data.clips import PAIR_PEAK, ClipMaker
+from sdr2hdr.data.stills import load_linear, load_sdr, stills
 from sdr2hdr.metrics.measures import Measure, Meter
 from sdr2hdr.metrics.measures import choose as choose_measures
 from sdr2hdr.metrics.scores import Score, groups, models_of, summary
@@ -19,8 +21,6 @@ from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.renderer import prepared
-from sdr2hdr.training.corpus import load_linear, load_sdr, stills
-from sdr2hdr.training.dataset import PAIR_PEAK, ClipMaker
 from sdr2hdr.weights import load_model
 from sdr2hdr.weights.load import choose
 

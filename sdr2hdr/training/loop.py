@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.data.store import Sampler
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
@@ -20,7 +21,6 @@ from sdr2hdr.training import diffusion, masking
 from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
-from sdr2hdr.training.store import Sampler
 
 ENCODER = ("conv_first.", "recon_trunk_res.", "look.")
 """What phase II takes over from phase I (WMNet: the first convolution and the trunk), and the look reader."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdr2hdr.metrics.filters import blur
+from sdr2hdr.metrics.ssim import RADIUS, ssim_map
 from sdr2hdr.models.look import LookReader
 from sdr2hdr.models.pyramid import take_apart
 from sdr2hdr.models.spec import State
@@ -14,16 +14,9 @@ from sdr2hdr.training.recipe import Recipe
 
 
 def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean SSIM of ``N,C,H,W`` pictures of range 1: Gaussian window 11x11 of sigma 1.5, zeros beyond the border.
-
-    Wang et al. 2004 with the padding of WMNet's published loss; C1 = 0.01^2, C2 = 0.03^2.
-    """
-    moments = torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 2)
-    ma, mb, aa, bb, ab = blur(F.pad(moments, (5, 5, 5, 5)), 1.5, 5).chunk(5)
-    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
-    c1, c2 = 0.01**2, 0.03**2
-    ssim = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
-    return ssim.mean()
+    """Mean SSIM of ``N,C,H,W`` pictures of range 1, with zeros beyond the border as in WMNet's published loss."""
+    a, b = (F.pad(x.flatten(0, 1), (RADIUS,) * 4) for x in (a, b))
+    return ssim_map(a, b).mean()
 
 
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:

@@ -12,6 +12,7 @@ from sdr2hdr import load_model
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import WHITE, pq_eotf
+from sdr2hdr.data.exposures import shoot
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.denoiser import TIMES, Attention, ddim, noisy, share, sinusoids
@@ -23,7 +24,6 @@ from sdr2hdr.models.noise import field
 from sdr2hdr.models.restormer import ZiCA, channel_attention
 from sdr2hdr.render import renderer as renderer_module
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.training.exposures import shoot
 from sdr2hdr.weights.save import save_weights
 
 CPU = torch.device("cpu")

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.data.exposures import CYCLES, drawn
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Meter, choose
 from sdr2hdr.models.hdrvdiff import HDRVDiff
 from sdr2hdr.training.diffusion import PARTS, TASKS, loss
-from sdr2hdr.training.exposures import CYCLES, drawn
 from sdr2hdr.training.loop import fresh
 from sdr2hdr.training.recipe import read_recipe
 

@@ -14,20 +14,21 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 
 from sdr2hdr.cli.weights import export_
+from sdr2hdr.data import camera
+from sdr2hdr.data.clips import ClipMaker, to_planes
+from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
+from sdr2hdr.data.staging import restage
+from sdr2hdr.data.stills import stills
+from sdr2hdr.data.store import Sampler, make_clips, read_clip, write_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models.fourier import at_place
-from sdr2hdr.training import camera, masking
-from sdr2hdr.training.corpus import stills
-from sdr2hdr.training.dataset import ClipMaker, to_planes
+from sdr2hdr.training import masking
 from sdr2hdr.training.export import enter, export
-from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
 from sdr2hdr.training.loop import Trainer, fresh
 from sdr2hdr.training.losses import clean_loss, damage, gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import RECIPES, read_recipe
-from sdr2hdr.training.staging import restage
-from sdr2hdr.training.store import Sampler, make_clips, read_clip, write_clip
 from sdr2hdr.weights.load import load_model
 from sdr2hdr.weights.manifest import read_manifest
 

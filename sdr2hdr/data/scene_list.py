@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from sdr2hdr.data.paired import PairedScene
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_png
 from sdr2hdr.scenes.likeness import likeness, structure
 from sdr2hdr.scenes.small import small_frame
-from sdr2hdr.training.paired import PairedScene
 
 LEAST = 8
 SHARE = 0.8

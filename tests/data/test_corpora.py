@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from sdr2hdr.cli.main import main
+from sdr2hdr.data.crop import crop, places
+from sdr2hdr.data.paired import paired_scenes, sides
+from sdr2hdr.data.scene_list import list_scenes, read_scene_list, select
+from sdr2hdr.data.stills import load_linear, load_sdr, stills
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.png import png_facts, png_of, read_codes, read_png, read_radiance
-from sdr2hdr.training.corpus import load_linear, load_sdr, stills
-from sdr2hdr.training.crop import crop, places
-from sdr2hdr.training.paired import paired_scenes, sides
-from sdr2hdr.training.scene_list import list_scenes, read_scene_list, select
 
 # --- single pictures
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.objects import with_object
 from sdr2hdr.models.exposure import GAMMA
-from sdr2hdr.training.objects import with_object
 
 CYCLES = ((1.0, 0.25), (2.0, 0.25), (4.0, 0.25), (1.0, 0.125), (4.0, 1.0, 0.25), (1.0, 0.25, 0.0625))
 """Relative exposure times that alternate; 1 clips at SDR white, 203 nits."""

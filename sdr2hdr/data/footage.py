@@ -4,14 +4,13 @@ Nothing is graded here, as somebody did that already. Paired frames bring their 
 drawn look. Every clip follows from (seed, split, number) alone.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,24 +18,23 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, finish
+from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, Master, look_shares, render_sdr
+from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
+from sdr2hdr.data.scene_list import SceneList, read_scene_list, select
+from sdr2hdr.data.splits import TrainingSplit, rng, set_aside
+from sdr2hdr.data.stills import SUFFIXES
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import png_facts
 from sdr2hdr.media.source import Source
 from sdr2hdr.scenes.detector import Detector
 from sdr2hdr.scenes.small import small_frame
-from sdr2hdr.training.corpus import SUFFIXES
-from sdr2hdr.training.dataset import PAIR_PEAK, Clip, ClipMaker, finish
-from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, Master, look_shares, render_sdr
-from sdr2hdr.training.paired import PairedScene, paired_scenes, sides
-from sdr2hdr.training.scene_list import SceneList, read_scene_list, select
 
 FILMS = (".mp4", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".m2ts")
 UNDAMAGED = 0.25
 """The share of paired clips whose SDR stays as it is: data sets cut from films went through a codec already."""
 
 _PLACE = re.compile(r"_y\d+_x\d+$")  # what `dataset crop` adds to the name of a scene
-_SPLITS = ("train", "val", "select")
-Split = Literal["train", "select"]
 
 
 class Maker(Protocol):
@@ -52,7 +50,7 @@ class Maker(Protocol):
 
 def open_corpus(
     folder: Path,
-    split: Split,
+    split: TrainingSplit,
     *,
     size: tuple[int, int],
     frames: int,
@@ -87,24 +85,12 @@ def open_corpus(
     )
 
 
-def set_aside(names: Sequence[str], split: Split) -> list[str]:
-    """The names that are for ``train`` or for ``select``: one in eight by its hash, none if ``train`` were left with nothing."""
-    held = {n for n in names if hashlib.sha256(n.encode()).digest()[-1] % 8 == 0}
-    if held == set(names):
-        held = set()
-    return [n for n in names if (n in held) == (split == "select")]
-
-
 def window(rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[slice, slice], int]:
     """A drawn area of a picture (height, width), and by how much it is to be shrunk to become ``size``."""
     shrink = int(rng.integers(1, min(a // b for a, b in zip(whole, size, strict=True)) + 1))
     at = [int(rng.integers(0, (a - b * shrink) // 2 + 1)) * 2 for a, b in zip(whole, size, strict=True)]
     y, x = (slice(a, a + b * shrink) for a, b in zip(at, size, strict=True))
     return (y, x), shrink
-
-
-def _drawn_from(seed: int, split: Split, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, _SPLITS.index(split), number])
 
 
 def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[PairedScene]:
@@ -123,7 +109,7 @@ class PairedMaker:
     def __init__(
         self,
         folder: Path,
-        split: Split,
+        split: TrainingSplit,
         *,
         size: tuple[int, int],
         frames: int,
@@ -161,14 +147,14 @@ class PairedMaker:
         return len(self.material)
 
     def train_clip(self, number: int) -> Clip:
-        rng = _drawn_from(self.seed, self.split, number)
-        scene = self.material[int(rng.integers(len(self.material)))]
-        first = int(rng.integers(len(scene) - self.frames + 1))
+        random = rng(self.seed, self.split, number)
+        scene = self.material[int(random.integers(len(self.material)))]
+        first = int(random.integers(len(scene) - self.frames + 1))
         pictures = [scene.pair(first + t) for t in range(self.frames)]
-        area, shrink = window(rng, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size)
+        area, shrink = window(random, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size)
         sdr, codes = (avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True))
-        qp, damage = int(rng.integers(18, 48)), bool(rng.random() >= UNDAMAGED)
-        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, rng, damage=damage)
+        qp, damage = int(random.integers(18, 48)), bool(random.random() >= UNDAMAGED)
+        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, random, damage=damage)
 
 
 def _check_sizes(scene: PairedScene, size: tuple[int, int]) -> None:
@@ -226,7 +212,7 @@ class FilmMaker:
     def __init__(
         self,
         films: Sequence[Path],
-        split: Split,
+        split: TrainingSplit,
         *,
         size: tuple[int, int],
         frames: int,
@@ -256,13 +242,13 @@ class FilmMaker:
         return len(self.material)
 
     def train_clip(self, number: int) -> Clip:
-        rng = _drawn_from(self.seed, self.split, number)
-        shot = self.material[int(rng.integers(len(self.material)))]
-        first = int(rng.integers(len(shot.pts) - self.frames + 1))
+        random = rng(self.seed, self.split, number)
+        shot = self.material[int(random.integers(len(self.material)))]
+        first = int(random.integers(len(shot.pts) - self.frames + 1))
         source = Source(shot.film, hdr=True, hlg=True)
         codes = [p.codes() for p in islice(source.pictures(shot.pts[first]), self.frames)]
-        area, shrink = window(rng, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
+        area, shrink = window(random, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
         nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(PAIR_PEAK)
-        look, qp = str(rng.choice(LOOKS, p=self.shares)), int(rng.integers(18, 48))
-        sdr: Tensor = render_sdr(Master(nits, PAIR_PEAK), look, rng)
-        return finish(sdr, pq_inverse_eotf(nits), shot.name, look, qp, rng)
+        look, qp = str(random.choice(LOOKS, p=self.shares)), int(random.integers(18, 48))
+        sdr: Tensor = render_sdr(Master(nits, PAIR_PEAK), look, random)
+        return finish(sdr, pq_inverse_eotf(nits), shot.name, look, qp, random)

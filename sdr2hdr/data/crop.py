@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sdr2hdr.data.paired import PairedScene
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.png import png_facts, png_of, read_png
-from sdr2hdr.training.paired import PairedScene
 
 SIZE, STEP = 128, 240
 """WMNet's section IV-A: patches of 128 pixels, 240 pixels apart."""
@@ -32,7 +32,7 @@ def crop(
     """Write ``out/sdr/SCENE_yYYYY_xXXXX/FRAME.png`` and the same below ``out/hdr``; returns how many pairs of patches.
 
     Each place of a scene gives a folder with all of the scene's frames, which is a scene of its own to
-    :func:`sdr2hdr.training.paired.paired_scenes`. The folder appears when it is complete. Raises InputError and OutputError.
+    :func:`sdr2hdr.data.paired.paired_scenes`. The folder appears when it is complete. Raises InputError and OutputError.
     """
     if out.exists():
         raise OutputError(f"{out} exists; choose another name.")

@@ -6,11 +6,10 @@ Scenes of the ``val`` split are for results only; some train scenes are set asid
 on. :func:`stills` gives one split at a time.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.primaries import PRIMARIES, convert
+from sdr2hdr.data.splits import Split, is_select, is_val
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_radiance
 
-Split = Literal["train", "select", "val"]
 SUFFIXES = (".exr", ".hdr")
 
 
@@ -48,8 +47,7 @@ def _split(entry: dict[str, str]) -> Split:
         raise KeyError(f"split {entry['split']}")
     if entry["split"] == "val":
         return "val"
-    digest = hashlib.sha256(Path(entry["file"]).stem.encode()).digest()
-    return "select" if digest[-1] % 8 == 0 else "train"
+    return "select" if is_select(Path(entry["file"]).stem) else "train"
 
 
 def stills(folder: Path, split: Split) -> list[Still]:
@@ -102,11 +100,10 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
             raise InputError(
                 f"{pair} is {size[0]}x{size[1]}, but {path} is {width}x{height}; scale one of them or take the SDR picture out."
             )
-        digest = hashlib.sha256(path.stem.encode()).digest()
         entries.append(
             {
                 "file": path.name,
-                "split": "val" if digest[0] % 8 == 0 else "train",
+                "split": "val" if is_val(path.stem) else "train",
                 "projection": "equirectangular" if width == 2 * height else "perspective",
                 "primaries": primaries,
                 "white_is_one": pair is not None,

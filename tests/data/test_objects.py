@@ -3,8 +3,8 @@
 import torch
 
 from sdr2hdr.color.transfer import pq_eotf
-from sdr2hdr.training.exposures import drawn
-from sdr2hdr.training.objects import SPEEDS, with_object
+from sdr2hdr.data.exposures import drawn
+from sdr2hdr.data.objects import SPEEDS, with_object
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from sdr2hdr.color import yuv
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
+from sdr2hdr.data import camera
+from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, grade, look_shares, render_sdr
+from sdr2hdr.data.splits import Split, rng
+from sdr2hdr.data.staging import restage
+from sdr2hdr.data.stills import Still, load_linear, load_sdr, stills
 from sdr2hdr.media.transcode import through_codec
-from sdr2hdr.training import camera
-from sdr2hdr.training.corpus import Split, Still, load_linear, load_sdr, stills
-from sdr2hdr.training.looks import LOOK_WEIGHTS, LOOKS, grade, look_shares, render_sdr
-from sdr2hdr.training.staging import restage
 
 LAYOUT = yuv.YuvLayout(matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False)
 PAIR_PEAK = 1000.0
@@ -26,7 +27,6 @@ PAIR_PEAK = 1000.0
 
 QPS = (22, 27, 32, 37, 42)
 
-_SPLITS = ("train", "val", "select")
 Planes = tuple[Tensor, Tensor, Tensor]
 Area = tuple[slice, slice]
 WHOLE: Area = (slice(None), slice(None))
@@ -116,7 +116,7 @@ class ClipMaker:
         return self._light[still.name].float()
 
     def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, _SPLITS.index(self.split), *key])
+        return rng(self.seed, self.split, *key)
 
     def train_clip(self, number: int) -> Clip:
         """Clip ``number`` of an endless list: scene, move, grade, look, codec and QP all drawn from its own seed."""

@@ -13,12 +13,13 @@ from media_makers import make_clip, plane_shapes
 
 from sdr2hdr.cli.main import main
 from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.data.footage import FilmMaker, PairedMaker, open_corpus, shots
+from sdr2hdr.data.splits import set_aside
+from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import png_of
-from sdr2hdr.training.footage import FilmMaker, PairedMaker, open_corpus, set_aside, shots
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import read_recipe
-from sdr2hdr.training.store import read_clip
 
 
 @pytest.fixture

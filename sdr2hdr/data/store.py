@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdr2hdr.data.clips import Clip
+from sdr2hdr.data.footage import Maker
 from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.training.dataset import Clip
-from sdr2hdr.training.footage import Maker
 
 _PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
 
