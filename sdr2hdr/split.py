@@ -13,9 +13,10 @@ from sdr2hdr.media.pick import picked
 from sdr2hdr.media.source import Source
 from sdr2hdr.scenes.cutlist import time_code
 from sdr2hdr.scenes.table import Row, as_csv, as_edl, as_qpfile, rows_of
+from sdr2hdr.text import html_text, printable
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.files import check_free, write_whole
-from sdr2hdr.views.page import page, table, words
+from sdr2hdr.views.page import page, table
 from sdr2hdr.views.pictures import fit, image, jpeg_uri, png_bytes, shown_size
 
 _EDGE = 240  # pixels, the longer edge of a picture on the sheet
@@ -128,7 +129,7 @@ def _sheet(rows: Sequence[Row], stills: dict[int, Image.Image], name: str) -> Im
         raise OutputError(f"{len(rows)} scenes are too many for one sheet; ask for --html or --csv instead.")
     out = Image.new("RGB", (columns * cell[0], 2 * _LINE + lines * cell[1]), (22, 22, 22))
     draw = ImageDraw.Draw(out)
-    draw.text((_GAP, _GAP), "".join(c if c.isprintable() else "?" for c in name), fill=(230, 230, 230), font=font(14))
+    draw.text((_GAP, _GAP), printable(name), fill=(230, 230, 230), font=font(14))
     for i, row in enumerate(rows):
         x, y = i % columns * cell[0], 2 * _LINE + i // columns * cell[1]
         colour = (255, 190, 60) if row.is_doubtful else (190, 190, 190)
@@ -160,7 +161,7 @@ def _page(rows: Sequence[Row], stills: dict[int, Image.Image], name: str, loss: 
     ]
     body = [f"<p>{len(rows)} scenes.</p>"]
     if loss:
-        body.append(f'<p class="note">Not everything could be read: {words(loss)}.</p>')
+        body.append(f'<p class="note">Not everything could be read: {html_text(loss)}.</p>')
     for r in rows:
         pictures = "".join(
             f'<img src="{jpeg_uri(stills[n])}" alt="frame {n}">'
@@ -168,6 +169,6 @@ def _page(rows: Sequence[Row], stills: dict[int, Image.Image], name: str, loss: 
             if n in stills
         )
         doubt = ' class="doubt"' if r.is_doubtful else ""
-        body.append(f"<figure{doubt}><figcaption>{words(_title(r))}</figcaption>{pictures}</figure>")
+        body.append(f"<figure{doubt}><figcaption>{html_text(_title(r))}</figcaption>{pictures}</figure>")
     body.append("<h2>Table</h2>" + table(head, cells))
     return page(f"Scenes of {name}", "\n".join(body), _STYLE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.text import csv_cell
 
 FINISHED = ("done", "unchanged")
 COLUMNS = (
@@ -79,7 +80,7 @@ def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> Non
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
-    writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
+    writer.writerows([csv_cell(getattr(row, name)) for name in COLUMNS] for row in rows)
     data = {"files": [asdict(row) for row in rows], "earlier": [asdict(row) for row in earlier]}
     for name, text in (("report.json", json.dumps(data, indent=1)), ("report.csv", table.getvalue())):
         part = folder / f".{name}.part"

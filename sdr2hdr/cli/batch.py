@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli.convert import STAGES
-from sdr2hdr.cli.main import printable
 from sdr2hdr.cli.options import conversion_options, stop_on_term
 from sdr2hdr.errors import InputError
+from sdr2hdr.text import printable
 
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan

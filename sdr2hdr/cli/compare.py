@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sdr2hdr.cli.main import printable
 from sdr2hdr.cli.preview import Bars
+from sdr2hdr.text import printable
 
 if TYPE_CHECKING:
     from sdr2hdr.views.comparison import Comparison

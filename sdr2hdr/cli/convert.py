@@ -19,9 +19,9 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from sdr2hdr.cli.main import printable
 from sdr2hdr.cli.options import conversion_options, stop_on_term
 from sdr2hdr.errors import Interrupted
+from sdr2hdr.text import printable
 
 if TYPE_CHECKING:
     from sdr2hdr.convert import Progress, Report

@@ -15,6 +15,7 @@ import click
 from sdr2hdr import __version__
 from sdr2hdr.cli.config import defaults
 from sdr2hdr.errors import Interrupted, Sdr2HdrError
+from sdr2hdr.text import printable
 
 # name: (module and function, what the list of commands says); a module is loaded when its command is called
 COMMANDS = {
@@ -151,11 +152,6 @@ def _say(error: BaseException, flags: Flags) -> int:
         line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report what it shows."
     click.echo(printable(line), err=True)
     return error.exit_code if isinstance(error, Sdr2HdrError) else 1
-
-
-def printable(text: str) -> str:
-    """A text on one line: a file's name may hold line breaks, terminal codes and bytes that are no character."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split("\n")))
 
 
 def _aborted_by(error: BaseException) -> BaseException:

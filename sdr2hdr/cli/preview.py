@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli import values
-from sdr2hdr.cli.main import printable
+from sdr2hdr.text import printable
 
 STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?([0-5]?\d):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)

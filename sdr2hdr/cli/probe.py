@@ -1,11 +1,12 @@
 """``sdr2hdr probe``: the facts of a video file."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+from sdr2hdr.text import json_text, printable
 
 
 @click.command()
@@ -22,7 +23,7 @@ def probe(file: Path, as_json: bool) -> None:
 
     facts = look(file)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+        click.echo(json_text(facts, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -30,11 +31,11 @@ def probe(file: Path, as_json: bool) -> None:
 
     console = Console()
     for title, rows in groups(facts, file.name):
-        table = Table(title=Text(title), title_justify="left", show_header=False)
+        table = Table(title=Text(printable(title)), title_justify="left", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for key, value in rows.items():
-            table.add_row(Text(key), Text(shown(value)))
+            table.add_row(Text(printable(key)), Text(printable(shown(value))))
         console.print(table)
 
 

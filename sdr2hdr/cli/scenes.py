@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sdr2hdr.cli.main import printable
 from sdr2hdr.cli.preview import Bars
+from sdr2hdr.text import printable
 
 _FILE = click.Path(path_type=Path, readable=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sdr2hdr.scenes.cutlist import TITLE, scenes_from_cuts, time_code
 from sdr2hdr.scenes.detector import Cut
+from sdr2hdr.text import printable
 
 DOUBT = 0.55
 """Cuts of less strength are worth a look: of the true cuts of our hand-checked clips most lie between 0.59 and 0.72."""
@@ -108,6 +109,7 @@ def as_qpfile(rows: Sequence[Row]) -> str:
 
 def as_edl(rows: Sequence[Row], title: str, rate: Fraction) -> str:
     """A CMX 3600 edit list, an event a scene, non-drop-frame time codes from 0 at the nearest whole rate."""
+    title = printable(title)
     lines = [f"TITLE: {title}", "FCM: NON-DROP FRAME", ""]
     for r in rows:
         a, b = (_frame_code(round(t * rate), max(1, round(rate))) for t in (r.start, r.end))

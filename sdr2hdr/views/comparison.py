@@ -8,8 +8,9 @@ from pathlib import Path
 from PIL.Image import Image
 from torch import Tensor
 
+from sdr2hdr.text import html_text
 from sdr2hdr.views.falsecolour import scale
-from sdr2hdr.views.page import page, table, words
+from sdr2hdr.views.page import page, table
 from sdr2hdr.views.pictures import jpeg_uri, png_uri
 from sdr2hdr.views.plots import TRIANGLES, Line, chromaticity, histogram, light_over_time
 
@@ -91,11 +92,11 @@ def mean(values: Sequence[float]) -> float:
 
 def comparison_page(found: Comparison, stills: Sequence[Still]) -> bytes:
     """The page as UTF-8."""
-    notes = "".join(f'<p class="note">{words(n)}</p>' for n in found.notes)
+    notes = "".join(f'<p class="note">{html_text(n)}</p>' for n in found.notes)
     body = [
-        f'<p><b class="a">A</b> {words(found.a.file)} ({words(found.a.kind)})<br>',
-        f'<b class="b">B</b> {words(found.b.file)} ({words(found.b.kind)})',
-        f'<br><b class="truth">Truth</b> {words(found.truth)}' if found.truth is not None else "",
+        f'<p><b class="a">A</b> {html_text(found.a.file)} ({html_text(found.a.kind)})<br>',
+        f'<b class="b">B</b> {html_text(found.b.file)} ({html_text(found.b.kind)})',
+        f'<br><b class="truth">Truth</b> {html_text(found.truth)}' if found.truth is not None else "",
         f"</p>{notes}",
         _summary(found),
         '<p class="note">Measured on the decoded pictures: coding lets single pixels overshoot, so MaxCLL here may pass what the '
@@ -137,7 +138,7 @@ def _summary(found: Comparison) -> str:
 
 def _stills(stills: Sequence[Still]) -> str:
     width, height = stills[0].pictures[0].size
-    options = "".join(f'<option value="{i}">{words(s.label)}</option>' for i, s in enumerate(stills))
+    options = "".join(f'<option value="{i}">{html_text(s.label)}</option>' for i, s in enumerate(stills))
     shown = []
     for number, still in enumerate(stills):
         layers = "".join(

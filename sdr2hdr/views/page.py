@@ -3,6 +3,8 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from sdr2hdr.text import html_text
+
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 _STYLE = """
@@ -22,18 +24,12 @@ svg text { fill: #bbb; font: 12px system-ui, sans-serif; }
 """
 
 
-def words(value: object) -> str:
-    """Any text, as it may stand in a page: markup escaped, and what is no character shown as such."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(value).split("\n")))
-    return html.escape(text)
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], classes: Sequence[str] = ()) -> str:
     """A table; cells are escaped, ``classes`` are those of the columns."""
     kinds = [f' class="{c}"' if c else "" for c in (*classes, *[""] * (len(head) - len(classes)))]
 
     def row(cells: Iterable[object], tag: str) -> str:
-        inner = "".join(f"<{tag}{kind}>{words(c)}</{tag}>" for c, kind in zip(cells, kinds, strict=True))
+        inner = "".join(f"<{tag}{kind}>{html_text(c)}</{tag}>" for c, kind in zip(cells, kinds, strict=True))
         return f"<tr>{inner}</tr>"
 
     body = "\n".join(row(r, "td") for r in rows)
@@ -49,11 +45,11 @@ def page(title: str, body: str, style: str = "", script: str = "") -> bytes:
 <meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<title>{words(title)}</title>
+<title>{html_text(title)}</title>
 <style>{_STYLE}{style}</style>
 </head>
 <body>
-<h1>{words(title)}</h1>
+<h1>{html_text(title)}</h1>
 {body}
 <script>{script}</script>
 </body>

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sdr2hdr.color.primaries import D65, PRIMARIES
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.views.page import words
+from sdr2hdr.text import html_text
 from sdr2hdr.views.pictures import png_uri
 
 _TICKS = (0, 0.1, 1, 5, 10, 26, 50, 100, 203, 400, 1000, 2000, 4000, 10000)
@@ -123,7 +123,7 @@ def chromaticity(count: Tensor, kind: str, colour: tuple[int, int, int], name: s
     for tenth in range(0, 9):
         x, y = at((tenth / 10, tenth / 10))
         parts += [_text(x, edge + side + 18, f"{tenth / 10:g}"), _text(edge - 6, y + 4, f"{tenth / 10:g}", "end")]
-    label = f'<text class="{kind}" x="{edge}" y="22" style="fill:var(--{kind})">{words(title)}</text>'
+    label = f'<text class="{kind}" x="{edge}" y="22" style="fill:var(--{kind})">{html_text(title)}</text>'
     return f'<svg id="{name}" role="img" viewBox="0 0 {side + 2 * edge:g} {side + 2 * edge:g}">{label}{"".join(parts)}</svg>'
 
 
@@ -137,7 +137,7 @@ def _svg(name: str, title: str, parts: Sequence[str], lines: Sequence[Line]) -> 
     for line in lines:
         legend.append(_path([(x, 14), (x + 24, 14)], line) + _text(x + 30, 18, line.name, "start"))
         x += 60 + 7 * len(line.name)
-    head = f'<text x="{_LEFT}" y="18" style="fill:#ddd">{words(title)}</text>'
+    head = f'<text x="{_LEFT}" y="18" style="fill:#ddd">{html_text(title)}</text>'
     return f'<svg id="{name}" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}">{head}{"".join([*legend, *parts])}</svg>'
 
 
@@ -157,4 +157,4 @@ def _polygon(points: Sequence[tuple[float, float]], stroke: str, kind: str) -> s
 
 
 def _text(x: float, y: float, content: str, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words(content)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html_text(content)}</text>'

@@ -1,0 +1,47 @@
+"""The one door for text that files bring along: names, tags and titles are data wherever they are shown or written.
+
+A file's name or tag may hold line breaks, terminal control codes, marks that reverse the direction of writing, bytes that
+are not characters, and text that a spreadsheet runs as a formula. Nothing of that leaves through a terminal, a page, a table,
+an edit list or a log, which all take their text from here. Only JSON keeps every character, as an escape sequence in ASCII.
+"""
+
+import html
+import json
+from typing import Any
+
+_JOINERS = "\u200c\u200d"
+"""They shape Persian words and emoji, and can neither hide text nor turn it round."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula in a spreadsheet, and the full-width forms that some take for it."""
+
+
+def printable(text: object) -> str:
+    """The text on one line: every kind of white space is a space, everything else that does not print is U+FFFD."""
+    return "".join(map(_shown, str(text)))
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or char in _JOINERS:
+        return char
+    return " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+
+
+def csv_cell(value: object) -> object:
+    """A cell of a table for spreadsheets: text is printable, and text that would be a formula begins with an apostrophe.
+
+    Numbers and None stay as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def html_text(value: object) -> str:
+    """The text for a page or for an attribute in quotes: printable, with markup escaped."""
+    return html.escape(printable(value))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in ASCII: no control code of a file's name reaches a terminal, and none is lost. Unknown types are strings."""
+    return json.dumps(value, indent=indent, default=str)
