@@ -53,7 +53,7 @@ from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.training.evaluate import apply, simulated
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
-from sdr2hdr.weights.load import starting_tensors
+from sdr2hdr.weights.starting import starting_tensors
 
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
 REPAIRS = (Measure("repaired", "damage repaired dB", True), Measure("restored", "SDR repaired dB", True))

@@ -27,9 +27,8 @@ from sdr2hdr.data.stills import load_linear, load_sdr
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models import registry
-from sdr2hdr.render.device import pick_precision
-from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.scene import render_scene
 from sdr2hdr.training.evaluate import apply, load_for
 
 CODES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
@@ -136,13 +135,11 @@ def main() -> None:
     sdr, truth = tripod(args.corpus, 32)
     base = None
     for name, (model, _) in models.items():
-        size = tuple(sdr.shape[-2:])
-        precision = pick_precision(args.precision, registry.spec(name), torch.device("cpu"))
+        height, width = sdr.shape[-2:]
         renderer = Renderer(
-            model, registry.spec(name), size, device=torch.device("cpu"), precision=precision, tile=1024
+            model, registry.spec(name), (height, width), device="cpu", precision=args.precision, tile=1024
         )
-        states = renderer.new_states(scene_look(model, registry.spec(name), sdr))
-        codes = torch.stack(list(renderer.run(iter(sdr), Run(0, len(sdr), 0, len(sdr)), states)))
+        codes = torch.stack(list(render_scene(renderer, lambda: sdr, Run(0, len(sdr), 0, len(sdr)))))
         found = [flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes))]
         mean = sum(found) / len(found)
         base = base if base is not None else mean

@@ -256,7 +256,13 @@ def memory(net: HDRVDiff, precision: str) -> None:
         torch.rand(3, 34, 60).repeat_interleave(32, 1).repeat_interleave(32, 2)[:, :1080, :1920] for _ in range(5)
     ]
     renderer = Renderer(
-        net, HDRVDIFF_SPEC, (1080, 1920), device=CPU, precision=precision, tile=HDRVDIFF_SPEC.tile, exposures=(1, 0.25)
+        net,
+        HDRVDIFF_SPEC,
+        (1080, 1920),
+        device="cpu",
+        precision=precision,
+        tile=HDRVDIFF_SPEC.tile,
+        exposures=(1, 0.25),
     )
     since = time.process_time()
     list(renderer.run(iter(frames), Run(2, 3, 0, 5), renderer.new_states()))

@@ -22,10 +22,9 @@ from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.data.clips import ClipMaker
 from sdr2hdr.data.grading import LOOKS, grade, render_sdr
 from sdr2hdr.metrics.basic import psnr
-from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks
-from sdr2hdr.weights.load import load_model
+from sdr2hdr.weights.opened import open_model
 
 
 def films(maker: ClipMaker, count: int) -> Iterator[tuple[str, list[tuple[Tensor, Tensor]]]]:
@@ -56,7 +55,8 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=4)
     args = parser.parse_args()
     keep_one_heap()
-    model, spec = load_model("look"), registry.spec("look")
+    loaded = open_model("look")
+    model, spec = loaded.model, loaded.spec
     reader: Any = model.look
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for kind, scenes in films(ClipMaker(args.corpus, "val", size=(160, 256), frames=1, seed=3), args.films):

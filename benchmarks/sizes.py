@@ -16,7 +16,6 @@ import resource, sys, time, torch
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.tiles import fitting_tile
 keep_one_heap()
 name, height, tile, precision, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
 torch.manual_seed(0)
@@ -24,8 +23,8 @@ model, spec, size = registry.build(name), registry.spec(name), (height, height *
 for key, m in model.named_modules():
     if key.startswith("conv_last") and isinstance(m, torch.nn.Conv2d):
         torch.nn.init.normal_(m.weight, std=0.01)
-edge = {"whole": 1 << 20, "auto": fitting_tile(*size, spec, torch.device("cpu"))}.get(tile) or int(tile)
-r = Renderer(model, spec, size, device=torch.device("cpu"), precision=precision, tile=edge)
+edge = None if tile == "auto" else 1 << 20 if tile == "whole" else int(tile)
+r = Renderer(model, spec, size, device="cpu", precision=precision, tile=edge)
 frames = (torch.rand(3, *size) for _ in range(count))
 start = time.process_time()
 for _ in r.run(frames, Run(0, count, 0, count), r.new_states()):

@@ -28,12 +28,10 @@ from sdr2hdr.measure import Strip, film
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.flow import flow
 from sdr2hdr.metrics.temporal import flicker
-from sdr2hdr.models import registry
-from sdr2hdr.render.device import keep_one_heap, pick_precision
+from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import scene_look
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.tiles import fitting_tile
-from sdr2hdr.weights.load import choose, load_model
+from sdr2hdr.weights.opened import open_model
 
 CPU = torch.device("cpu")
 EDGE = 640
@@ -53,11 +51,9 @@ def motion(frames: list[Tensor]) -> float:
 def rendered(strip: Strip, frames: list[Tensor], wanted: str) -> tuple[list[float], list[float], float, int]:
     """Flicker between neighbouring frames of a scene, the mean luma of each in 10-bit codes, contrast, the model's block."""
     name, _, anew = wanted.partition("@")
-    entry = choose(name)
-    spec = registry.spec(entry.model if entry else name)
-    size = strip.size[::-1]
-    precision, tile = pick_precision("auto", spec, CPU), fitting_tile(*size, spec, CPU)
-    renderer = Renderer(load_model(name), spec, size, device=CPU, precision=precision, tile=tile)
+    loaded = open_model(name)
+    spec = loaded.spec
+    renderer = Renderer(loaded.model, spec, strip.size[::-1], device="cpu")
     count, look = len(frames), scene_look(renderer.model, spec, frames)
     runs = [Run(a, min(a + int(anew or count), count), 0, count) for a in range(0, count, int(anew or count))]
     flickers, levels, contrast, before = [], [], [], None

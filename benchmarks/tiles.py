@@ -47,7 +47,7 @@ def render(
     model: torch.nn.Module, name: str, frames: torch.Tensor, tile: int, precision: str
 ) -> tuple[torch.Tensor, int]:
     size = tuple(frames.shape[-2:])
-    r = Renderer(model, registry.spec(name), size, device=torch.device("cpu"), precision=precision, tile=tile)
+    r = Renderer(model, registry.spec(name), size, device="cpu", precision=precision, tile=tile)
     run = Run(0, len(frames), 0, len(frames))
     return torch.stack(list(r.run(iter(frames), run, r.new_states()))), len(r.tiles)
 

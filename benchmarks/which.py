@@ -23,13 +23,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sdr2hdr import load_model
 from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose
-from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
@@ -37,7 +35,8 @@ from sdr2hdr.training.evaluate import load_for
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import as_hdr, image, jpeg_bytes, on_screen
-from sdr2hdr.weights.load import choose as choose_weight
+from sdr2hdr.weights.load import choose as choose_entry
+from sdr2hdr.weights.opened import open_model
 
 QPS = (22, 27, 32, 37, 42, 47)
 FRAMES, MIDDLE = 7, 3
@@ -48,17 +47,14 @@ CROP, ENLARGED = 80, 3
 COST = """
 import sys, time, torch
 from pathlib import Path
-from sdr2hdr import load_model
-from sdr2hdr.models import registry
-from sdr2hdr.render.device import keep_one_heap, pick_precision
+from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.weights.load import choose
+from sdr2hdr.weights.opened import open_model
 keep_one_heap()
 torch.set_num_threads(1)
 name, size, count = sys.argv[1], (540, 960), 4
-entry, cpu = choose(name), torch.device("cpu")
-spec = registry.spec(entry.model if entry else name)
-r = Renderer(load_model(name), spec, size, device=cpu, precision=pick_precision("auto", spec, cpu), tile=1 << 20)
+loaded = open_model(name)
+r = Renderer(loaded.model, loaded.spec, size, device="cpu", tile=1 << 20)
 frames = (torch.rand(3, *size) for _ in range(count))
 start = time.process_time()
 for _ in r.run(frames, Run(0, count, 0, count), r.new_states()):
@@ -116,7 +112,7 @@ def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str
 
 def identity(name: str, a: argparse.Namespace) -> dict[str, Any]:
     """What rows are of: the weight and the clips."""
-    entry = choose_weight(name)
+    entry = choose_entry(name)
     return {"sha256": entry.sha256 if entry else "", "every": a.every}
 
 
@@ -153,8 +149,8 @@ def quality(rows: dict[str, list[dict[str, Any]]]) -> str:
 
 def cost(name: str) -> str:
     """A row of what a model costs: parameters, operations, memory and speed."""
-    model, entry = load_model(name), choose_weight(name)
-    spec = registry.spec(entry.model if entry else name)
+    loaded = open_model(name)
+    model, spec, entry = loaded.model, loaded.spec, loaded.entry
     parameters = sum(p.numel() for p in model.parameters())
     side, count = 256, spec.past + spec.block + spec.future
     frames = torch.rand(1, count, 3, side, side)
@@ -224,7 +220,7 @@ def main() -> None:
     try:
         for name in a.models.split(","):
             try:
-                choose_weight(name)
+                choose_entry(name)
                 names.append(name)
             except ModelError as e:
                 print(f"{name} is left out: {e}", file=sys.stderr)

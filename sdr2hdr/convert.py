@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
@@ -29,6 +27,7 @@ from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
+from sdr2hdr.weights.opened import Loaded
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def convert(
         done = False
         try:
             task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
-            plan = _plan(source, settings, work, tile, task.load, progress)
+            plan = _plan(source, settings, work, tile, task.open, progress)
             notes = (*notes, *_doubts(exposures, plan, src))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
@@ -332,7 +331,7 @@ def _plan(
     settings: Settings,
     work: Work,
     tile: int | None,
-    model: Callable[[], nn.Module],
+    opened: Callable[[], Loaded],
     progress: Callable[[Progress], None],
 ) -> Plan:
     """The plan begun in the work folder if it is of this source and these settings, else a new one."""
@@ -352,7 +351,7 @@ def _plan(
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
     reads = spec.thumb and not settings.times
-    looks = [SceneLooks(model(), spec, film=settings.look == "film")] if reads else []
+    looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
     found = survey(
         source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
     )

@@ -17,12 +17,9 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.metrics.measures import Measure, Meter
 from sdr2hdr.metrics.scores import Score
 from sdr2hdr.metrics.worst import Worst
-from sdr2hdr.models import registry
-from sdr2hdr.render.device import pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.tiles import fitting_tile
-from sdr2hdr.weights.load import choose, load_model
+from sdr2hdr.weights.opened import open_model
 
 LEAST = 16
 """Pixels that a picture must have each way to be measured."""
@@ -190,14 +187,9 @@ def _converted(
     strip: Strip, begins: Sequence[int], name: str, device: str, precision: str, peak: float, times: Times
 ) -> Iterator[Tensor]:
     """PQ codes of a model, scene by scene."""
-    entry = choose(name)
-    spec = registry.spec(entry.model if entry else name)
-    on = pick_device(device)
-    size = strip.size[::-1]
-    renderer = Renderer(
-        load_model(name), spec, size, device=on, precision=pick_precision(precision, spec, on),
-        tile=fitting_tile(*size, spec, on), peak=peak, exposures=times if spec.exposures else (),
-    )  # fmt: skip
+    loaded = open_model(name)
+    spec, size = loaded.spec, strip.size[::-1]
+    renderer = Renderer(loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times)
     looks = SceneLooks(renderer.model, spec)
     for number, frame in enumerate(islice(strip.frames(), begins[-1]) if spec.thumb else ()):
         if looks.wants(number):

@@ -14,17 +14,14 @@ from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
-from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
+from sdr2hdr.jobs.exposures import check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Survey, survey
 from sdr2hdr.jobs.settings import check_look
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
-from sdr2hdr.models import registry
-from sdr2hdr.models.spec import ModelSpec
-from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
+from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
-from sdr2hdr.render.tiles import fitting_tile
 from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
 from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import small_frame
@@ -32,7 +29,7 @@ from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.files import check_free, write_whole
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_bytes, shown_size
 from sdr2hdr.views.sheet import Column, sheet
-from sdr2hdr.weights.load import choose, load_model
+from sdr2hdr.weights.opened import open_model, spec_of
 
 HISTORY = 24
 """Frames a model with memory sees before the one that is shown, if its scene has as many."""
@@ -103,7 +100,7 @@ def preview(
     if weights is not None and len(models) > 1:
         raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
     check_look(look)
-    specs = [_spec(name, weights) for name in models]
+    specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
     with Source(src, matrix=input_matrix, range=input_range) as source:
         if exposures is None and any(spec.exposures for spec in specs):
@@ -111,7 +108,11 @@ def preview(
         height, wide = source.info.size[::-1]
         renderers = {}
         for name in models:
-            renderers[name] = _renderer(name, weights, (height, wide), device, precision, peak, white, tile, times)
+            loaded = open_model(name, weights)
+            renderers[name] = Renderer(
+                loaded.model, loaded.spec, (height, wide), device=device, precision=precision, tile=tile,
+                white=float(white), peak=float(peak), exposures=times,
+            )  # fmt: skip
         scan = partial(progress, "scan")
         films = {
             name: SceneLooks(r.model, r.spec, film=True)
@@ -154,37 +155,6 @@ def preview(
             written.append(Shown(float(seconds), light, tuple(files)))
         progress("preview", len(named), len(named))
         return written
-
-
-def _spec(name: str, weights: str | None) -> ModelSpec:
-    chosen = choose(name, weights)
-    return registry.spec(chosen.model if chosen else name)
-
-
-def _renderer(
-    name: str,
-    weights: str | None,
-    size: tuple[int, int],
-    device: str,
-    precision: str,
-    peak: int,
-    white: int,
-    tile: int | None,
-    exposures: Times = (),
-) -> Renderer:
-    spec = _spec(name, weights)
-    on = pick_device(device)
-    return Renderer(
-        load_model(name, weights=weights),
-        spec,
-        size,
-        device=on,
-        precision=pick_precision(precision, spec, on),
-        tile=tile or fitting_tile(*size, spec, on),
-        white=float(white),
-        peak=float(peak),
-        exposures=exposures if spec.exposures else (),
-    )
 
 
 def _moment(source: Source, seconds: Fraction, history: int, known: Survey | None = None) -> Moment:

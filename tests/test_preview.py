@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.wmnet import WMNet
 from sdr2hdr.preview import preview
 from sdr2hdr.render.looks import SceneLooks, scene_look
-from sdr2hdr.render.renderer import Run
+from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.views.falsecolour import LEVELS, false_colour
+from sdr2hdr.weights.opened import open_model
 
 SIZE = (96, 64)
 FAST = {"models": ("bt2446a",)}
@@ -51,21 +53,25 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("frame", [19, 20, 21, 40])
 @pytest.mark.parametrize("kind", ["bundled", "look", "look of the film", "published"])
-def test_a_preview_is_the_frame_of_the_whole_scene(
-    clip: Path, frame: int, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind: str) -> None:
     film = kind == "look of the film"
     kind = "look" if film else kind
+    loaded = open_model("look" if kind == "look" else "wmnet")
     if kind != "bundled":  # fresh weights, that are not zero where training starts from zero
         torch.manual_seed(5)
         model = registry.build("look") if kind == "look" else WMNet(attention="published", base="none").eval()
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
-        monkeypatch.setattr(module, "choose", lambda *_: None)
-        monkeypatch.setattr(module, "load_model", lambda *_, **__: model)
+        loaded = replace(loaded, model=model)
     with Source(clip) as source:
-        name = "look" if kind == "look" else "wmnet"
-        renderer = module._renderer(name, None, SIZE[::-1], "cpu", "float32", 1000, 203, 64 if kind == "look" else None)
+        renderer = Renderer(
+            loaded.model,
+            loaded.spec,
+            SIZE[::-1],
+            device="cpu",
+            precision="float32",
+            tile=64 if kind == "look" else None,
+        )
         moment = module._moment(source, Fraction(frame, 25), module.HISTORY)
         whole_film = SceneLooks(renderer.model, renderer.spec, film=True) if film else None
         if whole_film is not None:

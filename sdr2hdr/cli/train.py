@@ -55,7 +55,7 @@ def train(
     from sdr2hdr.training.curves import draw
     from sdr2hdr.training.loop import Report, Trainer, check
     from sdr2hdr.training.recipe import read_recipe, recipe_path
-    from sdr2hdr.weights.load import starting_tensors
+    from sdr2hdr.weights.starting import starting_tensors
 
     keep_one_heap()
     console = Console(stderr=True)

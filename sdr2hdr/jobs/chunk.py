@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.transfer import pq_code
@@ -16,9 +16,10 @@ from sdr2hdr.jobs.prefetch import Prefetch, Stopwatch
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.encoder import ChunkEncoder
 from sdr2hdr.media.source import Source
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import State
 from sdr2hdr.render.device import is_out_of_memory
 from sdr2hdr.render.renderer import Renderer
+from sdr2hdr.weights.opened import Loaded
 
 DEPTH = 4
 """Frames that wait between two stages."""
@@ -31,15 +32,15 @@ class TileTooLarge(Exception):
 class ChunkRenderer:
     """Renders chunks of one plan in this process, with one model; ``busy`` is each stage's time at work, seconds."""
 
-    def __init__(self, source: Source, plan: Plan, work: Work, model: nn.Module, spec: ModelSpec) -> None:
-        self.source, self.plan, self.work, self.spec = source, plan, work, spec
+    def __init__(self, source: Source, plan: Plan, work: Work, loaded: Loaded) -> None:
+        self.source, self.plan, self.work, self.spec = source, plan, work, loaded.spec
         width, height = source.info.size
         s = plan.settings
         self.renderer = Renderer(
-            model,
-            spec,
+            loaded.model,
+            loaded.spec,
             (height, width),
-            device=torch.device(s.device),
+            device=s.device,
             precision=s.precision,
             tile=plan.tile,
             white=float(s.white),

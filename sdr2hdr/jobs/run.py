@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge, open_source
@@ -23,7 +22,7 @@ from sdr2hdr.jobs.work import Work
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.weights import load_model
+from sdr2hdr.weights.opened import Loaded, open_model
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -39,9 +38,9 @@ class Task:
     model: str
     weights: str | None
 
-    def load(self) -> nn.Module:
+    def open(self) -> Loaded:
         """The model with its weights, float32, on the CPU."""
-        return load_model(self.model, weights=self.weights)
+        return open_model(self.model, self.weights)
 
     @property
     def spec(self) -> ModelSpec:
@@ -88,9 +87,9 @@ def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[P
 def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick) -> Busy:
     if not todo:
         return {}
-    model = task.load()
+    loaded = task.open()
     with open_source(task.source, plan) as source:
-        renderer = ChunkRenderer(source, plan, work, model, task.spec)
+        renderer = ChunkRenderer(source, plan, work, loaded)
         for group in todo:
             for index in group:
                 renderer.render(index, lambda _: tick(1))
@@ -142,8 +141,7 @@ def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_one_heap()
     torch.set_num_threads(threads)
-    model = task.load()
-    renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), model, task.spec)
+    renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), task.open())
     _worker = _Worker(renderer, rendered, stop)
 
 

@@ -45,10 +45,13 @@ class SceneLooks:
         return [None if look is None else (look + film) / 2 for look in looks]
 
 
-def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor]) -> Tensor | None:
-    """The look (128) of one scene whose frames ``3,H,W`` are at hand; None of a model that reads none."""
-    looks, count = SceneLooks(model, spec), 0
-    for count, frame in enumerate(frames, 1):
-        if looks.wants(count - 1):
-            looks.see(count - 1, frame)
-    return looks.of([0, count])[0]
+def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0) -> Tensor | None:
+    """The look (128) of a scene from its frames ``3,H,W``, of which ``first`` is the first one's number in the film.
+
+    None if the model reads no look, or if the scene has no frame whose number is a multiple of :data:`EVERY`.
+    """
+    looks, number = SceneLooks(model, spec), first
+    for number, frame in enumerate(frames, first):
+        if looks.wants(number):
+            looks.see(number, frame)
+    return looks.of([first, number + 1])[0]

@@ -18,8 +18,8 @@ from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.look import known
 from sdr2hdr.models.noise import field
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.render.device import PRECISIONS
-from sdr2hdr.render.tiles import Tile, blend_weights, cut
+from sdr2hdr.render.device import PRECISIONS, pick_device, pick_precision
+from sdr2hdr.render.tiles import Tile, blend_weights, cut, fitting_tile
 
 _CORNER = 32  # pixels, of a frame that is only to be remembered
 
@@ -65,11 +65,13 @@ def windows(frames: Iterator[Tensor], run: Run, spec: ModelSpec) -> Iterator[tup
 
 
 class Renderer:
-    """Runs a model over windows of one picture size.
+    """Runs a model over windows of one picture size ``height, width``.
 
-    ``tile`` is the largest edge computed at once (both ways); ``white`` and ``peak`` in nits. Results are PQ codes that
-    never pass the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture, R'G'B' 0..1. ``exposures``
-    are relative times of the film's frames from its first one on, repeated to its end, where they alternate.
+    ``device`` and ``precision`` are names or ``auto``. ``tile`` is the largest edge computed at once, in pixels; None takes the
+    largest that fits in free memory. The model itself is moved to that device and precision. ``white`` and ``peak`` are in nits.
+    Results are PQ codes that never exceed the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture,
+    R'G'B' 0..1. ``exposures`` are the relative times of the film's frames, repeated to its end, if they alternate; models
+    whose spec has no exposures ignore them. Raises ModelError for a device, a precision or a tile that the model cannot use.
     """
 
     def __init__(
@@ -78,18 +80,21 @@ class Renderer:
         spec: ModelSpec,
         size: tuple[int, int],
         *,
-        device: torch.device,
-        precision: str,
-        tile: int,
+        device: str = "auto",
+        precision: str = "auto",
+        tile: int | None = None,
         white: float = WHITE,
         peak: float = 1000.0,
         aux: bool = False,
         exposures: Sequence[float] = (),
     ) -> None:
-        self.spec, self.size, self.device, self.precision = spec, size, device, precision
-        self.white, self.peak, self.aux, self.exposures = white, peak, aux, tuple(exposures)
-        self.model = prepared(model, device, precision)
-        self.tiles = cut(*size, tile, spec)
+        self.spec, self.size = spec, size
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, spec, self.device)
+        self.white, self.peak, self.aux = white, peak, aux
+        self.exposures = tuple(exposures) if spec.exposures else ()
+        self.tiles = cut(*size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec)
+        self.model = prepared(model, self.device, self.precision)
         self.weights = blend_weights(self.tiles, spec.margin)
 
     def new_states(self, look: Tensor | None = None) -> list[State]:

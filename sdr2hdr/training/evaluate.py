@@ -16,13 +16,11 @@ from sdr2hdr.metrics.measures import Measure, Meter
 from sdr2hdr.metrics.measures import choose as choose_measures
 from sdr2hdr.metrics.scores import Score, groups, models_of, summary
 from sdr2hdr.metrics.worst import Worst
-from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.renderer import prepared
-from sdr2hdr.weights import load_model
-from sdr2hdr.weights.load import choose
+from sdr2hdr.weights.opened import open_model
 
 SIMULATED, REAL = "Simulated val clips", "Real val pairs"
 
@@ -43,10 +41,8 @@ Models = dict[str, tuple[nn.Module, ModelSpec]]
 
 def load_for(name: str, precision: str) -> tuple[nn.Module, ModelSpec]:
     """A model or weight by name, ready to be measured on the CPU."""
-    entry = choose(name)
-    spec = registry.spec(entry.model if entry else name)
-    cpu = torch.device("cpu")
-    return prepared(load_model(name), cpu, pick_precision(precision, spec, cpu)), spec
+    loaded, cpu = open_model(name), torch.device("cpu")
+    return prepared(loaded.model, cpu, pick_precision(precision, loaded.spec, cpu)), loaded.spec
 
 
 BOTH = choose_measures(["psnr", "de_itp"]).measures

@@ -13,8 +13,8 @@ from sdr2hdr.render.renderer import prepared
 from sdr2hdr.training.evaluate import load_for, real_pairs, simulated, table
 from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
-from sdr2hdr.weights import load_model
 from sdr2hdr.weights.manifest import BUNDLED, WeightEntry, read_manifest
+from sdr2hdr.weights.opened import open_model
 from sdr2hdr.weights.save import save_weights
 
 LICENCE = "Apache-2.0"
@@ -52,10 +52,9 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
     On every n-th clip only, ``every`` says so among the scores.
     """
     names = ("bt2446a", "bt2408")
-    cpu = torch.device("cpu")
-    spec = registry.spec(model)
-    network = prepared(load_model(model, weights=file), cpu, pick_precision("auto", spec, cpu))
-    models = {model: (network, spec), **{n: load_for(n, "auto") for n in names}}
+    loaded, cpu = open_model(model, file), torch.device("cpu")
+    network = prepared(loaded.model, cpu, pick_precision("auto", loaded.spec, cpu))
+    models = {model: (network, loaded.spec), **{n: load_for(n, "auto") for n in names}}
     found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
         ("", list(simulated(models, corpus, every=every))),

@@ -1,11 +1,10 @@
-"""From a name to a model that is ready to run. Nothing in a weight file is ever executed."""
+"""From a name to a weight, and from a file to tensors that fit a model. Nothing in a weight file is ever executed."""
 
 import hashlib
 import json
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
@@ -15,75 +14,17 @@ from torch import Tensor, nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.models.stable import StableAutoencoder, named_as_today
-from sdr2hdr.weights import download, fetch, manifest
-from sdr2hdr.weights.manifest import WeightEntry, hub_file
+from sdr2hdr.weights import manifest
+from sdr2hdr.weights.manifest import WeightEntry
 from sdr2hdr.weights.save import canonical
 
 _LARGEST = 4 << 30  # bytes; a file of the user's own beyond that is a mistake (a film, say), not a weight
 
 
-def load_model(
-    name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu"
-) -> nn.Module:
-    """A model with its weights, in float32 and evaluation mode, on ``device``.
-
-    ``name`` is a model, a weight of the manifest or a ``.safetensors`` file, which knows its model; ``weights`` is a weight
-    of the manifest or such a file. Raises ModelError, naming file and reason, for whatever is unknown, changed, misshapen
-    or not finite.
-    """
-    entry = choose(name, weights)
-    if entry is None:
-        model = registry.build(name)
-    else:
-        path = fetch.place(entry)
-        tensors, metadata = parse(fetch.read(entry), path)
-        _agree(entry, metadata, path)
-        model = registry.build(entry.model, entry.config)
-        fill(model, tensors, entry.model, path)
-    try:
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as e:  # torch built without CUDA asserts
-        reason = str(e).partition("\n")[0]
-        raise ModelError(f"Device {str(device)!r} cannot be used ({reason}); cpu always can.") from e
-
-
-def starting_tensors(name: str) -> dict[str, Tensor]:
-    """The tensors by name, float32, of a model's or weight's own file, for training to begin with.
-
-    ``hf:owner/repo@revision/path/NAME.safetensors`` is Stable Diffusion's autoencoder on the hub, in the diffusers layout.
-    """
-    if name.startswith("hf:"):
-        return published_autoencoder(name)
-    model = load_model(name)
-    return {key: p.detach().float() for key, p in model.named_parameters()}
-
-
-def published_autoencoder(source: str, layout: StableAutoencoder | None = None) -> dict[str, Tensor]:
-    """Stable Diffusion's autoencoder, from the hub by name and revision, as HDR-V-Diff in the paper's size names its tensors.
-
-    ``layout`` is another size of it. Raises ModelError for a file of another network.
-    """
-    file = hub_file(source)
-    if fetch.offline():
-        raise ModelError(f"{source} is to be downloaded, and offline use is asked for; unset SDR2HDR_OFFLINE.")
-    with TemporaryDirectory() as folder:
-        path = download.from_hub(file, Path(folder), None)
-        tensors = named_as_today(parse(read_own(path), path)[0])
-    if layout is None:
-        with torch.device("meta"):
-            layout = StableAutoencoder()
-    wanted = layout.state_dict()
-    for key, tensor in wanted.items():
-        if key not in tensors or tensors[key].shape != tensor.shape:
-            raise ModelError(f"{source}: {key} is missing or of another shape; this is another network's file.")
-    return {f"autoencoder.{key}": tensors[key].float() for key in wanted}
-
-
 def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
-    """Which weight ``load_model`` would take, with its hash; None for a model that needs none.
+    """The weight that ``open_model`` would take, or None for a model that needs no weights; opens nothing of the manifest's.
 
-    A ``.safetensors`` file of the user's own becomes an entry with the model and the configuration that it carries.
+    A ``.safetensors`` file of the user's own is read, and becomes an entry with the model and configuration that it carries.
     """
     known = manifest.entries()
     if weights is None and name not in registry.names():
@@ -187,8 +128,8 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], name: str, path: Path)
     model.load_state_dict(dict(tensors))  # copies into the model's own float32
 
 
-def _agree(entry: WeightEntry, metadata: Mapping[str, Any], path: Path) -> None:
-    """The file's own word on model and configuration must be the manifest's."""
+def check_agrees(entry: WeightEntry, metadata: Mapping[str, Any], path: Path) -> None:
+    """Raise ModelError unless the file names the same model and configuration as the manifest's entry."""
     for what, says, should in (
         ("model", metadata.get("model"), entry.model),
         ("config", metadata.get("config"), canonical(entry.config)),

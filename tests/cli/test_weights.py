@@ -12,7 +12,7 @@ from sdr2hdr.cli.main import main
 from sdr2hdr.models import registry
 from sdr2hdr.weights import manifest
 from sdr2hdr.weights.importers import PUBLISHED
-from sdr2hdr.weights.load import load_model
+from sdr2hdr.weights.opened import load_model
 
 DATA = b"not really a weight"
 Said = pytest.CaptureFixture[str]

@@ -36,7 +36,7 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 def rendered(name: str, frames: torch.Tensor) -> torch.Tensor:
     size, run = tuple(frames.shape[-2:]), Run(0, len(frames), 0, len(frames))
-    r = Renderer(small(name), registry.spec(name), size, device=torch.device("cpu"), precision="float32", tile=4096)
+    r = Renderer(small(name), registry.spec(name), size, device="cpu", precision="float32", tile=4096)
     return torch.stack(list(r.run(iter(frames), run, r.new_states())))
 
 

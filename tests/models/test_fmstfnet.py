@@ -165,7 +165,7 @@ def test_gradients_reach_all_that_is_trained() -> None:
 
 
 def rendered(model: nn.Module, frames: Tensor, runs: list[Run], states: list | None = None, tile: int = 4096) -> Tensor:
-    r = Renderer(model, FMSTFNET_SPEC, tuple(frames.shape[-2:]), device=CPU, precision="float32", tile=tile)
+    r = Renderer(model, FMSTFNET_SPEC, tuple(frames.shape[-2:]), device="cpu", precision="float32", tile=tile)
     states = r.new_states() if states is None else states
     return torch.stack([f for run in runs for f in r.run(iter(frames[slice(*run.needs(FMSTFNET_SPEC))]), run, states)])
 
@@ -255,7 +255,7 @@ def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance(parts: tup
     frames = torch.stack([(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)])
     # hashing finds others in a tile than in the whole: how much that matters is for the trained weight to show
     model = load_model("fmstfnet") if "near" in parts else small(parts=parts)
-    r = Renderer(model, FMSTFNET_SPEC, (288, 480), device=CPU, precision="float32", tile=320)
+    r = Renderer(model, FMSTFNET_SPEC, (288, 480), device="cpu", precision="float32", tile=320)
     assert len(r.tiles) > 1
     run = Run(0, 3, 0, 3)
     tiled = torch.stack(list(r.run(iter(frames), run, r.new_states())))

@@ -261,7 +261,7 @@ def test_a_scene_in_one_go_equals_it_in_windows() -> None:
     whole, parts = [], []
     for block, kept in ((8, whole), (3, parts)):
         spec = HDRVDIFF_SPEC.__class__(**{**vars(HDRVDIFF_SPEC), "block": block})
-        renderer = Renderer(model, spec, (64, 64), device=CPU, precision="float32", tile=64, exposures=(1.0, 0.25))
+        renderer = Renderer(model, spec, (64, 64), device="cpu", precision="float32", tile=64, exposures=(1.0, 0.25))
         kept += list(renderer.run(iter(frames), Run(0, 11, 0, 11), renderer.new_states()))
     assert torch.allclose(torch.stack(whole), torch.stack(parts), atol=1e-5)
 
@@ -269,7 +269,9 @@ def test_a_scene_in_one_go_equals_it_in_windows() -> None:
 def test_exposures_are_counted_from_the_films_first_frame() -> None:
     model = network(0)
     frames = [texture(64, 64, seed)[0] for seed in range(6)]
-    renderer = Renderer(model, HDRVDIFF_SPEC, (64, 64), device=CPU, precision="float32", tile=64, exposures=(1.0, 0.25))
+    renderer = Renderer(
+        model, HDRVDIFF_SPEC, (64, 64), device="cpu", precision="float32", tile=64, exposures=(1.0, 0.25)
+    )
     scene = list(renderer.run(iter(frames), Run(3, 9, 3, 9), renderer.new_states()))
     with torch.inference_mode():
         told = torch.tensor([[0.25, 1, 0.25, 1, 0.25, 1]])
@@ -295,7 +297,7 @@ def test_tiles_agree_with_the_whole_frame() -> None:
     results = []
     for tile in (576, 512):
         renderer = Renderer(
-            model, HDRVDIFF_SPEC, (128, 576), device=CPU, precision="float32", tile=tile, exposures=(1.0, 0.25)
+            model, HDRVDIFF_SPEC, (128, 576), device="cpu", precision="float32", tile=tile, exposures=(1.0, 0.25)
         )
         results.append(torch.stack(list(renderer.run(iter(frames), Run(0, 3, 0, 3), renderer.new_states()))))
     assert float((results[0] - results[1]).abs().max()) < HDRVDIFF_SPEC.tolerance
@@ -310,7 +312,7 @@ def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeyp
 
     def rendered(first: int, parts: list[int], tile: int = 576) -> Tensor:
         renderer = Renderer(
-            model, HDRVDIFF_SPEC, (128, 576), device=CPU, precision="float32", tile=tile, exposures=(1.0, 0.25)
+            model, HDRVDIFF_SPEC, (128, 576), device="cpu", precision="float32", tile=tile, exposures=(1.0, 0.25)
         )
         found = []
         for a, b in itertools.pairwise(parts):
@@ -331,7 +333,7 @@ def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeyp
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (50, 70)])
 def test_any_size_comes_back_as_it_was(height: int, width: int) -> None:
-    renderer = Renderer(network(1), HDRVDIFF_SPEC, (height, width), device=CPU, precision="float32", tile=128)
+    renderer = Renderer(network(1), HDRVDIFF_SPEC, (height, width), device="cpu", precision="float32", tile=128)
     (found,) = renderer.run(iter([torch.rand(3, height, width)]), Run(0, 1, 0, 1), renderer.new_states())
     assert found.shape == (3, height, width)
 

@@ -10,8 +10,9 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
 from sdr2hdr.render.device import pick_device, pick_precision
-from sdr2hdr.render.looks import scene_look
+from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Renderer, Run, windows
+from sdr2hdr.render.scene import render_scene
 from sdr2hdr.render.tiles import blend_weights, choose_tile, cut
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ def small_wmnet(attention: str = "tokens") -> WMNet:
 
 
 def renderer(model: nn.Module, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float) -> Renderer:
-    return Renderer(model, spec, size, device=CPU, precision="float32", tile=tile, **options)
+    return Renderer(model, spec, size, device="cpu", precision="float32", tile=tile, **options)
 
 
 def rendered(r: Renderer, frames: Tensor, runs: list[Run], states: list[State] | None = None) -> Tensor:
@@ -69,6 +70,28 @@ def test_a_look_that_is_known_beforehand_does_not_follow_the_frames() -> None:
     told = rendered(r, frames, run, r.new_states(look))
     assert torch.equal(told[0], told[17])
     assert scene_look(registry.build("bt2408"), registry.spec("bt2408"), frames) is None
+
+
+def test_a_scene_is_given_the_look_that_a_conversion_reads() -> None:
+    torch.manual_seed(4)
+    model, spec = registry.build("look"), registry.spec("look")
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    film = torch.rand(40, 3, 48, 64) * torch.rand(40, 1, 1, 1)
+    r = renderer(model, spec, (48, 64))
+    looks = SceneLooks(model, spec)
+    for number in range(0, 40, 8):
+        looks.see(number, film[number])
+    first, last = 5, 30
+    (look,) = looks.of([first, last])
+    assert look is not None
+    scene = film[first:last]
+    whole = torch.stack(list(render_scene(r, lambda: scene, Run(first, last, first, last))))
+    assert torch.equal(whole, rendered(r, film, [Run(first, last, first, last)], r.new_states(look)))
+    part = torch.stack(list(render_scene(r, lambda: scene, Run(13, 20, first, last), look)))
+    assert torch.equal(part, whole[8:15])
+    following = torch.stack(list(render_scene(r, lambda: scene, Run(first, last, first, last), None)))
+    assert (following - whole).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names() if registry.spec(n).thumb])

@@ -29,8 +29,8 @@ from sdr2hdr.training.loop import Trainer, fresh
 from sdr2hdr.training.losses import clean_loss, damage, gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import RECIPES, read_recipe
-from sdr2hdr.weights.load import load_model
 from sdr2hdr.weights.manifest import read_manifest
+from sdr2hdr.weights.opened import load_model
 
 RECIPE = """
 name = "tiny"

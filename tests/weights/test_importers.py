@@ -13,7 +13,7 @@ from torch import Tensor
 from sdr2hdr.errors import ModelError, OutputError
 from sdr2hdr.models import registry
 from sdr2hdr.weights.importers import PUBLISHED, import_checkpoint
-from sdr2hdr.weights.load import load_model
+from sdr2hdr.weights.opened import load_model
 
 Tensors = dict[str, Tensor]
 

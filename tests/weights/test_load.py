@@ -14,7 +14,8 @@ import torch
 import sdr2hdr
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.weights.load import choose, load_model, parse
+from sdr2hdr.weights.load import choose, parse
+from sdr2hdr.weights.opened import load_model, open_model, spec_of
 from sdr2hdr.weights.save import save_weights
 
 SMALL = {"attention": "published", "base": "none", "channels": 16, "blocks": 3}
@@ -49,7 +50,7 @@ def test_a_file_of_ones_own_loads_in_float32(weight: Path) -> None:
 
 def test_its_hash_is_told(weight: Path) -> None:
     entry = choose("wmnet", str(weight))
-    assert entry is not None
+    assert entry is not None and entry == open_model("wmnet", weight).entry
     assert entry.sha256 == hashlib.sha256(weight.read_bytes()).hexdigest()
     assert (entry.model, entry.config, entry.licence) == ("wmnet", SMALL, "CC0")
 
@@ -60,6 +61,9 @@ def test_a_listed_weight_loads_by_its_name_by_its_models_and_as_weights(weight: 
     as_weights = load_model("wmnet", weights="small").state_dict()
     assert all(torch.equal(tensor, as_weights[key]) for key, tensor in by_name.items())
     assert choose("small") == choose("wmnet", "small")
+    opened = open_model("small")
+    assert opened.spec == spec_of("small") and opened.spec.name == "wmnet"
+    assert opened.entry == choose("small")
 
 
 def test_a_models_default_is_taken(weight: Path, listed: List, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +94,7 @@ def test_a_models_name_means_its_default_only(
 
 @pytest.mark.parametrize("name", ["bt2408", "bt2446a"])
 def test_static_mappings_need_none_and_take_none(name: str, weight: Path) -> None:
-    assert choose(name) is None
+    assert choose(name) is None and open_model(name).entry is None
     assert not load_model(name).training
     with pytest.raises(ModelError, match="takes no weights"):
         load_model(name, weights=weight)

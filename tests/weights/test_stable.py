@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.stable import SCALING, StableAutoencoder
-from sdr2hdr.weights.load import published_autoencoder, starting_tensors
+from sdr2hdr.weights.starting import published_autoencoder, starting_tensors
 
 FILE = "/owner/vae/resolve/v1/vae/diffusion_pytorch_model.safetensors"
 SOURCE = "hf:owner/vae@v1/vae/diffusion_pytorch_model.safetensors"

@@ -1,0 +1,58 @@
+"""From a name to a model that is ready to run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import registry
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.weights import fetch
+from sdr2hdr.weights.load import check_agrees, choose, fill, parse
+from sdr2hdr.weights.manifest import WeightEntry
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An opened model (float32, evaluation mode, on the CPU), what it needs, and its weight, if it has one."""
+
+    model: nn.Module
+    spec: ModelSpec
+    entry: WeightEntry | None
+
+
+def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded:
+    """Open a model with its weights.
+
+    ``name`` is a model, a weight of the manifest, or a ``.safetensors`` file, which names its own model; ``weights`` is a
+    weight of the manifest or such a file. Raises ModelError, naming file and reason, if a name is unknown or a file is
+    missing, changed, misshapen or not finite.
+    """
+    entry = choose(name, weights)
+    if entry is None:
+        return Loaded(registry.build(name), registry.spec(name), None)
+    path = fetch.place(entry)
+    tensors, metadata = parse(fetch.read(entry), path)
+    check_agrees(entry, metadata, path)
+    model = registry.build(entry.model, entry.config)
+    fill(model, tensors, entry.model, path)
+    return Loaded(model, registry.spec(entry.model), entry)
+
+
+def spec_of(name: str = "wmnet", weights: str | Path | None = None) -> ModelSpec:
+    """What the model that :func:`open_model` would open needs; opens no weight of the manifest. Raises ModelError."""
+    entry = choose(name, weights)
+    return registry.spec(name if entry is None else entry.model)
+
+
+def load_model(
+    name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu"
+) -> nn.Module:
+    """The model of :func:`open_model` alone, on ``device``. Raises ModelError as it does, or if the device cannot be used."""
+    try:
+        return open_model(name, weights).model.to(device)
+    except (RuntimeError, AssertionError) as e:  # torch built without CUDA asserts
+        reason = str(e).partition("\n")[0]
+        raise ModelError(f"Device {str(device)!r} cannot be used ({reason}); cpu always can.") from e
