@@ -43,14 +43,14 @@ from sdr2hdr.data.exposures import CYCLES, shoot
 from sdr2hdr.data.objects import with_object
 from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.evaluation.scores import summary
+from sdr2hdr.evaluation.val import apply, simulated
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
-from sdr2hdr.metrics.scores import summary
 from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.evaluate import apply, simulated
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.weights.starting import starting_tensors

@@ -24,12 +24,12 @@ from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import Clip, ClipMaker, to_planes
 from sdr2hdr.data.grading import grade, render_sdr
 from sdr2hdr.data.stills import load_linear, load_sdr
+from sdr2hdr.evaluation.val import apply, load_for
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models import registry
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
-from sdr2hdr.training.evaluate import apply, load_for
 
 CODES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED = (1.1, 8.25, 26.0, 60.0, 116.0, 190.5, 240.5, 300.5, 383.0, 1127.0)

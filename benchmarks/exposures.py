@@ -38,6 +38,7 @@ from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import ClipMaker
 from sdr2hdr.data.exposures import Shot, shoot
 from sdr2hdr.data.objects import with_object
+from sdr2hdr.evaluation.val import apply, load_for
 from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.ssim import ssim
@@ -47,7 +48,6 @@ from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.noise import field
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.training.evaluate import apply, load_for
 from sdr2hdr.weights import load_model
 
 CPU = torch.device("cpu")

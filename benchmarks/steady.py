@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.errors import InputError, Sdr2HdrError
-from sdr2hdr.measure import Strip, film
+from sdr2hdr.evaluation.strips import Strip, film
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.flow import flow
 from sdr2hdr.metrics.temporal import flicker

@@ -25,13 +25,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
+from sdr2hdr.evaluation.val import load_for
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.evaluate import load_for
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import as_hdr, image, jpeg_bytes, on_screen

@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from sdr2hdr.color.light import LightMeter
-from sdr2hdr.color.primaries import convert, luminance, rgb_to_xyz
-from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.color.primaries import luminance
+from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.check import read_hdr10
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.media.source import Source
-from sdr2hdr.metrics.basic import mean_delta_e_itp, psnr
+from sdr2hdr.metrics.film import FilmMeter
 from sdr2hdr.scenes.cutlist import read_cutlist, time_code
 from sdr2hdr.scenes.detector import Detector
 from sdr2hdr.scenes.small import small_frame
@@ -23,14 +21,8 @@ from sdr2hdr.views.comparison import Comparison, Side, Still, comparison_page
 from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.files import check_free, write_whole
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, shown_size
-from sdr2hdr.views.plots import CELL, CELLS, TRIANGLES
 
-BINS = 128
-"""Bins of the luminance histogram, even steps of PQ code."""
-
-_PIXELS = 200_000  # of a frame at most for histogram and colour; MaxCLL, MaxFALL and the metrics take all
 _SAME = Fraction(1, 500)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
-_MARGIN = 0.01  # of the largest channel: what coding noise alone may put beyond a gamut
 
 
 class _Film:
@@ -64,63 +56,9 @@ class _Film:
         light = said["bitstream"]["light"] or said["container"]["light"]
         return (light["max_cll"], light["max_fall"]) if light else None
 
-
-class _Gauge:
-    """Measures one film's frames."""
-
-    def __init__(self) -> None:
-        self.meter = LightMeter()
-        self.brightest, self.sums, self.psnr, self.delta = array("d"), array("d"), array("d"), array("d")
-        self.luminance = torch.zeros(BINS, dtype=torch.int64)
-        self.chroma = torch.zeros(CELLS[0] * CELLS[1], dtype=torch.int64)
-        self.beyond = dict.fromkeys((key for _, key, _ in TRIANGLES), 0)
-        self.lit = 0
-        self._xyz = rgb_to_xyz("bt2020").float()
-
-    def add(self, codes: Tensor, truth: Tensor | None) -> None:
-        """Measure a frame of PQ codes ``3,H,W``."""
-        top, total = self.meter.add_brightest(codes.amax(dim=0))
-        self.brightest.append(top)
-        self.sums.append(total)
-        if truth is not None:
-            self.psnr.append(psnr(codes, truth))
-            self.delta.append(mean_delta_e_itp(codes, truth))
-        step = max(1, round((codes[0].numel() / _PIXELS) ** 0.5 + 0.49))
-        nits = pq_eotf(codes[:, ::step, ::step])
-        y = luminance(nits)
-        bins = (pq_inverse_eotf(y) * BINS).long().clamp_(0, BINS - 1)
-        self.luminance += torch.bincount(bins.flatten(), minlength=BINS)
-        lit = nits[:, y >= 1.0]  # the colour of darker pixels is mostly noise
-        self.lit += lit.shape[1]
-        big_x, big_y, big_z = self._xyz @ lit
-        total_xyz = (big_x + big_y + big_z).clamp_min(1e-9)
-        columns = (big_x / total_xyz / CELL).long().clamp_(0, CELLS[1] - 1)
-        rows = (big_y / total_xyz / CELL).long().clamp_(0, CELLS[0] - 1)
-        self.chroma += torch.bincount(rows * CELLS[1] + columns, minlength=len(self.chroma))
-        for key in self.beyond:
-            there = lit if key == "bt2020" else convert(lit[..., None], "bt2020", key)[..., 0]
-            self.beyond[key] += int((there.amin(dim=0) < -_MARGIN * there.amax(dim=0)).sum())
-
-    def side(self, film: _Film) -> Side:
-        """What was measured."""
-        facts = self.meter.facts()
-        left, top, right, bottom = facts.box or (0, 0, 1, 1)
-        active = (right - left) * (bottom - top)
-        return Side(
-            file=str(film.path),
-            kind=film.kind,
-            brightest=self.brightest,
-            average=[s / active for s in self.sums],
-            max_cll=facts.max_cll,
-            max_fall=facts.max_fall,
-            p9999=facts.p9999,
-            stated=film.stated(),
-            luminance=self.luminance,
-            chroma=self.chroma.view(CELLS),
-            beyond={key: count / max(self.lit, 1) for key, count in self.beyond.items()},
-            psnr=self.psnr,
-            delta=self.delta,
-        )
+    def side(self, meter: FilmMeter) -> Side:
+        """What is known of the film once its frames are measured."""
+        return Side(str(self.path), self.kind, self.stated(), meter.figures())
 
 
 def compare(
@@ -150,7 +88,7 @@ def compare(
         raise InputError(f"{truth} is SDR and no truth to measure HDR against; give the HDR10 master.")
     _check_page(page, films, overwrite)
     size = _common_size(films)
-    gauges = (_Gauge(), _Gauge())
+    meters = (FilmMeter(), FilmMeter())
     detector = Detector(films[0].source.info.time_base) if scenes == "auto" else None
     cuts: list[int] = []  # in frames of A
     everything = array("q")  # pts of A
@@ -178,8 +116,8 @@ def compare(
         if (matched - 1) % every:
             continue
         codes = [film.codes(p)[:, : size[1], : size[0]] for film, p in zip(films, together, strict=True)]
-        for gauge, of in zip(gauges, codes, strict=False):
-            gauge.add(of, codes[2] if truth is not None else None)
+        for meter, of in zip(meters, codes, strict=False):
+            meter.add(of, codes[2] if truth is not None else None)
         frames.append(len(everything) - 1)
         for kept, picture in zip(pts, together, strict=True):
             kept.append(picture.pts)
@@ -196,8 +134,8 @@ def compare(
         cuts = read_cutlist(Path(scenes), everything, films[0].source.info.time_base)
     begins = _begins(frames, cuts)
     found = Comparison(
-        a=gauges[0].side(films[0]),
-        b=gauges[1].side(films[1]),
+        a=films[0].side(meters[0]),
+        b=films[1].side(meters[1]),
         truth=None if truth is None else str(films[2].path),
         times=times,
         scenes=begins,
@@ -287,7 +225,7 @@ def _stills(
     spans = list(enumerate(found.spans(), 1))
     if len(spans) > most:
         spans = [spans[(2 * i + 1) * len(spans) // (2 * most)] for i in range(most)]
-    peak = max(found.a.max_cll, found.b.max_cll)
+    peak = max(found.a.figures.max_cll, found.b.figures.max_cll)
     shape = shown_size(size[::-1], films[0].source.info.sample_aspect_ratio, edge)
     stills = []
     for done, (number, (first, last)) in enumerate(spans):

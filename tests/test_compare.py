@@ -18,9 +18,9 @@ from PIL import Image
 from sdr2hdr import convert
 from sdr2hdr.cli.main import main
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.compare import BINS, _Gauge, compare
+from sdr2hdr.compare import compare
 from sdr2hdr.errors import InputError, OutputError
-from sdr2hdr.views.plots import CELL
+from sdr2hdr.metrics.film import BINS, CELL, FilmMeter
 
 SIZE = (128, 96)
 FAST = {"preset": "ultrafast"}
@@ -64,23 +64,23 @@ def test_a_direct_mapping_is_its_source(source: Path, direct: Path, tmp_path: Pa
     assert found.notes == []
     assert len(found.times) == 45
     assert found.scenes == [0, 15, 30]
-    assert found.a.max_fall == pytest.approx(found.b.max_fall, rel=0.02)
-    assert found.a.average == pytest.approx(found.b.average, rel=0.05)
+    assert found.a.figures.max_fall == pytest.approx(found.b.figures.max_fall, rel=0.02)
+    assert found.a.figures.average == pytest.approx(found.b.figures.average, rel=0.05)
     assert found.a.stated is None
     assert found.b.stated is not None
-    assert found.b.stated[1] == pytest.approx(found.b.max_fall, rel=0.02, abs=1)
-    assert found.b.beyond["bt709"] < 0.01
-    shares = [side.luminance / side.luminance.sum() for side in (found.a, found.b)]
+    assert found.b.stated[1] == pytest.approx(found.b.figures.max_fall, rel=0.02, abs=1)
+    assert found.b.figures.beyond["bt709"] < 0.01
+    shares = [side.figures.luminance / side.figures.luminance.sum() for side in (found.a, found.b)]
     assert (shares[0].cumsum(0) - shares[1].cumsum(0)).abs().max() < 0.2  # the same light, a bin of noise apart
 
 
 def test_a_truth_measures_both(direct: Path, graded: Path, tmp_path: Path) -> None:
     found = compare(graded, direct, tmp_path / "page.html", truth=direct, every=5)
     assert len(found.times) == 9
-    assert all(value == float("inf") for value in found.b.psnr)
-    assert max(found.b.delta) == 0.0
-    assert 10 < sum(found.a.psnr) / 9 < 40
-    assert min(found.a.delta) > 1
+    assert all(value == float("inf") for value in found.b.figures.psnr)
+    assert max(found.b.figures.delta) == 0.0
+    assert 10 < sum(found.a.figures.psnr) / 9 < 40
+    assert min(found.a.figures.delta) > 1
     assert any("5th" in note for note in found.notes)
 
 
@@ -95,23 +95,25 @@ def test_a_truth_measures_both(direct: Path, graded: Path, tmp_path: Path) -> No
     ids=["green of BT.2020", "white", "red of P3"],
 )  # fmt: skip
 def test_gamuts_and_places(codes: tuple[float, ...], beyond: dict[str, float], place: tuple[float, float]) -> None:
-    gauge = _Gauge()
-    gauge.add(torch.tensor(codes)[:, None, None].expand(3, 48, 64), None)
-    assert {k: v / gauge.lit for k, v in gauge.beyond.items()} == beyond
-    row, column = divmod(int(gauge.chroma.argmax()), 200)
+    meter = FilmMeter()
+    meter.add(torch.tensor(codes)[:, None, None].expand(3, 48, 64))
+    found = meter.figures()
+    assert found.beyond == beyond
+    row, column = divmod(int(found.chroma.argmax()), 200)
     assert ((column + 0.5) * CELL, (row + 0.5) * CELL) == pytest.approx(place, abs=CELL)
 
 
 def test_light_is_counted_where_it_is() -> None:
-    gauge = _Gauge()
+    meter = FilmMeter()
     picture = torch.full((3, 60, 80), pq_code(26.0))
     picture[:, :30] = pq_code(400.0)
-    gauge.add(picture, None)
-    filled = gauge.luminance.nonzero().flatten().tolist()
+    meter.add(picture)
+    found = meter.figures()
+    filled = found.luminance.nonzero().flatten().tolist()
     assert filled == [int(pq_code(26.0) * BINS), int(pq_code(400.0) * BINS)]
-    assert gauge.luminance[filled].tolist() == [2400, 2400]
-    assert gauge.brightest[0] == pytest.approx(400, rel=1e-3)
-    assert gauge.sums[0] / 4800 == pytest.approx(213, rel=1e-3)
+    assert found.luminance[filled].tolist() == [2400, 2400]
+    assert found.brightest[0] == pytest.approx(400, rel=1e-3)
+    assert found.average[0] == pytest.approx(213, rel=1e-3)
 
 
 def test_films_that_do_not_fit_end_in_one_sentence(source: Path, graded: Path, tmp_path: Path) -> None:

@@ -69,11 +69,11 @@ def _facts(found: "Comparison") -> dict[str, Any]:
     facts: dict[str, Any] = {"frames": len(found.times), "notes": list(found.notes)}
     for key, side in (("a", found.a), ("b", found.b)):
         facts[key] = {
-            "file": side.file, "max_cll": side.max_cll, "max_fall": side.max_fall, "stated": side.stated,
-            "average": mean(side.average), "beyond": side.beyond,
+            "file": side.file, "max_cll": side.figures.max_cll, "max_fall": side.figures.max_fall, "stated": side.stated,
+            "average": mean(side.figures.average), "beyond": side.figures.beyond,
         }  # fmt: skip
-        if side.psnr:
-            facts[key] |= {"psnr": _finite(mean(side.psnr)), "delta_e_itp": mean(side.delta)}
+        if side.figures.psnr:
+            facts[key] |= {"psnr": _finite(mean(side.figures.psnr)), "delta_e_itp": mean(side.figures.delta)}
     facts["scenes"] = [{key: _finite(value) for key, value in row.items()} for row in found.rows()]
     return facts
 
@@ -89,12 +89,12 @@ def _table(found: "Comparison", page: Path) -> Table:
     for head in ("", "A", "B"):
         table.add_column(head)
     sides = (found.a, found.b)
-    table.add_row("MaxCLL", *(f"{s.max_cll:.0f} nits" for s in sides))
-    table.add_row("MaxFALL", *(f"{s.max_fall:.1f} nits" for s in sides))
-    table.add_row("Average light", *(f"{mean(s.average):.1f} nits" for s in sides))
-    table.add_row("Beyond BT.709", *(f"{100 * s.beyond['bt709']:.2f} %" for s in sides))
-    table.add_row("Beyond P3", *(f"{100 * s.beyond['p3-d65']:.2f} %" for s in sides))
+    table.add_row("MaxCLL", *(f"{s.figures.max_cll:.0f} nits" for s in sides))
+    table.add_row("MaxFALL", *(f"{s.figures.max_fall:.1f} nits" for s in sides))
+    table.add_row("Average light", *(f"{mean(s.figures.average):.1f} nits" for s in sides))
+    table.add_row("Beyond BT.709", *(f"{100 * s.figures.beyond['bt709']:.2f} %" for s in sides))
+    table.add_row("Beyond P3", *(f"{100 * s.figures.beyond['p3-d65']:.2f} %" for s in sides))
     if found.truth is not None:
-        table.add_row("PSNR", *(f"{mean(s.psnr):.2f} dB" for s in sides))
-        table.add_row("dE_ITP", *(f"{mean(s.delta):.2f}" for s in sides))
+        table.add_row("PSNR", *(f"{mean(s.figures.psnr):.2f} dB" for s in sides))
+        table.add_row("dE_ITP", *(f"{mean(s.figures.delta):.2f}" for s in sides))
     return table

@@ -13,8 +13,8 @@ from rich.table import Table
 from sdr2hdr.cli import values
 
 if TYPE_CHECKING:
+    from sdr2hdr.evaluation.scores import Score, Summary
     from sdr2hdr.metrics.measures import Measure
-    from sdr2hdr.metrics.scores import Score, Summary
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -91,10 +91,10 @@ def evaluate(
       sdr2hdr evaluate HDRTV1K/test_sdr HDRTV1K/test_hdr --metrics all
       sdr2hdr evaluate --val --corpus hdri/
     """
+    from sdr2hdr.evaluation.report import check_folder, write_report
+    from sdr2hdr.evaluation.scores import to_json
+    from sdr2hdr.evaluation.worst import Worst
     from sdr2hdr.metrics.measures import choose
-    from sdr2hdr.metrics.report import check_folder, write_report
-    from sdr2hdr.metrics.scores import to_json
-    from sdr2hdr.metrics.worst import Worst
 
     val = val or (corpus is not None and what is None)
     if val and (what is not None or corpus is None):
@@ -121,7 +121,7 @@ def evaluate(
         task = bar.add_task("Measuring", total=None)
         scores: list[Score]
         if corpus is not None and val:
-            from sdr2hdr.training.evaluate import load_for, real_pairs, simulated
+            from sdr2hdr.evaluation.val import load_for, real_pairs, simulated
 
             loaded = {name: load_for(name, precision) for name in models}
 
@@ -131,8 +131,9 @@ def evaluate(
             scores = [*simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)]
             scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
+            from sdr2hdr.evaluation.films import measure
+            from sdr2hdr.evaluation.strips import pairings
             from sdr2hdr.jobs.exposures import read_exposures
-            from sdr2hdr.measure import measure, pairings
 
             times = read_exposures(exposures)
 
@@ -153,7 +154,7 @@ def evaluate(
 
 def _show(scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
     """Tables on standard output."""
-    from sdr2hdr.metrics.scores import GROUPINGS, parts_of
+    from sdr2hdr.evaluation.scores import GROUPINGS, parts_of
 
     console = Console()
     for part, mine in parts_of(scores).items():
@@ -163,7 +164,7 @@ def _show(scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
 
 
 def _whole(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
-    from sdr2hdr.metrics.scores import models_of, summary
+    from sdr2hdr.evaluation.scores import models_of, summary
 
     names = models_of(scores)
     found = {name: summary([s for s in scores if s.model == name]) for name in names}
@@ -184,7 +185,7 @@ def _cell(found: "Summary", m: "Measure") -> str:
 
 
 def _grouped(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:
-    from sdr2hdr.metrics.scores import groups
+    from sdr2hdr.evaluation.scores import groups
 
     found = groups(scores, by)
     if not found:

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.evaluation.val import load_for, real_pairs, simulated, table
 from sdr2hdr.models import registry
 from sdr2hdr.render.device import pick_precision
 from sdr2hdr.render.renderer import prepared
-from sdr2hdr.training.evaluate import load_for, real_pairs, simulated, table
 from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
 from sdr2hdr.weights.manifest import BUNDLED, WeightEntry, read_manifest

@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from PIL.Image import Image
-from torch import Tensor
 
+from sdr2hdr.metrics.film import FilmFigures
 from sdr2hdr.text import html_text
 from sdr2hdr.views.falsecolour import scale
 from sdr2hdr.views.page import page, table
@@ -20,28 +20,12 @@ _COLOURS = {"a": (240, 166, 60), "b": (86, 180, 245)}
 
 @dataclass(frozen=True)
 class Side:
-    """What was measured of one film; lists have an entry a measured frame.
-
-    ``brightest`` and ``average``: max(R, G, B) of a frame's brightest pixel, and its mean over the active picture, nits.
-    ``p9999``: what one pixel in 10,000 passes, nits.
-    ``luminance`` counts pixels by luminance in even steps of PQ code, ``chroma`` by CIE 1931 x, y. ``beyond``: share of pixels
-    outside each gamut. ``stated``: MaxCLL and MaxFALL that the file itself names. ``psnr`` (dB) and ``delta`` (dE_ITP) are
-    against the truth.
-    """
+    """One of the films: its file, ``kind`` (words for what it is), the MaxCLL and MaxFALL it ``stated``, and its figures."""
 
     file: str
     kind: str
-    brightest: Sequence[float]
-    average: Sequence[float]
-    max_cll: float
-    max_fall: float
-    p9999: float
     stated: tuple[int, int] | None
-    luminance: Tensor
-    chroma: Tensor
-    beyond: dict[str, float]
-    psnr: Sequence[float] = ()
-    delta: Sequence[float] = ()
+    figures: FilmFigures
 
 
 @dataclass(frozen=True)
@@ -75,12 +59,12 @@ class Comparison:
         for first, last in self.spans():
             row: dict[str, float] = {"start": self.times[first], "frames": last - first}
             for key, side in (("a", self.a), ("b", self.b)):
-                row[f"{key}_max_cll"] = max(side.brightest[first:last])
-                row[f"{key}_max_fall"] = max(side.average[first:last])
-                row[f"{key}_average"] = mean(side.average[first:last])
-                if side.psnr:
-                    row[f"{key}_psnr"] = mean(side.psnr[first:last])
-                    row[f"{key}_delta_e_itp"] = mean(side.delta[first:last])
+                row[f"{key}_max_cll"] = max(side.figures.brightest[first:last])
+                row[f"{key}_max_fall"] = max(side.figures.average[first:last])
+                row[f"{key}_average"] = mean(side.figures.average[first:last])
+                if side.figures.psnr:
+                    row[f"{key}_psnr"] = mean(side.figures.psnr[first:last])
+                    row[f"{key}_delta_e_itp"] = mean(side.figures.delta[first:last])
             found.append(row)
         return found
 
@@ -120,19 +104,19 @@ def _summary(found: Comparison) -> str:
         return "-" if side.stated is None else "{} / {}".format(*side.stated)
 
     rows = [
-        ("MaxCLL, measured, nits", *(f"{s.max_cll:.0f}" for s in (found.a, found.b))),
-        ("one pixel in 10,000 is brighter than, nits", *(f"{s.p9999:.0f}" for s in (found.a, found.b))),
-        ("MaxFALL, measured, nits", *(f"{s.max_fall:.1f}" for s in (found.a, found.b))),
+        ("MaxCLL, measured, nits", *(f"{s.figures.max_cll:.0f}" for s in (found.a, found.b))),
+        ("one pixel in 10,000 is brighter than, nits", *(f"{s.figures.p9999:.0f}" for s in (found.a, found.b))),
+        ("MaxFALL, measured, nits", *(f"{s.figures.max_fall:.1f}" for s in (found.a, found.b))),
         ("MaxCLL / MaxFALL by the file's own word", stated(found.a), stated(found.b)),
-        ("average light, nits", *(f"{mean(s.average):.1f}" for s in (found.a, found.b))),
+        ("average light, nits", *(f"{mean(s.figures.average):.1f}" for s in (found.a, found.b))),
     ]
     rows += [
-        (f"pixels beyond {label}", *(f"{100 * s.beyond[key]:.2f} %" for s in (found.a, found.b)))
+        (f"pixels beyond {label}", *(f"{100 * s.figures.beyond[key]:.2f} %" for s in (found.a, found.b)))
         for label, key, _ in TRIANGLES
     ]
     if found.truth is not None:
-        rows.append(("PSNR against the truth, dB", *(f"{mean(s.psnr):.2f}" for s in (found.a, found.b))))
-        rows.append(("dE_ITP against the truth", *(f"{mean(s.delta):.2f}" for s in (found.a, found.b))))
+        rows.append(("PSNR against the truth, dB", *(f"{mean(s.figures.psnr):.2f}" for s in (found.a, found.b))))
+        rows.append(("dE_ITP against the truth", *(f"{mean(s.figures.delta):.2f}" for s in (found.a, found.b))))
     return table(("", "A", "B"), rows, ("", "a", "b"))
 
 
@@ -163,7 +147,9 @@ def _light(found: Comparison) -> str:
     cuts = [found.times[i] for i in found.scenes[1:]]
     end = found.times[-1]
     parts = [
-        histogram([(s.luminance, k, k.upper()) for k, s in _both(found)], "histogram", "Pixels by luminance, nits")
+        histogram(
+            [(s.figures.luminance, k, k.upper()) for k, s in _both(found)], "histogram", "Pixels by luminance, nits"
+        )
     ]
     for name, title, of_scene in (
         ("average", "Average light, and MaxFALL of each scene, nits", "MaxFALL"),
@@ -171,7 +157,7 @@ def _light(found: Comparison) -> str:
     ):
         lines = []
         for kind, side in _both(found):
-            values = side.average if name == "average" else side.brightest
+            values = side.figures.average if name == "average" else side.figures.brightest
             lines.append(Line(_thinned(found.times, values, most=name == "brightest"), kind, kind.upper()))
             steps = []
             for first, last in found.spans():
@@ -210,7 +196,8 @@ def _scenes(found: Comparison) -> str:
 
 def _colour(found: Comparison) -> str:
     diagrams = "".join(
-        chromaticity(side.chroma, kind, _COLOURS[kind], f"chroma-{kind}", kind.upper()) for kind, side in _both(found)
+        chromaticity(side.figures.chroma, kind, _COLOURS[kind], f"chroma-{kind}", kind.upper())
+        for kind, side in _both(found)
     )
     return (
         f'<div class="pair">{diagrams}</div><p class="note">CIE 1931 x, y of pixels of one nit and more. A pixel counts as '

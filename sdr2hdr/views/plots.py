@@ -13,14 +13,12 @@ from torch import Tensor
 
 from sdr2hdr.color.primaries import D65, PRIMARIES
 from sdr2hdr.color.transfer import pq_code
+from sdr2hdr.metrics.film import CELL, CELLS
 from sdr2hdr.text import html_text
 from sdr2hdr.views.pictures import png_uri
 
 _TICKS = (0, 0.1, 1, 5, 10, 26, 50, 100, 203, 400, 1000, 2000, 4000, 10000)
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 1200, 300, 60, 30, 20, 40
-
-CELLS, CELL = (225, 200), 0.004
-"""Rows and columns of a chromaticity count, and the side of a cell: y from 0 to 0.9, x from 0 to 0.8."""
 
 _SPECTRUM = (  # CIE 1931 x, y of single wavelengths, 390 to 700 nm
     (0.1738, 0.0049), (0.1714, 0.0051), (0.1689, 0.0069), (0.1644, 0.0109), (0.1566, 0.0177), (0.1440, 0.0297),
@@ -30,6 +28,7 @@ _SPECTRUM = (  # CIE 1931 x, y of single wavelengths, 390 to 700 nm
     (0.4441, 0.5547), (0.5125, 0.4866), (0.5752, 0.4242), (0.6270, 0.3725), (0.6658, 0.3340), (0.6915, 0.3083),
     (0.7079, 0.2920), (0.7190, 0.2809), (0.7300, 0.2700), (0.7347, 0.2653),
 )  # fmt: skip
+
 TRIANGLES = (("BT.709", "bt709", "#d0d0d0"), ("P3", "p3-d65", "#e08080"), ("BT.2020", "bt2020", "#80c080"))
 
 
@@ -93,7 +92,7 @@ def histogram(counts: Sequence[tuple[Tensor, str, str]], name: str, title: str) 
 
 
 def chromaticity(count: Tensor, kind: str, colour: tuple[int, int, int], name: str, title: str) -> str:
-    """Pixels by CIE 1931 x, y (``count`` of :data:`CELLS`) in one colour, with spectrum, triangles and D65."""
+    """Pixels by CIE 1931 x, y in one colour, with spectrum, triangles and D65; ``count`` as in ``FilmFigures.chroma``."""
     side, edge = 700.0, 40.0
     rows, columns = CELLS
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdr2hdr.errors import OutputError
-from sdr2hdr.metrics.charts import chart, has_matplotlib
+from sdr2hdr.evaluation.charts import chart, has_matplotlib
+from sdr2hdr.evaluation.scores import GROUPINGS, Score, groups, parts_of, to_csv, to_json
+from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.metrics.measures import Measure
-from sdr2hdr.metrics.scores import GROUPINGS, Score, groups, parts_of, to_csv, to_json
-from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import png_bytes
 

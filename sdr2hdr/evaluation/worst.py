@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.transfer import pq_eotf
-from sdr2hdr.metrics.scores import Score
+from sdr2hdr.evaluation.scores import Score
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.pictures import fit, image, on_screen
 

@@ -15,10 +15,11 @@ from sdr2hdr.cli.main import main
 from sdr2hdr.color.tonemap import bt2408
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.errors import InputError
-from sdr2hdr.measure import measure, pairings
+from sdr2hdr.evaluation.films import measure
+from sdr2hdr.evaluation.strips import pairings
+from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.media.png import png_of
 from sdr2hdr.metrics.measures import choose
-from sdr2hdr.metrics.worst import Worst
 
 SIZE = (64, 48)
 HDR10 = {"pix_fmt": "yuv444p10le", "color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 16}

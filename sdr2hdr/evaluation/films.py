@@ -1,140 +1,23 @@
 """Films and folders of frames, converted or to be converted, measured against an HDR truth."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, pairwise
-from pathlib import Path
 
 from torch import Tensor
 
-from sdr2hdr.data.paired import PairedScene, frame_files, paired_scenes, sides
-from sdr2hdr.data.scene_list import read_scene_list, select
 from sdr2hdr.errors import InputError
+from sdr2hdr.evaluation.scores import Score
+from sdr2hdr.evaluation.strips import Pairing, Strip
+from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.jobs.exposures import Times
-from sdr2hdr.jobs.plan import survey
-from sdr2hdr.media.png import png_facts, read_codes
-from sdr2hdr.media.source import Source
 from sdr2hdr.metrics.measures import Measure, Meter
-from sdr2hdr.metrics.scores import Score
-from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
 LEAST = 16
 """Pixels that a picture must have each way to be measured."""
-
-_RATE = 25.0  # frames a second of folders, which do not say
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Frames in order: a film, or a scene of a folder.
-
-    ``frames`` gives ``3,H,W`` float32, R'G'B' of BT.709 where ``sdr``, else PQ codes of BT.2020. ``scenes`` gives where scenes
-    begin, and the number of frames as the last; ``size`` is width, height. ``loose`` frames have nothing to do with one another.
-    """
-
-    name: str
-    sdr: bool
-    size: tuple[int, int]
-    rate: float
-    frames: Callable[[], Iterator[Tensor]]
-    scenes: Callable[[], Sequence[int]]
-    loose: bool = False
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """What is measured: a strip, and the truth beside it where there is one."""
-
-    strip: Strip
-    truth: Strip | None
-
-
-def film(path: Path, times: Times = ()) -> Strip:
-    """A video: SDR, HDR10, or HLG, which is taken to the light of a display of 1000 nits. Raises InputError.
-
-    ``times`` are exposures that alternate in it.
-    """
-    source = Source(path, hdr=True, hlg=True)
-    sdr = source.info.hdr is None
-
-    def frames() -> Iterator[Tensor]:
-        return (p.rgb() if sdr else p.codes() for p in source.pictures())
-
-    def scenes() -> list[int]:
-        found = survey(source, "auto", lambda _done, _total: None, times)
-        return [0, *found.cuts, len(found.pts)]
-
-    return Strip(path.stem, sdr, source.info.size, float(source.info.rate), frames, scenes)
-
-
-def folder_strip(name: str, paths: Sequence[Path], *, loose: bool = False) -> Strip:
-    """PNG frames: 8 bits are SDR, 16 bits PQ. Raises InputError."""
-    facts = png_facts(paths[0])
-    count = len(paths)
-    begins = list(range(count + 1)) if loose else [0, count]
-    return Strip(name, facts.depth == 8, facts.size, _RATE, lambda: map(read_codes, paths), lambda: begins, loose)
-
-
-def pairings(
-    what: Path, truth: Path | None, scene_list: Path | None = None, part: str = "all", times: Times = ()
-) -> list[Pairing]:
-    """What two names stand for: two videos, two folders of frames, or a data set with an SDR and an HDR folder in it.
-
-    Of folders only the scenes of a list are taken, where one is given, and of these only one ``part``. Raises InputError.
-    """
-    if truth is not None and what.is_dir() != truth.is_dir():
-        raise InputError(
-            f"Of {what} and {truth} one is a folder and one is not; give two videos or two folders of frames."
-        )
-    if not what.is_dir():
-        if scene_list is not None:
-            raise InputError(f"A list of scenes is for folders of frames, and {what} is none; leave --scenes out.")
-        return [Pairing(film(what, times), None if truth is None else _truth(film(truth), truth))]
-    if truth is None and not _is_data_set(what):
-        if not (strips := _strips(what)):
-            raise InputError(
-                f"{what} holds no PNG frames; name a folder that does, or a data set with sdr and hdr in it."
-            )
-        return [Pairing(strip, None) for strip in strips]
-    left, right = sides(what) if truth is None else (what, truth)
-    files = frame_files(left)
-    if not files:
-        raise InputError(f"{left} holds no PNG frames; name the folder that does.")
-    results = png_facts(next(iter(files.values()))).depth == 16
-    scenes = paired_scenes(left, right, results=results)
-    if scene_list is not None:
-        scenes = select(
-            scenes, read_scene_list(scene_list), None if part == "all" else "train" if part == "train" else "test"
-        )
-        if not scenes:
-            raise InputError(f"{scene_list} has no scene for {part}; ask for --part all.")
-    return [_paired(s) for s in scenes]
-
-
-def _is_data_set(folder: Path) -> bool:
-    return any("sdr" in p.name.lower() for p in folder.iterdir() if p.is_dir())
-
-
-def _paired(scene: PairedScene) -> Pairing:
-    strips = (folder_strip(scene.name, paths, loose=scene.loose) for paths in (scene.sdr, scene.hdr))
-    return Pairing(next(strips), next(strips))
-
-
-def _strips(folder: Path) -> list[Strip]:
-    scenes: dict[str, list[Path]] = {}
-    for (scene, _), path in frame_files(folder).items():
-        scenes.setdefault(scene, []).append(path)
-    # without a partner a folder's frames are a clip: flicker is what can be measured of it
-    return [folder_strip(folder.name if name == "." else name, paths) for name, paths in scenes.items()]
-
-
-def _truth(strip: Strip, path: Path) -> Strip:
-    if strip.sdr:
-        raise InputError(f"{path} is SDR and cannot be the truth; give an HDR10 or HLG video, or change the order.")
-    return strip
 
 
 def measure(

@@ -3,8 +3,8 @@
 import io
 from collections.abc import Mapping, Sequence
 
+from sdr2hdr.evaluation.scores import Summary
 from sdr2hdr.metrics.measures import Measure
-from sdr2hdr.metrics.scores import Summary
 
 MOST = 40
 """Groups that a chart shows at most, the first ones; tables and CSV have all."""
@@ -21,7 +21,7 @@ def has_matplotlib() -> bool:
 
 
 def chart(title: str, by: str, found: Mapping[str, Mapping[str, Summary]], measures: Sequence[Measure]) -> bytes:
-    """A PNG with a panel a measure: means by group (as :func:`sdr2hdr.metrics.scores.groups` gives them) and model.
+    """A PNG with a panel a measure: means by group (as :func:`sdr2hdr.evaluation.scores.groups` gives them) and model.
 
     QPs stand on a line, everything else as bars. Needs matplotlib.
     """

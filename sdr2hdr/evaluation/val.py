@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.data.clips import PAIR_PEAK, ClipMaker
 from sdr2hdr.data.stills import load_linear, load_sdr, stills
+from sdr2hdr.evaluation.scores import Score, groups, models_of, summary
+from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.metrics.measures import Measure, Meter
 from sdr2hdr.metrics.measures import choose as choose_measures
-from sdr2hdr.metrics.scores import Score, groups, models_of, summary
-from sdr2hdr.metrics.worst import Worst
 from sdr2hdr.models.layers import thumbnail
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import pick_precision

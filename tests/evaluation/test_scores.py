@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.evaluation.report import check_folder, write_report
+from sdr2hdr.evaluation.scores import Score, groups, summary, to_csv, to_json
+from sdr2hdr.evaluation.worst import TOP, Worst, error_map
 from sdr2hdr.metrics.measures import MEASURES, choose
-from sdr2hdr.metrics.report import check_folder, write_report
-from sdr2hdr.metrics.scores import Score, groups, summary, to_csv, to_json
-from sdr2hdr.metrics.worst import TOP, Worst, error_map
 
 MEASURED = (MEASURES["psnr"], MEASURES["de_itp"])
 
