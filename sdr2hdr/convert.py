@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.color.light import LightFacts
-from sdr2hdr.color.transfer import WHITE
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.exposures import check_count, doubts, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.run import Task, run, unfinished
-from sdr2hdr.jobs.settings import CONTAINERS, CRFS, PRESETS, Settings
+from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.assemble import assemble
 from sdr2hdr.media.check import check
@@ -22,6 +21,7 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.options import CONTAINERS, DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap, pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.tiles import check_tile, fitting_tile
@@ -88,98 +88,69 @@ class Report:
 def convert(
     src: str | Path,
     dst: str | Path,
-    model: str = "wmnet",
+    model: str | None = None,
     *,
-    weights: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    codec: str = "hevc",
-    container: str | None = None,
-    crf: float | None = None,
-    preset: str | None = None,
-    peak: int = 1000,
-    white: int = int(WHITE),
-    scenes: str = "auto",
-    input_matrix: str | None = None,
-    input_range: str | None = None,
-    strict: bool = False,
-    overwrite: bool = False,
-    keep_work: bool = False,
-    workers: int = 1,
-    tile: int | None = None,
-    chunk_frames: int = 96,
-    aux_sdr: str | Path | None = None,
-    exposures: str | None = None,
-    look: str = "scene",
+    options: Options = DEFAULTS,
     progress: Callable[[Progress], None] = lambda _: None,
+    **changes: Any,
 ) -> Report:
     """Convert one SDR video to HDR10.
 
-    ``model`` names a model; ``weights`` one of the manifest's weights or a ``.safetensors`` file. ``container`` is ``mkv``,
-    ``mp4`` or ``mov`` (by default the target's ending says). ``peak`` (400 to 4000) and ``white`` in nits. ``scenes`` is
-    ``auto``, ``none`` or the path of a cut list. An interrupted conversion with the same source and settings goes on where it
-    stopped. The target appears when it is complete and has been checked. ``aux_sdr`` names a second file for the restored SDR
-    picture of a model that makes one; it appears together with the target. ``exposures`` are those of frames that alternate:
-    ``1,1/4``, ``ev:0,-2``, or the path of a text file with a time for each frame; without them those that the frames tell
-    of themselves, for a model that knows exposures. ``look`` is ``scene``, or ``film`` for a film that was graded as one: half
-    of what a model knows of each scene's look is then read from the whole film.
+    ``options`` hold every option, each with its meaning (:class:`sdr2hdr.options.Options`); single options may be given as
+    keywords instead, which win: ``convert("film.mp4", "film-hdr.mkv", model="look", peak=600)``.
 
-    Raises :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with a message for people.
+    The target appears when it is complete and has been checked. An interrupted conversion with the same source and options
+    goes on where it stopped. With ``aux_sdr`` a second file holds the restored SDR picture; it appears together with the target.
+
+    Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with
+    a message for people, and TypeError for a keyword that is not an option.
     """
     since = time.monotonic()
     keep_one_heap()
     src, dst = Path(src), Path(dst)
-    container = _container(dst, container)
-    chosen = choose(model, weights)
-    spec = registry.spec(chosen.model if chosen else model)
-    on = pick_device(device)
-    settings = Settings(
+    o = options.changed(**changes if model is None else {"model": model, **changes})
+    container = _container(dst, o.container)
+    chosen = choose(o.model, o.weights)
+    spec = registry.spec(chosen.model if chosen else o.model)
+    on = pick_device(o.device)
+    settings = Settings.of(
+        o,
         model=spec.name,
         weights_sha256=chosen.sha256 if chosen else "",
-        precision=pick_precision(precision, spec, on),
         device=str(on),
-        codec=codec,
-        crf=CRFS.get(codec, 0.0) if crf is None else crf,
-        preset=PRESETS.get(codec, "") if preset is None else preset,
-        peak=peak,
-        white=white,
-        scenes=scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
-        input_matrix=input_matrix,
-        input_range=input_range,
-        chunk_frames=chunk_frames,
-        aux=aux_sdr is not None,
-        exposures=",".join(map(repr, exposures_for(exposures, spec))),
-        look=look,
+        precision=pick_precision(o.precision, spec, on),
+        times=exposures_for(o.exposures, spec),
     )
-    target = _target(src, dst, overwrite)
-    aux = None if aux_sdr is None else _aux_target(src, target, Path(aux_sdr), spec, overwrite)
-    with Source(src, matrix=input_matrix, range=input_range, strict=strict) as source:
-        notes = plan_streams(src, container, codec, source.info.stream).notes
+    target = _target(src, dst, o.overwrite)
+    aux = None if o.aux_sdr is None else _aux_target(src, target, Path(o.aux_sdr), spec, o.overwrite)
+    with Source(src, matrix=o.input_matrix, range=o.input_range, strict=o.strict) as source:
+        notes = plan_streams(src, container, o.codec, source.info.stream).notes
         if aux is not None:
-            plan_streams(src, _container(aux, None), codec, source.info.stream)
-        settings, read = _as_frames_tell(source, settings, spec, exposures, progress)
+            plan_streams(src, _container(aux, None), o.codec, source.info.stream)
+        settings, read = _as_frames_tell(source, settings, spec, o.exposures, progress)
         notes = (*notes, *read)
         encode = encode_settings(source, settings)
         work = Work.beside(target)
         done = False
         try:
-            task = Task(src.absolute(), work.folder, spec.name, weights or (model if model != spec.name else None))
-            plan = _plan(source, settings, work, tile, task.open, progress)
-            notes = (*notes, *_doubts(exposures, plan, src))
+            task = Task(
+                src.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None)
+            )
+            plan = _plan(source, settings, work, o.tile, task.open, progress)
+            notes = (*notes, *_doubts(o.exposures, plan, src))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
             finished = [i for i in range(len(plan.chunks)) if i not in left]
             rendering = time.monotonic()
-            plan, busy = run(task, plan, work, workers, _Ticker(plan, finished, progress))
+            plan, busy = run(task, plan, work, o.workers, _Ticker(plan, finished, progress))
             rendered = time.monotonic() - rendering
-            light = _light(work, plan)
-            cll, fall = light.written(peak)
+            cll, fall = (light := _light(work, plan)).written(o.peak)
             progress(Progress("assemble", 0, 1))
             assembled = assemble(
                 [work.chunk(i) for i in range(len(plan.chunks))],
                 src,
                 work.assembled,
-                mastering=Mastering("bt2020", float(peak)),
+                mastering=Mastering("bt2020", float(o.peak)),
                 light=ContentLight(cll, fall),
                 container=container,
                 video_stream_index=source.info.stream,
@@ -191,14 +162,14 @@ def convert(
             _check_unchanged(src, plan)
             for made, under in ((work.assembled_aux, aux), (work.assembled, target)):
                 if under is not None:
-                    _appear(made, under, overwrite)
+                    _appear(made, under, o.overwrite)
             done = True
         except KeyboardInterrupt:
             raise Interrupted(
                 f"Stopped; what is finished of {dst} is kept beside it: run the same command again to go on."
             ) from None
         finally:
-            work.close(remove=done and not keep_work)
+            work.close(remove=done and not o.keep_work)
         info = source.info
         width, height = info.size
         odd = (
@@ -220,9 +191,9 @@ def convert(
             height=encode.height,
             input_colour=f"{info.layout.matrix} {'full' if info.layout.full_range else 'limited'}"
             f" (matrix {info.matrix_from}, range {info.range_from})",
-            codec=codec,
+            codec=o.codec,
             container=container,
-            mastering_peak=peak,
+            mastering_peak=o.peak,
             max_cll=cll,
             max_fall=fall,
             measured_max_cll=light.max_cll,
@@ -233,7 +204,7 @@ def convert(
             busy=busy,
             loss=plan.survey.loss,
             notes=tuple(dict.fromkeys([*notes, *assembled.notes, *odd])),
-            aux_sdr=None if aux_sdr is None else Path(aux_sdr),
+            aux_sdr=None if o.aux_sdr is None else Path(o.aux_sdr),
         )
 
 

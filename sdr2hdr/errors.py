@@ -11,6 +11,12 @@ class Sdr2HdrError(Exception):
     exit_code = 1
 
 
+class UsageError(Sdr2HdrError):
+    """An option has a value that it cannot have."""
+
+    exit_code = 2
+
+
 class InputError(Sdr2HdrError):
     """The source, or a file given beside it (scene list, say), cannot be used."""
 

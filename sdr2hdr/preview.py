@@ -11,14 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from sdr2hdr.color.primaries import luminance
-from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf
+from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.exposures import check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Survey, survey
-from sdr2hdr.jobs.settings import check_look
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
+from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
@@ -65,44 +65,34 @@ def preview(
     out: str | Path | None = None,
     *,
     at: Sequence[Fraction] = (),
-    scenes: str = "auto",
     most: int = 24,
     models: Sequence[str] = ("wmnet",),
-    weights: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    peak: int = 1000,
-    white: int = int(WHITE),
-    input_matrix: str | None = None,
-    input_range: str | None = None,
-    tile: int | None = None,
     history: int = HISTORY,
     hdr: bool = False,
     edge: int = 960,
     screen: float = SCREEN,
-    exposures: str | None = None,
-    look: str = "scene",
-    overwrite: bool = False,
+    options: Options = DEFAULTS,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    **changes: Any,
 ) -> list[Shown]:
     """Write a PNG, and with ``hdr`` an AVIF for each model, of single frames of an SDR video.
 
     ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
     ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
     current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
-    ``exposures`` and ``look`` as in ``convert``; where exposures alternate, or for the look of the whole film, every frame is
-    decoded once.
+    Of the ``options``, and of single ``changes`` to them, those count that ``sdr2hdr preview`` has. If exposures alternate, or
+    for the look of the whole film, every frame is decoded once.
 
-    Raises :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
+    Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
     keep_one_heap()
-    src = Path(src)
+    src, o = Path(src), options.changed(**changes)
+    weights, exposures, peak = o.weights, o.exposures, o.peak
     if weights is not None and len(models) > 1:
         raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
-    check_look(look)
     specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
-    with Source(src, matrix=input_matrix, range=input_range) as source:
+    with Source(src, matrix=o.input_matrix, range=o.input_range) as source:
         if exposures is None and any(spec.exposures for spec in specs):
             times, _ = read_from_frames(source, lambda done: progress("scan", done, max(done, source.info.frames or 0)))
         height, wide = source.info.size[::-1]
@@ -110,25 +100,25 @@ def preview(
         for name in models:
             loaded = open_model(name, weights)
             renderers[name] = Renderer(
-                loaded.model, loaded.spec, (height, wide), device=device, precision=precision, tile=tile,
-                white=float(white), peak=float(peak), exposures=times,
+                loaded.model, loaded.spec, (height, wide), device=o.device, precision=o.precision, tile=o.tile,
+                white=float(o.white), peak=float(peak), exposures=times,
             )  # fmt: skip
         scan = partial(progress, "scan")
         films = {
             name: SceneLooks(r.model, r.spec, film=True)
             for name, r in renderers.items()
-            if look == "film" and r.spec.thumb and not r.exposures
+            if o.look == "film" and r.spec.thumb and not r.exposures
         }
-        known = survey(source, scenes, scan, times, list(films.values())) if times or films else None
+        known = survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
         if known is not None and exposures is not None:
             check_count(exposures, times, len(known.pts), src)
         moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
-            source, known or survey(source, scenes, scan), most
+            source, known or survey(source, o.scenes, scan), most
         )
         folder = _folder(src, out)
         named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
         for name in named:
-            check_free(folder / f"{name}.png", overwrite)
+            check_free(folder / f"{name}.png", o.overwrite)
         written = []
         for done, (name, moment) in enumerate(named.items()):
             progress("preview", done, len(named))
@@ -151,7 +141,7 @@ def preview(
             )
             files[folder / f"{name}.png"] = png_bytes(sheet(columns, foot))
             for path, data in files.items():
-                write_whole(path, data, overwrite)
+                write_whole(path, data, o.overwrite)
             written.append(Shown(float(seconds), light, tuple(files)))
         progress("preview", len(named), len(named))
         return written

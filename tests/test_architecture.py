@@ -3,47 +3,47 @@
 import ast
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "sdr2hdr"
-MAY_IMPORT = {
-    "color": set(),
-    "media": {"color"},
-    "scenes": {"color"},
-    "models": {"color"},
-    "weights": {"models"},
-    "render": {"models", "color"},
-    "jobs": {"render", "media", "scenes", "weights", "models", "color"},
-    "metrics": {"color"},
-    "views": {"color", "metrics"},
-    "evaluation": {"jobs", "data", "metrics", "views", "media", "render", "weights", "models", "color"},
-    "data": {"media", "scenes", "models", "color"},
-    "training": {"data", "evaluation", "models", "metrics", "color", "render", "weights"},
-    "batch": {"convert", "jobs", "media", "weights"},
-    "cli": {
-        "batch",
-        "convert",
-        "preview",
-        "split",
-        "compare",
-        "doctor",
-        "views",
-        "color",
-        "media",
-        "scenes",
-        "models",
-        "weights",
-        "render",
-        "jobs",
-        "metrics",
-        "data",
-        "evaluation",
-        "training",
-    },
-}
-OWNERS = {"av": {"media"}, "click": {"cli"}, "rich": {"cli"}}
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "sdr2hdr"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the page's table: ``room`` is a folder or a module, ``named`` what it may import directly."""
+
+    room: str
+    for_all: bool
+    named: tuple[str, ...]
+
+
+def table() -> dict[str, Row]:
+    """The table of rooms in docs/architecture.md, in its order."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows: dict[str, Row] = {}
+    for line in page.partition("| room | owns | may import |\n|---|---|---|\n")[2].splitlines():
+        if not line.startswith("|"):
+            break
+        name, owns, named = (cell.strip() for cell in line.strip("|").split("|"))
+        room = name.strip("`").removesuffix("/").removesuffix(".py")
+        words = named.replace("anything above", ", ".join(rows)).split(",")
+        rows[room] = Row(room, "all may use it" in owns, tuple(filter(None, map(str.strip, words))))
+    return rows
+
+
+ROWS = table()
+OUTSIDE = {name for row in ROWS.values() for name in row.named} - ROWS.keys()
+"""Packages that belong to the rooms whose rows name them."""
+
+
+def allowed(room: str) -> set[str]:
+    """The rooms that a room may import."""
+    through = {name for named in ROWS[room].named if named in ROWS for name in (named, *allowed(named))}
+    return {room} | through | {row.room for row in ROWS.values() if row.for_all}
 
 
 def imports(path: Path) -> set[str]:
@@ -59,19 +59,28 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_every_room_has_a_row() -> None:
+    on_disk = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert on_disk == ROWS.keys()
+
+
+def test_rows_name_rooms_above_them_alone() -> None:
+    seen: set[str] = set()
+    for room, row in ROWS.items():
+        assert set(row.named) <= seen | OUTSIDE, room
+        seen.add(room)
+
+
+@pytest.mark.parametrize("room", ROWS)
 def test_rooms_import_down_the_table(room: str) -> None:
-    for path in (PACKAGE / room).rglob("*.py"):
+    single = PACKAGE / f"{room}.py"
+    for path in [single] if single.exists() else (PACKAGE / room).rglob("*.py"):
         for name in imports(path):
-            parts = name.split(".")
-            if (
-                parts[0] == "sdr2hdr"
-                and len(parts) > 1
-                and parts[1] not in (room, "errors", "reading", "text", "__version__")
-            ):
-                assert parts[1] in MAY_IMPORT[room], f"{path.relative_to(PACKAGE)} imports {name}"
-            for owned, owners in OWNERS.items():
-                assert parts[0] != owned or room in owners, f"{path.relative_to(PACKAGE)} imports {name}"
+            package, _, below = name.partition(".")
+            if package == "sdr2hdr" and below:
+                used = below.partition(".")[0]
+                assert used in allowed(room) or used not in ROWS, f"{path.relative_to(PACKAGE)} imports {name}"
+            assert package not in OUTSIDE or package in ROWS[room].named, f"{path.relative_to(PACKAGE)} imports {name}"
 
 
 def test_importing_the_package_loads_neither_torch_nor_av() -> None:

@@ -19,7 +19,7 @@ from sdr2hdr import preview as module
 from sdr2hdr.cli.main import main
 from sdr2hdr.color.transfer import pq_code
 from sdr2hdr.color.yuv import HDR10, from_yuv, to_yuv
-from sdr2hdr.errors import InputError, ModelError, OutputError
+from sdr2hdr.errors import InputError, ModelError, OutputError, UsageError
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
@@ -254,7 +254,7 @@ def test_bad_wishes_end_in_one_sentence(clip: Path, tmp_path: Path) -> None:
         preview(clip, tmp_path, at=at, models=("wmnot",))
     with pytest.raises(ModelError, match="several models"):
         preview(clip, tmp_path, at=at, models=("wmnet", "bt2408"), weights="x")
-    with pytest.raises(OutputError, match="--look scene or film"):
+    with pytest.raises(UsageError, match="--look scene or film"):
         preview(clip, tmp_path, at=at, look="cinema", **FAST)  # type: ignore[arg-type]
     preview(clip, tmp_path / "out", at=at, **FAST)  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="exists"):

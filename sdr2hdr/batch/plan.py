@@ -7,12 +7,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sdr2hdr.batch.overrides import check_options, read_overrides
+from sdr2hdr.batch.overrides import NAME, check_options, overridden
 from sdr2hdr.batch.report import FINISHED, Row, read_rows
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.plan import Fingerprint
 from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.opening import NO_FILMS
+from sdr2hdr.options import Options, declared
 
 VIDEO_ENDINGS = (
     *(
@@ -36,8 +37,6 @@ VIDEO_ENDINGS = (
 """Only for files that cannot be read: with these endings somebody should hear of it."""
 _STILLS = {"gif", "apng", "image2", "ico"}
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
-_WITHOUT_EFFECT = {"workers", "keep_work", "overwrite", "strict"}
-"""Options that change nothing in the output."""
 SECONDS_PER_MEGAPIXEL = {"bt2408": 0.4, "bt2446a": 0.4, "look": 0.6}
 """Before anything was measured: about what one core of 2020 takes, encoding included; other models take more."""
 SECONDS_OTHERWISE = 3.0
@@ -46,12 +45,12 @@ BITS_PER_PIXEL = 0.3
 
 @dataclass
 class BatchPlan:
-    """Everything a batch knows before it begins; ``rows`` in the order of their work, ``options`` as keywords of ``convert``."""
+    """Everything a batch knows before it begins; ``rows`` in the order of their work, with the ``options`` of each."""
 
     source: Path
     target: Path
     rows: list[Row]
-    options: list[dict[str, Any]]
+    options: list[Options]
     earlier: list[Row]
     passed_over: int
     seconds_per_megapixel: dict[str, float]
@@ -74,12 +73,12 @@ class BatchPlan:
 def make_plan(
     source: Path,
     target: Path,
-    options: dict[str, Any],
+    options: Options,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     looked_at: Callable[[int], None] = lambda _: None,
 ) -> BatchPlan:
-    """Look through ``source``. ``options`` are keywords of ``convert``, which a folder's ``sdr2hdr.toml`` may overrule.
+    """Look through ``source``. A folder's ``sdr2hdr.toml`` may overrule ``options``.
 
     ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``. Writes nothing. Raises InputError
     for a folder or a TOML file that cannot be used, OutputError where the two folders are one.
@@ -90,12 +89,12 @@ def make_plan(
         raise OutputError(f"{target} is not a folder; name the folder to write to.")
     if target.resolve() == source.resolve():
         raise OutputError(f"{target} is the source folder itself; name another folder to write to.")
-    check_options(options, "These options cannot be used")
+    check_options(options)
     known = read_rows(target)
     rows: list[Row] = []
-    resolved: list[dict[str, Any]] = []
+    resolved: list[Options] = []
     passed_over = 0
-    folders: dict[Path, dict[str, Any]] = {}
+    folders: dict[Path, Options] = {}
     for number, found in enumerate(_walk(source, target.resolve())):
         looked_at(number)
         if isinstance(found, Row):
@@ -131,7 +130,7 @@ def _walk(source: Path, target: Path) -> Iterator[Path | Row]:
     for folder, below, files in os.walk(source, onerror=errors.append):
         here = Path(folder)
         below[:] = sorted(n for n in below if not n.startswith(".") and (here / n).resolve() != target)
-        yield from (here / n for n in sorted(files) if not n.startswith(".") and n != "sdr2hdr.toml")
+        yield from (here / n for n in sorted(files) if not n.startswith(".") and n != NAME)
     for e in errors:
         cause = f"{e.filename} cannot be read ({e.strerror}); check its permissions."
         yield Row(os.path.relpath(e.filename, source), status="failed", cause=cause, exit_code=3)
@@ -141,26 +140,19 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, p) or fnmatchcase(Path(name).name, p) for p in patterns)
 
 
-def _options_for(
-    folder: Path, source: Path, options: dict[str, Any], read: dict[Path, dict[str, Any]]
-) -> dict[str, Any]:
+def _options_for(folder: Path, source: Path, options: Options, read: dict[Path, Options]) -> Options:
     """The options of a folder: its own file's, over those of the folders above, over the command line's."""
     if folder not in read:
         above = options if folder == source else _options_for(folder.parent, source, options, read)
-        own = read_overrides(folder)
-        if "model" in own and "weights" not in own:
-            own["weights"] = None  # those of another model's command line
-        if own:
-            check_options({**above, **own}, str(folder / "sdr2hdr.toml"))
-        read[folder] = {**above, **own}
+        read[folder] = overridden(above, folder)
     return read[folder]
 
 
-def _look_at(path: Path, name: str, options: dict[str, Any]) -> Row | None:
+def _look_at(path: Path, name: str, options: Options) -> Row | None:
     """A row for a video; None for a file that is none: a picture, sound, a text."""
-    row = Row(name, model=options["model"])
+    row = Row(name, model=options.model)
     try:
-        info = read_info(path, options["input_matrix"], options["input_range"])
+        info = read_info(path, options.input_matrix, options.input_range)
         if _is_still(path, info):
             return None
         row.fingerprint = asdict(Fingerprint.of(path))
@@ -174,11 +166,16 @@ def _look_at(path: Path, name: str, options: dict[str, Any]) -> Row | None:
     row.length = None if info.duration is None else float(info.duration * info.time_base)
     if info.hdr is not None:
         row.status, row.cause = "left out", f"It is HDR already ({info.hdr})."
-    row.settings = {k: v for k, v in sorted(options.items()) if k not in _WITHOUT_EFFECT}
-    for key in ("scenes", "weights", "exposures"):  # a file's content counts, not its name alone
-        if options[key] is not None and Path(options[key]).is_file():
-            row.settings[f"{key}_sha256"] = Fingerprint.of(Path(options[key])).sha256
+    row.settings = _settings(options)
     return row
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    """The options that decide an output, as JSON has them; of files that they name, the content, too."""
+    found = options.deciding("picture", "file")
+    named = {o.name: found[o.name] for o in declared() if o.about.names_file and found[o.name] is not None}
+    hashes = {f"{k}_sha256": Fingerprint.of(Path(v)).sha256 for k, v in named.items() if Path(v).is_file()}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in (found | hashes).items()}
 
 
 def _is_still(path: Path, info: SourceInfo) -> bool:
@@ -190,7 +187,7 @@ def _is_still(path: Path, info: SourceInfo) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS
 
 
-def _name_outputs(rows: Sequence[Row], options: Sequence[dict[str, Any]], known: dict[str, Row]) -> None:
+def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[str, Row]) -> None:
     """Give each its output's name. One that was given before stays; two that would have the same keep their endings in it."""
     taken = {row.output.casefold() for row in known.values() if row.output}
     wanted: dict[str, list[Row]] = {}
@@ -198,7 +195,7 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[dict[str, Any]], known:
     for row, mine in zip(rows, options, strict=True):
         if not row.width or row.status == "left out":
             continue
-        endings[row.source] = ending = "." + (mine["container"] or "mkv")
+        endings[row.source] = ending = "." + (mine.container or "mkv")
         before = known.get(row.source)
         if before is not None and before.output.endswith(ending):
             row.output = before.output
@@ -216,7 +213,7 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[dict[str, Any]], known:
             taken.add(row.output.casefold())
 
 
-def _compare(row: Row, before: Row | None, target: Path, options: dict[str, Any], sources: set[Path]) -> None:
+def _compare(row: Row, before: Row | None, target: Path, options: Options, sources: set[Path]) -> None:
     """Decide whether a file is done and unchanged, may be converted, or would hit a file that no batch made."""
     out = target / row.output
     try:
@@ -232,11 +229,13 @@ def _compare(row: Row, before: Row | None, target: Path, options: dict[str, Any]
     if before is not None and before.output == row.output:
         finished = before.status in FINISHED
         row.ours = before.ours and (not finished or there == before.bytes)
-        same = (before.fingerprint, before.settings) == (row.fingerprint, row.settings)
+        # an option that is newer than the report had its default
+        settings = Options().deciding("picture", "file") | before.settings
+        same = (before.fingerprint, settings) == (row.fingerprint, row.settings)
         if finished and same and there is not None and there == before.bytes:
             vars(row).update(vars(before), status="unchanged")
             return
-    if there is not None and not row.ours and not options["overwrite"]:
+    if there is not None and not row.ours and not options.overwrite:
         row.status, row.exit_code = "failed", 4
         row.cause = f"{out} exists and is not as a batch has left it; move it away, or replace it with -y."
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,6 +22,7 @@ from sdr2hdr.convert import Progress, Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.run import end_with_parent, signals_held
 from sdr2hdr.jobs.work import Work
+from sdr2hdr.options import Options
 
 RESERVE = 64 << 20
 """Free bytes below which nothing is written any more: the report must still fit."""
@@ -102,7 +102,7 @@ class _Runner:
         else:
             try:
                 out.parent.mkdir(parents=True, exist_ok=True)
-                options = {**options, "overwrite": options["overwrite"] or row.ours, "keep_work": True}
+                options = options.changed(overwrite=options.overwrite or row.ours, keep_work=True)
                 row.status, row.ours = "converting", True
                 self._write()
                 self.children[index] = self._start(self.plan.source / row.source, out, options)
@@ -113,7 +113,7 @@ class _Runner:
         self._write()
         self.progress(index, None)
 
-    def _start(self, source: Path, out: Path, options: dict[str, Any]) -> _Child:
+    def _start(self, source: Path, out: Path, options: Options) -> _Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_convert, args=(source, out, options, self.threads, theirs))
@@ -163,7 +163,7 @@ class _Runner:
 
     def _clear(self, row: Row) -> None:
         out = self.plan.target / row.output
-        keep = any(o["keep_work"] for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row)
+        keep = any(o.keep_work for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row)
         if not keep and (out.parent / f".{out.name}.sdr2hdr-work").is_dir():
             Work.beside(out).close(remove=True)
 
@@ -205,7 +205,7 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _convert(source: Path, out: Path, options: dict[str, Any], threads: int, pipe: Connection) -> None:
+def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Connection) -> None:
     """A child's whole life."""
     told = 0.0
 
@@ -223,7 +223,7 @@ def _convert(source: Path, out: Path, options: dict[str, Any], threads: int, pip
         signal.signal(signal.SIGTERM, stop)  # Ctrl-C stays blocked: the parent stops its children
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         torch.set_num_threads(threads)
-        ended = Ended(convert(source, out, progress=tell, **options))
+        ended = Ended(convert(source, out, options=options, progress=tell))
     except (KeyboardInterrupt, Interrupted):
         ended = Ended(None, "Stopped; run the same command again to go on.", 130)
     except Sdr2HdrError as e:

@@ -78,7 +78,7 @@ class _Screen:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these names or paths; may be given again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Files converted at a time.")
-@conversion_options
+@conversion_options("batch")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def batch(
     source: Path,
@@ -106,13 +106,14 @@ def batch(
     console = Console(stderr=True)
     from sdr2hdr.batch.plan import make_plan  # torch and av load here
     from sdr2hdr.batch.run import run_batch
+    from sdr2hdr.options import Options
 
     with Bar(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True, disable=quiet) as bar:
         looking = bar.add_task("Looking at the files")
         plan = make_plan(
             source,
             target,
-            options,
+            Options(**options),
             include,
             exclude,
             lambda n: bar.update(looking, description=f"Looking at the files: {n}"),

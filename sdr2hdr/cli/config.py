@@ -6,10 +6,17 @@ from typing import Any
 
 import click
 
-from sdr2hdr.errors import InputError
+from sdr2hdr.cli.options import ConversionOption
+from sdr2hdr.errors import InputError, UsageError
 
 NEVER = ("overwrite",)
 """What must be said each time: a default that replaces files would lose some."""
+_KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
+    click.types.BoolParamType: (bool, "true or false"),
+    click.types.IntParamType: (int, "a whole number"),
+    click.types.FloatParamType: ((int, float), "a number"),
+}
+"""What TOML must hold for an option of a type, the most special first; text for all others."""
 
 
 def config_path() -> Path:
@@ -51,15 +58,23 @@ def _checked(command: click.Command, table: dict[str, Any], path: Path, name: st
         option = options.get(key.replace("_", "-"))
         if not isinstance(option, click.Option) or option.name is None:
             raise InputError(f"{where} is no option; `sdr2hdr {name.replace('.', ' ')} --help` lists them.")
-        if option.name in NEVER:
+        if option.name in NEVER or (isinstance(option, ConversionOption) and not option.known.about.saved):
             raise InputError(f"{where} cannot be a default; say it each time.")
         try:
-            if option.is_flag is not isinstance(value, bool) or isinstance(value, dict):
-                raise click.BadParameter("true or false is for options without a value, and for these only")
-            option.type_cast_value(click.Context(command), value)
-        except click.ClickException as e:
-            raise InputError(f"{where} = {value!r} does not fit: {e.message.rstrip('.')}.") from e
-        except TypeError as e:
-            raise InputError(f"{where} = {value!r} does not fit: {e}.") from e
-        found[option.name] = value
+            found[option.name] = _value(option, value, click.Context(command))
+        except (UsageError, click.ClickException) as e:
+            cause = e.message if isinstance(e, click.ClickException) else str(e)
+            raise InputError(f"{where} = {value!r} does not fit: {cause.rstrip('.')}.") from e
     return found
+
+
+def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
+    """A value of the file as the option takes it. TOML has types of its own: none is taken for another."""
+    if isinstance(option, ConversionOption):
+        return option.known.check(value)
+    kind, words = next((k for t, k in _KINDS.items() if isinstance(option.type, t)), (str, "text in quotes"))
+    each = value if option.multiple and isinstance(value, list) else [value]
+    if not all(isinstance(v, kind) and isinstance(v, bool) is (kind is bool) for v in each):
+        raise UsageError(f"It must be {words}.")
+    option.type_cast_value(ctx, value)
+    return value

@@ -91,18 +91,12 @@ class _Lines:
 
 
 @click.command(
-    epilog="Exit codes: 0 done, 2 wrong words, 3 the source, 4 the target, 5 model or device, 130 stopped (run again to go on)."
+    epilog="Exit codes: 0 success, 2 usage error, 3 bad source, 4 output failed, 5 model or device, 130 stopped "
+    "(run again to go on)."
 )
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT")
-@conversion_options
-@click.option(
-    "--aux-sdr",
-    type=click.Path(path_type=Path, readable=False),
-    default=None,
-    metavar="FILE",
-    help="Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
-)
+@conversion_options("convert")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output, progress as JSON lines.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more in the report.")

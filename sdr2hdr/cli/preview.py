@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli import values
+from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.text import printable
 
 STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
@@ -70,7 +71,6 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option(
     "--at", type=Time(), multiple=True, metavar="TIME", help="A time: 12.5, 1:02.5 or 0:01:02.5; may be repeated."
 )
-@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
 @click.option(
     "--most", type=click.IntRange(1), default=24, show_default=True, help="Scenes to show at most, without --at."
 )
@@ -79,22 +79,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     shell_complete=values.models,
     help="Models or named weights, side by side.",
 )  # fmt: skip
-@click.option(
-    "--exposures", default=None, metavar="CYCLE|FILE", help="As in convert; the whole film is then decoded once."
-)
-@click.option(
-    "--look", default="scene", show_default=True, metavar="scene|film",
-    help="As in convert; for film, the whole film is then decoded once.",
-)  # fmt: skip
-@click.option("--weights", default=None, metavar="NAME|FILE", help="Other weights, for a single model.")
 @click.option("--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens.")
-@click.option("--peak", type=click.IntRange(400, 4000), default=1000, show_default=True, help="As in convert, nits.")
-@click.option("--white", type=click.IntRange(80, 400), default=203, show_default=True, help="As in convert, nits.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@click.option("--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags.")
-@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
-@click.option("--tile", type=click.IntRange(64), default=None, help="Largest edge computed at once.")
 @click.option(
     "--history", type=click.IntRange(0, 1000), default=24, show_default=True,
     help="Frames that a model with memory sees before each one shown.",
@@ -105,7 +90,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option(
     "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the PNG is tone-mapped for."
 )
-@click.option("-y", "overwrite", is_flag=True, help="Replace previews that exist.")
+@conversion_options("preview")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], **options: Any) -> None:

@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-MATRICES: dict[str, tuple[float, float]] = {
-    "bt709": (0.2126, 0.0722),
-    "bt601": (0.299, 0.114),
-    "bt2020nc": (0.2627, 0.0593),
-    "fcc": (0.30, 0.11),
-    "smpte240m": (0.212, 0.087),
-}
-"""Kr and Kb of the matrices that are read (H.273 table 4); ``rgb`` beside them means no matrix at all."""
+from sdr2hdr.color.luma import MATRICES, weights
 
 SITINGS: dict[str, tuple[bool, bool]] = {
     "left": (True, False),
@@ -28,8 +21,7 @@ SITINGS: dict[str, tuple[bool, bool]] = {
 }
 """Whether chroma sits on the first luma sample of its group horizontally, vertically; if not, in the middle (H.273 8.7)."""
 
-KR, KB = MATRICES["bt2020nc"]
-KG = 1.0 - KR - KB
+KR, KG, KB = weights("bt2020nc")
 Y_STEPS, C_STEPS, BLACK, NEUTRAL = 876.0, 896.0, 64.0, 512.0  # 10-bit limited range, H.273 8.3 equations 35 to 37
 
 
@@ -37,8 +29,9 @@ Y_STEPS, C_STEPS, BLACK, NEUTRAL = 876.0, 896.0, 64.0, 512.0  # 10-bit limited r
 class YuvLayout:
     """How integer planes stand for a picture.
 
-    ``matrix``: a key of :data:`MATRICES` or ``rgb`` (planes are then R', G', B'). ``depth``: bits of a sample, 8 to 16.
-    ``sub``: log2 of the horizontal and vertical chroma subsampling, (1, 1) for 4:2:0. ``siting``: a key of :data:`SITINGS`.
+    ``matrix``: a key of :data:`sdr2hdr.color.luma.MATRICES` or ``rgb`` (planes are then R', G', B'). ``depth``: bits of a
+    sample, 8 to 16. ``sub``: log2 of the horizontal and vertical chroma subsampling, (1, 1) for 4:2:0. ``siting``: a key of
+    :data:`SITINGS`.
     ``grey``: the picture has a Y' plane alone.
     """
 

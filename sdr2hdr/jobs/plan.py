@@ -2,12 +2,14 @@
 
 import hashlib
 import itertools
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
@@ -55,7 +57,7 @@ class Survey:
 
     ``light`` is each frame's mean (its code to the power of 2.2), where exposures alternate."""
 
-    pts: "array[int]"
+    pts: tuple[int, ...]
     last_duration: int | None
     cuts: tuple[int, ...]
     loss: str | None
@@ -88,52 +90,26 @@ class Plan:
         """How the restored SDR picture is encoded: as the HDR picture, but for what the packets say of their colour."""
         return replace(self.encode, hdr=False)
 
+    def __post_init__(self) -> None:
+        looks = self.survey.looks
+        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(v is not None and len(v) != VECTOR for v in looks):
+            raise ValueError("the looks do not fit the scenes")
+
     def to_json(self) -> dict[str, Any]:
-        s = self.survey
-        return {
-            "source": asdict(self.source),
-            "settings": self.settings.to_json(),
-            "encode": self.encode.to_json(),
-            "survey": {
-                "pts": list(s.pts),
-                "last_duration": s.last_duration,
-                "cuts": list(s.cuts),
-                "loss": s.loss,
-                "light": list(s.light),
-                "looks": s.looks,
-            },
-            "chunks": [[[r.first, r.last, r.scene_first, r.scene_last] for r in chunk] for chunk in self.chunks],
-            "tile": self.tile,
-            "scenes_sha256": self.scenes_sha256,
-        }
+        """The plan as plain JSON values; fractions are text."""
+        plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        return plain
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        s = data["survey"]
-        return cls(
-            Fingerprint(**data["source"]),
-            Settings.from_json(data["settings"]),
-            EncodeSettings.from_json(data["encode"]),
-            Survey(
-                array("q", s["pts"]),
-                s["last_duration"],
-                tuple(s["cuts"]),
-                s["loss"],
-                tuple(s["light"]),
-                _looks(s["looks"], len(s["cuts"]) + 1),
-            ),
-            tuple(tuple(Run(*r) for r in chunk) for chunk in data["chunks"]),
-            data["tile"],
-            data["scenes_sha256"],
-        )
+    def from_json(cls, data: Any) -> Self:
+        """The inverse of :meth:`to_json`. Raises msgspec.ValidationError, or UsageError for an option's value."""
+        return msgspec.convert(data, cls, dec_hook=_fraction)
 
 
-def _looks(data: list[list[float] | None], scenes: int) -> tuple[tuple[float, ...] | None, ...]:
-    """What a plan says of looks; raises ValueError where it does not fit the scenes and the reader."""
-    found = tuple(None if v is None else tuple(float(x) for x in v) for v in data)
-    if len(found) not in (0, scenes) or any(v is not None and len(v) != VECTOR for v in found):
-        raise ValueError("the looks do not fit")
-    return found
+def _fraction(kind: type, value: Any) -> Fraction:
+    if kind is not Fraction or not isinstance(value, str):
+        raise ValueError(f"{kind.__name__} is not read from {type(value).__name__}")
+    return Fraction(value)
 
 
 def survey(
@@ -162,7 +138,7 @@ def survey_and_cuts(
 ) -> tuple[Survey, list[Cut]]:
     """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
-    pts, duration = array("q"), None
+    pts, duration = list[int](), None
     cuts: list[Cut] = []
     light: list[float] = []
     for picture in source.pictures():
@@ -191,7 +167,7 @@ def survey_and_cuts(
     starts = tuple(f for f in frames if f > 0)
     found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
-    return Survey(pts, duration, starts, _words(source), tuple(light), vectors), cuts
+    return Survey(tuple(pts), duration, starts, _words(source), tuple(light), vectors), cuts
 
 
 def _words(source: Source) -> str | None:
@@ -235,8 +211,8 @@ def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
     width, height = info.size
     return EncodeSettings(
         codec=settings.codec,
-        crf=settings.crf,
-        preset=settings.preset,
+        crf=settings.quality,
+        preset=settings.speed,
         width=width + width % 2,
         height=height + height % 2,
         time_base=info.time_base,

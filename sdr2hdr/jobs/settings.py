@@ -1,82 +1,54 @@
-"""Everything a user decides about a conversion, resolved and checked before work starts."""
+"""The settings of a plan: the options that decide the picture, with every choice made."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
-from sdr2hdr.color.yuv import MATRICES
-from sdr2hdr.errors import InputError, OutputError
-
-CONTAINERS = ("mkv", "mp4", "mov")
-CODECS = ("hevc", "av1")
-PRESETS = {"hevc": "medium", "av1": "6"}
-CRFS = {"hevc": 16.0, "av1": 22.0}
-PEAK_RANGE = (400, 4000)
-WHITE_RANGE = (80, 400)
-LOOKS = ("scene", "film")
+from sdr2hdr.options import Options
 
 
-def check_look(look: str) -> None:
-    """Raises OutputError for what says no place to read looks in."""
-    if look not in LOOKS:
-        raise OutputError(f"There is no look {look!r}; use --look {' or '.join(LOOKS)}.")
+@dataclass(frozen=True, kw_only=True)
+class Settings(Options):
+    """What decides the rendered frames and their packets. Equal settings and an equal source give equal chunks.
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the picture and its packets. Equal settings and an equal source give equal files.
-
-    ``weights_sha256`` is the hash of the weight file (empty for static mappings); ``white`` and ``peak`` in nits;
-    ``chunk_frames`` the least length of a chunk that ends at a cut (a scene of twice that is split); ``aux`` whether the
-    restored SDR picture is written, too. ``exposures`` are relative times with commas between them, repeated to the film's
-    end; none for ordinary SDR. ``look`` is read from each ``scene``, or half of it from the whole ``film``.
+    Of the options, those that do not decide the picture have their defaults. The others are resolved: ``model`` is the
+    spec's name, ``device`` and ``precision`` are not ``auto``, ``crf`` and ``preset`` are set, a cut list's path is
+    absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). The tile is the
+    plan's. ``weights_sha256`` is the hash of the weight file, empty for static mappings; ``aux`` says whether the
+    restored SDR picture is written, too.
     """
 
-    model: str
-    weights_sha256: str
-    precision: str
-    device: str
-    codec: str
-    crf: float
-    preset: str
-    peak: int
-    white: int
-    scenes: str
-    input_matrix: str | None
-    input_range: str | None
-    chunk_frames: int
+    weights_sha256: str = ""
     aux: bool = False
-    exposures: str = ""
-    look: str = "scene"
 
-    def __post_init__(self) -> None:
-        if self.codec not in CODECS:
-            raise OutputError(f"There is no codec {self.codec!r}; use --codec {' or '.join(CODECS)}.")
-        if not PEAK_RANGE[0] <= self.peak <= PEAK_RANGE[1]:
-            raise OutputError(f"A peak of {self.peak} nits is out of range; give --peak from 400 to 4000.")
-        if not WHITE_RANGE[0] <= self.white <= WHITE_RANGE[1]:
-            raise OutputError(
-                f"A white of {self.white} nits is out of range; give --white from 80 to 400 (203 is the standard)."
-            )
-        if not 0.0 <= self.crf <= 51.0:
-            raise OutputError(f"A CRF of {self.crf:g} is out of range; give --crf from 0 (best) to 51.")
-        if self.input_matrix not in (None, *MATRICES):
-            raise InputError(
-                f"There is no matrix {self.input_matrix!r}; give --input-matrix one of {', '.join(MATRICES)}."
-            )
-        if self.input_range not in (None, "limited", "full"):
-            raise InputError(f"There is no range {self.input_range!r}; give --input-range limited or full.")
-        check_look(self.look)
-        if self.chunk_frames < 1:
-            raise OutputError("Chunks need at least one frame; give --chunk-frames 1 or more.")
+    @classmethod
+    def of(
+        cls,
+        options: Options,
+        *,
+        model: str,
+        weights_sha256: str,
+        device: str,
+        precision: str,
+        times: tuple[float, ...],
+    ) -> Self:
+        """The settings that options come to with this model on this device."""
+        scenes = options.scenes
+        resolved = {
+            "model": model,
+            "weights": None,
+            "device": device,
+            "precision": precision,
+            "crf": options.quality,
+            "preset": options.speed,
+            "scenes": scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
+            "exposures": ",".join(map(repr, times)),
+            "tile": None,
+        }
+        picture = options.deciding("picture") | resolved
+        return cls(**picture, weights_sha256=weights_sha256, aux=options.aux_sdr is not None)
 
     @property
     def times(self) -> tuple[float, ...]:
         """The exposures as numbers."""
         return tuple(map(float, self.exposures.split(","))) if self.exposures else ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)

@@ -14,7 +14,8 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from sdr2hdr.color.yuv import MATRICES, YuvLayout
+from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.opening import first_frame, is_cover, opened
 from sdr2hdr.media.picture import Turn, planar, side_data, turn_of

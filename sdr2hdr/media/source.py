@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from sdr2hdr.color.yuv import MATRICES
+from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.deinterlace import deinterlaced
 from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
@@ -54,7 +54,7 @@ class _DamagedError(Exception):
 class Source:
     """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well, or, with ``hlg`` besides, one in HLG.
 
-    ``matrix`` (a key of :data:`sdr2hdr.color.yuv.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
+    ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the newest :meth:`pictures`.
     Raises :class:`InputError` for anything that is not an SDR video that decodes.
     """

@@ -23,32 +23,11 @@ from sdr2hdr.batch.report import read_rows
 from sdr2hdr.batch.run import run_batch
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.hdr10 import ContentLight
+from sdr2hdr.options import Options
 
 ODD = "-dash 'q\" [b]\n\u00e9.mkv"
 FAST = ["--model", "bt2446a", "--preset", "ultrafast"]
-DEFAULTS: dict[str, Any] = {
-    "model": "bt2446a",
-    "weights": None,
-    "device": "cpu",
-    "precision": "auto",
-    "codec": "hevc",
-    "container": None,
-    "crf": None,
-    "preset": "ultrafast",
-    "peak": 1000,
-    "white": 203,
-    "scenes": "auto",
-    "look": "scene",
-    "exposures": None,
-    "input_matrix": None,
-    "input_range": None,
-    "strict": False,
-    "overwrite": False,
-    "workers": 1,
-    "tile": None,
-    "chunk_frames": 96,
-    "keep_work": False,
-}
+DEFAULTS = Options(model="bt2446a", device="cpu", preset="ultrafast")
 
 
 def make_clip(path: Path, size: tuple[int, int] = (64, 64), **more: Any) -> Path:
@@ -168,7 +147,7 @@ def test_done_and_unchanged_is_skipped_and_what_changed_is_not(
     make_clip(copy / "a.mov", frames=9)
     (copy / "sub" / "sdr2hdr.toml").write_text("peak = 500\nwhite = 100\n")
     (out / "a.mp4.mkv").write_bytes(b"somebody's own work")
-    plan = make_plan(copy, out, DEFAULTS | {"device": "auto"})
+    plan = make_plan(copy, out, DEFAULTS.changed(device="auto"))
     status = {row.source: row.status for row in plan.rows}
     assert status == {
         "a.mov": "planned",
@@ -215,6 +194,8 @@ def test_include_and_exclude(folder: Path, tmp_path: Path) -> None:
         ("peek = 600", "peek"),
         ('peak = "600"', "whole number"),
         ("peak = 9999", "9999"),
+        ("peak = 600.5", "whole number"),
+        ("aux-sdr = 'a.mkv'", "aux-sdr"),
         ("strict = 1", "true or false"),
         ('model = "wnet"', "wnet"),
         ('container = "avi"', "avi"),
@@ -247,7 +228,7 @@ def test_an_output_is_never_a_source(tmp_path: Path) -> None:
     (tmp_path / "in" / "in").mkdir(parents=True)
     make_clip(tmp_path / "in" / "a.mkv", frames=1)
     make_clip(tmp_path / "in" / "in" / "a.mkv", frames=1)
-    plan = make_plan(tmp_path / "in", tmp_path, DEFAULTS | {"overwrite": True})
+    plan = make_plan(tmp_path / "in", tmp_path, DEFAULTS.changed(overwrite=True))
     assert [(r.source, r.status) for r in plan.rows] == [("a.mkv", "planned"), ("in/a.mkv", "failed")]
     assert "is itself a source" in plan.rows[1].cause
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sdr2hdr.cli import config
-from sdr2hdr.cli.main import cli, main
+from sdr2hdr.cli.config import defaults
+from sdr2hdr.cli.convert import convert
+from sdr2hdr.cli.main import COMMANDS, cli, main
 from sdr2hdr.cli.reference import reference
 from sdr2hdr.errors import ModelError
 from sdr2hdr.weights import fetch
@@ -44,12 +46,12 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
     settings.write_text('[convert]\npeak = 600\nmodel = "bt2446a"\ninput-range = "full"\n[probe]\n')
     assert shown_default("--peak", capsys) == "600"
     assert shown_default("--model", capsys) == "bt2446a"
-    settings.write_text("[convert]\npeak = 99999\n")
-    assert main(["convert", "nothing.mp4", "out.mkv", "--model", "bt2408"]) != 0
-    from_file = capsys.readouterr().err
-    assert main(["convert", "nothing.mp4", "out.mkv", "--model", "bt2408", "--peak", "1000"]) == 3
-    from_line = capsys.readouterr().err
-    assert "99999" in from_file and "nothing.mp4" in from_line and "99999" not in from_line
+    map_of = defaults(convert, "convert", COMMANDS)["convert"]
+    for words, peak in (([], 600), (["--peak", "700"], 700)):
+        ctx = convert.make_context(
+            "convert", ["a.mp4", "b.mkv", *words], default_map=map_of, help_option_names=["-h", "--help"]
+        )
+        assert ctx.params["peak"] == peak
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,7 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
         ("[konvert]\n", "'konvert' is no command"),
         ("[convert]\npaek = 600\n", "paek in [convert] is no option"),
         ('[convert]\npeak = "bright"\n', "peak in [convert] = 'bright' does not fit"),
+        ("[convert]\npeak = 99999\n", "peak in [convert] = 99999 does not fit"),
         ("[convert]\nworkers = 0\n", "workers in [convert] = 0 does not fit"),
         ("[convert]\nstrict = 1\n", "strict in [convert] = 1 does not fit"),
         ("[convert]\npeak = true\n", "peak in [convert] = True does not fit"),

@@ -13,7 +13,7 @@ from media_makers import make_clip
 
 from sdr2hdr import convert
 from sdr2hdr.convert import Progress
-from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.errors import InputError, OutputError, UsageError
 from sdr2hdr.jobs.work import Work
 
 FAST = {"model": "bt2446a", "preset": "ultrafast"}
@@ -150,7 +150,7 @@ def test_the_look_of_the_film_is_half_of_every_scene_s(tmp_path: Path) -> None:
     film = (found["scene"] * read[:, None]).sum(0) / read.sum()
     torch.testing.assert_close(found["film"], (found["scene"] + film) / 2, atol=1e-5, rtol=0)
     assert (tmp_path / "scene.mkv").read_bytes() != (tmp_path / "film.mkv").read_bytes()
-    with pytest.raises(OutputError, match="--look scene or film"):
+    with pytest.raises(UsageError, match="--look scene or film"):
         convert(clip, tmp_path / "other.mkv", look="cinema")
 
 

@@ -1,0 +1,272 @@
+"""Every option of a conversion, declared once: type, default, range or choices, help, and who may set it.
+
+The command line (``cli/options.py``), the defaults file (``cli/config.py``), ``sdr2hdr.toml`` in a folder
+(``batch/overrides.py``), the keywords of ``convert`` and ``preview``, and the key by which a conversion is resumed
+(``jobs/settings.py``) all follow from the fields of :class:`Options`. A new option is one field here, and its use.
+"""
+
+import dataclasses
+import math
+import os
+import typing
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import msgspec
+
+from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.errors import UsageError
+
+CRFS = {"hevc": 16.0, "av1": 22.0}
+PRESETS = {"hevc": "medium", "av1": "6"}
+CONTAINERS = ("mkv", "mp4", "mov")
+
+T = TypeVar("T")
+Decides = Literal["picture", "file", "run"]
+CONVERSIONS = ("convert", "batch")
+EVERYWHERE = ("convert", "batch", "preview")
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an option besides its name, type and default.
+
+    ``noun`` and ``unit`` are its words in messages ("A peak of 9000 nits"); ``choices`` the values it may have,
+    ``suggestions`` those that a shell offers, ``least`` and ``most`` its range. ``shown`` is the default in words, where
+    None stands for one. ``decides`` says what would be different with another value: the ``picture`` (frames rendered so
+    far cannot be used), the output ``file`` alone, or only how the ``run`` goes. ``commands`` have it; ``saved`` options
+    may stand in the defaults file, ``per_folder`` options in a folder's ``sdr2hdr.toml``. ``names_file``: its value may
+    be the path of a file.
+    """
+
+    help: str
+    noun: str = ""
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    metavar: str | None = None
+    shown: str | None = None
+    flags: tuple[str, ...] = ()
+    decides: Decides = "picture"
+    commands: tuple[str, ...] = CONVERSIONS
+    saved: bool = True
+    per_folder: bool = True
+    names_file: bool = False
+
+    @property
+    def range(self) -> str:
+        """The range in words; empty without one."""
+        if self.least is None:
+            return ""
+        return f"{self.least:g} or more" if self.most is None else f"{self.least:g} to {self.most:g}"
+
+
+def option(default: T, help: str, **about: Any) -> T:
+    """A field of :class:`Options`; ``about`` are fields of :class:`About`."""
+    field: T = dataclasses.field(default=default, metadata={"about": About(help, **about)})
+    return field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of a conversion. Raises UsageError for a value that an option cannot have.
+
+    Whole numbers are accepted for floats, paths for text. Nothing else is converted: 600.5 nits are refused, not rounded.
+    """
+
+    model: str = option("wmnet", "A model or a named weight; `sdr2hdr models` lists them.")
+    weights: str | None = option(
+        None, "Other weights: a named one, or a .safetensors file.",
+        metavar="NAME|FILE", names_file=True, commands=EVERYWHERE,
+    )  # fmt: skip
+    device: str = option("auto", "auto, cpu, cuda or cuda:N.", suggestions=("auto", "cpu", "cuda"), commands=EVERYWHERE)
+    precision: str = option(
+        "auto", "The number format that the model computes in.",
+        choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
+    )  # fmt: skip
+    codec: str = option("hevc", "hevc (libx265) or av1 (libsvtav1).", choices=tuple(CRFS))
+    container: str | None = option(
+        None, "The kind of file.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
+    )
+    crf: float | None = option(
+        None, "Quality; lower is better.", noun="CRF", least=0, most=51, shown="16 for hevc, 22 for av1"
+    )
+    preset: str | None = option(None, "The encoder's speed.", shown="medium for hevc, 6 for av1")
+    peak: int = option(
+        1000, "Brightest light written, in nits.", unit="nits", least=400, most=4000, commands=EVERYWHERE
+    )
+    white: int = option(
+        203, "Nits of SDR reference white; scales all light (203 is the standard).",
+        unit="nits", least=80, most=400, commands=EVERYWHERE,
+    )  # fmt: skip
+    scenes: str = option(
+        "auto", "Where the scenes are: found, all one, or from a cut list.",
+        metavar="auto|none|FILE", names_file=True, commands=EVERYWHERE,
+    )  # fmt: skip
+    look: str = option(
+        "scene", "What a scene's look is read from: the scene, or half of it from the whole film (graded as one).",
+        choices=("scene", "film"), commands=EVERYWHERE,
+    )  # fmt: skip
+    exposures: str | None = option(
+        None, "Exposures that alternate (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one for each frame.",
+        metavar="CYCLE|FILE", shown="what EXIF says", names_file=True, commands=EVERYWHERE,
+    )  # fmt: skip
+    input_matrix: str | None = option(
+        None, "The source's Y'CbCr matrix, instead of its tag.", noun="matrix", choices=tuple(MATRICES),
+        commands=EVERYWHERE,
+    )  # fmt: skip
+    input_range: str | None = option(
+        None, "The source's range, instead of its tag.", noun="range", choices=("limited", "full"), commands=EVERYWHERE
+    )
+    strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
+    overwrite: bool = option(
+        False, "Replace files that exist.",
+        flags=("-y",), decides="run", commands=EVERYWHERE, saved=False, per_folder=False,
+    )  # fmt: skip
+    workers: int = option(
+        1, "Processes that render chunks.", noun="worker count", least=1, decides="run", per_folder=False
+    )
+    tile: int | None = option(
+        None, "Largest edge computed at once.",
+        unit="pixels", least=64, shown="from free memory", commands=EVERYWHERE,
+    )  # fmt: skip
+    chunk_frames: int = option(
+        96, "Least frames of a chunk, which is the unit of resuming.", noun="chunk length", least=1
+    )
+    keep_work: bool = option(False, "Keep the work folder beside OUT.", decides="run", per_folder=False)
+    aux_sdr: str | None = option(
+        None, "Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
+        metavar="FILE", decides="file", commands=("convert",), saved=False, per_folder=False,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for known in declared():
+            object.__setattr__(self, known.name, known.check(getattr(self, known.name)))
+
+    def changed(self, **changes: Any) -> Self:
+        """These options with some of them changed. Raises TypeError for a name that is not an option."""
+        return dataclasses.replace(self, **changes)
+
+    def deciding(self, *what: Decides) -> dict[str, Any]:
+        """The options that decide ``what``, by name."""
+        return {o.name: getattr(self, o.name) for o in declared() if o.about.decides in what}
+
+    @property
+    def quality(self) -> float:
+        """The CRF to encode with."""
+        return CRFS[self.codec] if self.crf is None else self.crf
+
+    @property
+    def speed(self) -> str:
+        """The encoder's preset to encode with."""
+        return PRESETS[self.codec] if self.preset is None else self.preset
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field of :class:`Options` as other rooms read it. ``type`` is that of its values; None is allowed if ``optional``."""
+
+    name: str
+    type: type
+    optional: bool
+    many: bool
+    default: Any
+    about: About
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return self.about.flags[0] if self.about.flags else "--" + self.name.replace("_", "-")
+
+    @property
+    def key(self) -> str:
+        """The option's name in TOML files."""
+        return self.name.replace("_", "-")
+
+    def check(self, value: Any) -> Any:
+        """The value, as the option's own type. Raises UsageError with one sentence for people."""
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if value is None and self.optional:
+            return None
+        if self.many and isinstance(value, list | tuple):
+            return tuple(map(self._one, value))
+        return self._one(value)
+
+    def parse(self, text: str) -> Any:
+        """A single value, from the command line. Raises UsageError as :meth:`check` does."""
+        return self._one(text, strict=self.type is str)
+
+    def _one(self, value: Any, *, strict: bool = True) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise UsageError(f"{self.flag} is given text with a NUL character in it; leave that out.")
+        try:
+            return msgspec.convert(value, _allowed(self.type, self.about), strict=strict)
+        except msgspec.ValidationError:
+            pass
+        try:
+            value = msgspec.convert(value, self.type, strict=strict)
+        except msgspec.ValidationError:
+            raise UsageError(f"{self.flag} takes {_KINDS[self.type]}, not {_shown(value)}.") from None
+        raise UsageError(self._refusal(value))
+
+    def _refusal(self, value: Any) -> str:
+        """The sentence for a value of the right type that is not allowed."""
+        a = self.about
+        noun = a.noun or self.name.replace("_", " ")
+        if a.choices:
+            return f"There is no {noun} {_shown(value)}; give {self.flag} {_either(a.choices)}."
+        article = "An" if noun[0] in "aeiou" else "A"
+        amount = f"{_shown(value)} {a.unit}".strip()
+        allowed = f"{'from ' if a.most is not None else ''}{a.range}"
+        return f"{article} {noun} of {amount} is out of range; give {self.flag} {allowed}."
+
+
+@cache
+def declared() -> tuple[Option, ...]:
+    """Every option, in the order of :class:`Options`."""
+    hints = typing.get_type_hints(Options)
+    return tuple(_read(f, hints[f.name]) for f in dataclasses.fields(Options))
+
+
+@cache
+def by_key() -> dict[str, Option]:
+    """Every option by its name in TOML files."""
+    return {o.key: o for o in declared()}
+
+
+def _read(field: "dataclasses.Field[Any]", hint: Any) -> Option:
+    many = typing.get_origin(hint) is tuple  # tuple[int, ...]
+    kinds = typing.get_args(hint) or (hint,)
+    (kind,) = (k for k in kinds if k not in (NoneType, Ellipsis))
+    return Option(field.name, kind, NoneType in kinds, many, field.default, field.metadata["about"])
+
+
+def _allowed(kind: type, about: About) -> Any:
+    """The type that msgspec checks values against."""
+    if about.choices:
+        return Literal[about.choices]
+    if about.least is None:
+        return kind
+    return Annotated[kind, msgspec.Meta(ge=about.least, le=about.most)]
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: as Python shows it, but not at any length."""
+    try:
+        text = f"{value:g}" if isinstance(value, float) else repr(value)
+    except ValueError:  # Python refuses to write thousands of digits
+        return f"10^{math.log10(abs(value)):.0f}" if isinstance(value, int) else "this value"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+DEFAULTS = Options()
