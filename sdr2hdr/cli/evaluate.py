@@ -70,7 +70,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--worst", "most", type=click.IntRange(0), default=4, show_default=True, help="Worst frames a model, in --out."
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Write into --out although it holds files.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda (--val is measured on the CPU).")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output, single scores too.")
 def evaluate(
@@ -121,9 +121,10 @@ def evaluate(
         task = bar.add_task("Measuring", total=None)
         scores: list[Score]
         if corpus is not None and val:
-            from sdr2hdr.evaluation.val import load_for, real_pairs, simulated
+            from sdr2hdr.evaluation.val import converter, real_pairs, simulated
+            from sdr2hdr.weights.opened import open_model
 
-            loaded = {name: load_for(name, precision) for name in models}
+            loaded = {n: converter(open_model(n), device=device, precision=precision) for n in models}
 
             def show(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)

@@ -1,5 +1,6 @@
 """Films and folders of frames, converted or to be converted, measured against an HDR truth."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -14,6 +15,7 @@ from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.metrics.measures import Measure, Meter
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.scene import render_scene
 from sdr2hdr.weights.opened import open_model
 
 LEAST = 16
@@ -46,11 +48,11 @@ def measure(
             yield from _measured(pair, "result", strip.frames(), measures, worst, limit, progress)
             continue
         begins = strip.scenes()
-        if limit is not None:
-            begins = sorted({min(b, limit) for b in begins})
+        if limit is not None:  # the scene that the limit cuts is read whole: so would a conversion
+            begins = begins[: bisect_left(begins, limit) + 1]
         for name in models:
-            converted = _converted(strip, begins, name, device, precision, peak, times)
-            yield from _measured(pair, name, converted, measures, worst, limit, progress)
+            results = converted(strip, begins, name, device=device, precision=precision, peak=peak, times=times)
+            yield from _measured(pair, name, results, measures, worst, limit, progress)
 
 
 def _check_sizes(pair: Pairing) -> None:
@@ -66,10 +68,20 @@ def _check_sizes(pair: Pairing) -> None:
         )
 
 
-def _converted(
-    strip: Strip, begins: Sequence[int], name: str, device: str, precision: str, peak: float, times: Times
+def converted(
+    strip: Strip,
+    begins: Sequence[int],
+    name: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    peak: float = 1000.0,
+    times: Times = (),
 ) -> Iterator[Tensor]:
-    """PQ codes of a model, scene by scene."""
+    """The PQ codes ``3,H,W`` that a conversion with a model hands to its encoder, frame by frame.
+
+    Scenes lie between neighbouring ``begins``; each has the look that a conversion reads from it.
+    """
     loaded = open_model(name)
     spec, size = loaded.spec, strip.size[::-1]
     renderer = Renderer(loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times)
@@ -80,7 +92,7 @@ def _converted(
     frames = strip.frames()
     for (first, last), look in zip(pairwise(begins), looks.of(begins), strict=True):
         run = Run(first, last, first, last)
-        yield from renderer.run(islice(frames, last - first), run, renderer.new_states(look))
+        yield from render_scene(renderer, lambda: frames, run, look)
 
 
 def _measured(

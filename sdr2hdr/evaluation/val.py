@@ -1,52 +1,43 @@
 """What a model scores on scenes it has never seen: per look and QP on simulated clips, and on real pairs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.data.clips import PAIR_PEAK, ClipMaker
 from sdr2hdr.data.stills import load_linear, load_sdr, stills
 from sdr2hdr.evaluation.scores import Score, groups, models_of, summary
 from sdr2hdr.evaluation.worst import Worst
-from sdr2hdr.metrics.measures import Measure, Meter
-from sdr2hdr.metrics.measures import choose as choose_measures
-from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.models.spec import ModelSpec
-from sdr2hdr.render.device import pick_precision
-from sdr2hdr.render.renderer import prepared
-from sdr2hdr.weights.opened import open_model
+from sdr2hdr.metrics.measures import Measure, Meter, choose
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.scene import render_scene
+from sdr2hdr.weights.opened import Loaded
 
 SIMULATED, REAL = "Simulated val clips", "Real val pairs"
-
-
-def apply(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> Tensor:
-    """Codes ``T,3,H,W`` clamped to 0..1 of a short clip ``T,3,H,W``, the whole picture at once, in the model's precision."""
-    h, w = sdr.shape[-2:]
-    thumbs = thumbnail(sdr[None], spec.thumb) if spec.thumb else None
-    padded = F.pad(sdr, (0, -w % spec.multiple, 0, -h % spec.multiple), mode="replicate")
-    place = {"place": torch.tensor([[0, 0, padded.shape[-2] / h, padded.shape[-1] / w]])} if spec.place else {}
-    with torch.inference_mode():
-        codes, _ = model(padded[None], cast(Any, model).new_state((h, w)), thumbs=thumbs, **place)
-    return cast(Tensor, codes)[0, ..., :h, :w].float().clamp(0, 1)
-
-
-Models = dict[str, tuple[nn.Module, ModelSpec]]
-
-
-def load_for(name: str, precision: str) -> tuple[nn.Module, ModelSpec]:
-    """A model or weight by name, ready to be measured on the CPU."""
-    loaded, cpu = open_model(name), torch.device("cpu")
-    return prepared(loaded.model, cpu, pick_precision(precision, loaded.spec, cpu)), loaded.spec
-
-
-BOTH = choose_measures(["psnr", "de_itp"]).measures
+BOTH = choose(["psnr", "de_itp"]).measures
 """What a weight is judged by."""
+
+Convert = Callable[[Tensor], Tensor]
+"""Turns a scene, SDR R'G'B' ``T,3,H,W`` 0..1, into PQ codes of the same shape."""
+
+
+def converter(loaded: Loaded, *, device: str = "auto", precision: str = "auto") -> Convert:
+    """A function that renders whole scenes with a model as a conversion does, each scene with its own look."""
+    renderers: dict[tuple[int, int], Renderer] = {}
+
+    def convert(frames: Tensor) -> Tensor:
+        height, width = size = (frames.shape[-2], frames.shape[-1])
+        if size not in renderers:
+            renderers.clear()
+            renderers[size] = Renderer(loaded.model, loaded.spec, (height, width), device=device, precision=precision)
+        run = Run(0, len(frames), 0, len(frames))
+        return torch.stack(list(render_scene(renderers[size], lambda: iter(frames), run)))
+
+    return convert
 
 
 def _quiet(_done: int, _total: int) -> None:
@@ -54,7 +45,7 @@ def _quiet(_done: int, _total: int) -> None:
 
 
 def simulated(
-    models: Models,
+    models: Mapping[str, Convert],
     corpus: Path,
     measures: Sequence[Measure] = BOTH,
     worst: Worst | None = None,
@@ -69,15 +60,14 @@ def simulated(
     for done, cell in enumerate(grid, 1):
         clip = maker.val_clip(*cell)
         sdr, truth = clip.sdr(), clip.hdr()
-        for name, (model, spec) in models.items():
-            result = apply(model, spec, sdr)
+        for name, convert in models.items():
             of = Score(name, clip.scene, len(truth) - 1, {}, SIMULATED, clip.look, clip.qp)
-            yield _score(of, result, truth, sdr, measures, worst)
+            yield _score(of, convert(sdr), truth, sdr, measures, worst)
         progress(done, len(grid))
 
 
 def real_pairs(
-    models: Models,
+    models: Mapping[str, Convert],
     corpus: Path,
     measures: Sequence[Measure] = BOTH,
     worst: Worst | None = None,
@@ -90,8 +80,8 @@ def real_pairs(
         sdr, light = load_sdr(still)[None], load_linear(still)[None]
         h, w = (n // 2 * 2 for n in sdr.shape[-2:])
         truth = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))[..., :h, :w]
-        for name, (model, spec) in models.items():
-            result = apply(model, spec, sdr[..., :h, :w])
+        for name, convert in models.items():
+            result = convert(sdr[..., :h, :w])
             yield _score(Score(name, still.name, 0, {}, REAL), result, truth, sdr, measures, worst)
         progress(done, len(pairs))
 

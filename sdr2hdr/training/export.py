@@ -4,13 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from sdr2hdr.errors import InputError
-from sdr2hdr.evaluation.val import load_for, real_pairs, simulated, table
+from sdr2hdr.evaluation.val import converter, real_pairs, simulated, table
 from sdr2hdr.models import registry
-from sdr2hdr.render.device import pick_precision
-from sdr2hdr.render.renderer import prepared
 from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
 from sdr2hdr.weights.manifest import BUNDLED, WeightEntry, read_manifest
@@ -52,9 +48,7 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
     On every n-th clip only, ``every`` says so among the scores.
     """
     names = ("bt2446a", "bt2408")
-    loaded, cpu = open_model(model, file), torch.device("cpu")
-    network = prepared(loaded.model, cpu, pick_precision("auto", loaded.spec, cpu))
-    models = {model: (network, loaded.spec), **{n: load_for(n, "auto") for n in names}}
+    models = {model: converter(open_model(model, file)), **{n: converter(open_model(n)) for n in names}}
     found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
         ("", list(simulated(models, corpus, every=every))),
