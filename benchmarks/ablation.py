@@ -44,7 +44,7 @@ from sdr2hdr.data.objects import with_object
 from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.evaluation.scores import summary
-from sdr2hdr.evaluation.val import apply, simulated
+from sdr2hdr.evaluation.val import converter, simulated
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.models import registry
@@ -53,6 +53,7 @@ from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
+from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.weights.starting import starting_tensors
 
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
@@ -135,9 +136,9 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float
     """Means of the averaged weights over the select clips, or over the val clips of a corpus."""
     trainer._publish(trainer.average)
     net = trainer.net.eval()
+    convert = converter(Loaded(net, trainer.spec, None), device="cpu")
     if corpus is not None:
-        found = summary(list(simulated({"it": (net, trainer.spec)}, corpus, MEASURES, every=every)))
-        return dict(found.mean)
+        return dict(summary(list(simulated({"it": convert}, corpus, MEASURES, every=every))).mean)
     total: dict[str, list[float]] = {}
     for number, path in enumerate(trainer.chosen_on.paths):
         clip = read_clip(path)
@@ -145,7 +146,7 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float
             for key, value in exposed(net, clip.hdr()[None], number):
                 total.setdefault(key, []).append(value)
             continue
-        result, truth = apply(net, trainer.spec, clip.sdr()), clip.hdr()
+        result, truth = convert(clip.sdr()), clip.hdr()
         meter = Meter(MEASURES)
         if len(result) > 1:
             meter.skip(result[-2], truth[-2])

@@ -13,6 +13,7 @@ largest jump between neighbouring frames, inside windows and at their borders.
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -24,12 +25,10 @@ from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import Clip, ClipMaker, to_planes
 from sdr2hdr.data.grading import grade, render_sdr
 from sdr2hdr.data.stills import load_linear, load_sdr
-from sdr2hdr.evaluation.val import apply, load_for
+from sdr2hdr.evaluation.val import converter
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.temporal import flicker
-from sdr2hdr.models import registry
-from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.scene import render_scene
+from sdr2hdr.weights.opened import open_model
 
 CODES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED = (1.1, 8.25, 26.0, 60.0, 116.0, 190.5, 240.5, 300.5, 383.0, 1127.0)
@@ -96,7 +95,8 @@ def main() -> None:
     parser.add_argument("--models", default="bt2408,bt2446a,look,wmnet")
     parser.add_argument("--precision", default="auto")
     args = parser.parse_args()
-    models = {name: load_for(name, args.precision) for name in args.models.split(",")}
+    opened = {name: open_model(name) for name in args.models.split(",")}
+    models = {name: converter(each, device="cpu", precision=args.precision) for name, each in opened.items()}
     answers: dict[tuple[str, str], list[Tensor]] = {}
     chroma: dict[str, float] = {}
     falls: dict[str, int] = {}
@@ -106,8 +106,8 @@ def main() -> None:
         truths.setdefault(look, []).append(shown(picture, light))
         h, w = (n // 8 * 8 for n in picture.shape[-2:])
         sdr, areas = with_patches(picture[:, :h, :w])
-        for name, (model, spec) in models.items():
-            codes = apply(model, spec, sdr[None])[-1]
+        for name, convert in models.items():
+            codes = convert(sdr[None])[-1]
             patches = [codes[(slice(None), *a)].mean((1, 2)) for a in areas]
             greys = torch.stack(patches)
             nits = pq_eotf(greys)
@@ -118,7 +118,7 @@ def main() -> None:
             falls[name] = falls.get(name, 0) + int((nits[:, 1].diff() <= 0).any())
             black = sdr.clone()
             black[:, -h // 8 :, :] = 0.0
-            dark = apply(model, spec, black[None])[-1][:, -h // 8 + 8 : -4, 8:-8]
+            dark = convert(black[None])[-1][:, -h // 8 + 8 : -4, 8:-8]
             blacks[name] = max(blacks.get(name, 0.0), float(pq_eotf(dark).mean()))
     print("code            " + " ".join(f"{c:7.4f}" for c in CODES))
     print("graded TV       " + " ".join(f"{n:7.1f}" for n in GRADED))
@@ -134,20 +134,15 @@ def main() -> None:
         print(f"brightest black {blacks[name]:.4f} nits")
     sdr, truth = tripod(args.corpus, 32)
     base = None
-    for name, (model, _) in models.items():
-        height, width = sdr.shape[-2:]
-        renderer = Renderer(
-            model, registry.spec(name), (height, width), device="cpu", precision=args.precision, tile=1024
-        )
-        codes = torch.stack(list(render_scene(renderer, lambda: sdr, Run(0, len(sdr), 0, len(sdr)))))
-        found = [flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes))]
-        mean = sum(found) / len(found)
-        base = base if base is not None else mean
+    for name, convert in models.items():
+        codes = convert(sdr)
+        shaking = fmean(flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes)))
+        base = base if base is not None else shaking
         level = luma(codes).mean((1, 2)).diff().abs() * 1023
-        block = registry.spec(name).block
+        block = opened[name].spec.block
         border = level[block - 1 :: block].max() if len(level) >= block else level.max()
         print(
-            f"{name}: flicker {mean:.4f}, {mean / base:.2f} of {next(iter(models))}'s; "
+            f"{name}: flicker {shaking:.4f}, {shaking / base:.2f} of {next(iter(models))}'s; "
             f"mean level jumps {float(level.max()):.3f} codes at most, {float(border):.3f} at window borders"
         )
 

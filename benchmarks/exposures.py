@@ -38,7 +38,7 @@ from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import ClipMaker
 from sdr2hdr.data.exposures import Shot, shoot
 from sdr2hdr.data.objects import with_object
-from sdr2hdr.evaluation.val import apply, load_for
+from sdr2hdr.evaluation.val import converter
 from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.ssim import ssim
@@ -48,7 +48,7 @@ from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.noise import field
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.weights import load_model
+from sdr2hdr.weights.opened import open_model
 
 CPU = torch.device("cpu")
 CYCLES = ((1.0, 0.25), (4.0, 0.25), (4.0, 1.0, 0.25))
@@ -224,8 +224,8 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
 @torch.inference_mode()
 def ordinary(weights: str | None, corpus: Path, every: int) -> None:
     """Every n-th val clip, its last frame: as ``sdr2hdr evaluate --val``, and over clipped places alone."""
-    models = {name: load_for(name, "auto") for name in ("bt2408", "bt2446a", "look")}
-    models["hdrvdiff"] = (load_model("hdrvdiff", weights=weights), HDRVDIFF_SPEC)
+    models = {name: converter(open_model(name), device="cpu") for name in ("bt2408", "bt2446a", "look")}
+    models["hdrvdiff"] = converter(open_model("hdrvdiff", weights), device="cpu", precision="float32")
     maker = ClipMaker(corpus, "val", seed=0)
     whole: dict[str, list[float]] = {m: [] for m in models}
     decibels: dict[str, list[float]] = {m: [] for m in models}
@@ -236,8 +236,8 @@ def ordinary(weights: str | None, corpus: Path, every: int) -> None:
         sdr, truth = clip.sdr(), clip.hdr()[-1]
         where = sdr[-1].amax(0) >= CLIPPED
         places += int(where.sum())
-        for name, (model, spec) in models.items():
-            result = apply(model, spec, sdr)[-1]
+        for name, convert_scene in models.items():
+            result = convert_scene(sdr)[-1]
             away = delta_e_itp(result, truth)
             whole[name].append(float(away.mean()))
             decibels[name].append(psnr(result, truth))
@@ -281,7 +281,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)")
     given = parser.parse_args()
     keep_one_heap()
-    net = load_model("hdrvdiff", weights=given.weights)
+    net = open_model("hdrvdiff", given.weights).model
     assert isinstance(net, HDRVDiff)
     parts = given.parts.split(",")
     for part in (p for p in ("alternating", "moving") if p in parts):

@@ -18,25 +18,24 @@ from statistics import fmean
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
-from sdr2hdr.evaluation.val import load_for
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose
 from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.scene import render_scene
 from sdr2hdr.views.falsecolour import font
 from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import as_hdr, image, jpeg_bytes, on_screen
 from sdr2hdr.weights.load import choose as choose_entry
-from sdr2hdr.weights.opened import open_model
+from sdr2hdr.weights.opened import Loaded, open_model
 
 QPS = (22, 27, 32, 37, 42, 47)
 FRAMES, MIDDLE = 7, 3
@@ -49,7 +48,9 @@ import sys, time, torch
 from pathlib import Path
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.weights.opened import open_model
+from sdr2hdr.render.scene import render_scene
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.weights.opened import Loaded, open_model
 keep_one_heap()
 torch.set_num_threads(1)
 name, size, count = sys.argv[1], (540, 960), 4
@@ -65,22 +66,12 @@ print(next(line for line in lines if line.startswith("VmHWM")).split()[1], secon
 """
 
 
-@torch.inference_mode()
-def middle(model: nn.Module, spec: ModelSpec, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
+def middle(loaded: Loaded, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
     """Codes ``3,H,W`` of the middle one of the frames ``T,3,H,W``, and the restored SDR where the model gives one."""
-    h, w = sdr.shape[-2:]
-    thumbs = thumbnail(sdr[None], spec.thumb) if spec.thumb else None
-    padded = F.pad(sdr, (0, -w % spec.multiple, 0, -h % spec.multiple), mode="replicate")[None]
-    told: dict[str, Any] = {"future": FRAMES - 1 - MIDDLE, "thumbs": thumbs}
-    if spec.place:
-        told["place"] = torch.tensor([[0, 0, padded.shape[-2] / h, padded.shape[-1] / w]])
-    state, restored = cast(Any, model).new_state((h, w)), None
-    if spec.has_aux:
-        codes, aux, _ = cast(Any, model).forward_with_aux(padded, state, **told)
-        restored = aux[0, MIDDLE, :, :h, :w].float().clamp(0, 1)
-    else:
-        codes, _ = model(padded, state, **told)
-    return codes[0, MIDDLE, :, :h, :w].float().clamp(0, 1), restored
+    height, width = sdr.shape[-2:]
+    renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", aux=loaded.spec.has_aux)
+    *_, found = render_scene(renderer, lambda: iter(sdr), Run(0, MIDDLE + 1, 0, len(sdr)))
+    return found[:3], found[3:] if loaded.spec.has_aux else None
 
 
 def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -94,12 +85,12 @@ def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str
             rows[name] = found["rows"]
         else:
             missing.append(name)
-    models = {name: load_for(name, "auto") for name in missing}
+    models = {name: open_model(name) for name in missing}
     fresh: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
     for clip in clips(a) if missing else ():
         truth, given, clean = clip.hdr()[MIDDLE], clip.sdr()[MIDDLE], clip.undamaged()[MIDDLE]
-        for name, (model, spec) in models.items():
-            codes, restored = middle(model, spec, clip.sdr())
+        for name, loaded in models.items():
+            codes, restored = middle(loaded, clip.sdr())
             values = Meter(choose(KEYS).measures).add(codes, truth)
             if restored is not None:
                 values |= {"aux": psnr(restored, clean), "given": psnr(given, clean)}
@@ -168,7 +159,7 @@ def cost(name: str) -> str:
 
 def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
     """The most blocked places at QP 37 and 42, one a scene: source, each model, truth, as an SDR screen shows them."""
-    models = {n: load_for(n, "auto") for n in names}
+    models = {n: open_model(n) for n in names}
     found: dict[int, dict[str, tuple[float, Clip]]] = {37: {}, 42: {}}
     for clip in clips(a):
         if clip.qp in found:
@@ -185,7 +176,7 @@ def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
     for y, clip in enumerate(chosen):
         given = clip.sdr()[MIDDLE]
         area = max(areas(clip), key=lambda at: blockiness(given[(..., *at)]))
-        made = [middle(*models[n], clip.sdr())[0] for n in names]
+        made = [middle(models[n], clip.sdr())[0] for n in names]
         for x, codes in enumerate([as_hdr(given), *made, clip.hdr()[MIDDLE]]):
             shown = image(on_screen(codes[(..., *area)], 1000.0)).resize((side, side), Image.Resampling.NEAREST)
             out.paste(shown, (x * (side + 4), 20 + y * (side + 4)))
