@@ -16,7 +16,9 @@ from sdr2hdr.color.yuv import brightest
 BINS = 4096
 """Bins of the histogram, equal steps of PQ code: a quarter of a 10-bit code each."""
 
-_FINE = 16  # steps of a bin in which light is weighed
+_FINE = 16
+FINE_BINS = BINS * _FINE
+"""Steps of code in which light is weighed: a sixteenth of a bin each."""
 
 BAR = pq_code(0.05)
 """Below this code a row or column counts as a bar: bars of a coded SDR file are not exactly black once they are converted."""
@@ -92,7 +94,7 @@ class LightMeter:
         self._rows = torch.zeros(0, dtype=torch.bool)  # which rows and columns were ever lit
         self._columns = torch.zeros(0, dtype=torch.bool)
         self._histogram = torch.zeros(BINS, dtype=torch.int64)
-        codes = (torch.arange(BINS * _FINE, dtype=torch.float32) + 0.5) / (BINS * _FINE)
+        codes = (torch.arange(FINE_BINS, dtype=torch.float32) + 0.5) / FINE_BINS
         self._nits = pq_eotf(codes).double()
         self._nits[0] = 0.0  # black is black
 
@@ -106,18 +108,23 @@ class LightMeter:
         Returns the frame's brightest pixel, and the sum of all pixels, in nits.
         """
         brightest_code = float(code.max())
-        self._max_code = max(self._max_code, brightest_code)
         rows, columns = (code.amax(dim).gt(BAR).cpu() for dim in (1, 0))
-        self._rows = rows | self._rows if len(self._rows) else rows
-        self._columns = columns | self._columns if len(self._columns) else columns
         # counting codes in steps so fine that a step is 0.03 % of light at most, then weighing the counts, is exact enough for
         # the mean of a frame and three times as fast as raising each pixel to two powers
-        fine = code.mul_(BINS * _FINE).to(torch.int64).clamp_(max=BINS * _FINE - 1)
-        counts = torch.bincount(fine.flatten(), minlength=BINS * _FINE).cpu()
+        fine = code.mul_(FINE_BINS).to(torch.int64).clamp_(max=FINE_BINS - 1)
+        counts = torch.bincount(fine.flatten(), minlength=FINE_BINS).cpu()
+        return pq_nits(brightest_code), self.add_counts(brightest_code, counts, rows, columns)
+
+    def add_counts(self, brightest_code: float, counts: Tensor, rows: Tensor, columns: Tensor) -> float:
+        """Measure one frame that was counted already: its brightest PQ code, its pixels in :data:`FINE_BINS` steps of code, and
+        which of its rows and columns are lit (above :data:`BAR`). Returns the sum of all pixels in nits."""
+        self._max_code = max(self._max_code, brightest_code)
+        self._rows = rows | self._rows if len(self._rows) else rows
+        self._columns = columns | self._columns if len(self._columns) else columns
         total = float((counts * self._nits).sum())
         self._max_sum = max(self._max_sum, total)
         self._histogram += counts.view(BINS, _FINE).sum(1)
-        return pq_nits(brightest_code), total
+        return total
 
     def facts(self) -> LightFacts:
         """What has been seen so far."""

@@ -242,7 +242,7 @@ class _Noise:
     def __init__(self, seed: int, height: int, width: int, device: torch.device) -> None:
         sizes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
         self._keys = [
-            (_key(3 * seed + plane, 0, h, device)[:, None], _key(3 * seed + plane, 1, (w + 1) // 2, device))
+            (noise_key(3 * seed + plane, 0, h, device)[:, None], noise_key(3 * seed + plane, 1, (w + 1) // 2, device))
             for plane, (h, w) in enumerate(sizes)
         ]
 
@@ -258,8 +258,8 @@ class _Noise:
         to.add_(noise.sub_(255.0).mul_(room), alpha=2.0**-8)
 
 
-def _key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
-    """A well-mixed 32-bit number for each of ``count`` positions, as int32."""
+def noise_key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
+    """A well-mixed 32-bit number for each of ``count`` rows (``axis`` 0) or pairs of columns (1), as int32: the keys of noise."""
     low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0x7FFFFFFF
     x = torch.arange(count, dtype=torch.int64, device=device) * 0x1E3779B1 + 0x632BE5AB * axis
     for word in (low, high):

@@ -1,0 +1,91 @@
+"""How kernels are compiled and kept: by numba, in a cache folder of the user.
+
+Kernels release the interpreter's lock and use no threads of numba's: :mod:`sdr2hdr.kernels.bands` runs them on bands of rows.
+Nothing is compiled with fast-math, so that a result depends neither on the processor nor on how rows are shared out.
+"""
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+
+SWITCH = "SDR2HDR_KERNELS"
+"""The environment variable that, set to ``off``, leaves all arithmetic to torch."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@cache
+def why_not() -> str | None:
+    """Why kernels cannot be used here, in one sentence; None where they can."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
+        return f"The compiled kernels are switched off by {SWITCH}; converting takes longer."
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "The compiled kernels are switched off by NUMBA_DISABLE_JIT; converting takes longer."
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed, so nothing is compiled and converting takes longer; pip install numba."
+    try:
+        import numba  # noqa: F401 - a broken installation fails only when it is loaded
+    except Exception as e:
+        return f"numba does not load here ({e}), so nothing is compiled and converting takes longer; reinstall numba."
+    return None
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The folder for compiled kernels of these sources; None where none can be written."""
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        # numba looks at the file of a kernel alone, not at those of the functions that the kernel calls
+        sources.update(path.read_bytes())
+    folder = Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False)) / "kernels" / sources.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return None
+    return folder
+
+
+def why_not_kept() -> str | None:
+    """Why compiled kernels are not kept for the next start, in one sentence; None where they are."""
+    if why_not() is not None or cache_folder() is not None:
+        return None
+    folder = Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False))
+    return f"Compiled kernels cannot be kept in {folder}, so every start compiles them anew; make it writable."
+
+
+def kernel(function: F) -> F:
+    """Compile a function that Python calls, when it is first called with arguments of a kind."""
+    return _jit(function, keep=cache_folder())
+
+
+def row(function: F) -> F:
+    """Compile a function that kernels call on rows of pixels. No two of its arrays may overlap: loops become vector code."""
+    return _jit(function, keep=None)
+
+
+def _jit(function: F, keep: Path | None) -> F:
+    import numba
+    from numba.core import compiler
+
+    class NoAlias(compiler.Compiler):  # type: ignore[misc]
+        """Lets the optimiser assume that a function's arrays do not overlap."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.state.flags.noalias = True
+
+    if keep is not None and not os.environ.get("NUMBA_CACHE_DIR"):
+        numba.config.CACHE_DIR = str(keep)
+    compiled: F = numba.njit(
+        nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias, boundscheck=False
+    )(function)
+    return compiled

@@ -1,0 +1,130 @@
+"""What kernels do to single rows of pixels: float32 in and out, unless a name says otherwise.
+
+Only float32 numbers and 32-bit integers take part: a single float64 would halve the width of the vector code. Every sum has its
+own order, that of :mod:`sdr2hdr.color.yuv`, so that results are the same to the bit wherever the formulas there are.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdr2hdr.kernels.compiled import row
+
+Row = NDArray[np.float32]
+Ints = NDArray[np.uint32]
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+
+f4, i4, u4 = np.float32, np.int32, np.uint32
+
+HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
+BLACK, WHITE_STEPS = f4(64.0), f4(876.0)
+NEUTRAL, CHROMA_STEPS = f4(512.0), f4(896.0)
+"""10-bit limited range, as in :mod:`sdr2hdr.color.yuv`."""
+
+
+@row
+def tall(near: Row, far: Row, share: np.float32, out: Row) -> None:
+    """Chroma codes between two rows of a plane, ``share`` of the ``far`` one; ``out`` repeats its ends once on each side."""
+    count = len(near)
+    for i in range(count):
+        a = f4(near[i])
+        out[i + 1] = a * (ONE - share) + f4(far[i]) * share
+    out[0] = out[1]
+    out[count + 1] = out[count]
+
+
+@row
+def wide(c: Row, lead: np.float32, out: Row) -> None:
+    """Twice as many samples, the first at ``lead`` (0 or -1/4) samples right of the first of ``c[1:-1]``."""
+    near, far = ONE - abs(lead), abs(lead)
+    after = lead + HALF
+    for i in range(len(out) // 2):
+        out[2 * i] = c[i + 1] * near + c[i] * far
+        out[2 * i + 1] = c[i + 1] * (ONE - after) + c[i + 2] * after
+
+
+@row
+def same(c: Row, out: Row) -> None:
+    """As many samples: ``c`` without the ends that :func:`tall` repeats."""
+    for i in range(len(out)):
+        out[i] = c[i + 1]
+
+
+@row
+def luma(plane: Row, black: np.float32, span: np.float32, out: Row) -> None:
+    """Y' 0..1 (black to white) of a row of codes."""
+    for i in range(len(plane)):
+        out[i] = (f4(plane[i]) - black) / span
+
+
+@row
+def one_tint(y: Row, c: Row, neutral: np.float32, gain: np.float32, out: Row) -> None:
+    """R' or B' 0..1 of Y' 0..1 and the codes of its colour difference."""
+    for i in range(len(out)):
+        out[i] = min(max(y[i] + (c[i] - neutral) * gain, f4(0.0)), ONE)
+
+
+@row
+def two_tints(y: Row, cb: Row, cr: Row, neutral: np.float32, gain_b: np.float32, gain_r: np.float32, out: Row) -> None:
+    """G' 0..1 of Y' 0..1 and the codes of both colour differences."""
+    for i in range(len(out)):
+        tint = (cb[i] - neutral) * gain_b + (cr[i] - neutral) * gain_r
+        out[i] = min(max(y[i] + tint, f4(0.0)), ONE)
+
+
+@row
+def halved(c: Row, out: Row) -> None:
+    """Every other sample of ``c``, filtered with [1 2 1], four times as large; the edge repeats."""
+    for i in range(1, len(out)):
+        out[i] = (c[2 * i] * TWO + c[2 * i + 1]) + c[2 * i - 1]
+    out[0] = (c[0] * TWO + c[1]) + c[0]
+
+
+@row
+def mixed(down: np.uint32, across: np.uint32) -> np.uint32:
+    """The sums of two bytes each, in the lower and the upper 16 bits, of a hash of two keys."""
+    x = u4(down + across)
+    x = u4(u4(x ^ (x >> u4(15))) * u4(0x2C1B3C6D))
+    x = u4(u4(x ^ (x >> u4(12))) * u4(0x297A2D39))
+    return u4((x & u4(0xFF00FF)) + ((x >> u4(8)) & u4(0xFF00FF)))
+
+
+@row
+def luma_out(y: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]) -> None:
+    """Codes of a row of Y' 0..876, with noise ``strength`` (1 or 0) times as strong, no more of it than there is signal."""
+    for i in range(len(across)):
+        noise = mixed(down, across[i])
+        a, b = y[2 * i], y[2 * i + 1]
+        one = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(a, f4(0.0)), ONE) * strength
+        two = (f4(i4(noise >> u4(16))) - f4(255.0)) * min(max(b, f4(0.0)), ONE) * strength
+        a = a + one * f4(2.0**-8) + f4(64.5)
+        b = b + two * f4(2.0**-8) + f4(64.5)
+        out[2 * i] = np.uint16(i4(min(max(a, f4(64.0)), f4(940.0))))
+        out[2 * i + 1] = np.uint16(i4(min(max(b, f4(64.0)), f4(940.0))))
+
+
+@row
+def chroma_of(own: Row, below: Row, above: Row, scale: np.float32, out: Row) -> None:
+    """A row of chroma from three of :func:`halved`, in codes around 0."""
+    for i in range(len(out)):
+        out[i] = ((own[i] * TWO + below[i]) + above[i]) * f4(1.0 / 16.0) * scale
+
+
+@row
+def chroma_out(
+    c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
+) -> None:
+    """Codes of a row of chroma around 0, with noise; ``room`` is Y' 0..876 of the pixels that the samples sit on, two by two."""
+    count = len(out)
+    for i in range(count // 2):
+        noise = mixed(down, across[i])
+        one = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(room[4 * i], f4(0.0)), ONE) * strength
+        two = (f4(i4(noise >> u4(16))) - f4(255.0)) * min(max(room[4 * i + 2], f4(0.0)), ONE) * strength
+        a = c[2 * i] + one * f4(2.0**-8) + f4(512.5)
+        b = c[2 * i + 1] + two * f4(2.0**-8) + f4(512.5)
+        out[2 * i] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))
+        out[2 * i + 1] = np.uint16(i4(min(max(b, f4(64.0)), f4(960.0))))
+    if count % 2:
+        noise = mixed(down, across[count // 2])
+        last = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(room[2 * count - 2], f4(0.0)), ONE) * strength
+        a = c[count - 1] + last * f4(2.0**-8) + f4(512.5)
+        out[count - 1] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))

@@ -1,0 +1,223 @@
+"""Planes steadied over their neighbours: :func:`sdr2hdr.models.steady.steadied` before R'G'B' is made.
+
+How alike two frames are is the same seen from either, so that each pair is compared once, and planes hold half as many samples
+as R'G'B'. What is compared is R'G'B' all the same, chroma taken from the nearest sample.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdr2hdr.color.yuv import YuvLayout
+from sdr2hdr.kernels.bands import in_bands
+from sdr2hdr.kernels.compiled import kernel, row
+from sdr2hdr.kernels.reading import flat, reading
+from sdr2hdr.kernels.rows import Plane, Row, f4, i4
+from sdr2hdr.models.steady import REACH, UNLIKE
+
+_Weights = NDArray[np.uint8]
+
+
+@row
+def _apart(
+    y: Plane, other: Plane, tints: tuple[Plane, Plane, Plane, Plane], across: int, gains: Row, low: Row, high: Row, out: Row
+) -> None:
+    """The largest difference of R', G' and B' at each pixel of a row, 0..1; ``out[2:-2]``."""
+    cb, cr, other_cb, other_cr = tints
+    for i in range(len(cb)):
+        u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
+        r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
+        low[i] = min(r, min(g, b))
+    for i in range(len(cb)):
+        u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
+        r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
+        high[i] = max(r, max(g, b))
+    scale = f4(1.0) / gains[1]
+    if across == 1:
+        for i in range(len(y) // 2):
+            a, b = (f4(y[2 * i]) - f4(other[2 * i])) * scale, (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale
+            out[2 * i + 2] = max(a + high[i], -(a + low[i]))
+            out[2 * i + 3] = max(b + high[i], -(b + low[i]))
+        if len(y) % 2:
+            i = len(y) // 2
+            a = (f4(y[2 * i]) - f4(other[2 * i])) * scale
+            out[2 * i + 2] = max(a + high[i], -(a + low[i]))
+    else:
+        for i in range(len(y)):
+            a = (f4(y[i]) - f4(other[i])) * scale
+            out[i + 2] = max(a + high[i], -(a + low[i]))
+    count = len(y)
+    out[0] = out[1] = out[2]
+    out[count + 2] = out[count + 3] = out[count + 1]
+
+
+@row
+def _weight(a: Row, b: Row, c: Row, d: Row, e: Row, sums: Row, unlike: np.float32, out: _Weights) -> None:
+    """Tukey's biweight of the mean difference over 5x5 pixels, 0 to 255."""
+    for i in range(len(sums)):
+        sums[i] = (((a[i] + b[i]) + c[i]) + d[i]) + e[i]
+    for i in range(len(out)):
+        apart = ((((sums[i] + sums[i + 1]) + sums[i + 2]) + sums[i + 3]) + sums[i + 4]) * unlike
+        weight = max(f4(1.0) - apart * apart, f4(0.0))
+        out[i] = np.uint8(i4(weight * weight * f4(255.0) + f4(0.5)))
+
+
+@kernel
+def _compare(
+    one: tuple[Plane, Plane, Plane],
+    two: tuple[Plane, Plane, Plane],
+    size: NDArray[np.int32],
+    shape: NDArray[np.int32],
+    gains: Row,
+    unlike: np.float32,
+    out: _Weights,
+    first: int,
+    last: int,
+) -> None:
+    height, width = size[0], size[1]
+    across, down = shape[0], shape[1]
+    small = (width + across) >> across
+    apart = np.empty((5, width + 4), np.float32)
+    low = np.empty(width + 4, np.float32)
+    high = np.empty(width + 4, np.float32)
+    sums = np.empty(width + 4, np.float32)
+    ready = max(first - 2, 0)  # the next row to compare; row n lies in slot n % 5
+    for at in range(first, last):
+        while ready < min(at + 3, height):
+            k = ready >> down
+            tints = one[1][k, :small], one[2][k, :small], two[1][k, :small], two[2][k, :small]
+            _apart(one[0][ready, :width], two[0][ready, :width], tints, across, gains, low, high, apart[ready % 5])
+            ready += 1
+        above, top = max(at - 2, 0) % 5, max(at - 1, 0) % 5
+        below, bottom = min(at + 1, height - 1) % 5, min(at + 2, height - 1) % 5
+        _weight(apart[above], apart[top], apart[at % 5], apart[below], apart[bottom], sums, unlike, out[at])
+
+
+@row
+def _begin(now: Plane, base: np.float32, total: Row, weights: Row) -> None:
+    for i in range(len(now)):
+        total[i] = f4(now[i]) * base
+    for i in range(len(now)):
+        weights[i] = base
+
+
+@row
+def _add(other: Plane, weight: Row, total: Row, weights: Row) -> None:
+    for i in range(len(other)):
+        total[i] = total[i] + weight[i] * f4(other[i])
+    for i in range(len(other)):
+        weights[i] = weights[i] + weight[i]
+
+
+@row
+def _end(total: Row, weights: Row, finer: np.float32, out: NDArray[np.uint16]) -> None:
+    for i in range(len(out)):
+        out[i] = np.uint16(i4(total[i] / weights[i] * finer + f4(0.5)))
+
+
+@row
+def _single(weight: _Weights, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = f4(weight[i])
+
+
+@row
+def _paired(one: _Weights, two: _Weights, out: Row) -> None:
+    """The sums of 2x2 weights; an odd last column counts twice."""
+    for i in range(len(one) // 2):
+        out[i] = f4(i4(one[2 * i]) + i4(one[2 * i + 1]) + i4(two[2 * i]) + i4(two[2 * i + 1]))
+    if len(one) % 2:
+        i = len(one) // 2
+        out[i] = f4(2 * i4(one[2 * i]) + 2 * i4(two[2 * i]))
+
+
+@kernel
+def _average(
+    now: Plane,
+    others: tuple[Plane, Plane, Plane, Plane],
+    weights: tuple[_Weights, _Weights, _Weights, _Weights],
+    width: int,
+    across: int,
+    down: int,
+    finer: np.float32,
+    out: NDArray[np.uint16],
+    first: int,
+    last: int,
+) -> None:
+    """Rows ``first:last`` of a plane whose samples lie 2^across and 2^down pixels apart, in steps ``finer`` than its codes'."""
+    count, height = out.shape[1], weights[0].shape[0]
+    total, sums, weight = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
+    base = f4(255.0 * (4.0 if across == 1 else 1.0))
+    for at in range(first, last):
+        one = at << down
+        two = min(one + down, height - 1)
+        _begin(now[at, :count], base, total, sums)
+        for n in range(4):
+            if across == 1:
+                _paired(weights[n][one, :width], weights[n][two, :width], weight)
+            else:
+                _single(weights[n][one, :width], weight)
+            _add(others[n][at, :count], weight, total, sums)
+        _end(total, sums, finer, out[at])
+
+
+class Steadier:
+    """Steadies the frames of scenes of one layout and size, one after the other."""
+
+    def __init__(self, layout: YuvLayout) -> None:
+        self._layout, self._how = layout, reading(layout)
+        self._weights: dict[tuple[int, int], _Weights] = {}
+
+    def forget(self) -> None:
+        """What follows is another scene."""
+        self._weights.clear()
+
+    def __call__(self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int) -> tuple[tuple[Tensor, ...], int]:
+        """Frame ``at`` of a scene's neighbouring ``planes``, and in how many times finer steps its samples are.
+
+        ``first`` is the number of the first of them in the film, by which comparisons are remembered. As many neighbours on
+        either side, at most two, take part; a frame without any is returned as it is.
+        """
+        reach = min(REACH, at, len(planes) - 1 - at)
+        if reach == 0:
+            return planes[at], 1
+        steps = [n for step in range(1, reach + 1) for n in (at - step, at + step)]
+        pairs = [(min(n, at), max(n, at)) for n in steps]
+        arrays = [tuple(flat(p) for p in frame[:3]) for frame in planes]
+        weights = [self._alike(arrays, planes[at][0].shape, pair, first) for pair in pairs]
+        # a weight of nothing for neighbours that are not there
+        none = np.zeros_like(weights[0]) if reach == 1 else weights[0]
+        four = (*weights, none, none)[:4]
+        others = [arrays[n] for n in (*steps, at, at)[:4]]
+        finer = 1 << (16 - self._layout.depth)
+        out = []
+        for c, plane in enumerate(planes[at][:3]):
+            new = torch.empty(plane.shape, dtype=torch.uint16)
+            across, down = self._layout.sub if c else (0, 0)
+            width = planes[at][0].shape[1]
+            to, now, near = new.numpy(), arrays[at][c], tuple(other[c] for other in others)
+            in_bands(
+                plane.shape[0], partial(_average, now, near, four, width, across, down, f4(finer), to)
+            )
+            out.append(new)
+        self._weights = {pair: w for pair, w in self._weights.items() if pair[1] > first + at}
+        return tuple(out), finer
+
+    def _alike(
+        self, arrays: Sequence[tuple[Any, ...]], size: torch.Size, pair: tuple[int, int], first: int
+    ) -> _Weights:
+        """The weights ``H,W`` of one frame of a pair in the mean of the other."""
+        key = pair[0] + first, pair[1] + first
+        if key not in self._weights:
+            out = np.empty(size, np.uint8)
+            shape = np.array(size, dtype=np.int32)
+            unlike = f4(1.0 / (25.0 * UNLIKE))
+            one, two = arrays[pair[0]], arrays[pair[1]]
+            in_bands(size[0], partial(_compare, one, two, shape, self._how.shape, self._how.gains, unlike, out))
+            self._weights[key] = out
+        return self._weights[key]
