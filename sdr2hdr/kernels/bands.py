@@ -1,5 +1,6 @@
 """Rows shared out to threads."""
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,5 +30,5 @@ def in_bands(rows: int, work: Callable[[int, int], T]) -> list[T]:
     ends = [rows * i // count for i in range(count + 1)]
     if count == 1:
         return [work(0, rows)]
-    others = [_pool().submit(work, a, b) for a, b in zip(ends[1:-1], ends[2:], strict=True)]
+    others = [_pool().submit(work, a, b) for a, b in itertools.pairwise(ends[1:])]
     return [work(0, ends[1]), *(future.result() for future in others)]

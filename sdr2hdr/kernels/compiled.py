@@ -5,6 +5,7 @@ Nothing is compiled with fast-math, so that a result depends neither on the proc
 """
 
 import hashlib
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def why_not_kept() -> str | None:
     return f"Compiled kernels cannot be kept in {folder}, so every start compiles them anew; make it writable."
 
 
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that Python calls, when it is first called with arguments of a kind."""
     return _jit(function, keep=cache_folder())
 
@@ -73,8 +74,8 @@ def row(function: F) -> F:
 
 
 def _jit(function: F, keep: Path | None) -> F:
-    import numba
-    from numba.core import compiler
+    numba: Any = importlib.import_module("numba")
+    compiler: Any = importlib.import_module("numba.core.compiler")
 
     class NoAlias(compiler.Compiler):  # type: ignore[misc]
         """Lets the optimiser assume that a function's arrays do not overlap."""
@@ -85,7 +86,5 @@ def _jit(function: F, keep: Path | None) -> F:
 
     if keep is not None and not os.environ.get("NUMBA_CACHE_DIR"):
         numba.config.CACHE_DIR = str(keep)
-    compiled: F = numba.njit(
-        nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias, boundscheck=False
-    )(function)
+    compiled: F = numba.njit(nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias)(function)
     return compiled

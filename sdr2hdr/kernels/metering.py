@@ -11,7 +11,7 @@ from sdr2hdr.color.light import BAR, FINE_BINS
 from sdr2hdr.color.yuv import KB, KG, KR
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.rows import Row, f4, i4
+from sdr2hdr.kernels.rows import Row, copied, f4, i4
 
 _Plane = NDArray[np.uint16]
 
@@ -43,11 +43,11 @@ def _between(own: Row, below: Row, out: Row) -> None:
 def _most(r: Row, g: Row, b: Row, out: Row) -> None:
     """The largest of three tints at every pixel of a row, chroma on the even ones."""
     for i in range(len(out) // 2):
-        out[2 * i] = max(max(r[i], g[i]), b[i])
+        out[2 * i] = max(r[i], g[i], b[i])
         red = r[i] * f4(0.5) + r[i + 1] * f4(0.5)
         green = g[i] * f4(0.5) + g[i + 1] * f4(0.5)
         blue = b[i] * f4(0.5) + b[i + 1] * f4(0.5)
-        out[2 * i + 1] = max(max(red, green), blue)
+        out[2 * i + 1] = max(red, green, blue)
 
 
 @row
@@ -72,7 +72,7 @@ def _lit(code: Row, tops: Row) -> bool:
         tops[i] = max(tops[i], code[i])
     for i in range(len(code)):
         lit |= i4(code[i] > _BAR)
-    return lit != 0
+    return bool(lit)
 
 
 @row
@@ -106,7 +106,8 @@ def _meter(
         if pair + 1 < pairs:
             _tints(cb[pair + 1], cr[pair + 1], gains, tints[below], tints[below + 1], tints[below + 2])
         else:
-            tints[below : below + 3] = tints[own : own + 3]
+            for c in range(3):
+                copied(tints[own + c], tints[below + c])
         for at in (2 * pair, 2 * pair + 1):
             if at == 2 * pair:
                 _most(tints[own], tints[own + 1], tints[own + 2], most)

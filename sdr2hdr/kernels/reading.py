@@ -1,6 +1,7 @@
 """Planes to R'G'B', a row at a time or whole pictures."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,14 @@ from sdr2hdr.kernels.rows import Plane, Row, f4
 
 @dataclass(frozen=True)
 class Reading:
-    """How planes of a layout are read, as numbers for kernels. ``shape``: log2 of the subsampling, and whether chroma sits on
-    the first luma sample, across and down each. ``gains``: black, span, neutral, and the gains of R'-Y', of G'-Y' (from Cb and
-    Cr), of B'-Y' by code."""
+    """How planes are read, as numbers for kernels.
 
-    shape: NDArray[np.int32]
+    ``sub``: log2 of the subsampling across and down. ``gains``: black, span and neutral in codes; by code, the gains of R'-Y', of
+    G'-Y' (from Cb and from Cr) and of B'-Y'; how far the first pixel lies right of and below the first chroma sample, in
+    chroma samples (0, -1/4 or -1/2).
+    """
+
+    sub: NDArray[np.int32]
     gains: Row
 
 
@@ -37,50 +41,42 @@ def reading(layout: YuvLayout, finer: int = 1) -> Reading:
     kr, kb = MATRICES[layout.matrix]
     kg = 1.0 - kr - kb
     gains = [2.0 * (1.0 - kr), -2.0 * kb * (1.0 - kb) / kg, -2.0 * kr * (1.0 - kr) / kg, 2.0 * (1.0 - kb)]
-    shape = [*layout.sub, *SITINGS[layout.siting]]
-    return Reading(
-        np.array(shape, dtype=np.int32),
-        np.array([black, span, 128.0 * unit, *(g / reach for g in gains)], dtype=np.float32),
-    )
+    leads = [0.0 if on_first else -0.25 for on_first in SITINGS[layout.siting]]
+    numbers = [black, span, 128.0 * unit, *(g / reach for g in gains), *leads]
+    return Reading(np.array(layout.sub, dtype=np.int32), np.array(numbers, dtype=np.float32))
 
 
-def flat(plane: Tensor) -> NDArray[np.generic]:
+def flat(plane: Tensor) -> Plane:
     """A plane ``H,W`` on the CPU as an array with rows that follow each other, their ends unused: ``H,stride``."""
     height, width = plane.shape
     stride = plane.stride(0)
     room = plane.untyped_storage().nbytes() // plane.element_size() - plane.storage_offset()
-    if plane.stride(1) != 1 or stride < width or height * stride > room:
-        return plane.contiguous().numpy()
-    whole: NDArray[np.generic] = plane.as_strided((height, stride), (stride, 1)).numpy()
+    inside = plane.stride(1) == 1 and stride >= width and height * stride <= room
+    whole: Plane = (plane.as_strided((height, stride), (stride, 1)) if inside else plane.contiguous()).numpy()
     return whole
 
 
 @row
 def read_row(
-    y: Plane, cb: Plane, cr: Plane, size: NDArray[np.int32], at: int, shape: NDArray[np.int32], gains: Row, work: Row
+    y: Plane, cb: Plane, cr: Plane, size: NDArray[np.int32], at: int, sub: NDArray[np.int32], gains: Row, work: Row
 ) -> None:
     """Row ``at`` as R', G', B' 0..1 in the first three rows of ``work``, ``8,width + 4``; ``size`` is height and width."""
     height, width = size[0], size[1]
-    across, down = shape[0], shape[1]
+    across, down = sub[0], sub[1]
     small = (width + across) >> across
     k = at >> down
     other, share = k, f4(0.0)
     if down == 1:
-        last = ((height + 1) >> 1) - 1
-        if shape[3] == 1:
-            share = f4(0.5) * f4(at & 1)
-            other = min(k + 1, last)
-        else:
-            share = f4(0.25)
-            other = min(k + 1, last) if at & 1 else max(k - 1, 0)
+        place = gains[8] + f4(0.5) * f4(at & 1)
+        other = max(k - 1, 0) if place < f4(0.0) else min(k + 1, ((height + 1) >> 1) - 1)
+        share = abs(place)
     rows.luma(y[at, :width], gains[0], gains[1], work[3, :width])
     rows.tall(cb[k, :small], cb[other, :small], share, work[4, : small + 2])
     rows.tall(cr[k, :small], cr[other, :small], share, work[5, : small + 2])
     even = width + (width & 1)
     if across == 1:
-        lead = f4(0.0) if shape[2] == 1 else f4(-0.25)
-        rows.wide(work[4, : small + 2], lead, work[6, :even])
-        rows.wide(work[5, : small + 2], lead, work[7, :even])
+        rows.wide(work[4, : small + 2], gains[7], work[6, :even])
+        rows.wide(work[5, : small + 2], gains[7], work[7, :even])
     else:
         rows.same(work[4, : small + 2], work[6, :width])
         rows.same(work[5, : small + 2], work[7, :width])
@@ -96,7 +92,7 @@ def _read(
     cb: Plane,
     cr: Plane,
     size: NDArray[np.int32],
-    shape: NDArray[np.int32],
+    sub: NDArray[np.int32],
     gains: Row,
     out: NDArray[np.float32],
     first: int,
@@ -105,9 +101,9 @@ def _read(
     width = size[1]
     work = np.empty((8, width + 4), np.float32)
     for at in range(first, last):
-        read_row(y, cb, cr, size, at, shape, gains, work)
+        read_row(y, cb, cr, size, at, sub, gains, work)
         for c in range(3):
-            out[c, at] = work[c, :width]
+            rows.copied(work[c, :width], out[c, at])
 
 
 def read(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
@@ -117,5 +113,5 @@ def read(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     how = reading(layout)
     out = torch.empty(3, height, width)
     size = np.array([height, width], dtype=np.int32)
-    in_bands(height, lambda a, b: _read(y, cb, cr, size, how.shape, how.gains, out.numpy(), a, b))
+    in_bands(height, partial(_read, y, cb, cr, size, how.sub, how.gains, out.numpy()))
     return out

@@ -4,6 +4,8 @@ Only float32 numbers and 32-bit integers take part: a single float64 would halve
 own order, that of :mod:`sdr2hdr.color.yuv`, so that results are the same to the bit wherever the formulas there are.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,8 @@ from sdr2hdr.kernels.compiled import row
 
 Row = NDArray[np.float32]
 Ints = NDArray[np.uint32]
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Plane = NDArray[Any]
+"""Integer samples of 8 or 16 bits."""
 
 f4, i4, u4 = np.float32, np.int32, np.uint32
 
@@ -19,6 +22,13 @@ HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
 BLACK, WHITE_STEPS = f4(64.0), f4(876.0)
 NEUTRAL, CHROMA_STEPS = f4(512.0), f4(896.0)
 """10-bit limited range, as in :mod:`sdr2hdr.color.yuv`."""
+
+
+@row
+def copied(source: Row, out: Row) -> None:
+    """A slice assignment would compile checks of shapes, and the words for what they find, which takes longer than all else."""
+    for i in range(len(out)):
+        out[i] = source[i]
 
 
 @row
@@ -34,7 +44,7 @@ def tall(near: Row, far: Row, share: np.float32, out: Row) -> None:
 
 @row
 def wide(c: Row, lead: np.float32, out: Row) -> None:
-    """Twice as many samples, the first at ``lead`` (0 or -1/4) samples right of the first of ``c[1:-1]``."""
+    """Twice as many samples, the first ``lead`` (0, -1/4 or -1/2) samples right of the first of ``c[1:-1]``."""
     near, far = ONE - abs(lead), abs(lead)
     after = lead + HALF
     for i in range(len(out) // 2):
@@ -110,9 +120,7 @@ def chroma_of(own: Row, below: Row, above: Row, scale: np.float32, out: Row) -> 
 
 
 @row
-def chroma_out(
-    c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
-) -> None:
+def chroma_out(c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]) -> None:
     """Codes of a row of chroma around 0, with noise; ``room`` is Y' 0..876 of the pixels that the samples sit on, two by two."""
     count = len(out)
     for i in range(count // 2):

@@ -18,25 +18,33 @@ from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import flat, reading
 from sdr2hdr.kernels.rows import Plane, Row, f4, i4
-from sdr2hdr.models.steady import REACH, UNLIKE
 
 _Weights = NDArray[np.uint8]
+
+_MOST = 4  # neighbours
 
 
 @row
 def _apart(
-    y: Plane, other: Plane, tints: tuple[Plane, Plane, Plane, Plane], across: int, gains: Row, low: Row, high: Row, out: Row
+    y: Plane,
+    other: Plane,
+    tints: tuple[Plane, ...],
+    across: int,
+    gains: Row,
+    low: Row,
+    high: Row,
+    out: Row,
 ) -> None:
     """The largest difference of R', G' and B' at each pixel of a row, 0..1; ``out[2:-2]``."""
     cb, cr, other_cb, other_cr = tints
     for i in range(len(cb)):
         u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
         r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
-        low[i] = min(r, min(g, b))
+        low[i] = min(r, g, b)
     for i in range(len(cb)):
         u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
         r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
-        high[i] = max(r, max(g, b))
+        high[i] = max(r, g, b)
     scale = f4(1.0) / gains[1]
     if across == 1:
         for i in range(len(y) // 2):
@@ -69,10 +77,10 @@ def _weight(a: Row, b: Row, c: Row, d: Row, e: Row, sums: Row, unlike: np.float3
 
 @kernel
 def _compare(
-    one: tuple[Plane, Plane, Plane],
-    two: tuple[Plane, Plane, Plane],
+    one: tuple[Plane, ...],
+    two: tuple[Plane, ...],
     size: NDArray[np.int32],
-    shape: NDArray[np.int32],
+    sub: NDArray[np.int32],
     gains: Row,
     unlike: np.float32,
     out: _Weights,
@@ -80,7 +88,7 @@ def _compare(
     last: int,
 ) -> None:
     height, width = size[0], size[1]
-    across, down = shape[0], shape[1]
+    across, down = sub[0], sub[1]
     small = (width + across) >> across
     apart = np.empty((5, width + 4), np.float32)
     low = np.empty(width + 4, np.float32)
@@ -139,8 +147,8 @@ def _paired(one: _Weights, two: _Weights, out: Row) -> None:
 @kernel
 def _average(
     now: Plane,
-    others: tuple[Plane, Plane, Plane, Plane],
-    weights: tuple[_Weights, _Weights, _Weights, _Weights],
+    others: tuple[Plane, ...],
+    weights: tuple[_Weights, ...],
     width: int,
     across: int,
     down: int,
@@ -167,46 +175,50 @@ def _average(
 
 
 class Steadier:
-    """Steadies the frames of scenes of one layout and size, one after the other."""
+    """Steadies the frames of scenes of one layout and size, one after the other.
 
-    def __init__(self, layout: YuvLayout) -> None:
+    ``reach`` neighbours on each side, at most 2, take part; places whose 5x5 pixels differ by ``unlike`` 0..1 do not.
+    """
+
+    def __init__(self, layout: YuvLayout, reach: int, unlike: float) -> None:
+        if reach > _MOST // 2:
+            raise ValueError(f"no more than {_MOST // 2} neighbours on each side")
         self._layout, self._how = layout, reading(layout)
+        self._reach, self._unlike = reach, f4(1.0 / (25.0 * unlike))
+        self.finer = 1 << (16 - layout.depth)
+        """In how many times finer steps than the layout's codes samples are given."""
         self._weights: dict[tuple[int, int], _Weights] = {}
 
     def forget(self) -> None:
         """What follows is another scene."""
         self._weights.clear()
 
-    def __call__(self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int) -> tuple[tuple[Tensor, ...], int]:
-        """Frame ``at`` of a scene's neighbouring ``planes``, and in how many times finer steps its samples are.
+    def __call__(self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int) -> tuple[Tensor, ...]:
+        """Frame ``at`` of a scene's neighbouring ``planes``, in steps :attr:`finer` times as fine.
 
-        ``first`` is the number of the first of them in the film, by which comparisons are remembered. As many neighbours on
-        either side, at most two, take part; a frame without any is returned as it is.
+        ``first`` is the number of the first of them in the film, by which comparisons are remembered. As many neighbours take
+        part on either side.
         """
-        reach = min(REACH, at, len(planes) - 1 - at)
+        reach = min(self._reach, at, len(planes) - 1 - at)
         if reach == 0:
-            return planes[at], 1
+            return tuple(p.to(torch.int32).mul_(self.finer).to(torch.uint16) for p in planes[at][:3])
         steps = [n for step in range(1, reach + 1) for n in (at - step, at + step)]
+        spare = _MOST - len(steps)
         pairs = [(min(n, at), max(n, at)) for n in steps]
         arrays = [tuple(flat(p) for p in frame[:3]) for frame in planes]
         weights = [self._alike(arrays, planes[at][0].shape, pair, first) for pair in pairs]
-        # a weight of nothing for neighbours that are not there
-        none = np.zeros_like(weights[0]) if reach == 1 else weights[0]
-        four = (*weights, none, none)[:4]
-        others = [arrays[n] for n in (*steps, at, at)[:4]]
-        finer = 1 << (16 - self._layout.depth)
+        # neighbours that are not there weigh nothing
+        four = (*weights, *[np.zeros_like(weights[0])] * spare)
+        others = [arrays[n] for n in (*steps, *[at] * spare)]
         out = []
         for c, plane in enumerate(planes[at][:3]):
             new = torch.empty(plane.shape, dtype=torch.uint16)
-            across, down = self._layout.sub if c else (0, 0)
-            width = planes[at][0].shape[1]
-            to, now, near = new.numpy(), arrays[at][c], tuple(other[c] for other in others)
-            in_bands(
-                plane.shape[0], partial(_average, now, near, four, width, across, down, f4(finer), to)
-            )
+            width, sub = planes[at][0].shape[1], self._layout.sub if c else (0, 0)
+            now, near = arrays[at][c], tuple(other[c] for other in others)
+            in_bands(plane.shape[0], partial(_average, now, near, four, width, *sub, f4(self.finer), new.numpy()))
             out.append(new)
         self._weights = {pair: w for pair, w in self._weights.items() if pair[1] > first + at}
-        return tuple(out), finer
+        return tuple(out)
 
     def _alike(
         self, arrays: Sequence[tuple[Any, ...]], size: torch.Size, pair: tuple[int, int], first: int
@@ -216,8 +228,7 @@ class Steadier:
         if key not in self._weights:
             out = np.empty(size, np.uint8)
             shape = np.array(size, dtype=np.int32)
-            unlike = f4(1.0 / (25.0 * UNLIKE))
             one, two = arrays[pair[0]], arrays[pair[1]]
-            in_bands(size[0], partial(_compare, one, two, shape, self._how.shape, self._how.gains, unlike, out))
+            in_bands(size[0], partial(_compare, one, two, shape, self._how.sub, self._how.gains, self._unlike, out))
             self._weights[key] = out
         return self._weights[key]

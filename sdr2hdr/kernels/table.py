@@ -1,8 +1,8 @@
 """A mapping of pixels as a table: R'G'B' to Y'CbCr of HDR10, 65 steps an axis, tetrahedral between them.
 
-Steps are closer together in the dark, where PQ rises steeply (:func:`axis`). A node is two words of 32 bits: Y' and Cb, and Cr, in
-64ths of a 10-bit code, which a processor fetches several pixels at a time. Interpolating Y'CbCr and interpolating R'G'B'
-is the same, since the one is linear in the other.
+Steps are closer together in the dark, where PQ rises steeply (:func:`axis`). A node is two words of 32 bits, one of Y' and Cb,
+one of Cr, in 64ths of a 10-bit code; a processor fetches those of several pixels at once. Interpolating Y'CbCr gives what
+interpolating R'G'B' would give, since the one is linear in the other.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from sdr2hdr.kernels.compiled import row
 from sdr2hdr.kernels.rows import Row, f4, i4, u4
 
 SIZE = 65
-_BEND = 0.1
+_BEND = 0.01
 _ROOT = _BEND**0.5
 _CELLS = (SIZE - 1) / ((1.0 + _BEND) ** 0.5 - _ROOT)
 _FINE = 64.0
@@ -27,9 +27,10 @@ ACROSS = i4(SIZE * SIZE + SIZE + 1)
 
 
 def axis() -> Tensor:
-    """The codes 0..1 of the 65 steps of an axis: equal steps of the square root of the code plus 0.1."""
+    """The codes 0..1 of the 65 steps of an axis: equal steps of the square root of the code plus 0.01."""
     steps = torch.arange(SIZE, dtype=torch.float64) / _CELLS + _ROOT
-    return steps.square().sub_(_BEND).clamp_(0.0, 1.0).float()
+    codes: Tensor = (steps * steps - _BEND).clamp(0.0, 1.0).float()
+    return codes
 
 
 def grid() -> Tensor:
@@ -57,7 +58,7 @@ def looked_up(r: Row, g: Row, b: Row, table: NDArray[np.uint32], y: Row, cb: Row
         x2 = (np.sqrt(b[i] + BEND) - ROOT) * CELLS
         i0, i1, i2 = min(i4(x0), LAST), min(i4(x1), LAST), min(i4(x2), LAST)
         f0, f1, f2 = x0 - f4(i0), x1 - f4(i1), x2 - f4(i2)
-        high, low = max(f0, max(f1, f2)), min(f0, min(f1, f2))
+        high, low = max(f0, f1, f2), min(f0, f1, f2)
         middle = max(min(f0, f1), min(max(f0, f1), f2))
         # from the cell's darkest corner along the axis of the largest share first, of the smallest last
         first = STEP_R if (f0 >= f1 and f0 >= f2) else (STEP_G if f1 >= f2 else STEP_B)
@@ -71,9 +72,7 @@ def looked_up(r: Row, g: Row, b: Row, table: NDArray[np.uint32], y: Row, cb: Row
         wa, wb, wc, wd = (f4(1.0) - high) * FINE, (high - middle) * FINE, (middle - low) * FINE, low * FINE
         va, vb, vc, vd = table[a], table[b1], table[c], table[d]
         half = u4(0xFFFF)
-        y[i] = (
-            wa * f4(i4(va & half)) + wb * f4(i4(vb & half)) + wc * f4(i4(vc & half)) + wd * f4(i4(vd & half))
-        )
+        y[i] = wa * f4(i4(va & half)) + wb * f4(i4(vb & half)) + wc * f4(i4(vc & half)) + wd * f4(i4(vd & half))
         sixteen = i4(16)
         cb[i] = (
             wa * f4(i4(va) >> sixteen)

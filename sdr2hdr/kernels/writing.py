@@ -1,5 +1,7 @@
 """R'G'B' to 10-bit planes: through a table, or codes as a network gives them."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def _chroma_planes(
     slots: tuple[int, int, int],
     room: Row,
     scales: Row,
-    keys: tuple[Ints, Ints, Ints, Ints, Ints, Ints],
+    keys: tuple[Ints, ...],
     strength: np.float32,
     at: int,
     work: Row,
@@ -58,10 +60,10 @@ def _map(
     cb: Plane,
     cr: Plane,
     size: NDArray[np.int32],
-    shape: NDArray[np.int32],
+    sub: NDArray[np.int32],
     gains: Row,
     table: Ints,
-    keys: tuple[Ints, Ints, Ints, Ints, Ints, Ints],
+    keys: tuple[Ints, ...],
     out_y: _Out,
     out_cb: _Out,
     out_cr: _Out,
@@ -79,7 +81,7 @@ def _map(
     luma, u, v = work[8, :width], work[9, :width], work[10, :width]
     above, own, below = 0, 1, 2
     if first > 0:
-        read_row(y, cb, cr, size, 2 * first - 1, shape, gains, work)
+        read_row(y, cb, cr, size, 2 * first - 1, sub, gains, work)
         looked_up(r, g, b, table, luma, u, v)
         _level(work, width)
         _chroma_rows(work[9, :even], work[10, :even], halves, above)
@@ -87,22 +89,20 @@ def _map(
     for pair in range(first, last):
         for at in (2 * pair, 2 * pair + 1):
             if at < height:
-                read_row(y, cb, cr, size, at, shape, gains, work)
+                read_row(y, cb, cr, size, at, sub, gains, work)
                 looked_up(r, g, b, table, luma, u, v)
                 _level(work, width)
             rows.luma_out(work[8, :even], keys[0][at], keys[1], f4(1.0), out_y[at])
             _chroma_rows(work[9, :even], work[10, :even], halves, own if at == 2 * pair else below)
             if at == 2 * pair:
-                room[:] = work[8, :even]
+                rows.copied(work[8, :even], room)
         slots = (own if pair == 0 else above, own, below)
         _chroma_planes(halves, slots, room, scales, keys, f4(1.0), pair, chroma, out_cb, out_cr)
         above, below = below, above
 
 
 @row
-def _weighed(
-    r: Row, g: Row, b: Row, weights: Row, peak: np.float32, y: Row, cb: Row, cr: Row
-) -> None:
+def _weighed(r: Row, g: Row, b: Row, weights: Row, peak: np.float32, y: Row, cb: Row, cr: Row) -> None:
     """Y' 0..876, B' - Y' and R' - Y' of codes, clamped to 0..peak."""
     for i in range(len(y)):
         red, blue = min(max(r[i], f4(0.0)), peak), min(max(b[i], f4(0.0)), peak)
@@ -118,7 +118,7 @@ def _pack(
     weights: Row,
     scales: Row,
     peak: np.float32,
-    keys: tuple[Ints, Ints, Ints, Ints, Ints, Ints],
+    keys: tuple[Ints, ...],
     strength: np.float32,
     out_y: _Out,
     out_cb: _Out,
@@ -150,7 +150,7 @@ def _pack(
             rows.luma_out(work[8], keys[0][at], keys[1], strength, out_y[at])
             _chroma_rows(work[9], work[10], halves, own if at == 2 * pair else below)
             if at == 2 * pair:
-                room[:] = work[8]
+                rows.copied(work[8], room)
         slots = (own if pair == 0 else above, own, below)
         _chroma_planes(halves, slots, room, scales, keys, strength, pair, chroma, out_cb, out_cr)
         above, below = below, above
@@ -183,9 +183,7 @@ def mapped(planes: tuple[Tensor, ...], layout: YuvLayout, table: Ints, seed: int
     how, out = reading(layout, finer), _new_planes(height + height % 2, width + width % 2)
     size = np.array([height, width], dtype=np.int32)
     keys, to = _keys(seed, *out[0].shape), [p.numpy() for p in out]
-    in_bands(
-        (height + 1) // 2, lambda a, b: _map(y, cb, cr, size, how.shape, how.gains, table, keys, *to, a, b)
-    )
+    in_bands((height + 1) // 2, partial(_map, y, cb, cr, size, how.sub, how.gains, table, keys, *to))
     return out
 
 
@@ -198,7 +196,5 @@ def packed(codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "
     scales = np.array([C_STEPS / (2.0 * (1.0 - kb)), C_STEPS / (2.0 * (1.0 - kr))], dtype=np.float32)
     keys, to = _keys(seed or 0, *out[0].shape), [p.numpy() for p in out]
     source, strength, peak = codes.contiguous().numpy(), f4(seed is not None), f4(peak_code)
-    in_bands(
-        (height + 1) // 2, lambda a, b: _pack(source, weights, scales, peak, keys, strength, *to, a, b)
-    )
+    in_bands((height + 1) // 2, partial(_pack, source, weights, scales, peak, keys, strength, *to))
     return out
