@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.color.yuv import MATRICES, SITINGS, YuvLayout
+from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.yuv import SITINGS, YuvLayout
 from sdr2hdr.kernels import rows
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
