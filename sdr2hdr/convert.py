@@ -10,6 +10,7 @@ from sdr2hdr.color.light import LightFacts
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.exposures import check_count, doubts, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
+from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
@@ -123,7 +124,7 @@ def convert(
     )
     target = _target(src, dst, o.overwrite)
     aux = None if o.aux_sdr is None else _aux_target(src, target, Path(o.aux_sdr), spec, o.overwrite)
-    with Source(src, matrix=o.input_matrix, range=o.input_range, strict=o.strict) as source:
+    with open_source(src, o) as source:
         notes = plan_streams(src, container, o.codec, source.info.stream).notes
         if aux is not None:
             plan_streams(src, _container(aux, None), o.codec, source.info.stream)
@@ -137,7 +138,7 @@ def convert(
                 src.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None)
             )
             plan = _plan(source, settings, work, o.tile, task.open, progress)
-            notes = (*notes, *_doubts(o.exposures, plan, src))
+            notes = (*notes, *source.notes, *_doubts(o.exposures, plan, src))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
             finished = [i for i in range(len(plan.chunks)) if i not in left]
@@ -154,6 +155,7 @@ def convert(
                 light=ContentLight(cll, fall),
                 container=container,
                 video_stream_index=source.info.stream,
+                clock=source.info.clock,
             )
             progress(Progress("check", 0, 1))
             check(work.assembled, assembled.expected)
@@ -293,6 +295,7 @@ def _assemble_aux(work: Work, plan: Plan, source: Source, container: str) -> Non
         light=None,
         container=container,
         video_stream_index=source.info.stream,
+        clock=source.info.clock,
     )
     check(work.assembled_aux, assembled.expected)
 

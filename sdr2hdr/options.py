@@ -123,6 +123,9 @@ class Options:
     input_range: str | None = option(
         None, "The source's range, instead of its tag.", noun="range", choices=("limited", "full"), commands=EVERYWHERE
     )
+    keep_start: bool = option(
+        False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
+    )
     strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
     overwrite: bool = option(
         False, "Replace files that exist.",

@@ -16,6 +16,7 @@ from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.exposures import check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Survey, survey
+from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.options import DEFAULTS, Options
@@ -92,7 +93,7 @@ def preview(
         raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
     specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
-    with Source(src, matrix=o.input_matrix, range=o.input_range) as source:
+    with open_source(src, o) as source:
         if exposures is None and any(spec.exposures for spec in specs):
             times, _ = read_from_frames(source, lambda done: progress("scan", done, max(done, source.info.frames or 0)))
         height, wide = source.info.size[::-1]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -130,8 +129,3 @@ class ChunkRenderer:
             if is_out_of_memory(e):
                 raise TileTooLarge from e
             raise
-
-
-def open_source(path: Path, plan: Plan) -> Source:
-    """The source as the plan reads it."""
-    return Source(path, matrix=plan.settings.input_matrix, range=plan.settings.input_range)

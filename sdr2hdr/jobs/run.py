@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdr2hdr.errors import ModelError
-from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge, open_source
+from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
@@ -88,7 +89,7 @@ def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick)
     if not todo:
         return {}
     loaded = task.open()
-    with open_source(task.source, plan) as source:
+    with open_source(task.source, plan.settings) as source:
         renderer = ChunkRenderer(source, plan, work, loaded)
         for group in todo:
             for index in group:
@@ -141,7 +142,7 @@ def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_one_heap()
     torch.set_num_threads(threads)
-    renderer = ChunkRenderer(open_source(task.source, plan), plan, Work(task.folder), task.open())
+    renderer = ChunkRenderer(open_source(task.source, plan.settings), plan, Work(task.folder), task.open())
     _worker = _Worker(renderer, rendered, stop)
 
 

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
 from sdr2hdr.media.check import AudioTally, Expected
+from sdr2hdr.media.clock import STEADY, Clock
 from sdr2hdr.media.encoder import cannot_write
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.joined import Picture
@@ -68,18 +69,19 @@ def assemble(
     light: ContentLight | None,
     container: str,
     video_stream_index: int,
+    clock: Clock = STEADY,
 ) -> AssembleReport:
     """Joins chunk files and all else that the source holds into ``dst``, a temporary name of the caller's.
 
-    ``mastering`` and ``light`` are None for chunks of SDR.
+    ``mastering`` and ``light`` are None for chunks of SDR. ``clock`` is the source's, by which the chunks' times were moved.
 
-    Times stay those of the source. Matroska cannot show a frame before 0: there, if the picture starts before, all is moved
-    later by the same whole number of milliseconds, and a note says so. Raises InputError and OutputError.
+    Times stay those of the source, moved by the clock. Matroska cannot show a frame before 0: there, if the picture starts
+    before, all is moved later by the same whole number of milliseconds, and a note says so. Raises InputError and OutputError.
     """
     picture = Picture(chunks, container, mastering, light)
     with open_source(source) as file:
         plan = plan_open(file, source, container, picture.settings.codec, video_stream_index)
-        writer = _Writer(file, dst, container, plan, picture)
+        writer = _Writer(file, dst, container, plan, picture, clock)
         try:
             with _told(dst, source, container):
                 notes = writer.write(source, video_stream_index)
@@ -124,8 +126,17 @@ def _told(dst: Path, source: Path, container: str) -> Iterator[None]:
 class _Writer:
     """One output file being written."""
 
-    def __init__(self, file: InputContainer, dst: Path, container: str, plan: StreamPlan, picture: Picture) -> None:
+    def __init__(
+        self,
+        file: InputContainer,
+        dst: Path,
+        container: str,
+        plan: StreamPlan,
+        picture: Picture,
+        clock: Clock,
+    ) -> None:
         self._file, self._dst, self._container, self._plan, self._picture = file, dst, container, plan, picture
+        self._clock = clock
         self._copies: dict[int, Stream] = {}
         self._converters: dict[int, TextConverter] = {}
         self._ends: dict[int, tuple[int, int]] = {}  # dts and end of each stream's last packet
@@ -141,7 +152,7 @@ class _Writer:
         for index in self._plan.copied:
             stream = self._file.streams[index]
             if stream.start_time is not None and stream.time_base:
-                low = min(low, stream.start_time * stream.time_base + _REACH)
+                low = min(low, stream.start_time * stream.time_base + self._clock.moved + _REACH)
         self._picture.timeline.shift = Fraction(max(0, math.ceil(-low * 1000)), 1000)
 
     def _options(self) -> dict[str, str]:
@@ -188,9 +199,9 @@ class _Writer:
                     added = out.add_attachment(name, kept.mimetype or "application/octet-stream", kept.data)
                     added.metadata.update(_tags(kept.metadata))
             covers = [p for index in plan.pictures if (p := self._cover(source, index, out)) is not None]
-            out.set_chapters([_moved(chapter, shift) for chapter in file.chapters()])
+            out.set_chapters([_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()])
             out.mux(covers)
-            self._interleave(out, target)
+            self._interleave(out, target, file.streams[video_stream_index])
         if self._container == "mkv":
             complete_video_track(self._dst, self._picture.settings.sample_aspect_ratio)
         return self._afterwords()
@@ -203,9 +214,9 @@ class _Writer:
             target.metadata["language"] = _MOV_LANGUAGES.get(language, language)
         self._languages[target.index] = target.metadata.get("language", "und")
 
-    def _interleave(self, out: OutputContainer, target: VideoStream) -> None:
+    def _interleave(self, out: OutputContainer, target: VideoStream, source: Stream) -> None:
         """Feeds all packets in order of time, so that the muxer need not hold many back."""
-        others = self._others()
+        others = self._others(source)
         pending = next(others, None)
         for packet in self._picture.packets(target):
             now = cast(int, packet.dts) * self._picture.timeline.step
@@ -229,11 +240,11 @@ class _Writer:
             if packet.stream_index in self.tallies:
                 self.tallies[packet.stream_index].add(bytes(packet))
 
-    def _others(self) -> "Iterator[Packet[Stream]]":
-        """The packets of all other streams, ready to be muxed."""
+    def _others(self, picture: Stream) -> "Iterator[Packet[Stream]]":
+        """The packets of all streams but the picture, ready to be muxed."""
         wanted = [self._file.streams[index] for index in (*self._copies, *self._converters)]
         shift = self._picture.timeline.shift
-        for packet in self._read(wanted):
+        for packet in self._read(picture, wanted):
             index = packet.stream_index
             if index in self._converters:
                 try:
@@ -247,10 +258,10 @@ class _Writer:
         for converter in self._converters.values():
             yield from converter.flush()
 
-    def _read(self, wanted: list[Stream]) -> "Iterator[Packet[Stream]]":
+    def _read(self, picture: Stream, wanted: list[Stream]) -> "Iterator[Packet[Stream]]":
         if not wanted:
             return
-        packets = self._file.demux(*wanted)
+        packets = self._clock.demuxed(self._file, picture, wanted)
         while True:
             try:
                 packet = next(packets, None)
@@ -327,4 +338,4 @@ def _when(packet: "Packet[Stream]") -> Fraction:
 
 def _moved(chapter: "Chapter", shift: Fraction) -> "Chapter":
     moved = round(shift / (chapter["time_base"] or Fraction(1)))
-    return {**chapter, "start": chapter["start"] + moved, "end": chapter["end"] + moved}
+    return {**chapter, "start": max(0, chapter["start"] + moved), "end": max(0, chapter["end"] + moved)}

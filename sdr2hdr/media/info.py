@@ -1,6 +1,7 @@
 """What a file says of itself, and what is made of it where it says nothing.
 
-Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559 5.1.4.1.28 (Matroska's Colour).
+Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559
+5.1.4.1.28 (Matroska's Colour).
 """
 
 import io
@@ -17,6 +18,7 @@ from av.video.stream import VideoStream
 from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.opening import first_frame, is_cover, opened
 from sdr2hdr.media.picture import Turn, planar, side_data, turn_of
 
@@ -64,11 +66,13 @@ FIELD_ORDERS = {1: "progressive", 2: "top first", 3: "bottom first", 4: "top cod
 class SourceInfo:
     """Facts of a source. Sizes are in pixels, times in ``time_base``.
 
-    ``coded_size`` is width and height as stored; ``size`` and ``sample_aspect_ratio`` are of the upright picture, ``turn`` leads
-    from one to the other. ``matrix_from`` and ``range_from`` say how the layout was decided: ``tagged``, ``untagged rule``
-    or ``given``. ``primaries`` and ``transfer`` are the file's tags, ``untagged`` if it has none. ``frames`` and ``duration`` are
-    the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or ``Dolby Vision`` where it is
-    one of these.
+    ``coded_size`` is width and height as stored; ``size`` and ``sample_aspect_ratio`` are of the
+    upright picture, ``turn`` leads from one to the other. ``matrix_from`` and ``range_from`` say
+    how the layout was decided: ``tagged``, ``untagged rule`` or ``given``. ``primaries`` and
+    ``transfer`` are the file's tags, ``untagged`` if it has none. ``frames`` and ``duration`` are
+    the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or
+    ``Dolby Vision`` where it is one of these. ``clock`` is what was moved, and by how much, so that
+    ``start_pts`` and all times of pictures are as they are.
     """
 
     path: Path
@@ -98,24 +102,39 @@ class SourceInfo:
     subtitles: tuple[str, ...]
     attachments: tuple[str, ...]
     chapters: int
+    clock: Clock
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether it is an MPEG transport or program stream, whose headers repeat and may
+        change.
+        """
+        return self.container in {"mpegts", "mpeg"}
 
 
-def read_info(path: Path, matrix: str | None = None, range_: str | None = None) -> SourceInfo:
+def read_info(
+    path: Path, matrix: str | None = None, range_: str | None = None, *, keep_start: bool = False
+) -> SourceInfo:
     """Open a file, decode its first picture and say what it is, HDR or not.
 
-    ``matrix`` and ``range_`` overrule the tags. Raises :class:`InputError` for anything that is not a video that decodes.
+    ``matrix`` and ``range_`` overrule the tags; ``keep_start`` is that of :func:`read_clock`.
+    Raises :class:`InputError` for anything that is not a video that decodes.
     """
     with opened(path) as (container, stream):
         tagged = stream.codec_context.color_trc
         frame = first_frame(container, stream, path)
-        hdr = _hdr(frame, tagged, stream.codec_context.codec_tag)
+        hdr = hdr_of(frame, tagged, stream.codec_context.codec_tag)
         if frame.format.name.startswith("xyz"):
             raise InputError(f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first.")
-        layout, matrix_from, range_from = _layout(frame, stream, path, matrix, range_)
+        layout, matrix_from, range_from = layout_of(frame, siting_of(stream), path, matrix, range_)
         turn = turn_of(frame)
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        clock = read_clock(container, stream, path, keep_start=keep_start)
         duration = _stated_duration(container, stream, time_base)
+        if len(clock.parts) > 1:
+            duration = round(clock.seconds / time_base)
+        start = (stream.start_time or 0) if frame.pts is None else frame.pts
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = frame.width, frame.height
         streams = container.streams
@@ -131,7 +150,7 @@ def read_info(path: Path, matrix: str | None = None, range_: str | None = None) 
             turn=turn,
             time_base=time_base,
             rate=rate,
-            start_pts=stream.start_time or 0 if frame.pts is None else frame.pts,
+            start_pts=start + round(clock.moved / time_base),
             duration=duration,
             frames=stream.frames or (round(duration * time_base * rate) if duration else None),
             field_order=FIELD_ORDERS.get(stream.codec_context.field_order, "not said"),
@@ -139,7 +158,7 @@ def read_info(path: Path, matrix: str | None = None, range_: str | None = None) 
             layout=layout,
             matrix_from=matrix_from,
             range_from=range_from,
-            primaries=PRIMARY_NAMES.get(frame.color_primaries, "untagged"),
+            primaries=primaries_of(frame),
             transfer=TRANSFER_NAMES.get(frame.color_trc, "untagged"),
             hdr=hdr,
             video_streams=sum(1 for s in streams.video if not is_cover(s)),
@@ -147,11 +166,19 @@ def read_info(path: Path, matrix: str | None = None, range_: str | None = None) 
             subtitles=tuple(_codec(s) for s in streams.subtitles),
             attachments=tuple(s.name or "unnamed" for s in streams.attachments),
             chapters=len(container.chapters()),
+            clock=clock,
         )
 
 
-def _hdr(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:
-    """Which HDR a first frame is, by its own tags, by the container's transfer number, or by Dolby Vision's side data."""
+def primaries_of(frame: VideoFrame) -> str:
+    """The name of the primaries that a frame is tagged with; ``untagged`` if it is not."""
+    return PRIMARY_NAMES.get(frame.color_primaries, "untagged")
+
+
+def hdr_of(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:
+    """Which HDR a first frame is, by its own tags, by the container's transfer number, or by Dolby
+    Vision's side data.
+    """
     kinds = side_data(frame).keys()
     if codec_tag in DOLBY_VISION_TAGS or kinds & {"DOVI_RPU_BUFFER", "DOVI_METADATA"}:
         return "Dolby Vision"
@@ -162,13 +189,13 @@ def _hdr(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:
     return "PQ" if 16 in transfers or mastered else None
 
 
-def _layout(
-    frame: VideoFrame, stream: VideoStream, path: Path, matrix: str | None, range_: str | None
+def layout_of(
+    frame: VideoFrame, siting: str, path: Path, matrix: str | None, range_: str | None
 ) -> tuple[YuvLayout, str, str]:
-    """The layout of a first frame's planes, and how its matrix and its range were decided.
+    """The layout of a frame's planes, and how its matrix and its range were decided.
 
-    Untagged files have no standard answer. The rule here: BT.709 from 720 lines up and BT.601 below, limited range.
-    Raises :class:`InputError` for a matrix that is not known.
+    Untagged files have no standard answer. The rule here: BT.709 from 720 lines up and BT.601
+    below, limited range. Raises :class:`InputError` for a matrix that is not known.
     """
     form = planar(frame).format
     colours = [c for c in form.components if not c.is_alpha]
@@ -197,14 +224,15 @@ def _layout(
         full, range_from = form.name.startswith("yuvj"), "untagged rule"
     sub = (form.chroma_width(16), form.chroma_height(16))
     log2 = (4 - (sub[0].bit_length() - 1), 4 - (sub[1].bit_length() - 1))
-    return YuvLayout(name, full, depth, log2, _siting(stream), grey), matrix_from, range_from
+    return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from
 
 
-def _siting(stream: VideoStream) -> str:
+def siting_of(stream: VideoStream) -> str:
     """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said.
 
-    PyAV does not show it. A Matroska header written into memory from the stream does, in ChromaSitingHorz and ChromaSitingVert
-    (RFC 9559 5.1.4.1.28.23 and .24): 1 is on the first luma sample, 2 half way to the next.
+    PyAV does not show it. A Matroska header written into memory from the stream does, in
+    ChromaSitingHorz and ChromaSitingVert (RFC 9559 5.1.4.1.28.23 and .24): 1 is on the first luma
+    sample, 2 half way to the next.
     """
     buffer = io.BytesIO()
     try:
@@ -221,7 +249,9 @@ def _siting(stream: VideoStream) -> str:
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:
-    """How long the video lasts by the container's word, in ``time_base``; None where it does not say."""
+    """How long the video lasts by the container's word, in ``time_base``; None where it does not
+    say.
+    """
     if stream.duration:
         return stream.duration
     start = (stream.start_time or 0) * time_base

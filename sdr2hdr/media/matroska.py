@@ -98,13 +98,24 @@ def is_whole(path: Path) -> bool:
     Where they do not, a stretch of the file is damaged, has gone or was never written; FFmpeg goes on at the next cluster
     and says nothing of the pictures between.
     """
+    found = False
     with path.open("rb") as file:
         last = file.seek(0, 2)
         file.seek(0)
         for name, size in _elements(file, last):
             if name == _SEGMENT:
-                return _is_filled(file, file.tell(), file.tell() + size, last)
-    return False
+                found = True
+                if not _is_filled(file, file.tell(), file.tell() + size, last):
+                    return False
+    return found
+
+
+def segments(path: Path) -> int:
+    """How many segments, films that is, the file holds: more than one where files were joined byte by byte."""
+    with path.open("rb") as file:
+        last = file.seek(0, 2)
+        file.seek(0)
+        return sum(name == _SEGMENT for name, _ in _elements(file, last))
 
 
 def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:

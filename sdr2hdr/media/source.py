@@ -1,5 +1,6 @@
 """Reading: a film's pictures with their times, in the order they are seen."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,10 +15,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.changes import Changes
+from sdr2hdr.media.clock import clock_time
 from sdr2hdr.media.deinterlace import deinterlaced
 from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
-from sdr2hdr.media.matroska import is_whole
+from sdr2hdr.media.matroska import is_whole, segments
 from sdr2hdr.media.opening import opened
 from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
 
@@ -31,9 +35,10 @@ _Packets = Iterable["Packet[VideoStream] | None"]  # None stands where something
 class Loss:
     """What could not be read.
 
-    ``damaged`` packets; ``corrupt`` pictures among those given; times ``mended`` because they were missing or did not rise;
-    seconds ``missing`` at the end, by the container's word, and in holes of a broadcast; whether the file is ``torn``: a
-    Matroska file with a gap in it, or cut short, where pictures may be lost without a trace.
+    ``damaged`` packets; ``corrupt`` pictures among those given; times ``mended`` because they were
+    missing or did not rise; seconds ``missing`` at the end, by the container's word, and in holes
+    of a broadcast; whether the file is ``torn``: a Matroska file with a gap in it, or cut short,
+    where pictures may be lost without a trace.
     """
 
     damaged: int = 0
@@ -52,11 +57,15 @@ class _DamagedError(Exception):
 
 
 class Source:
-    """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well, or, with ``hlg`` besides, one in HLG.
+    """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well, or, with ``hlg`` besides, one
+    in HLG.
 
-    ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``) overrule the file's tags. With
-    ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the newest :meth:`pictures`.
-    Raises :class:`InputError` for anything that is not an SDR video that decodes.
+    ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``)
+    overrule the file's tags. All times are moved so that the film begins at 0 and its clock never
+    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. With
+    ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the
+    newest :meth:`pictures`. Raises :class:`InputError` for anything that is not an SDR video that
+    decodes.
     """
 
     def __init__(
@@ -68,13 +77,16 @@ class Source:
         strict: bool = False,
         hdr: bool = False,
         hlg: bool = False,
+        keep_start: bool = False,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
         self.path = Path(path)
         self.loss = Loss()
+        self._changes: Changes | None = None
         self._strict = strict
-        self.info: SourceInfo = read_info(self.path, matrix, range)
+        self._matrix, self._range = matrix, range
+        self.info: SourceInfo = read_info(self.path, matrix, range, keep_start=keep_start)
         if self.info.hdr is not None and not hdr:
             raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
         if self.info.hdr not in {None, "PQ"} and not (hlg and self.info.hdr == "HLG"):
@@ -94,8 +106,21 @@ class Source:
     ) -> None:
         """Nothing to close: the file is open only while its pictures are being read."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people on what was found and done in the newest :meth:`pictures`."""
+        mended = self.loss.mended
+        times = (
+            (f"{mended} pictures had no time of their own, or one out of order, and were given the next",)
+            if mended
+            else ()
+        )
+        return (*self.info.clock.notes, *(self._changes.notes if self._changes else ()), *times)
+
     def _is_torn(self) -> bool:
-        torn = self.info.container.startswith("matroska") and not is_whole(self.path)
+        torn = self.info.container.startswith("matroska") and (
+            not is_whole(self.path) or segments(self.path) > len(self.info.clock.parts)
+        )
         if torn and self._strict:
             raise InputError(
                 f"{self.path} is cut short or has a gap in it; get it anew, or leave --strict out to keep what decodes."
@@ -103,7 +128,8 @@ class Source:
         return torn
 
     def pictures(self, start_pts: int | None = None) -> Iterator[Picture]:
-        """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts, which rises strictly.
+        """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts,
+        which rises strictly.
 
         A picture is the same to the bit wherever reading starts. Each call opens the file anew.
         """
@@ -119,60 +145,74 @@ class Source:
 
     def _run(self, begin: int, first: int, threads: bool) -> Iterator[Picture]:
         """Pictures from ``first`` on; damage counts from ``begin`` on."""
+        clock = self.info.clock
+        if clock.is_steady:
+            with opened(self.path) as (container, stream):
+                moved = round(clock.moved / self.info.time_base)
+                packets = _packets_before(container, stream, first - moved)
+                if packets is not None:
+                    yield from self._read(stream, self._retimed(packets), begin, first, threads)
+                    return
         with opened(self.path) as (container, stream):
-            packets = _packets_before(container, stream, first)
-            if packets is not None:
-                yield from self._read(stream, packets, begin, first, threads)
-                return
-        with opened(self.path) as (container, stream):
-            yield from self._read(stream, _packets(container.demux(stream)), begin, first, threads)
+            packets = self._retimed(_packets(container.demux(stream)))
+            if not clock.is_steady:
+                packets = _passed_to(packets, first)
+            yield from self._read(stream, packets, begin, first, threads)
+
+    def _retimed(self, packets: _Packets) -> _Packets:
+        retimer = self.info.clock.retimer()
+        for packet in packets:
+            if packet is not None:
+                retimer.picture(packet)
+            yield packet
 
     def _read(self, stream: VideoStream, packets: _Packets, begin: int, first: int, threads: bool) -> Iterator[Picture]:
         stream.thread_type = "AUTO"
         if not threads:
             stream.codec_context.thread_count = 1
         info = self.info
-        primaries = info.primaries if info.primaries in CONVERTED else "bt709"
-        clock = _Clock(info)
-        decoded: dict[int, tuple[VideoFrame, bool]] = {}  # by pts: the frame, and whether its time was mended
+        times = _Times(info)
+        changes = Changes(info, stream.codec_context, self._matrix, self._range)
+        self._changes = changes
+        # by pts: the frame, whether its time was mended, its layout and primaries
+        decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, str]] = {}
 
         def timed() -> Iterator[VideoFrame]:
-            for frame in self._decode(stream, packets, begin, threads):
-                self._check_same(frame)
-                pts, mended = clock.read(frame)
-                decoded[pts] = frame, mended
+            for frame in self._decode(stream, changes.watched(packets), begin, threads):
+                pts, mended = times.read(frame)
+                decoded[pts] = frame, mended, *changes.colour(frame, pts)
                 flat = planar(frame)
                 flat.pts, flat.time_base = pts, info.time_base
                 yield flat
 
         # a broadcast's times are regular, and a hole in them is often all that a lost stretch leaves behind
-        regular = info.container in {"mpegts", "mpeg"}
+        regular = info.is_broadcast
         end: int | None = None
         for flat in deinterlaced(timed(), info.time_base):
             pts = flat.pts or 0
-            frame, mended = decoded.pop(pts)
+            frame, mended, layout, primaries = decoded.pop(pts)
             if pts < first:
                 continue
             if frame.is_corrupt:
                 self._lose(pts, corrupt=1)
             self.loss = replace(self.loss, mended=self.loss.mended + mended)
-            if regular and end is not None and pts - end >= clock.step:
+            if regular and end is not None and pts - end >= times.step:
                 self._lose(end, missing=(pts - end) * info.time_base)
-            end = pts + clock.step
+            end = pts + times.step
             yield Picture(
                 pts,
                 frame.duration or None,
                 planes_of(flat),
-                info.layout,
+                layout,
                 info.turn,
-                primaries,
+                primaries if primaries in CONVERTED else "bt709",
                 info.hdr == "HLG",
                 exposure_of(frame),
             )
         if info.duration is not None:
-            missing = (info.start_pts + info.duration - clock.end) * info.time_base
+            missing = (info.start_pts + info.duration - times.end) * info.time_base
             if missing > TAIL:
-                self._lose(clock.end, missing=missing)
+                self._lose(times.end, missing=missing)
 
     def _decode(self, stream: VideoStream, packets: _Packets, begin: int, threads: bool) -> Iterator[VideoFrame]:
         """Frames as the decoder gives them; what does not decode is left out and counted."""
@@ -210,22 +250,12 @@ class Source:
             loss, damaged=loss.damaged + damaged, corrupt=loss.corrupt + corrupt, missing=loss.missing + missing
         )
         if self._strict:
-            where = "" if at is None else f" at {_clock_time((at - self.info.start_pts) * self.info.time_base)}"
+            where = "" if at is None else f" at {clock_time((at - self.info.start_pts) * self.info.time_base)}"
             what = "lacks pictures" if missing else "is damaged"
             raise InputError(f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes.")
 
-    def _check_same(self, frame: VideoFrame) -> None:
-        """Raise :class:`InputError` where the picture changes its size or format midway."""
-        is_now = (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv"))
-        was = (*self.info.coded_size, self.info.pix_fmt.replace("yuvj", "yuv"))
-        if is_now != was:
-            raise InputError(
-                f"{self.path} changes from {was[0]}x{was[1]} {was[2]} to {is_now[0]}x{is_now[1]} {is_now[2]} midway; "
-                "cut it there and convert the parts."
-            )
 
-
-class _Clock:
+class _Times:
     """Gives every frame a pts, in the time base of the stream, that rises strictly."""
 
     def __init__(self, info: SourceInfo) -> None:
@@ -238,7 +268,9 @@ class _Clock:
         """When the last frame ends."""
 
     def read(self, frame: VideoFrame) -> tuple[int, bool]:
-        """The frame's pts, and whether it had none or one that does not rise and was mended by as little as possible."""
+        """The frame's pts, and whether it had none or one that does not rise and was mended by as
+        little as possible.
+        """
         pts = frame.dts if self._by_packets or frame.pts is None else frame.pts
         mended = pts is None
         if pts is None:
@@ -265,11 +297,13 @@ def _packets(demuxed: "Iterator[Packet[VideoStream]]") -> Iterator["Packet[Video
 
 
 def _packets_before(container: InputContainer, stream: VideoStream, first: int) -> _Packets | None:
-    """The packets from a keyframe on from which everything at ``first`` and after decodes as it does from the start.
+    """The packets from a keyframe on from which everything at ``first`` and after decodes as it
+    does from the start.
 
-    That is not the last keyframe before: pictures that follow an open GOP's keyframe in the file but precede it in time need
-    the GOP before, H.264 with periodic refresh heals only by the next keyframe, and deinterlacing looks a picture back. So one
-    whole keyframe's distance lies in between. None where only the start will do.
+    That is not the last keyframe before: pictures that follow an open GOP's keyframe in the file
+    but precede it in time need the GOP before, H.264 with periodic refresh heals only by the next
+    keyframe, and deinterlacing looks a picture back. So one whole keyframe's distance lies in
+    between. None where only the start will do.
     """
     time_base = stream.time_base or Fraction(1, 1000)
     begin = stream.start_time or 0
@@ -298,7 +332,17 @@ def _packets_before(container: InputContainer, stream: VideoStream, first: int) 
     return None
 
 
-def _clock_time(seconds: Fraction) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{float(rest):06.3f}"
+def _passed_to(packets: _Packets, first: int) -> _Packets:
+    """What :func:`_packets_before` gives, of packets that begin at the start of the file and whose
+    times rise.
+    """
+    held: deque[list[Packet[VideoStream] | None]] = deque([[]], maxlen=2)
+    coming = iter(packets)
+    for packet in coming:
+        is_key = packet is not None and packet.is_keyframe and packet.pts is not None
+        if packet is not None and packet.pts is not None and is_key:
+            if packet.pts >= first:
+                return chain(*held, [packet], coming)
+            held.append([])
+        held[-1].append(packet)
+    return chain(*held)

@@ -1,0 +1,17 @@
+"""A source, opened as the options of its conversion say."""
+
+from pathlib import Path
+
+from sdr2hdr.media.source import Source
+from sdr2hdr.options import Options
+
+
+def open_source(path: Path, options: Options) -> Source:
+    """The source at ``path``. Raises InputError where it is not an SDR video that decodes."""
+    return Source(
+        path,
+        matrix=options.input_matrix,
+        range=options.input_range,
+        strict=options.strict,
+        keep_start=options.keep_start,
+    )
