@@ -14,12 +14,12 @@ from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Task, run, unfinished
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
-from sdr2hdr.media.assemble import assemble
+from sdr2hdr.media.assemble import AssembleReport, assemble
 from sdr2hdr.media.check import check
 from sdr2hdr.media.encoder import try_encoder
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
-from sdr2hdr.media.stream_plan import plan_streams
+from sdr2hdr.media.stream_plan import StreamChoice, StreamPlan, plan_streams
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import CONTAINERS, DEFAULTS, Options
@@ -125,9 +125,8 @@ def convert(
     target = _target(src, dst, o.overwrite)
     aux = None if o.aux_sdr is None else _aux_target(src, target, Path(o.aux_sdr), spec, o.overwrite)
     with open_source(src, o) as source:
-        notes = plan_streams(src, container, o.codec, source.info.stream).notes
-        if aux is not None:
-            plan_streams(src, _container(aux, None), o.codec, source.info.stream)
+        streams, aux_streams = _stream_plans(source, container, aux, o)
+        notes = streams.notes
         settings, read = _as_frames_tell(source, settings, spec, o.exposures, progress)
         notes = (*notes, *read)
         encode = encode_settings(source, settings)
@@ -146,21 +145,10 @@ def convert(
             plan, busy = run(task, plan, work, o.workers, _Ticker(plan, finished, progress))
             rendered = time.monotonic() - rendering
             cll, fall = (light := _light(work, plan)).written(o.peak)
-            progress(Progress("assemble", 0, 1))
-            assembled = assemble(
-                [work.chunk(i) for i in range(len(plan.chunks))],
-                src,
-                work.assembled,
-                mastering=Mastering("bt2020", float(o.peak)),
-                light=ContentLight(cll, fall),
-                container=container,
-                video_stream_index=source.info.stream,
-                clock=source.info.clock,
-            )
-            progress(Progress("check", 0, 1))
-            check(work.assembled, assembled.expected)
-            if aux is not None:
-                _assemble_aux(work, plan, source, _container(aux, None))
+            mastering, written = Mastering("bt2020", float(o.peak)), ContentLight(cll, fall)
+            assembled = _finish(work, plan, source, streams, mastering, written, progress)
+            if aux_streams is not None:
+                _finish(work, plan, source, aux_streams, None, None, progress)
             _check_unchanged(src, plan)
             for made, under in ((work.assembled_aux, aux), (work.assembled, target)):
                 if under is not None:
@@ -285,19 +273,44 @@ def _doubts(text: str | None, plan: Plan, src: Path) -> tuple[str, ...]:
     return (doubt,) if doubt else ()
 
 
-def _assemble_aux(work: Work, plan: Plan, source: Source, container: str) -> None:
-    """The restored SDR picture with all else of the source, checked, under its name in the work folder."""
-    assembled = assemble(
-        [work.chunk(i, aux=True) for i in range(len(plan.chunks))],
-        source.path,
-        work.assembled_aux,
-        mastering=None,
-        light=None,
-        container=container,
-        video_stream_index=source.info.stream,
-        clock=source.info.clock,
-    )
-    check(work.assembled_aux, assembled.expected)
+def _stream_plans(
+    source: Source, container: str, aux: Path | None, options: Options
+) -> tuple[StreamPlan, StreamPlan | None]:
+    """What becomes of the source's other streams in the target, and in the file of the restored SDR picture, if any."""
+    o = options
+    choice = StreamChoice(o.audio, o.audio_track, o.subtitle_track, o.no_audio, o.strict_streams)
+    kinds = [container] if aux is None else [container, _container(aux, None)]
+    plans = [plan_streams(source.path, kind, o.codec, source.info.stream, choice) for kind in kinds]
+    return plans[0], plans[1] if aux is not None else None
+
+
+def _finish(
+    work: Work,
+    plan: Plan,
+    source: Source,
+    streams: StreamPlan,
+    mastering: Mastering | None,
+    light: ContentLight | None,
+    progress: Callable[[Progress], None],
+) -> AssembleReport:
+    """Assembles the file in the work folder and checks it; without metadata it is that of the restored SDR picture.
+
+    A file that fails its check is removed. The chunks are kept, for they take longest to make.
+    """
+    aux = mastering is None
+    path = work.assembled_aux if aux else work.assembled
+    progress(Progress("assemble", 0, 1))
+    chunks = [work.chunk(i, aux=aux) for i in range(len(plan.chunks))]
+    assembled = assemble(chunks, source.path, path, streams, mastering=mastering, light=light, clock=source.info.clock)
+    progress(Progress("check", 0, 1))
+    try:
+        check(path, assembled.expected)
+    except OutputError as error:
+        path.unlink(missing_ok=True)
+        raise OutputError(
+            f"{error} It was removed; the rendered chunks are kept in {work.folder}, from where the same command goes on."
+        ) from error
+    return assembled
 
 
 def _plan(

@@ -126,6 +126,22 @@ class Options:
     keep_start: bool = option(
         False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
     )
+    audio: str = option(
+        "copy", "What to encode a sound to that OUT cannot hold as it is; copy leaves it out.",
+        choices=("copy", "flac", "aac", "opus"), decides="file",
+    )  # fmt: skip
+    audio_track: tuple[str, ...] = option(
+        (), "A sound to keep: its number among the sounds, from 1, or its language. May be repeated.",
+        metavar="N|LANGUAGE", shown="all", decides="file",
+    )  # fmt: skip
+    no_audio: bool = option(False, "Keep no sound.", decides="file")
+    subtitle_track: tuple[str, ...] = option(
+        (), "Subtitles to keep: their number among the subtitles, from 1, or their language. May be repeated.",
+        metavar="N|LANGUAGE", shown="all", decides="file",
+    )  # fmt: skip
+    strict_streams: bool = option(
+        False, "Refuse a source with a stream that OUT cannot hold instead of leaving it out.", decides="run"
+    )
     strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
     overwrite: bool = option(
         False, "Replace files that exist.",
@@ -197,8 +213,8 @@ class Option:
             value = os.fspath(value)
         if value is None and self.optional:
             return None
-        if self.many and isinstance(value, list | tuple):
-            return tuple(map(self._one, value))
+        if self.many:
+            return tuple(map(self._one, value if isinstance(value, list | tuple) else [value]))
         return self._one(value)
 
     def parse(self, text: str) -> Any:

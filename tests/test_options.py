@@ -78,6 +78,8 @@ def example(option: Option) -> Any:
     if option.about.choices:
         value: Any = next(c for c in option.about.choices if c != option.default)
         return value
+    if option.many:
+        return ("other", "one more")
     least = option.about.least or 0
     return {bool: True, int: int(least) + 1, float: least + 0.5, str: "other"}[option.type]
 
@@ -96,11 +98,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_each_way_to_set_an_option_gives_the_same_value(option: Option, config: Path) -> None:
     value = example(option)
     words = [option.flag] if option.type is bool else [option.flag, str(value)]
+    if option.many:
+        words = [word for each in value for word in (option.flag, each)]
     command = COMMANDS[option.about.commands[0]]
     given = command.make_context("x", [*words, "in.mkv", "out.mkv"], help_option_names=["-h", "--help"]).params[
         option.name
     ]
-    assert (given, type(given)) == (value, option.type)
+    assert (given, type(given)) == (value, tuple if option.many else option.type)
     config.write_text(f"{option.key} = {toml(value)}\n")
     if option.about.per_folder:
         assert read_overrides(config.parent) == {option.name: value}

@@ -1,6 +1,6 @@
 """Putting the finished file together: the chunks' packets with the true metadata, and all else from the source.
 
-Nothing is encoded here but text subtitles that the container wants in its own codec. Sound packets go over bit for bit.
+The streams beside the picture are carried by ``carriers``.
 """
 
 import math
@@ -15,25 +15,30 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.error
 from av import Packet
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
-from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
-from sdr2hdr.media.check import AudioTally, Expected
+from sdr2hdr.media.carriers import Carrier, SoundCopy, carrier
+from sdr2hdr.media.check import Expected
 from sdr2hdr.media.clock import STEADY, Clock
+from sdr2hdr.media.cues import CueTally
+from sdr2hdr.media.edits import hide_start
 from sdr2hdr.media.encoder import cannot_write
+from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, UNWRAPPED
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
+from sdr2hdr.media.heard import AudioTally
 from sdr2hdr.media.joined import Picture
-from sdr2hdr.media.matroska import complete_video_track
-from sdr2hdr.media.stream_plan import FORMATS, IMAGES, StreamPlan, open_source, plan_open
-from sdr2hdr.media.subtitles import TextConverter
+from sdr2hdr.media.latm import LatmError
+from sdr2hdr.media.matroska import complete_tracks
+from sdr2hdr.media.sound_track import ACM
+from sdr2hdr.media.stream_plan import IMAGES, StreamPlan, open_source
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
 
-_REACH = Fraction(30)  # a Matroska block can lie 32.7 s before its cluster, and no cluster lies before 0
 # Tags that tell of the old container or the old picture, not of the work.
 _STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "duration", "rotate")
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_")
@@ -64,33 +69,34 @@ def assemble(
     chunks: Sequence[Path],
     source: Path,
     dst: Path,
+    plan: StreamPlan,
     *,
     mastering: Mastering | None,
     light: ContentLight | None,
-    container: str,
-    video_stream_index: int,
     clock: Clock = STEADY,
 ) -> AssembleReport:
-    """Joins chunk files and all else that the source holds into ``dst``, a temporary name of the caller's.
+    """Joins chunk files and all else that ``plan`` keeps of the source into ``dst``, a temporary name of the caller's.
 
-    ``mastering`` and ``light`` are None for chunks of SDR. ``clock`` is the source's, by which the chunks' times were moved.
+    ``mastering`` and ``light`` are None for chunks of SDR.
 
-    Times stay those of the source, moved by the clock. Matroska cannot show a frame before 0: there, if the picture starts
-    before, all is moved later by the same whole number of milliseconds, and a note says so. Raises InputError and OutputError.
+    Times stay those of the source, moved by its ``clock`` as the chunks' times were. Where a picture or a sound starts
+    before 0, all is moved later by the same whole number of milliseconds, and a note says so: no player shows what lies
+    there. Raises InputError and OutputError.
     """
+    container = plan.container
     picture = Picture(chunks, container, mastering, light)
     with open_source(source) as file:
-        plan = plan_open(file, source, container, picture.settings.codec, video_stream_index)
-        writer = _Writer(file, dst, container, plan, picture, clock)
+        writer = _Writer(file, dst, plan, picture, clock)
         try:
             with _told(dst, source, container):
-                notes = writer.write(source, video_stream_index)
+                notes = writer.write(source)
                 with dst.open("rb") as written:
                     os.fsync(written.fileno())
         except BaseException:
             dst.unlink(missing_ok=True)
             raise
     settings, timeline = picture.settings, picture.timeline
+    tallies = [each.tally for each in writer.carriers.values()]
     expected = Expected(
         container=container,
         codec=settings.codec,
@@ -102,7 +108,8 @@ def assemble(
         iraps=timeline.iraps,
         mastering=mastering,
         light=light,
-        audio=tuple(tally.facts() for tally in writer.tallies.values()),
+        audio=tuple(tally.facts() for tally in tallies if isinstance(tally, AudioTally)),
+        subtitles=tuple(tally.facts() for tally in tallies if isinstance(tally, CueTally)),
         shift=timeline.shift,
         step=timeline.step if container == "mkv" else None,
     )
@@ -126,45 +133,31 @@ def _told(dst: Path, source: Path, container: str) -> Iterator[None]:
 class _Writer:
     """One output file being written."""
 
-    def __init__(
-        self,
-        file: InputContainer,
-        dst: Path,
-        container: str,
-        plan: StreamPlan,
-        picture: Picture,
-        clock: Clock,
-    ) -> None:
-        self._file, self._dst, self._container, self._plan, self._picture = file, dst, container, plan, picture
-        self._clock = clock
-        self._copies: dict[int, Stream] = {}
-        self._converters: dict[int, TextConverter] = {}
-        self._ends: dict[int, tuple[int, int]] = {}  # dts and end of each stream's last packet
+    def __init__(self, file: InputContainer, dst: Path, plan: StreamPlan, picture: Picture, clock: Clock) -> None:
+        self._file, self._dst, self._plan, self._picture = file, dst, plan, picture
+        self._container, self._clock = plan.container, clock
+        self.carriers: dict[int, Carrier] = {}  # by index in the source, in the order written
         self._languages: dict[int, str] = {}  # of the streams written
-        self.tallies: dict[int, AudioTally] = {}  # by index in the file written
         self.damaged = 0
         self._broken = False
-        if container == "mkv":
-            self._move_to_zero()
+        self._move_to_zero()
 
     def _move_to_zero(self) -> None:
-        low = self._picture.timeline.first()
-        for index in self._plan.copied:
-            stream = self._file.streams[index]
-            if stream.start_time is not None and stream.time_base:
-                low = min(low, stream.start_time * stream.time_base + self._clock.moved + _REACH)
+        starts = [fate.start.heard + self._clock.moved for fate in self._plan.fates if fate.start is not None]
+        low = min([self._picture.timeline.first(), *starts])
         self._picture.timeline.shift = Fraction(max(0, math.ceil(-low * 1000)), 1000)
 
     def _options(self) -> dict[str, str]:
-        # The muxers must not move anything by themselves: MP4 says it with edit lists, Matroska has signed block times.
+        # The muxers must not move anything by themselves: MP4 says it with edit lists, Matroska with a codec's delay.
         # Bit exact means no random identifiers: the same chunks give the same file.
         options = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
         if self._container == "mkv":
             return {**options, "default_mode": "passthrough"}
         scale = self._picture.settings.time_base.denominator
         # Edit lists count in the movie's time scale, by default milliseconds: too coarse for a late start.
-        rates = [s.codec_context.sample_rate for s in self._file.streams.audio if s.index in self._plan.copied]
-        movie = math.lcm(scale, *rates)
+        kept = (COPIED, UNWRAPPED, CONVERTED)
+        sounds = [self._file.streams[fate.index] for fate in self._plan.fates if fate.start and fate.how in kept]
+        movie = math.lcm(scale, *(cast(AudioStream, stream).codec_context.sample_rate for stream in sounds))
         return {
             **options,
             "movflags": "+faststart",
@@ -172,39 +165,46 @@ class _Writer:
             "movie_timescale": str(movie if movie < 2**31 else scale),
         }
 
-    def write(self, source: Path, video_stream_index: int) -> tuple[str, ...]:
+    def write(self, source: Path) -> tuple[str, ...]:
         """Writes the whole file; returns notes on what could not be kept."""
         file, plan = self._file, self._plan
         shift = self._picture.timeline.shift
+        fates = {fate.index: fate for fate in plan.fates}
         with av.open(
             str(self._dst.absolute()), "w", format=FORMATS[self._container], container_options=self._options()
         ) as out:
             out.metadata.update(_tags(file.metadata))
             for stream in file.streams:
-                if stream.index == video_stream_index:
+                fate = fates.get(stream.index)
+                if stream.index == plan.video_stream_index:
                     target = self._picture.add_to(out, _tags(stream.metadata), stream.disposition)
-                elif stream.index in plan.copied:
-                    copy = out.add_stream_from_template(stream, opaque=True)
-                    self._copies[stream.index] = copy
-                    self._describe(copy, stream)
-                    if stream.type == "audio":
-                        self.tallies[copy.index] = AudioTally(stream)
-                elif stream.index in plan.converted:
-                    converter = TextConverter(cast(SubtitleStream, stream), out, self._container)
-                    self._converters[stream.index] = converter
-                    self._describe(converter.stream, stream)
-                elif stream.index in plan.attachments:
+                elif fate is not None and fate.how in (COPIED, UNWRAPPED, CONVERTED):
+                    made = carrier(stream, out, self._container, fate, self._clock.moved, shift)
+                    self.carriers[stream.index] = made
+                    self._describe(made.stream, stream)
+                elif fate is not None and fate.how == ATTACHED:
                     kept = cast(AttachmentStream, stream)
                     name = kept.metadata.get("filename", f"attachment{kept.index}")
                     added = out.add_attachment(name, kept.mimetype or "application/octet-stream", kept.data)
                     added.metadata.update(_tags(kept.metadata))
-            covers = [p for index in plan.pictures if (p := self._cover(source, index, out)) is not None]
+            covers = [self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER]
             out.set_chapters([_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()])
-            out.mux(covers)
-            self._interleave(out, target, file.streams[video_stream_index])
-        if self._container == "mkv":
-            complete_video_track(self._dst, self._picture.settings.sample_aspect_ratio)
+            out.start_encoding()
+            out.mux([packet for packet in covers if packet is not None])
+            self._interleave(out, target, file.streams[plan.video_stream_index])
+        self._complete()
         return self._afterwords()
+
+    def _complete(self) -> None:
+        """Adds what the muxers leave out."""
+        if self._container == "mkv":
+            acm = {fate.form.wave: ACM for fate in self._plan.fates if fate.form.wave}
+            complete_tracks(self._dst, self._picture.settings.sample_aspect_ratio, acm)
+            return
+        copies = [each for each in self.carriers.values() if isinstance(each, SoundCopy)]
+        late = {copy.stream.index: Fraction(copy.late_hidden, copy.rate) for copy in copies if copy.late_hidden}
+        if late:
+            hide_start(self._dst, late)
 
     def _describe(self, target: Stream, source: Stream) -> None:
         target.metadata.update(_tags(source.metadata))
@@ -230,6 +230,7 @@ class _Writer:
 
     def _put(self, out: OutputContainer, packet: "Packet[Stream]") -> None:
         """Muxes a packet of the source; one so damaged that the muxer cannot read it is left out."""
+        carried = self._by_target[packet.stream_index]
         try:
             out.mux(packet)
         except av.error.FFmpegError as error:
@@ -237,26 +238,19 @@ class _Writer:
                 raise
             self.damaged += 1
         else:
-            if packet.stream_index in self.tallies:
-                self.tallies[packet.stream_index].add(bytes(packet))
+            carried.written()
 
     def _others(self, picture: Stream) -> "Iterator[Packet[Stream]]":
         """The packets of all streams but the picture, ready to be muxed."""
-        wanted = [self._file.streams[index] for index in (*self._copies, *self._converters)]
+        self._by_target = {each.stream.index: each for each in self.carriers.values()}
         shift = self._picture.timeline.shift
-        for packet in self._read(picture, wanted):
-            index = packet.stream_index
-            if index in self._converters:
-                try:
-                    yield from self._converters[index].convert(cast("Packet[SubtitleStream]", packet), shift)
-                except av.error.FFmpegError:
-                    self.damaged += 1
-                continue
-            self._retime(packet, shift)
-            packet.stream = self._copies[index]
-            yield packet
-        for converter in self._converters.values():
-            yield from converter.flush()
+        for packet in self._read(picture, [self._file.streams[index] for index in self.carriers]):
+            try:
+                yield from self.carriers[packet.stream_index].take(packet, shift)
+            except (av.error.FFmpegError, LatmError):
+                self.damaged += 1
+        for each in self.carriers.values():
+            yield from each.flush()
 
     def _read(self, picture: Stream, wanted: list[Stream]) -> "Iterator[Packet[Stream]]":
         if not wanted:
@@ -274,21 +268,6 @@ class _Writer:
                 self.damaged += 1
             elif packet.size:
                 yield packet
-
-    def _retime(self, packet: "Packet[Stream]", shift: Fraction) -> None:
-        """Gives a packet of the source times that every muxer takes: known, shifted, never going back."""
-        index = packet.stream_index
-        moved = round(shift / packet.time_base)
-        last, end = self._ends.get(index, (None, 0))
-        dts = packet.dts if packet.dts is not None else packet.pts
-        dts = end if dts is None else dts + moved
-        if last is not None:
-            dts = max(
-                dts, last + 1 if packet.stream.type == "audio" else last
-            )  # cues may start together, sound may not
-        packet.pts = dts if packet.pts is None else max(dts, packet.pts + moved)
-        packet.dts = dts
-        self._ends[index] = dts, dts + (packet.duration or 0)
 
     def _cover(self, source: Path, index: int, out: OutputContainer) -> "Packet[Stream] | None":
         """Adds a cover picture: to Matroska as an attachment, to MP4 as a stream, whose only packet is returned."""
@@ -313,7 +292,7 @@ class _Writer:
         notes = []
         shift = self._picture.timeline.shift
         if shift:
-            notes.append(f"all times moved {float(shift):g} s later: Matroska cannot show a picture before 0")
+            notes.append(f"all times moved {float(shift):g} s later: players show nothing before 0")
         if self.damaged:
             notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")
         if self._broken:

@@ -15,6 +15,7 @@ import av
 from av.container import InputContainer
 
 from sdr2hdr.media.hdr10 import ContainerHdr, ContentLight, Mastering
+from sdr2hdr.text import printable
 
 _ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _VISUAL_ENTRY = 8 + 78  # header and fixed fields of a VisualSampleEntry (ISO/IEC 14496-12 12.1.3)
@@ -44,7 +45,7 @@ def template(
     # Without faststart moov comes last, so nothing that it points to moves when it grows.
     at, end = 0, len(data)
     for name in _ENTRY_PATH:
-        start, at, end = next(box[1:] for box in _boxes(data, at, end) if box[0] == name)
+        start, at, end = next(box[1:] for box in boxes(data, at, end) if box[0] == name)
         struct.pack_into(">I", data, start, end - start + len(extra))
     at += 8  # stsd: version, flags and entry count
     entry = struct.unpack_from(">I", data, at)[0]
@@ -58,7 +59,7 @@ def open_template(data: bytes) -> InputContainer:
     return av.open(io.BytesIO(data), "r", format="mp4")
 
 
-def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+def boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
     """(type, start, start of the body, end) of the boxes in ``data[at:end]``; stops at a damaged one."""
     while at + 8 <= end:
         size, name = struct.unpack_from(">I4s", data, at)
@@ -76,10 +77,10 @@ def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, 
 def mp4_hdr(path: Path) -> ContainerHdr:
     """What an MP4 or MOV file says of its first video track; empty for other files."""
     with path.open("rb") as file:
-        moov = _top_level_moov(file)
-    for name, _, body, end in _boxes(moov, 0, len(moov)):
+        _, moov = top_level_moov(file)
+    for name, _, body, end in boxes(moov, 0, len(moov)):
         if name == b"trak" and (entry := _video_entry(moov, body, end)):
-            found = {name: moov[at:stop] for name, _, at, stop in _boxes(moov, *entry)}
+            found = {name: moov[at:stop] for name, _, at, stop in boxes(moov, *entry)}
             colr = found.get(b"colr", b"")
             colour = None
             if colr[:4] in (b"nclx", b"nclc") and len(colr) >= 10:
@@ -89,7 +90,27 @@ def mp4_hdr(path: Path) -> ContainerHdr:
     return ContainerHdr()
 
 
-def _top_level_moov(file: BinaryIO) -> bytes:
+def sample_entries(path: Path) -> dict[int, str]:
+    """The four letters of each track's first sample entry, by track ID, as people may read them."""
+    found = {}
+    with path.open("rb") as file:
+        _, moov = top_level_moov(file)
+    for name, _, body, end in boxes(moov, 0, len(moov)):
+        if name != b"trak":
+            continue
+        header = next((at for kind, _, at, _ in boxes(moov, body, end) if kind == b"tkhd"), None)
+        inside = body, end
+        for inner in _ENTRY_PATH[2:]:
+            inside = next(((at, stop) for kind, _, at, stop in boxes(moov, *inside) if kind == inner), (0, 0))
+        if header is None or inside[1] - inside[0] < 16:
+            continue
+        track = struct.unpack_from(">I", moov, header + (20 if moov[header] == 1 else 12))[0]
+        found[track] = printable(moov[inside[0] + 12 : inside[0] + 16].decode("latin-1")).strip()
+    return found
+
+
+def top_level_moov(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the body of the box ``moov`` starts, and the body; (0, empty) if there is none."""
     end = file.seek(0, 2)
     at = 0
     while at + 8 <= end:
@@ -103,23 +124,23 @@ def _top_level_moov(file: BinaryIO) -> bytes:
         if size < head:
             break
         if name == b"moov":
-            return file.read(size - head)
+            return at + head, file.read(size - head)
         at += size
-    return b""
+    return 0, b""
 
 
 def _video_entry(moov: bytes, at: int, end: int) -> tuple[int, int] | None:
     """Where the boxes inside a video track's first sample entry lie; None for other tracks."""
     for name in _ENTRY_PATH[2:]:  # mdia, where hdlr is, minf, stbl, stsd
-        boxes = {box[0]: box[2:] for box in _boxes(moov, at, end)}
+        inside = {box[0]: box[2:] for box in boxes(moov, at, end)}
         if name == b"minf":
-            if b"hdlr" not in boxes:
+            if b"hdlr" not in inside:
                 return None
-            handler = boxes[b"hdlr"][0] + 8
+            handler = inside[b"hdlr"][0] + 8
             if moov[handler : handler + 4] != b"vide":
                 return None
-        if name not in boxes:
+        if name not in inside:
             return None
-        at, end = boxes[name]
+        at, end = inside[name]
     at += 8
     return at + _VISUAL_ENTRY, min(end, at + struct.unpack_from(">I", moov, at)[0])

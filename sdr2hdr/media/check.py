@@ -1,23 +1,23 @@
 """Reading a finished file back: is it whole, and does it say of itself what was measured?"""
 
-import hashlib
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
-from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import mp4_hdr
+from sdr2hdr.media.cues import CueFacts, CueTally
 from sdr2hdr.media.hdr10 import (
     OBU_LIGHT,
     OBU_MASTERING,
@@ -36,21 +36,12 @@ from sdr2hdr.media.hdr10 import (
     split_annexb,
     split_sized,
 )
+from sdr2hdr.media.heard import AudioFacts, AudioTally, decoded
 from sdr2hdr.media.matroska import MAGIC, matroska_hdr
 
 HDR10_COLOUR = (9, 16, 9, False)  # primaries, transfer, matrix (H.273), full range
 SDR_COLOUR = (1, 1, 1, False)
 _PROBE_IRAPS = 4  # enough of them to tell what a file carries
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFacts:
-    """A sound stream's packets: how many, how many bytes, and the SHA-256 of all bytes in order."""
-
-    codec: str
-    packets: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +64,13 @@ class Expected:
     mastering: Mastering | None
     light: ContentLight | None
     audio: tuple[AudioFacts, ...]
+    subtitles: tuple[CueFacts, ...] = ()
     shift: Fraction = Fraction(0)
     step: Fraction | None = None
 
     @property
     def colour(self) -> tuple[int, int, int, bool]:
         return HDR10_COLOUR if self.mastering else SDR_COLOUR
-
-
-class AudioTally:
-    """Counts and hashes the packets of one sound stream."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._codec = stream.codec_context.codec.canonical_name
-        if self._codec in ("mp1", "mp2"):
-            self._codec = "mp3"  # MP4 has one number for the three layers of MPEG-1 audio (ISO/IEC 14496-1 table 5)
-        self._adts = self._codec == "aac" and not stream.codec_context.extradata
-        self._packets = self._bytes = 0
-        self._hash = hashlib.sha256()
-
-    def add(self, data: bytes) -> None:
-        """Adds a packet."""
-        if self._adts and data[:1] == b"\xff":
-            # ADTS headers (ISO/IEC 13818-7 6.2) are the transport's; MP4 and Matroska hold what is between them.
-            data = data[7 if data[1] & 1 else 9 :]
-        self._packets += 1
-        self._bytes += len(data)
-        self._hash.update(data)
-
-    def facts(self) -> AudioFacts:
-        """The count so far; without a packet count for PCM, whose packets are whatever a reader likes to read at once."""
-        packets = 0 if self._codec.startswith("pcm_") else self._packets
-        return AudioFacts(self._codec, packets, self._bytes, self._hash.hexdigest())
 
 
 def metadata_reader(stream: VideoStream) -> Callable[[bytes], tuple[bool, bytes | None, bytes | None]] | None:
@@ -187,12 +153,14 @@ class _Check:
     def __init__(self, path: Path, expected: Expected) -> None:
         self.path, self.expected = path, expected
 
+    def fail(self, what: str) -> NoReturn:
+        raise OutputError(
+            f"The finished file {self.path} fails its check: {what}; it was not put in place, please report this."
+        )
+
     def equal(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
-            raise OutputError(
-                f"The finished file {self.path} fails its check: {what} is {found}, not {wanted};"
-                " it was not put in place, please report this."
-            )
+            self.fail(f"{what} is {found}, not {wanted}")
 
     def run(self) -> None:
         name = str(self.path.absolute())
@@ -201,10 +169,8 @@ class _Check:
             self.stream(stream)
             last_key = self.packets(file, stream)
             self.decodes(file, stream, last_key)
-        # An edit list may hide packets of priming samples, which are in the file all the same.
-        hidden = {"ignore_editlist": "1"} if self.expected.container != "mkv" else {}
-        with av.open(name, container_options=hidden) as file:
-            self.sound(file)
+        with av.open(name) as file:
+            self.others(file)
         self.container()
 
     def stream(self, stream: VideoStream) -> None:
@@ -270,14 +236,32 @@ class _Check:
     def frames(file: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         yield from file.decode(stream)
 
-    def sound(self, file: InputContainer) -> None:
-        tallies = {stream.index: AudioTally(stream) for stream in file.streams.audio}
-        self.equal("the number of sound streams", len(tallies), len(self.expected.audio))
-        for packet in file.demux(file.streams.audio) if tallies else ():
-            if packet.size:
-                tallies[packet.stream_index].add(bytes(packet))
-        for number, (tally, wanted) in enumerate(zip(tallies.values(), self.expected.audio, strict=True)):
-            self.equal(f"sound stream {number}", tally.facts(), wanted)
+    def others(self, file: InputContainer) -> None:
+        """Sounds and subtitles: their bytes, and when they are heard and seen."""
+        wanted = self.expected
+        self.equal("the number of sound streams", len(file.streams.audio), len(wanted.audio))
+        self.equal("the number of subtitle streams", len(file.streams.subtitles), len(wanted.subtitles))
+        sounds = {stream.index: AudioTally.of(stream) for stream in file.streams.audio}
+        texts = {stream.index: CueTally.of(stream) for stream in file.streams.subtitles}
+        for packet in file.demux(*file.streams.audio, *file.streams.subtitles) if sounds or texts else ():
+            if not packet.size:
+                continue
+            if packet.stream_index in sounds:
+                sound = sounds[packet.stream_index]
+                sound.add(bytes(packet))
+                sound.hear(decoded(cast(AudioStream, packet.stream).codec_context, packet))
+            elif packet.pts is not None:
+                time = packet.pts * packet.time_base
+                texts[packet.stream_index].add(bytes(packet), time, time + (packet.duration or 0) * packet.time_base)
+        for stream in file.streams.audio:
+            sounds[stream.index].hear(decoded(stream.codec_context, None))
+        hides = wanted.container == "mkv"
+        for number, (sound, asked) in enumerate(zip(sounds.values(), wanted.audio, strict=True)):
+            if difference := asked.difference(sound.facts(), hides_padding=hides):
+                self.fail(f"sound stream {number} {difference}")
+        for number, (text, shown) in enumerate(zip(texts.values(), wanted.subtitles, strict=True)):
+            if difference := shown.difference(text.facts()):
+                self.fail(f"subtitle stream {number} {difference}")
 
     def container(self) -> None:
         wanted = self.expected

@@ -6,7 +6,7 @@ Identifiers are kept with their length marker, as the specification writes them.
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +14,8 @@ from typing import BinaryIO
 from sdr2hdr.media.hdr10 import ContainerHdr
 
 MAGIC = b"\x1aE\xdf\xa3"
+STEP = Fraction(1, 1000)
+"""Seconds in a step of the times that FFmpeg writes."""
 
 _SEGMENT, _TRACKS, _CLUSTER, _VOID, _CRC32 = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xEC, 0xBF
 # What lies in a segment (seek head, info, tracks, cues, attachments, chapters, tags) or in a cluster (timestamp, silent tracks,
@@ -26,6 +28,9 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0x
 _MATRIX, _BITS, _SUBSAMPLED_H, _SUBSAMPLED_V = 0x55B1, 0x55B2, 0x55B3, 0x55B4
 _SITING_H, _SITING_V, _RANGE, _TRANSFER, _PRIMARIES = 0x55B7, 0x55B8, 0x55B9, 0x55BA, 0x55BB
 _MAX_CLL, _MAX_FALL = 0x55BC, 0x55BD
+_INFO, _TIMESTAMP_SCALE, _TIMESTAMP = 0x1549A966, 0x2AD7B1, 0xE7
+_TRACK_NUMBER, _CODEC, _PRIVATE, _CODEC_DELAY = 0xD7, 0x86, 0x63A2, 0x56AA
+_AUDIO, _SAMPLE_RATE, _CHANNELS = 0xE1, 0xB5, 0x9F
 # Red, green, blue and white x, y: 0x55D1 to 0x55D8; then LuminanceMax and LuminanceMin. ``mdcv`` wants G, B, R, white.
 _POINTS = (0x55D3, 0x55D4, 0x55D5, 0x55D6, 0x55D1, 0x55D2, 0x55D7, 0x55D8)
 _LUMINANCES = (0x55D9, 0x55DA)
@@ -175,11 +180,47 @@ def _real(body: bytes) -> float:
     return float(struct.unpack(">f" if len(body) == 4 else ">d", body)[0]) if body else 0.0
 
 
-def complete_video_track(path: Path, sample_aspect_ratio: Fraction) -> None:
+def first_entry(file: bytes) -> bytes:
+    """The body of the first track entry of a Matroska file."""
+    _, tracks = _tracks(io.BytesIO(file))
+    return _children(tracks)[_TRACK_ENTRY]
+
+
+def sound_entry(codec: bytes, private: bytes, rate: int, channels: int) -> bytes:
+    """The body of a track entry for sound, as RFC 9559 5.1.4.1 has it."""
+    audio = _element(_SAMPLE_RATE, struct.pack(">d", rate)) + _element(_CHANNELS, _whole(channels))
+    numbers = (
+        _element(_TRACK_NUMBER, b"\1") + _element(0x73C5, b"\1") + _element(_TRACK_TYPE, b"\2")
+    )  # 0x73C5: TrackUID
+    return numbers + _element(_CODEC, codec) + _element(_PRIVATE, private) + _element(_AUDIO, audio)
+
+
+def header_of(entry: bytes, delay: int) -> bytes:
+    """A file of one track and an empty cluster; a player must hide the track's first ``delay`` nanoseconds."""
+    if delay:
+        kept = (_element(name, body) for name, body in _children(entry).items() if name != _CODEC_DELAY)
+        entry = b"".join(kept) + _element(_CODEC_DELAY, _whole(delay))
+    ebml = {
+        0x4286: b"\1",
+        0x42F7: b"\1",
+        0x42F2: b"\4",
+        0x42F3: b"\x08",
+        0x4282: b"matroska",
+        0x4287: b"\4",
+        0x4285: b"\2",
+    }
+    head = _element(0x1A45DFA3, b"".join(_element(name, body) for name, body in ebml.items()))
+    segment = _element(_INFO, _element(_TIMESTAMP_SCALE, _whole(round(STEP * 10**9))))
+    segment += _element(_TRACKS, _element(_TRACK_ENTRY, entry)) + _element(_CLUSTER, _element(_TIMESTAMP, b"\0"))
+    return head + _element(_SEGMENT, segment)
+
+
+def complete_tracks(path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes]) -> None:
     """Adds what FFmpeg's muxer leaves out: 10 bits, 4:2:0 and the display size (PyAV cannot hand it the ratio).
 
     The track entry keeps its length, so nothing else moves: the room is the padding that the muxer leaves in it, the
-    display unit "unknown" and a default value it writes out.
+    display unit "unknown" and a default value it writes out. Tracks whose private data are a key of ``renamed`` get its
+    value, as long as the old one, for the name of their codec.
     """
     with path.open("r+b") as file:
         start, tracks = _tracks(file)
@@ -191,13 +232,16 @@ def complete_video_track(path: Path, sample_aspect_ratio: Fraction) -> None:
             end = body.tell()
             if name == _TRACK_ENTRY and _children(content).get(_TRACK_TYPE) == b"\1":
                 parts.append(_completed_entry(content, end - before, sample_aspect_ratio))
+            elif name == _TRACK_ENTRY and (new := renamed.get(_children(content).get(_PRIVATE, b""))):
+                codec = _element(_CODEC, _children(content)[_CODEC])
+                parts.append(tracks[before:end].replace(codec, _element(_CODEC, new), 1))
             elif name != _CRC32:
                 parts.append(tracks[before:end])
             before = end
-        new = b"".join(parts)
-        crc = _element(_CRC32, zlib.crc32(new).to_bytes(4, "little"))  # RFC 8794 11.3.1
+        body_bytes = b"".join(parts)
+        crc = _element(_CRC32, zlib.crc32(body_bytes).to_bytes(4, "little"))  # RFC 8794 11.3.1
         file.seek(start)
-        file.write((crc if len(new) < len(tracks) else b"") + new)
+        file.write((crc if len(body_bytes) < len(tracks) else b"") + body_bytes)
 
 
 def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction) -> bytes:

@@ -17,6 +17,21 @@ NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
 
 
+_DEEP = {"probesize": "100000000", "analyzeduration": "100000000"}  # bytes, and microseconds of film
+
+
+def open_deep(path: Path) -> InputContainer:
+    """Opens a file to find all its streams, whatever it is. Raises FFmpegError and OSError.
+
+    Program and transport streams have no table of contents to trust: a stream is known once its packets come.
+    """
+    file = av.open(str(path.absolute()), metadata_errors="replace")
+    if file.format.name not in ("mpeg", "mpegts"):
+        return file
+    file.close()
+    return av.open(str(path.absolute()), metadata_errors="replace", container_options=_DEEP)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and the stream in it that is its film; all other streams are left unread.

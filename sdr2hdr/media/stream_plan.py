@@ -1,60 +1,147 @@
 """What becomes of the streams of a source beside the picture that is converted."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
-from av import Packet
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.media.boxes import sample_entries
+from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, LEFT_OUT, Fate, left_out
+from sdr2hdr.media.opening import open_deep
+from sdr2hdr.media.sound_plan import plan_sound
+from sdr2hdr.media.sound_start import find_starts
 from sdr2hdr.media.subtitles import TEXT_CODEC, is_text
 
-FORMATS = {"mkv": "matroska", "mp4": "mp4", "mov": "mov"}
 IMAGES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """What becomes of the source's streams, by index; ``notes`` are sentences for people on what is left out or changed."""
+class StreamChoice:
+    """What a user wants of a source's streams.
 
-    copied: tuple[int, ...]
-    converted: tuple[int, ...]
-    pictures: tuple[int, ...]
-    attachments: tuple[int, ...]
-    notes: tuple[str, ...]
+    ``audio``: ``copy``, or the codec for sounds that cannot be copied. ``audio_tracks`` and ``subtitle_tracks``: those to keep,
+    by number among their kind (from 1) or by language; empty keeps all. ``silent`` keeps no sound. ``strict``: refuse
+    rather than leave a stream out.
+    """
+
+    audio: str = "copy"
+    audio_tracks: tuple[str, ...] = ()
+    subtitle_tracks: tuple[str, ...] = ()
+    silent: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What becomes of every stream but the one at ``video_stream_index``, in the source's order."""
+
+    container: str
+    video_stream_index: int
+    fates: tuple[Fate, ...]
+
+    @property
+    def copied(self) -> tuple[int, ...]:
+        return tuple(fate.index for fate in self.fates if fate.how == COPIED)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people on what is left out or changed."""
+        return tuple(fate.note for fate in self.fates if fate.note)
 
 
 def open_source(source: Path) -> InputContainer:
     """Opens a source to copy from; tags that are not UTF-8 are no reason to refuse it. Raises InputError."""
     try:
-        return av.open(str(source.absolute()), metadata_errors="replace")
+        return open_deep(source)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{source} cannot be read ({error}); check the file.") from error
 
 
-def _accepts(container: str, stream: Stream) -> bool:
-    """Whether the container takes packets of this stream: found out by writing a file in memory that has it alone."""
+def plan_streams(
+    source: Path, container: str, codec: str, video_stream_index: int, choice: StreamChoice = StreamChoice()
+) -> StreamPlan:
+    """Decides what becomes of each stream of the source; worth a call before anything is rendered.
+
+    ``container`` is one of FORMATS, ``codec`` what the picture is encoded to; the stream at ``video_stream_index`` is the one
+    to be converted. Raises OutputError if the container cannot hold the picture, and, if the choice is strict, a stream;
+    InputError if the source cannot be read or has no track that was chosen.
+    """
+    if container not in FORMATS:
+        raise OutputError(f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}.")
+    if container == "mov" and codec == "av1":
+        raise OutputError(
+            "MOV cannot hold AV1 (it is defined for MP4 and Matroska alone); write MP4 or MKV, or use HEVC."
+        )
+    with open_source(source) as file:
+        starts = find_starts(file)
+    with open_source(source) as file:
+        entries = sample_entries(source) if file.format.name.startswith("mov") else {}
+        wanted = {
+            *([] if choice.silent else _chosen(file.streams.audio, choice.audio_tracks, "--audio-track", source)),
+            *_chosen(file.streams.subtitles, choice.subtitle_tracks, "--subtitle-track", source),
+        }
+        fates = []
+        for stream in file.streams:
+            name = _name(stream, entries.get(stream.id, ""))
+            if stream.index == video_stream_index:
+                continue
+            if stream.type in ("audio", "subtitle") and stream.index not in wanted:
+                fates.append(left_out(stream.index, name, "it was not asked for", asked=True))
+            elif stream.type == "audio":
+                sound = cast(AudioStream, stream)
+                fates.append(plan_sound(sound, name, container, choice.audio, starts.get(stream.index)))
+            elif stream.type == "subtitle":
+                fates.append(_subtitle(stream, name, container))
+            else:
+                fates.append(_other(stream, name, container, has_chapters=bool(file.chapters())))
+    lost = [fate for fate in fates if fate.how == LEFT_OUT and fate.note and not fate.asked]
+    if choice.strict and lost:
+        raise OutputError(f"{source}: {lost[0].note}; convert it without --strict-streams, or write another container.")
+    return StreamPlan(container, video_stream_index, tuple(fates))
+
+
+def _chosen(streams: Sequence[Stream], tracks: tuple[str, ...], option: str, source: Path) -> set[int]:
+    """The indexes of the streams that are asked for."""
+    if not tracks:
+        return {stream.index for stream in streams}
+    found: set[int] = set()
+    for track in tracks:
+        number = int(track) if track.isascii() and track.isdigit() else 0
+        matching = {
+            stream.index
+            for place, stream in enumerate(streams, 1)
+            if place == number or stream.metadata.get("language", "und") == track
+        }
+        if not matching:
+            there = ", ".join(f"{n} ({s.metadata.get('language', 'und')})" for n, s in enumerate(streams, 1))
+            raise InputError(
+                f"{source} has no track {track!r} for {option}; {f'it has {there}' if there else 'leave it out'}."
+            )
+        found |= matching
+    return found
+
+
+def _holds(container: str, stream: Stream) -> bool:
+    """Whether the container takes this stream: found out by writing a header in memory that has it alone."""
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[container]) as out:
-            copy = out.add_stream_from_template(stream, opaque=True)
+            out.add_stream_from_template(stream, opaque=True)
             out.start_encoding()
-            if copy.codec_context.codec.canonical_name.startswith("pcm_"):  # which MP4 refuses at the end, if at all
-                packet = Packet(bytes(4096))
-                packet.pts = packet.dts = 0
-                packet.time_base, packet.stream = stream.time_base or Fraction(1, 1000), copy
-                out.mux(packet)
-    except (ValueError, av.error.FFmpegError):  # not in the container's list; refused by its writer
+    except (ValueError, av.error.FFmpegError):  # not in PyAV's list of what the container holds; refused by the muxer
         return False
     return True
 
 
-def _name(stream: Stream) -> str:
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else _data_name(stream)
+def _name(stream: Stream, entry: str) -> str:
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else _data_name(stream) or entry
     return f"{stream.type} stream {stream.index}" + (f" ({codec})" if codec else "")
 
 
@@ -63,76 +150,41 @@ def _data_name(stream: Stream) -> str:
     return getattr(stream, "name", None) or ""
 
 
-def plan_streams(source: Path, container: str, codec: str, video_stream_index: int) -> StreamPlan:
-    """Decides what becomes of each stream of the source; worth a call before anything is rendered.
-
-    ``container`` is one of FORMATS, ``codec`` what the picture is encoded to; the stream at ``video_stream_index`` is the
-    one to be converted. Raises OutputError if the container cannot hold the picture or a sound: none is left out.
-    """
-    with open_source(source) as file:
-        return plan_open(file, source, container, codec, video_stream_index)
-
-
-def plan_open(file: InputContainer, source: Path, container: str, codec: str, video_stream_index: int) -> StreamPlan:
-    """``plan_streams`` for a source that is open."""
-    if container not in FORMATS:
-        raise OutputError(f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}.")
-    if container == "mov" and codec == "av1":
-        raise OutputError(
-            "MOV cannot hold AV1 (it is defined for MP4 and Matroska alone); write MP4 or MKV, or use HEVC."
-        )
-    fates: dict[str, list[int]] = {"copied": [], "converted": [], "pictures": [], "attachments": []}
-    notes = []
-    for stream in file.streams:
-        if stream.index == video_stream_index:
-            continue
-        if stream.type == "audio":
-            fate, note = _sound(stream, source, container), ""
-        elif stream.type == "subtitle":
-            fate, note = _subtitle(stream, container)
-        else:
-            fate, note = _other(stream, container, has_chapters=bool(file.chapters()))
-        if fate:
-            fates[fate].append(stream.index)
-        if note:
-            notes.append(note)
-    return StreamPlan(**{fate: tuple(indexes) for fate, indexes in fates.items()}, notes=tuple(notes))
-
-
-def _sound(stream: Stream, source: Path, container: str) -> str:
-    if not _accepts(container, stream):
-        ways = [name for name in FORMATS if _accepts(name, stream)]
-        way = (
-            f"write {' or '.join(name.upper() for name in ways)} instead"
-            if ways
-            else "convert this sound (to FLAC, say) first"
-        )
-        raise OutputError(f"{container.upper()} cannot hold {_name(stream)} of {source}; {way}.")
-    return "copied"
-
-
-def _subtitle(stream: Stream, container: str) -> tuple[str, str]:
+def _subtitle(stream: Stream, name: str, container: str) -> Fate:
     kind = container.upper()
-    if _accepts(container, stream):
-        return "copied", ""
-    if stream.codec_context and is_text(stream):
-        return "converted", f"{_name(stream)} converted to {TEXT_CODEC[container]}: {kind} cannot hold it as it is"
-    return "", f"{_name(stream)} left out: {kind} cannot hold it"
+    if stream.codec_context is None:
+        return left_out(stream.index, name, "no decoder for it is known here")
+    if _holds(container, stream):
+        return Fate(stream.index, name, COPIED)
+    if is_text(stream):
+        codec = TEXT_CODEC[container]
+        return Fate(
+            stream.index, name, CONVERTED, codec, f"{name} converted to {codec}: {kind} cannot hold it as it is"
+        )
+    return left_out(stream.index, name, f"{kind} cannot hold it")
 
 
-def _other(stream: Stream, container: str, *, has_chapters: bool) -> tuple[str, str]:
+def _picture(stream: Stream, name: str, container: str) -> Fate:
+    if not stream.disposition & Disposition.attached_pic:
+        return left_out(stream.index, name, "one picture is written")
+    image = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+    if image in IMAGES and container != "mov":
+        return Fate(stream.index, name, COVER)
+    return left_out(stream.index, name, f"{container.upper()} cannot hold this cover picture")
+
+
+def _other(stream: Stream, name: str, container: str, *, has_chapters: bool) -> Fate:
     kind = container.upper()
     if stream.type == "attachment":
         if container == "mkv":
-            return "attachments", ""
-        name = stream.metadata.get("filename", str(stream.index))
-        return "", f"attachment {name} left out: {kind} cannot hold attachments"
-    if stream.type == "video" and stream.disposition & Disposition.attached_pic:
-        image = stream.codec_context.codec.canonical_name if stream.codec_context else ""
-        kept = image in IMAGES and container != "mov"
-        return ("pictures", "") if kept else ("", f"{_name(stream)} left out: {kind} cannot hold this cover picture")
+            return Fate(stream.index, name, ATTACHED)
+        return left_out(
+            stream.index,
+            f"attachment {stream.metadata.get('filename', stream.index)}",
+            f"{kind} cannot hold attachments",
+        )
     if stream.type == "video":
-        return "", f"{_name(stream)} left out: one picture is written"
+        return _picture(stream, name, container)
     if _data_name(stream) == "bin_data" and has_chapters:  # where MP4 keeps the names of the chapters, which are copied
-        return "", ""
-    return "", f"{_name(stream)} left out: data of the old container"
+        return Fate(stream.index, name, LEFT_OUT)
+    return left_out(stream.index, name, "data of the old container")

@@ -13,6 +13,8 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
+from sdr2hdr.media.cues import CueTally
+
 TEXT_CODEC = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text"}
 
 _STEP = Fraction(1, 1000)  # of all times in here
@@ -41,29 +43,38 @@ class TextConverter:
     def __init__(self, source: SubtitleStream, out: OutputContainer, container: str) -> None:
         self._decoder: SubtitleCodecContext = source.codec_context
         self._decoder.open(strict=False)
-        self.stream = cast(SubtitleStream, out.add_stream(TEXT_CODEC[container]))
-        self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
-        self.stream.codec_context.time_base = _STEP
-        self.stream.time_base = _STEP
+        encoder = cast(SubtitleStream, out.add_stream(TEXT_CODEC[container]))
+        encoder.codec_context.subtitle_header = self._decoder.subtitle_header
+        encoder.codec_context.time_base = _STEP
+        encoder.time_base = _STEP
+        self._encoder: SubtitleCodecContext = encoder.codec_context
+        self.stream: Stream = encoder
+        self.tally = CueTally()
         self._one_at_a_time = container != "mkv"
         self._open: list[_Cue] = []  # cues whose last span is not written yet
         self._from = 0  # where that span starts
 
-    def convert(self, packet: "Packet[SubtitleStream]", shift: Fraction) -> "list[Packet[Stream]]":
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
         """The packets that are ready once ``packet`` of the source is known; ``shift`` in seconds is added to times."""
-        cue = self._decode(packet, shift)
+        cue = None if packet.is_discard else self._decode(cast("Packet[SubtitleStream]", packet), shift)
         if cue is None:
-            return []
+            return
+        self.tally.add(cue.text, cue.start * _STEP, cue.end * _STEP)
         if not self._one_at_a_time:
-            return [self._encode(cue)]
-        ready = [self._encode(span) for span in self._spans(cue.start)]
+            yield self._encode(cue)
+            return
+        for span in self._spans(cue.start):
+            yield self._encode(span)
         self._open.append(cue)
         self._from = max(self._from, cue.start)
-        return ready
 
-    def flush(self) -> "list[Packet[Stream]]":
+    def written(self) -> None:
+        """Cues are counted when they are read."""
+
+    def flush(self) -> "Iterator[Packet[Stream]]":
         """The packets still to come after the last one of the source."""
-        return [self._encode(span) for span in self._spans(None)]
+        for span in self._spans(None):
+            yield self._encode(span)
 
     def _decode(self, packet: "Packet[SubtitleStream]", shift: Fraction) -> _Cue | None:
         decoded = self._decoder.decode2(packet)
@@ -90,7 +101,7 @@ class TextConverter:
 
     def _encode(self, cue: _Cue) -> "Packet[Stream]":
         event = b"0,0,Default,,0,0,0,," + cue.text
-        packet = self.stream.codec_context.encode_subtitle(SubtitleSet.create(event, 0, cue.end - cue.start))
+        packet = self._encoder.encode_subtitle(SubtitleSet.create(event, 0, cue.end - cue.start))
         packet.pts = packet.dts = cue.start
         packet.duration, packet.time_base = cue.end - cue.start, _STEP
         packet.is_keyframe = True

@@ -14,6 +14,7 @@ from sdr2hdr.errors import OutputError
 from sdr2hdr.media.assemble import assemble
 from sdr2hdr.media.check import Expected, check
 from sdr2hdr.media.hdr10 import SEI_LIGHT, SEI_MASTERING, ContentLight, Mastering, sei_nal
+from sdr2hdr.media.stream_plan import plan_streams
 
 MASTERING, LIGHT = Mastering("p3", 1000), ContentLight(812, 97)
 CONTAINERS = ["mkv", "mp4", "mov"]
@@ -28,9 +29,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, Exp
     files = {}
     for container in CONTAINERS:
         out = folder / f"out.{container}"
-        report = assemble(
-            chunks, source, out, mastering=MASTERING, light=LIGHT, container=container, video_stream_index=0
-        )
+        plan = plan_streams(source, container, "hevc", 0)
+        report = assemble(chunks, source, out, plan, mastering=MASTERING, light=LIGHT)
         files[container] = out.read_bytes(), report.expected
     return files
 

@@ -1,0 +1,50 @@
+"""Edit lists of MP4 (ISO/IEC 14496-12 8.6.6) that FFmpeg's muxer does not write as they are needed.
+
+It hides samples only where they start before 0. Where a sound starts later, its priming must be hidden as well: the empty edit
+before it becomes as much longer as the edit after it starts later in the sound.
+"""
+
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from sdr2hdr.media.boxes import boxes, top_level_moov
+
+
+def hide_start(path: Path, hidden: Mapping[int, Fraction]) -> None:
+    """Hides the first so many seconds of the tracks, numbered from 0, in place. Raises ValueError for other edits than
+    those that FFmpeg writes."""
+    with path.open("r+b") as file:
+        start, moov = top_level_moov(file)
+        tracks = [(at, end) for name, _, at, end in boxes(moov, 0, len(moov)) if name == b"trak"]
+        movie = _scale(moov, _box(moov, b"mvhd", 0, len(moov))[0])
+        for number, seconds in hidden.items():
+            at, end = tracks[number]
+            media = _scale(moov, _box(moov, b"mdhd", *_box(moov, b"mdia", at, end))[0])
+            table, _ = _box(moov, b"elst", *_box(moov, b"edts", at, end))
+            form = ">Qq" if moov[table] else ">Ii"
+            if struct.unpack_from(">I", moov, table + 4)[0] != 2:
+                raise ValueError("the edit list does not have two entries")
+            size = struct.calcsize(form) + 4
+            empty, _ = struct.unpack_from(form, moov, table + 8)
+            length, media_start = struct.unpack_from(form, moov, table + 8 + size)
+            changed = bytearray(moov[table : table + 8 + 2 * size])
+            struct.pack_into(form, changed, 8, empty + round(seconds * movie), -1)
+            struct.pack_into(
+                form, changed, 8 + size, length - round(seconds * movie), media_start + round(seconds * media)
+            )
+            file.seek(start + table)
+            file.write(changed)
+
+
+def _box(data: bytes, name: bytes, at: int, end: int) -> tuple[int, int]:
+    for kind, _, body, stop in boxes(data, at, end):
+        if kind == name:
+            return body, stop
+    raise ValueError(f"there is no {name.decode()}")
+
+
+def _scale(data: bytes, header: int) -> int:
+    """The time scale in the body of ``mvhd`` or ``mdhd``."""
+    return int(struct.unpack_from(">I", data, header + (20 if data[header] == 1 else 12))[0])
