@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import pytest
 from browser import Browser
 
+from sdr2hdr.kernels import compiled
+
+compiled.why_not()  # loads numba before colour-science puts a stand-in for SciPy in its way
+
 
 @pytest.fixture
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
