@@ -85,54 +85,81 @@ class LightFacts:
         return cls(facts["max_cll"], facts["max_sum"], tuple(box) if box else None, tuple(facts["histogram"]))
 
 
+@dataclass(frozen=True)
+class FrameLight:
+    """One frame's light, as tensors on the device of its planes.
+
+    ``brightest``: the PQ code of the brightest channel. ``counts``: pixels in each of :data:`FINE_BINS` equal steps of the code
+    of their brightest channel. ``rows``, ``columns``: which of them are lit (above :data:`BAR`).
+    """
+
+    brightest: Tensor
+    counts: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, code: Tensor) -> "FrameLight":
+        """The light of max(R', G', B') of a frame's pixels, PQ codes ``H,W`` 0..1, which is written over."""
+        lit = [code.amax(dim).gt(BAR) for dim in (1, 0)]
+        top = code.max()
+        # counting codes in steps so fine that a step is 0.03 % of light at most, then weighing the counts, is exact enough for
+        # the mean of a frame and three times as fast as raising each pixel to two powers
+        fine = code.mul_(FINE_BINS).to(torch.int64).clamp_(max=FINE_BINS - 1).flatten()
+        if fine.device.type == "cpu":
+            return cls(top, torch.bincount(fine, minlength=FINE_BINS), *lit)
+        counts = fine.new_zeros(FINE_BINS)  # bincount would wait for the device to learn how long its result is
+        return cls(top, counts.scatter_add_(0, fine, torch.ones_like(fine)), *lit)
+
+
 class LightMeter:
-    """Measures frames one by one."""
+    """Measures frames one by one, on the device that they are on; only :meth:`facts` waits for it."""
 
     def __init__(self) -> None:
-        self._max_code = 0.0
-        self._max_sum = 0.0
-        self._rows = torch.zeros(0, dtype=torch.bool)  # which rows and columns were ever lit
-        self._columns = torch.zeros(0, dtype=torch.bool)
-        self._histogram = torch.zeros(BINS, dtype=torch.int64)
         codes = (torch.arange(FINE_BINS, dtype=torch.float32) + 0.5) / FINE_BINS
         self._nits = pq_eotf(codes).double()
         self._nits[0] = 0.0  # black is black
+        self._max_code = torch.zeros(())
+        self._max_sum = torch.zeros((), dtype=torch.float64)
+        self._histogram = torch.zeros(BINS, dtype=torch.int64)
+        self._rows: Tensor | None = None  # which rows and columns were ever lit
+        self._columns: Tensor | None = None
 
     def add(self, planes: tuple[Tensor, Tensor, Tensor]) -> None:
         """Measure one frame: 10-bit planes as :func:`sdr2hdr.color.yuv.to_yuv` leaves them, all frames of one size."""
-        self.add_brightest(brightest(planes).clamp_(0.0, 1.0))
+        self.add_light(FrameLight.of(brightest(planes).clamp_(0.0, 1.0)))
 
     def add_brightest(self, code: Tensor) -> tuple[float, float]:
         """Measure one frame by max(R', G', B') of its pixels as PQ codes ``H,W`` 0..1, which is written over.
 
         Returns the frame's brightest pixel, and the sum of all pixels, in nits.
         """
-        brightest_code = float(code.max())
-        rows, columns = (code.amax(dim).gt(BAR).cpu() for dim in (1, 0))
-        # counting codes in steps so fine that a step is 0.03 % of light at most, then weighing the counts, is exact enough for
-        # the mean of a frame and three times as fast as raising each pixel to two powers
-        fine = code.mul_(FINE_BINS).to(torch.int64).clamp_(max=FINE_BINS - 1)
-        counts = torch.bincount(fine.flatten(), minlength=FINE_BINS).cpu()
-        return pq_nits(brightest_code), self.add_counts(brightest_code, counts, rows, columns)
+        light = FrameLight.of(code)
+        return pq_nits(float(light.brightest)), float(self.add_light(light))
 
-    def add_counts(self, brightest_code: float, counts: Tensor, rows: Tensor, columns: Tensor) -> float:
-        """Measure one frame that was counted already: its brightest PQ code, its pixels in :data:`FINE_BINS` steps of code, and
-        which of its rows and columns are lit (above :data:`BAR`). Returns the sum of all pixels in nits."""
-        self._max_code = max(self._max_code, brightest_code)
-        self._rows = rows | self._rows if len(self._rows) else rows
-        self._columns = columns | self._columns if len(self._columns) else columns
-        total = float((counts * self._nits).sum())
-        self._max_sum = max(self._max_sum, total)
-        self._histogram += counts.view(BINS, _FINE).sum(1)
+    def add_light(self, light: FrameLight) -> Tensor:
+        """Add one frame that was measured already. Returns the sum of its pixels in nits."""
+        if self._rows is None or self._columns is None:
+            self._rows, self._columns = torch.zeros_like(light.rows), torch.zeros_like(light.columns)
+            device = light.counts.device
+            self._nits, self._histogram = self._nits.to(device), self._histogram.to(device)
+            self._max_code, self._max_sum = self._max_code.to(device), self._max_sum.to(device)
+        self._max_code = torch.maximum(self._max_code, light.brightest)
+        self._rows |= light.rows
+        self._columns |= light.columns
+        total = (light.counts * self._nits).sum()
+        self._max_sum = torch.maximum(self._max_sum, total)
+        self._histogram += light.counts.view(BINS, _FINE).sum(1)
         return total
 
     def facts(self) -> LightFacts:
         """What has been seen so far."""
         box = None
-        if self._rows.any():
+        if self._rows is not None and self._columns is not None and self._rows.any():
             (top, bottom), (left, right) = (_span(lit) for lit in (self._rows, self._columns))
             box = (left, top, right, bottom)
-        return LightFacts(pq_nits(self._max_code), self._max_sum, box, tuple(self._histogram.tolist()))
+        histogram = tuple(self._histogram.tolist())
+        return LightFacts(pq_nits(float(self._max_code)), float(self._max_sum), box, histogram)
 
 
 def _span(lit: Tensor) -> tuple[int, int]:

@@ -1,13 +1,11 @@
 """Holding the peak of finished planes and metering their light, in one pass."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.color.light import BAR, FINE_BINS
+from sdr2hdr.color.light import BAR, FINE_BINS, FrameLight
 from sdr2hdr.color.yuv import KB, KG, KR
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
@@ -125,18 +123,8 @@ def _meter(
         own, below = below, own
 
 
-@dataclass(frozen=True)
-class Metered:
-    """A frame's light: its brightest code, its pixels by fine step of code, which rows and columns are lit."""
-
-    brightest: float
-    counts: Tensor
-    rows: Tensor
-    columns: Tensor
-
-
-def metered(planes: tuple[Tensor, Tensor, Tensor], peak_code: float) -> Metered:
-    """Meters planes of HDR10 on the CPU, and lowers Y' in place where a channel would pass ``peak_code`` (1: never)."""
+def metered(planes: tuple[Tensor, Tensor, Tensor], peak_code: float) -> FrameLight:
+    """The light of planes of HDR10 on the CPU; Y' is lowered in place where a channel would pass ``peak_code`` (1: never)."""
     y, cb, cr = (p.numpy() for p in planes)
     height, width = y.shape
     lit_rows = np.zeros(height, np.uint8)
@@ -149,8 +137,8 @@ def metered(planes: tuple[Tensor, Tensor, Tensor], peak_code: float) -> Metered:
 
     bands = in_bands(height // 2, band)
     tops = np.maximum.reduce([tops for _, tops in bands])
-    return Metered(
-        float(tops.max()),
+    return FrameLight(
+        torch.from_numpy(tops).max(),
         torch.from_numpy(sum(counts for counts, _ in bands)),
         torch.from_numpy(lit_rows.astype(bool)),
         torch.from_numpy(tops > _BAR),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.turn import UPRIGHT, Turn
 from sdr2hdr.color.yuv import SITINGS, YuvLayout
 from sdr2hdr.kernels import rows
 from sdr2hdr.kernels.bands import in_bands
@@ -29,13 +30,34 @@ class Reading:
     gains: Row
 
 
-def can_read(layout: YuvLayout) -> bool:
-    """Whether kernels read this layout; what is rare is left to :func:`sdr2hdr.color.yuv.from_yuv`."""
-    return not layout.grey and layout.matrix != "rgb" and max(layout.sub) <= 1
+def can_read(layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2, 2)) -> bool:
+    """Whether kernels read planes of this layout and size (height, width) that are then turned by :func:`turned`.
+
+    What is rare is left to :func:`sdr2hdr.color.yuv.from_yuv`.
+    """
+    if layout.grey or layout.matrix == "rgb" or max(layout.sub) > 1:
+        return False
+    # the chroma in the middle between pixels that a flip of an odd size would put before the first pixel
+    flips = ((turn.flip_columns, 0), (turn.flip_rows, 1))
+    return not any(flip and _lies(layout, turn, axis) and size[1 - axis] % 2 for flip, axis in flips)
 
 
-def reading(layout: YuvLayout, finer: int = 1) -> Reading:
-    """The numbers of a layout (H.273 8.3, as in :func:`sdr2hdr.color.yuv.from_yuv`); samples are codes times ``finer``."""
+def _lies(layout: YuvLayout, turn: Turn, axis: int) -> bool:
+    """Whether chroma is subsampled and lies between pixels along an axis (0: across) of the transposed picture."""
+    axis = 1 - axis if turn.transpose else axis
+    return layout.sub[axis] == 1 and not SITINGS[layout.siting][axis]
+
+
+def turned(planes: tuple[Tensor, ...], turn: Turn) -> tuple[Tensor, ...]:
+    """Planes put upright, each for itself; :func:`reading` knows where their chroma then sits."""
+    return planes if turn == UPRIGHT else tuple(turn(p) for p in planes)
+
+
+def reading(layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2, 2), finer: int = 1) -> Reading:
+    """The numbers of a layout (H.273 8.3, as in :func:`sdr2hdr.color.yuv.from_yuv`) whose planes were :func:`turned`.
+
+    ``size`` is that of the upright picture, of which a flip needs to know whether it is odd. Samples are codes times ``finer``.
+    """
     top, unit = finer * float((1 << layout.depth) - 1), finer * float(1 << (layout.depth - 8))
     black, span = (0.0, top) if layout.full_range else (16.0 * unit, 219.0 * unit)
     reach = top if layout.full_range else 224.0 * unit
@@ -43,8 +65,15 @@ def reading(layout: YuvLayout, finer: int = 1) -> Reading:
     kg = 1.0 - kr - kb
     gains = [2.0 * (1.0 - kr), -2.0 * kb * (1.0 - kb) / kg, -2.0 * kr * (1.0 - kr) / kg, 2.0 * (1.0 - kb)]
     leads = [0.0 if on_first else -0.25 for on_first in SITINGS[layout.siting]]
+    sub = list(layout.sub)
+    if turn.transpose:
+        leads.reverse()
+        sub.reverse()
+    for axis, flip in enumerate((turn.flip_columns, turn.flip_rows)):
+        if flip and sub[axis] and size[1 - axis] % 2 == 0:
+            leads[axis] = -0.5 - leads[axis]
     numbers = [black, span, 128.0 * unit, *(g / reach for g in gains), *leads]
-    return Reading(np.array(layout.sub, dtype=np.int32), np.array(numbers, dtype=np.float32))
+    return Reading(np.array(sub, dtype=np.int32), np.array(numbers, dtype=np.float32))
 
 
 def flat(plane: Tensor) -> Plane:
@@ -107,11 +136,10 @@ def _read(
             rows.copied(work[c, :width], out[c, at])
 
 
-def read(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
-    """As :func:`sdr2hdr.color.yuv.from_yuv`: R'G'B' ``3,H,W`` float32 0..1 of planes on the CPU that :func:`can_read` allows."""
+def read(planes: tuple[Tensor, ...], how: Reading) -> Tensor:
+    """As :func:`sdr2hdr.color.yuv.from_yuv`: R'G'B' ``3,H,W`` float32 0..1 of planes on the CPU."""
     y, cb, cr = (flat(p) for p in planes[:3])
     height, width = planes[0].shape
-    how = reading(layout)
     out = torch.empty(3, height, width)
     size = np.array([height, width], dtype=np.int32)
     in_bands(height, partial(_read, y, cb, cr, size, how.sub, how.gains, out.numpy()))

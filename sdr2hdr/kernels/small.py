@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.reading import flat, read_row, reading
+from sdr2hdr.kernels.reading import Reading, flat, read_row
 from sdr2hdr.kernels.rows import Plane, Row, copied, f4
 
 
@@ -55,10 +54,9 @@ def _thumbnail(
                 out[c, cell, column] = mean / f4((bottom - top) * (right - left))
 
 
-def thumbnail(planes: tuple[Tensor, ...], layout: YuvLayout, size: int) -> Tensor:
-    """The R'G'B' ``3,size,size`` of a picture by area averaging, of planes on the CPU that :func:`can_read` allows."""
+def thumbnail(planes: tuple[Tensor, ...], how: Reading, size: int) -> Tensor:
+    """The R'G'B' ``3,size,size`` of a picture by area averaging, of planes on the CPU."""
     y, cb, cr = (flat(p) for p in planes[:3])
-    how = reading(layout)
     out = torch.empty(3, size, size)
     shape = np.array(planes[0].shape, dtype=np.int32)
     in_bands(size, partial(_thumbnail, y, cb, cr, shape, how.sub, how.gains, out.numpy()))

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.reading import flat, reading
+from sdr2hdr.kernels.reading import Reading, flat
 from sdr2hdr.kernels.rows import Plane, Row, f4, i4
 
 _Weights = NDArray[np.uint8]
@@ -175,18 +174,17 @@ def _average(
 
 
 class Steadier:
-    """Steadies the frames of scenes of one layout and size, one after the other.
+    """Steadies the frames of scenes of one kind, one after the other: planes that are read as ``how`` says.
 
-    ``reach`` neighbours on each side, at most 2, take part; places whose 5x5 pixels differ by ``unlike`` 0..1 do not.
+    ``reach`` neighbours on each side, at most 2, take part; places whose 5x5 pixels differ by ``unlike`` 0..1 do not. Samples
+    come out as 16-bit numbers ``finer`` times as large.
     """
 
-    def __init__(self, layout: YuvLayout, reach: int, unlike: float) -> None:
+    def __init__(self, how: Reading, finer: int, reach: int, unlike: float) -> None:
         if reach > _MOST // 2:
             raise ValueError(f"no more than {_MOST // 2} neighbours on each side")
-        self._layout, self._how = layout, reading(layout)
+        self._how, self._finer = how, finer
         self._reach, self._unlike = reach, f4(1.0 / (25.0 * unlike))
-        self.finer = 1 << (16 - layout.depth)
-        """In how many times finer steps than the layout's codes samples are given."""
         self._weights: dict[tuple[int, int], _Weights] = {}
 
     def forget(self) -> None:
@@ -194,14 +192,14 @@ class Steadier:
         self._weights.clear()
 
     def __call__(self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int) -> tuple[Tensor, ...]:
-        """Frame ``at`` of a scene's neighbouring ``planes``, in steps :attr:`finer` times as fine.
+        """Frame ``at`` of a scene's neighbouring ``planes``.
 
         ``first`` is the number of the first of them in the film, by which comparisons are remembered. As many neighbours take
         part on either side.
         """
         reach = min(self._reach, at, len(planes) - 1 - at)
         if reach == 0:
-            return tuple(p.to(torch.int32).mul_(self.finer).to(torch.uint16) for p in planes[at][:3])
+            return tuple(p.to(torch.int32).mul_(self._finer).to(torch.uint16) for p in planes[at][:3])
         steps = [n for step in range(1, reach + 1) for n in (at - step, at + step)]
         spare = _MOST - len(steps)
         pairs = [(min(n, at), max(n, at)) for n in steps]
@@ -213,9 +211,9 @@ class Steadier:
         out = []
         for c, plane in enumerate(planes[at][:3]):
             new = torch.empty(plane.shape, dtype=torch.uint16)
-            width, sub = planes[at][0].shape[1], self._layout.sub if c else (0, 0)
+            width, sub = planes[at][0].shape[1], self._how.sub.tolist() if c else (0, 0)
             now, near = arrays[at][c], tuple(other[c] for other in others)
-            in_bands(plane.shape[0], partial(_average, now, near, four, width, *sub, f4(self.finer), new.numpy()))
+            in_bands(plane.shape[0], partial(_average, now, near, four, width, *sub, f4(self._finer), new.numpy()))
             out.append(new)
         self._weights = {pair: w for pair, w in self._weights.items() if pair[1] > first + at}
         return tuple(out)

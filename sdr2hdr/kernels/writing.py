@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.luma import MATRICES
-from sdr2hdr.color.yuv import C_STEPS, YuvLayout, noise_key
+from sdr2hdr.color.yuv import C_STEPS, noise_key
 from sdr2hdr.kernels import rows
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.reading import flat, read_row, reading
+from sdr2hdr.kernels.reading import Reading, flat, read_row
 from sdr2hdr.kernels.rows import Ints, Plane, Row, f4
 from sdr2hdr.kernels.table import looked_up
 
@@ -172,16 +172,15 @@ def _new_planes(height: int, width: int) -> Planes:
     return y, cb, cr
 
 
-def mapped(planes: tuple[Tensor, ...], layout: YuvLayout, table: Ints, seed: int, finer: int = 1) -> Planes:
-    """Planes on the CPU, of a layout that :func:`sdr2hdr.kernels.reading.can_read` allows, to those of HDR10 by a table.
+def mapped(planes: tuple[Tensor, ...], how: Reading, table: Ints, seed: int) -> Planes:
+    """Planes on the CPU to those of HDR10 by a table.
 
-    Samples are codes times ``finer``.
-
-    As :func:`sdr2hdr.color.yuv.to_yuv` leaves them for the mapped picture, but that the peak is not held (see :mod:`metering`).
+    As :func:`sdr2hdr.color.yuv.to_yuv` leaves them for the mapped picture, but that the peak is not held
+    (:func:`sdr2hdr.kernels.metering.metered` does that).
     """
     y, cb, cr = (flat(p) for p in planes[:3])
     height, width = planes[0].shape
-    how, out = reading(layout, finer), _new_planes(height + height % 2, width + width % 2)
+    out = _new_planes(height + height % 2, width + width % 2)
     size = np.array([height, width], dtype=np.int32)
     keys, to = _keys(seed, *out[0].shape), [p.numpy() for p in out]
     in_bands((height + 1) // 2, partial(_map, y, cb, cr, size, how.sub, how.gains, table, keys, *to))
@@ -189,7 +188,7 @@ def mapped(planes: tuple[Tensor, ...], layout: YuvLayout, table: Ints, seed: int
 
 
 def packed(codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "bt2020nc") -> Planes:
-    """As :func:`sdr2hdr.color.yuv.to_yuv` of codes ``3,H,W`` on the CPU, but that the peak is not held (see :mod:`metering`)."""
+    """As :func:`sdr2hdr.color.yuv.to_yuv` of codes ``3,H,W`` on the CPU, but that the peak is not held (:func:`mapped`)."""
     height, width = codes.shape[-2:]
     out = _new_planes(height + height % 2, width + width % 2)
     kr, kb = MATRICES[matrix]

@@ -16,11 +16,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.opening import first_frame, is_cover, opened
-from sdr2hdr.media.picture import Turn, planar, side_data, turn_of
+from sdr2hdr.media.picture import planar, side_data, turn_of
 
 UNTAGGED = 2  # "unspecified" in all three tables of H.273
 MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}

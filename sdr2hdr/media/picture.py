@@ -11,34 +11,8 @@ from torch import Tensor
 
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf, hlg_eotf, pq_inverse_eotf
+from sdr2hdr.color.turn import UPRIGHT, Turn
 from sdr2hdr.color.yuv import YuvLayout, from_yuv
-
-
-@dataclass(frozen=True)
-class Turn:
-    """How a stored picture is put upright: transposed first, then flipped top to bottom, then left to right."""
-
-    transpose: bool = False
-    flip_rows: bool = False
-    flip_columns: bool = False
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``...,H,W`` to the upright ``...,H,W`` (or ``W,H``), contiguous."""
-        if self.transpose:
-            x = x.transpose(-1, -2)
-        dims = [dim for dim, flip in ((-2, self.flip_rows), (-1, self.flip_columns)) if flip]
-        return (x.flip(dims) if dims else x).contiguous()
-
-    @property
-    def degrees(self) -> int:
-        """Clockwise degrees, 0, 90, 180 or 270, of the rotation in it; a mirror image counts with its left-right flip undone."""
-        rotations = {(False, False): 0, (True, False): 90, (False, True): 180, (True, True): 270}
-        return rotations[self.transpose, self.flip_rows]
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether the picture is a mirror image as well: its handedness changes with every one of the three steps."""
-        return self.transpose ^ self.flip_rows ^ self.flip_columns
 
 
 @dataclass(frozen=True)
@@ -55,24 +29,27 @@ class Picture:
     duration: int | None
     planes: tuple[Tensor, ...]
     layout: YuvLayout
-    turn: Turn = Turn()
+    turn: Turn = UPRIGHT
     primaries: str = "bt709"
     hlg: bool = False
     exposure: Fraction | None = None
 
     def rgb(self) -> Tensor:
-        """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1.
+        """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1."""
+        return self.turn(self.recoded(from_yuv(self.planes, self.layout)))
+
+    def recoded(self, rgb: Tensor) -> Tensor:
+        """BT.709 R'G'B' of R'G'B' ``3,H,W`` 0..1 as the planes give it, each pixel alone; may be written over.
 
         Other primaries are converted in display light (BT.1886) and what lies outside BT.709 is clipped (BT.2087 for the order).
         """
-        rgb = from_yuv(self.planes, self.layout)
         if self.primaries != "bt709":
             band = max(1, 10_000 // rgb.shape[2])  # in the cache, and on one thread (color/yuv.py)
             for top in range(0, rgb.shape[1], band):
                 rows = rgb[:, top : top + band]
                 light = convert(bt1886_eotf(rows), self.primaries, "bt709")
                 rows.copy_(bt1886_inverse_eotf(light.clamp_(0.0, 1.0)))
-        return self.turn(rgb)
+        return rgb
 
     def codes(self) -> Tensor:
         """Upright PQ codes ``3,H,W`` float32 in 0..1, BT.2020, of a picture whose source is HDR10, or HLG.

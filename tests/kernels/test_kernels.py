@@ -15,6 +15,7 @@ from sdr2hdr import load_model
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.transfer import pq_code, pq_inverse_eotf
+from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import SITINGS, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.steady import REACH, UNLIKE, steadied
@@ -63,7 +64,26 @@ def test_reading_is_the_formula(sub: tuple[int, int], full_range: bool) -> None:
         for depth, size in ((8, (13, 21)), (8, (1, 1)), (10, (30, 64)), (12, (2, 3))):
             layout = YuvLayout("bt601", full_range, depth, sub, siting)
             planes = random_planes(layout, *size)
-            torch.testing.assert_close(reading.read(planes, layout), from_yuv(planes, layout), atol=1e-6, rtol=0)
+            torch.testing.assert_close(
+                reading.read(planes, reading.reading(layout)), from_yuv(planes, layout), atol=1e-6, rtol=0
+            )
+
+
+@pytest.mark.parametrize("size", [(12, 18), (13, 21), (12, 21)])
+def test_turned_planes_are_read_as_the_turned_picture(size: tuple[int, int]) -> None:
+    steps = (False, True)
+    for turn in (Turn(a, b, c) for a in steps for b in steps for c in steps):
+        for sub in SUBS:
+            for siting in SITINGS:
+                layout = YuvLayout("bt709", sub=sub, siting=siting)
+                planes = random_planes(layout, *size)
+                upright = reading.turned(planes, turn)
+                shape = tuple(upright[0].shape)
+                if not reading.can_read(layout, turn, shape):
+                    assert any(n % 2 for n in size) and siting != "topleft"
+                    continue
+                got = reading.read(upright, reading.reading(layout, turn, shape))
+                torch.testing.assert_close(got, turn(from_yuv(planes, layout)), atol=1e-6, rtol=0)
 
 
 def test_planes_with_padded_rows_and_parts_of_planes_are_read() -> None:
@@ -71,9 +91,9 @@ def test_planes_with_padded_rows_and_parts_of_planes_are_read() -> None:
     planes = random_planes(layout, 16, 30)
     padded = tuple(torch.nn.functional.pad(p.int(), (0, 7)).to(torch.uint8)[:, : p.shape[1]] for p in planes)
     turned = tuple(p.t().contiguous().t() for p in planes)
-    expected = reading.read(planes, layout)
-    assert torch.equal(reading.read(padded, layout), expected)
-    assert torch.equal(reading.read(turned, layout), expected)
+    expected = reading.read(planes, reading.reading(layout))
+    assert torch.equal(reading.read(padded, reading.reading(layout)), expected)
+    assert torch.equal(reading.read(turned, reading.reading(layout)), expected)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (13, 21), (2, 2), (34, 400), (301, 50)])
@@ -88,7 +108,7 @@ def test_packing_and_metering_are_the_formulas_to_the_bit(size: tuple[int, int],
             assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
             meter, counted = LightMeter(), LightMeter()
             meter.add(expected)
-            counted.add_counts(light.brightest, light.counts, light.rows, light.columns)
+            counted.add_light(light)
             assert counted.facts() == meter.facts()
 
 
@@ -121,7 +141,7 @@ def test_a_table_is_its_mapping_within_hundredths_of_a_code(name: str) -> None:
         planes = sdr_planes(rgb, layout)
         with torch.inference_mode():
             expected = to_yuv(mapping(from_yuv(planes, layout)), seed=4, peak_code=PEAK)
-            got = writing.mapped(planes, layout, baked(mapping), 4)
+            got = writing.mapped(planes, reading.reading(layout), baked(mapping), 4)
         metering.metered(got, PEAK)
         for a, b in zip(got, expected, strict=True):
             apart = (a.int() - b.int()).abs()
@@ -133,7 +153,7 @@ def test_greys_stay_grey_and_black_black_in_a_table() -> None:
     layout = YuvLayout("bt709", depth=10)
     planes = sdr_planes(torch.linspace(0, 1, 256).expand(3, 16, 256).contiguous(), layout)
     flat = (planes[0], *(torch.full_like(p.int(), 512).to(torch.uint16) for p in planes[1:]))
-    y, cb, cr = writing.mapped(flat, layout, baked(MAPPINGS["bt2408"]), 1)
+    y, cb, cr = writing.mapped(flat, reading.reading(layout), baked(MAPPINGS["bt2408"]), 1)
     assert set(y[:, 0].tolist()) == {64}
     assert max(int((p.int() - 512).abs().max()) for p in (cb, cr)) <= 1  # the noise of a code
 
@@ -141,7 +161,7 @@ def test_greys_stay_grey_and_black_black_in_a_table() -> None:
 def test_200_nits_of_white_in_a_table() -> None:
     """BT.2408: SDR white at 203 nits is code 573."""
     planes = tuple(torch.full(s, v, dtype=torch.uint8) for s, v in (((64, 64), 235), ((32, 32), 128), ((32, 32), 128)))
-    y, _, _ = writing.mapped(planes, YuvLayout("bt709"), baked(MAPPINGS["bt2408"]), 1)
+    y, _, _ = writing.mapped(planes, reading.reading(YuvLayout("bt709")), baked(MAPPINGS["bt2408"]), 1)
     assert abs(float(y.float().mean()) - 572.6) < 0.15
 
 
@@ -157,11 +177,15 @@ def film(count: int, height: int, width: int, layout: YuvLayout) -> list[tuple[T
     return frames
 
 
+def steadier(layout: YuvLayout) -> steadying.Steadier:
+    return steadying.Steadier(reading.reading(layout), 1 << (16 - layout.depth), REACH, UNLIKE)
+
+
 @pytest.mark.parametrize("depth", [8, 10])
 def test_steadying_planes_is_steadying_rgb(depth: int) -> None:
     layout = YuvLayout("bt709", depth=depth)
     frames = film(5, 90, 160, layout)
-    steady = steadying.Steadier(layout, REACH, UNLIKE)
+    steady = steadier(layout)
     whole = torch.stack([from_yuv(f, layout) for f in frames])[None]
     wide = YuvLayout("bt709", depth=16)  # limited range: codes of 16 bits are those of 8, 256 times as fine
     for at in range(5):
@@ -182,7 +206,7 @@ def test_steadying_every_subsampling_and_odd_sizes(sub: tuple[int, int]) -> None
     other = tuple(255 - p for p in planes)
     wide = [p.int() * 256 for p in planes]
     for frames in ([planes] * 5, [other, other, planes, other, other]):
-        got = steadying.Steadier(layout, REACH, UNLIKE)(frames, 2, 0)
+        got = steadier(layout)(frames, 2, 0)
         assert all(torch.equal(a.int(), b) for a, b in zip(got, wide, strict=True))
 
 
@@ -193,12 +217,15 @@ def test_results_do_not_depend_on_threads(threads: Callable[[int], None]) -> Non
     results = []
     for count in (1, 2, 3, 7):
         threads(count)
-        steady = steadying.Steadier(layout, REACH, UNLIKE)
+        steady = steadier(layout)
         planes = steady(frames, 2, 0)
-        out = writing.mapped(planes, layout, nodes, 9, steady.finer)
+        out = writing.mapped(planes, reading.reading(layout, finer=256), nodes, 9)
         light = metering.metered(out, 0.6)
         again = writing.packed(codes, seed=9, peak_code=0.6)
-        read, thumb = reading.read(frames[0], layout), small.thumbnail(frames[0], layout, 64)
+        read, thumb = (
+            reading.read(frames[0], reading.reading(layout)),
+            small.thumbnail(frames[0], reading.reading(layout), 64),
+        )
         results.append([*planes, *out, light.counts, light.rows, light.columns, *again, read, thumb])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
@@ -209,7 +236,7 @@ def test_a_thumbnail_is_the_mean_of_its_areas(size: tuple[int, int]) -> None:
     layout = YuvLayout("bt709")
     planes = sdr_planes(smooth(*size), layout) if size[0] % 2 == 0 else random_planes(layout, *size)
     expected = torch.nn.functional.adaptive_avg_pool2d(from_yuv(planes, layout)[None], 64)[0]
-    torch.testing.assert_close(small.thumbnail(planes, layout, 64), expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(small.thumbnail(planes, reading.reading(layout), 64), expected, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(90, 160), (37, 53), (480, 700)])
