@@ -1,6 +1,6 @@
 """What a model answers to flat greys inside pictures of different looks, and how steady it is: the network must tell looks apart.
 
-    python benchmarks/answers.py --corpus CORPUS [--models bt2408,look,wmnet] [--plot ANSWERS.png]
+    python -m benchmarks.answers --corpus CORPUS [--models bt2408,look,wmnet] [--plot ANSWERS.png]
 
 A strip of flat grey patches (SDR codes 0.125 to 1) is put into val scenes rendered as graded television, into the same scenes
 as a phone camera renders them, and into real phone photos. Printed are the mean answers (nits, geometric mean over pictures)
@@ -10,7 +10,6 @@ Then the flicker (docs/measuring.md) of a scene filmed from a tripod (grain, x26
 largest jump between neighbouring frames, inside windows and at their borders.
 """
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
@@ -90,11 +90,11 @@ def tripod(corpus: Path, count: int) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--models", default="bt2408,bt2446a,look,wmnet")
-    parser.add_argument("--precision", default="auto")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--corpus", type=Path, required=True)
+    options.add_argument("--models", default="bt2408,bt2446a,look,wmnet")
+    options.add_argument("--precision", default="auto")
+    args = options.parse_args()
     opened = {name: open_model(name) for name in args.models.split(",")}
     models = {name: converter(each, device="cpu", precision=args.precision) for name, each in opened.items()}
     answers: dict[tuple[str, str], list[Tensor]] = {}

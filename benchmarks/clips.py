@@ -1,12 +1,11 @@
 """Every film of a folder before and after, on one sheet: the SDR frame, and the model's HDR frame as an SDR screen shows it.
 
-    python benchmarks/clips.py FOLDER SHEET.jpg [--model look] [--most 3] [--width 300]
+    python -m benchmarks.clips FOLDER SHEET.jpg [--model look] [--most 3] [--width 300]
 
 The frames are those of `sdr2hdr preview`: the middle of each scene, of ``--most`` scenes a film, with the model's memory of
 the scene; so is the toning down (BT.2390, a screen of 300 nits). Each film is named over its pictures.
 """
 
-import argparse
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +14,16 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
-from sdr2hdr.preview import HISTORY, _frames, _rendered, _renderer, _scene_moments
+from sdr2hdr.preview import HISTORY, _frames, _rendered, _scene_moments
 from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import fit, image, jpeg_bytes, on_screen
+from sdr2hdr.weights.opened import open_model
 
 PEAK = 1000
 
@@ -29,8 +31,9 @@ PEAK = 1000
 def pairs(film: Path, model: str, most: int) -> list[tuple[Tensor, Tensor]]:
     """SDR R'G'B' and the model's codes ``3,H,W``, for each scene shown."""
     with Source(film) as source:
-        size = source.info.size[::-1]
-        renderer = _renderer(model, None, size, "cpu", "auto", PEAK, 203, None)
+        width, height = source.info.size
+        loaded = open_model(model)
+        renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", peak=PEAK)
         found = []
         for moment in _scene_moments(source, survey(source, "auto", lambda *_: None), most):
             rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
@@ -53,13 +56,13 @@ def row(film: Path, model: str, most: int, width: int) -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("sheet", type=Path)
-    parser.add_argument("--model", default="look")
-    parser.add_argument("--most", type=int, default=3)
-    parser.add_argument("--width", type=int, default=300)
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path)
+    options.add_argument("sheet", type=Path)
+    options.add_argument("--model", default="look")
+    options.add_argument("--most", type=int, default=3)
+    options.add_argument("--width", type=int, default=300)
+    a = options.parse_args()
     keep_one_heap()
     try:
         films = sorted(p for p in a.folder.glob("*") if p.is_file() and not p.name.startswith("."))

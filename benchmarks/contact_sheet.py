@@ -1,27 +1,24 @@
 """Before and after: frames of a source beside its conversion, tone-mapped to SDR (BT.2390), as one PNG.
 
-    python benchmarks/contact_sheet.py IN OUT SHEET.png [--frames 8] [--width 480]
+    python -m benchmarks.contact_sheet IN OUT SHEET.png [--frames 8] [--width 480]
 
 The HDR picture is shown as a display of 400 nits would show it, its white at that display's white; so a good conversion looks
 like the source with more light in its highlights, not like another film.
 """
 
-import argparse
 from pathlib import Path
 
-import av
 import imageio.v3 as iio
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import bt1886_inverse_eotf, pq_eotf
-from sdr2hdr.color.yuv import YuvLayout, from_yuv
 from sdr2hdr.media.source import Source
 
-HDR10 = YuvLayout(matrix="bt2020nc", full_range=False, depth=10, sub=(1, 1), siting="topleft", grey=False)
 SHOWN = 400.0
 
 
@@ -31,32 +28,19 @@ def for_sdr(codes: Tensor) -> Tensor:
     return bt1886_inverse_eotf(convert(light, "bt2020", "bt709").clamp(0, 1))
 
 
-def hdr_frames(path: Path, wanted: set[int]) -> dict[int, Tensor]:
-    found = {}
-    with av.open(str(path)) as file:
-        for i, frame in enumerate(file.decode(video=0)):
-            if i in wanted:
-                planes = []
-                for p in frame.planes:
-                    rows = torch.frombuffer(bytearray(bytes(p)), dtype=torch.int16).view(p.height, -1)
-                    planes.append(rows[:, : p.width])
-                found[i] = from_yuv(tuple(planes), HDR10)
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("converted", type=Path)
-    parser.add_argument("sheet", type=Path)
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--width", type=int, default=480)
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("source", type=Path)
+    options.add_argument("converted", type=Path)
+    options.add_argument("sheet", type=Path)
+    options.add_argument("--frames", type=int, default=8)
+    options.add_argument("--width", type=int, default=480)
+    a = options.parse_args()
     with Source(a.source) as source:
         count = sum(1 for _ in source.pictures())
         wanted = {round((i + 0.5) * count / a.frames) for i in range(a.frames)}
         before = {i: p.rgb() for i, p in enumerate(source.pictures()) if i in wanted}
-    after = hdr_frames(a.converted, wanted)
+    after = {i: p.codes() for i, p in enumerate(Source(a.converted, hdr=True).pictures()) if i in wanted}
     rows = []
     for i in sorted(wanted & set(before) & set(after)):
         pair = [before[i], for_sdr(after[i])[..., : before[i].shape[-2], : before[i].shape[-1]]]

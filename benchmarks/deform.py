@@ -1,34 +1,34 @@
 """Deformable convolution: plain torch against torchvision's operator; modulated kernels against modulated features.
 
-    python benchmarks/deform.py [--device cuda] [--size 64x64] [--batch 8]
+    python -m benchmarks.deform [--device cuda] [--size 64x64] [--batch 8]
 
 torchvision is timed where it loads beside this torch. Times are of this machine at this moment; the best of five runs.
 """
 
-import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.command import parser
+from benchmarks.cost import least
 from sdr2hdr.models.deform import deform_conv2d, torchvision_operator
 from sdr2hdr.models.didnet import ModulatedConv, Modulation
 
 CHANNELS, GROUPS, RUNS = 48, 21, 5
 
 
-def seconds(run, device: torch.device) -> float:
+def seconds(run: Callable[[], object], device: torch.device) -> float:
     """Processor time on a CPU, so that other programs do not count; wall time on a GPU."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    best = float("inf")
-    for _ in range(RUNS):
-        since = clock()
+
+    def finished() -> None:
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        best = min(best, clock() - since)
-    return best
+
+    return least(finished, times=RUNS, clock=time.process_time if device.type == "cpu" else time.perf_counter)[0]
 
 
 def given(dtype: torch.dtype, device: torch.device, batch: int, height: int, width: int) -> list[Tensor]:
@@ -41,6 +41,10 @@ def given(dtype: torch.dtype, device: torch.device, batch: int, height: int, wid
     return [x.to(device), *(t.requires_grad_() for t in moved)]
 
 
+def gradients(forward: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(forward().float().square().mean(), inputs)
+
+
 def deformable(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, int]) -> None:
     results = {}
     for operator in ("torch", "torchvision"):
@@ -50,12 +54,8 @@ def deformable(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, 
         x, offset, mask, weight, bias = given(dtype, device, *shape)
         inputs = (offset, mask, weight, bias)
 
-        def forward(x=x, inputs=inputs, operator=operator) -> Tensor:
-            return deform_conv2d(x, *inputs, operator=operator)
-
-        def both(forward=forward, inputs=inputs) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(forward().float().square().mean(), inputs)
-
+        forward = partial(deform_conv2d, x, *inputs, operator=operator)
+        both = partial(gradients, forward, inputs)
         results[operator] = [forward().detach().float(), *(g.float() for g in both())]
         with torch.no_grad():
             alone = seconds(forward, device)
@@ -70,7 +70,7 @@ def deformable(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, 
 def modulated(dtype: torch.dtype, device: torch.device) -> None:
     torch.manual_seed(0)
     for height, width in ((270, 480), (540, 960), (1080, 1920)):
-        conv = ModulatedConv(CHANNELS).to(device, dtype, memory_format=torch.channels_last)
+        conv = ModulatedConv(CHANNELS).to(device, dtype)
         x = torch.rand(1, CHANNELS, height, width, device=device).to(dtype, memory_format=torch.channels_last)
         m = Modulation(*(0.1 * torch.randn(1, CHANNELS, device=device, dtype=dtype) for _ in range(3)))
         kernel, features = (seconds(partial(way, x, m), device) for way in (conv, conv.by_features))
@@ -84,11 +84,11 @@ def modulated(dtype: torch.dtype, device: torch.device) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", default="64x64")
-    parser.add_argument("--batch", type=int, default=8)
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--size", default="64x64")
+    options.add_argument("--batch", type=int, default=8)
+    a = options.parse_args()
     device = torch.device(a.device)
     width, height = (int(n) for n in a.size.split("x"))
     for dtype in (torch.float32, torch.bfloat16):

@@ -1,6 +1,6 @@
 """What HDR-V-Diff scores on footage of alternating exposures and on ordinary SDR, in tables (Markdown).
 
-    python benchmarks/exposures.py CORPUS [--weights FILE] [--parts alternating,moving,steps,boiling,sdr,memory] [--every 1]
+    python -m benchmarks.exposures CORPUS [--weights FILE] [--parts alternating,moving,steps,boiling,sdr,memory] [--every 1]
 
 ``alternating``: shots of the val scenes of a corpus of HDR stills through simulated cameras (``data/exposures.py``) of two
 exposures and of three; the middle frame of seven is measured, once for each exposure that it can have. Beside the whole network
@@ -18,7 +18,6 @@ simulated val clip, over the whole picture and where SDR is clipped. ``memory``:
 tiles differ by.
 """
 
-import argparse
 import resource
 import sys
 import time
@@ -31,6 +30,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
@@ -46,6 +46,7 @@ from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models.exposure import merge
 from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.noise import field
+from sdr2hdr.models.spec import State
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
@@ -106,7 +107,7 @@ def network(net: HDRVDiff, steps: int | None) -> Method:
             return pq_inverse_eotf(mu_law_inverse(base))
         net.steps = steps
         thumbs = torch.zeros(1, FRAMES, 3, 64, 64)
-        codes, _ = net(shot.frames, {}, past=MIDDLE, future=MIDDLE, thumbs=thumbs, exposures=shot.exposures)
+        codes: Tensor = net(shot.frames, {}, past=MIDDLE, future=MIDDLE, thumbs=thumbs, exposures=shot.exposures)[0]
         return codes[:, 0]
 
     return run
@@ -196,7 +197,8 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
             thumbs = torch.nn.functional.adaptive_avg_pool2d(frames[0], 64)[None]
             for kind in kinds:
                 net.steps = 0 if kind == "without the prior" else 10
-                results, priors, state = [], [], {}
+                results, priors = list[Tensor](), list[Tensor]()
+                state: State = {}
                 for t in range(2, 6):
                     seed = t if kind == "noise anew each frame" else 0
                     noise = field(net.autoencoder.latent, (height // 8, width // 8), seed=seed)
@@ -274,12 +276,12 @@ def memory(net: HDRVDiff, precision: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--weights", default=None)
-    parser.add_argument("--parts", default="alternating,moving,steps,boiling,sdr,memory")
-    parser.add_argument("--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("corpus", type=Path)
+    options.add_argument("--weights", default=None)
+    options.add_argument("--parts", default="alternating,moving,steps,boiling,sdr,memory")
+    options.add_argument("--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)")
+    given = options.parse_args()
     keep_one_heap()
     net = open_model("hdrvdiff", given.weights).model
     assert isinstance(net, HDRVDiff)

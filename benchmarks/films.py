@@ -1,13 +1,12 @@
 """What reading half of a scene's look in the whole film (`--look film`) is worth: val scenes as films.
 
-    python benchmarks/films.py --corpus CORPUS [--films 4]
+    python -m benchmarks.films --corpus CORPUS [--films 4]
 
 A film is all simulated val scenes, each exposed and graded by itself, and made SDR by one look with one draw of its parameters
 (one), by two that take turns (two), or by another for each scene (mixed). The model `look` maps each scene's frame (160x256, 8
 bits, no codec) by what it reads in that scene, and by half of that and half of the mean over the film.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.data.clips import ClipMaker
@@ -50,10 +50,10 @@ def films(maker: ClipMaker, count: int) -> Iterator[tuple[str, list[tuple[Tensor
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--films", type=int, default=4)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--corpus", type=Path, required=True)
+    options.add_argument("--films", type=int, default=4)
+    args = options.parse_args()
     keep_one_heap()
     loaded = open_model("look")
     model, spec = loaded.model, loaded.spec

@@ -1,6 +1,6 @@
 """A disk that fills up at every stage of ``convert`` and ``batch``, then room again: what is lost? Linux, as root.
 
-    python benchmarks/full_disk.py [--steps 24] [--model bt2408]
+    python -m benchmarks.full_disk [--steps 24] [--model bt2408]
 
 The results' folder is a small disk in memory (tmpfs). Its size goes in ``--steps`` steps from 8 KiB to what an undisturbed run
 needs at its highest, and so the disk is full while the plan, a chunk, its facts, the assembled film or the report is written.
@@ -9,7 +9,6 @@ The disk is then made large, the same command run again, and the video packets c
 ``preview`` and ``compare`` write into a full disk. Prints what was being written, and exits with 1 if anything went wrong.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kills import clip, command, films, trouble
+from benchmarks.command import parser
+from benchmarks.kills import clip, command, films, trouble
 
 LARGE = "256m"
 
@@ -55,10 +55,10 @@ def highest(kind: str, source: Path, folder: Path, model: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--model", default="bt2408")
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=24)
+    options.add_argument("--model", default="bt2408")
+    a = options.parse_args()
     wrong = []
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
@@ -104,8 +104,8 @@ def main() -> None:
                     [sys.executable, "-m", "sdr2hdr", *words], capture_output=True, text=True, check=False
                 )
                 left = sorted(p.name for p in out.iterdir() if p.name != "filler")
-                said = run.stderr.strip().splitlines()[-1:]
-                print(f"{words[0]}: exit code {run.returncode}, {said}, left {left}", flush=True)
+                last = run.stderr.strip().splitlines()[-1:]
+                print(f"{words[0]}: exit code {run.returncode}, {last}, left {left}", flush=True)
                 if run.returncode != 4 or left or "Traceback" in run.stderr:
                     wrong.append(f"{words[0]}: exit code {run.returncode}: {run.stderr}")
     print(*wrong, sep="\n")

@@ -1,6 +1,6 @@
 """Kill -9 at random moments of ``convert`` and ``batch``, then the same command again: what is lost?
 
-    python benchmarks/kills.py [--count 25] [--seed 1] [--model bt2408] [--only convert|batch]
+    python -m benchmarks.kills [--count 25] [--seed 1] [--model bt2408] [--only convert|batch]
 
 Each round starts the command, waits for the first work folder, and kills at a moment drawn from the time that an undisturbed run
 takes from there. Then every file under a target name must be whole; the command is run again, and the video packets are compared
@@ -8,7 +8,6 @@ with the undisturbed run. A round that ended before its kill does not count and 
 with 1 if anything went wrong.
 """
 
-import argparse
 import json
 import random
 import shutil
@@ -23,20 +22,17 @@ from pathlib import Path
 import av
 import numpy as np
 
+from benchmarks.command import parser
+from benchmarks.made import write_clip
+
 OPTIONS = ["--preset", "ultrafast", "--chunk-frames", "5", "--scenes", "none", "-q"]
 FRAMES = 150
 
 
 def clip(path: Path, seed: int) -> None:
     """Frames of drifting noise."""
-    rng = np.random.default_rng(seed)
-    texture = rng.integers(0, 255, (128, 192, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=25, options={"crf": "12"})
-        video.width, video.height, video.pix_fmt = 192, 128, "yuv420p"
-        for i in range(FRAMES):
-            out.mux(video.encode(av.VideoFrame.from_ndarray(np.roll(texture, i, axis=1).copy(), format="rgb24")))
-        out.mux(video.encode(None))
+    texture = np.random.default_rng(seed).integers(0, 255, (128, 192, 3), dtype=np.uint8)
+    write_clip(path, (np.roll(texture, i, axis=1) for i in range(FRAMES)), options={"crf": "12"})
 
 
 def packets(path: Path) -> list[tuple[int | None, bytes]]:
@@ -114,12 +110,12 @@ def attack(kind: str, count: int, rng: random.Random, model: str, folder: Path) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", default="bt2408")
-    parser.add_argument("--only", choices=("convert", "batch"))
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--count", type=int, default=25)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--model", default="bt2408")
+    options.add_argument("--only", choices=("convert", "batch"))
+    args = options.parse_args()
     rng = random.Random(args.seed)
     wrong = 0
     with tempfile.TemporaryDirectory() as name:

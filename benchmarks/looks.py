@@ -1,16 +1,16 @@
 """The calibration of the SDR looks: which HDR a grey SDR code comes from, for many draws of each look.
 
-    python benchmarks/looks.py [--plot LOOKS.png] [--draws 200]
+    python -m benchmarks.looks [--plot LOOKS.png] [--draws 200]
 
 Prints nits by look (median, 10th and 90th percentile) beside what networks trained on graded television answer, and draws them.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.command import parser
 from sdr2hdr.data.grading import GRADED_CODES, GRADED_NITS, LOOKS, Master, render_sdr
 
 CODES = np.linspace(0.1, 1.0, 37)
@@ -26,10 +26,10 @@ def undone(look: str, seed: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--draws", type=int, default=200)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--plot", type=Path)
+    options.add_argument("--draws", type=int, default=200)
+    args = options.parse_args()
     drawn = {look: np.array([undone(look, seed) for seed in range(args.draws)]) for look in LOOKS}
     print("code       " + "".join(f"{c:20.3f}" for c in CODES[::6]))
     print("graded TV  " + "".join(f"{n:20.3g}" for n in np.interp(CODES[::6], GRADED_CODES, GRADED_NITS)))

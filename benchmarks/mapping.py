@@ -1,6 +1,6 @@
 """How exact the static mapping is: against colour-science, in dE_ITP, before quantisation and decoded from a finished file.
 
-    python benchmarks/mapping.py
+    python -m benchmarks.mapping
 
 Charts of flat colours, the ColorChecker's 24 and 96 drawn at random (most of them far more saturated than things are), are
 mapped by colour-science (BT.1886, RGB matrices, ST 2084) and by this project, then converted as a lossless RGB file at CRF 10
@@ -10,16 +10,17 @@ and decoded again.
 import tempfile
 from pathlib import Path
 
-import av
 import colour
 import numpy as np
 import torch
-from contact_sheet import hdr_frames
+from numpy.typing import NDArray
 
+from benchmarks.made import write_clip
 from sdr2hdr import convert
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.tonemap import bt2408
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.media.source import Source
 
 PATCH, FRAMES = 48, 5
 
@@ -32,14 +33,9 @@ def reference(chart: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(codes.T.copy()).float()
 
 
-def write(chart: np.ndarray, path: Path) -> None:
+def write(chart: NDArray[np.int64], path: Path) -> None:
     picture = np.kron(chart.reshape(4, -1, 3), np.ones((PATCH, PATCH, 1))).round().astype(np.uint8)
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = picture.shape[1], picture.shape[0], "bgr0"
-        for _ in range(FRAMES):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
-        out.mux(stream.encode(None))
+    write_clip(path, [picture] * FRAMES, codec="ffv1", pix_fmt="bgr0")
 
 
 def colour_checker() -> np.ndarray:
@@ -59,7 +55,8 @@ def measure(name: str, chart: np.ndarray) -> None:
         source, target = Path(folder) / "chart.mkv", Path(folder) / "out.mkv"
         write(chart, source)
         convert(source, target, "bt2408", crf=10)
-        decoded = hdr_frames(target, {FRAMES - 1})[FRAMES - 1]
+        *_, last = Source(target, hdr=True).pictures()
+        decoded = last.codes()
     patches = decoded.reshape(3, 4, PATCH, -1, PATCH)
     inner = patches[:, :, 8:-8, :, 8:-8].permute(0, 1, 3, 2, 4).reshape(3, len(chart), -1)
     after = delta_e_itp(inner, truth[..., None].expand_as(inner))

@@ -1,11 +1,10 @@
-"""How exact and how fast planes are made and read, beside FFmpeg's swscale; run: ``python benchmarks/packing.py``.
+"""How exact and how fast planes are made and read, beside FFmpeg's swscale; run: ``python -m benchmarks.packing``.
 
 Truth is BT.2020 table 5 and H.273 8.3 in float64. Colours are flat over 8x8 blocks, so that chroma filters, which may
 differ in taste, do not count: only samples inside blocks are compared. Times are of one thread's processor time, the
 least of several runs.
 """
 
-import time
 from collections.abc import Callable
 
 import av
@@ -14,6 +13,7 @@ import torch
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from benchmarks.cost import least
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.yuv import YuvLayout, from_yuv, to_yuv
 
@@ -45,23 +45,14 @@ def swscale_to_yuv(rgb: torch.Tensor) -> list[Array]:
     packed = (rgb.permute(1, 2, 0) * 65535 + 0.5).to(torch.int32).numpy().astype(np.uint16)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(packed), "rgb48le")
     out = frame.reformat(format="yuv420p10le", dst_colorspace=Colorspace.BT2020, dst_color_range=ColorRange.MPEG)
-    return [np.frombuffer(p, np.uint16).reshape(p.height, -1)[:, : p.width].astype(np.float64) for p in out.planes]
+    return [
+        np.frombuffer(bytes(p), np.uint16).reshape(p.height, -1)[:, : p.width].astype(np.float64) for p in out.planes
+    ]
 
 
 def row(name: str, errors: list[Array]) -> None:
     cells = [f"{e.mean():+8.4f} {np.sqrt((e**2).mean()):7.4f} {np.abs(e).max():7.3f}" for e in errors]
     print(f"{name:28}" + " |".join(cells))
-
-
-def least(run: Callable[[], object], times: int = 10) -> float:
-    """Milliseconds of processor time, the least of several runs."""
-    run()
-    spent = []
-    for _ in range(times):
-        start = time.thread_time()
-        run()
-        spent.append(time.thread_time() - start)
-    return 1000 * min(spent)
 
 
 def writing() -> float:
@@ -92,9 +83,8 @@ def reading() -> None:
         np.kron(s, np.ones((n, n))).astype(np.uint16)
         for s, n in zip(small, (BLOCK, BLOCK // 2, BLOCK // 2), strict=True)
     ]
-    y, cb, cr = (p.astype(np.float64) for p in planes)
-    y = (y - 64) / 876
-    cb, cr = (np.kron((c - 512) / 896, np.ones((2, 2))) for c in (cb, cr))
+    y = (planes[0].astype(np.float64) - 64) / 876
+    cb, cr = (np.kron((c.astype(np.float64) - 512) / 896, np.ones((2, 2))) for c in planes[1:])
     r, b = y + 1.5748 * cr, y + 1.8556 * cb
     truth = np.stack([r, (y - 0.2126 * r - 0.0722 * b) / 0.7152, b])
     ours = from_yuv(tuple(torch.from_numpy(p) for p in planes), YuvLayout("bt709", depth=10)).numpy()
@@ -131,7 +121,7 @@ def speed() -> None:
         "from_yuv, 10 bit": lambda: from_yuv(planes, YuvLayout("bt709", depth=10)),
     }
     for name, run in runs.items():
-        print(f"{name:28}{least(run):8.1f}")
+        print(f"{name:28}{1000 * least(run, times=10)[0]:8.1f}")
 
 
 if __name__ == "__main__":

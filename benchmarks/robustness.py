@@ -1,6 +1,6 @@
 """Damaged inputs against the converter: what it does with files that lie, stop short or are full of holes.
 
-    python benchmarks/robustness.py [--count 500] [--seed 1] [--keep FOLDER] [--seconds 60]
+    python -m benchmarks.robustness [--count 500] [--seed 1] [--keep FOLDER] [--seconds 60]
 
 Small clips in many containers and codecs are damaged (bits flipped, cut short, parts zeroed, taken out, doubled, the header
 overwritten) and converted with `bt2408`, each in a process of its own. Every run must end within the time limit and with an exit
@@ -8,7 +8,6 @@ code of the list, show no traceback, stay below the memory limit, and leave unde
 decodes as HDR10. Inputs that break a rule are kept in the folder given; the exit code is then 1.
 """
 
-import argparse
 import os
 import resource
 import shutil
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+from benchmarks.command import parser
 
 KINDS = {
     "h264.mp4": ("libx264", {"bf": "2"}),
@@ -53,10 +54,12 @@ def clip(path: Path, codec: str, options: dict[str, str]) -> None:
     formats = {"prores_ks": "yuv422p10le", "mjpeg": "yuvj420p"}
     with av.open(str(path), "w") as out:
         video = out.add_stream(codec, rate=25, options=options)
+        assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = 96, 64, formats.get(codec, "yuv420p")
         sound = out.add_stream(
             "libopus" if path.suffix == ".webm" else "mp2" if path.suffix in (".mpg", ".ts") else "aac", 48000
         )
+        assert isinstance(sound, av.AudioStream)
         sound.layout = "stereo"
         for i in range(24):
             picture = np.roll(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8) // 4 + i * 4, i, axis=1)
@@ -69,8 +72,8 @@ def clip(path: Path, codec: str, options: dict[str, str]) -> None:
         tone.sample_rate, tone.pts = 48000, 0
         for part in resampler.resample(tone):
             fifo.write(part)
-        while (part := fifo.read(sound.codec_context.frame_size or 960)) is not None:
-            out.mux(sound.encode(part))
+        while (block := fifo.read(sound.codec_context.frame_size or 960)) is not None:
+            out.mux(sound.encode(block))
         out.mux(video.encode(None))
         out.mux(sound.encode(None))
 
@@ -141,12 +144,12 @@ def is_hdr10(path: Path) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--keep", type=Path)
-    args = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--count", type=int, default=500)
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--seconds", type=float, default=60)
+    words.add_argument("--keep", type=Path)
+    args = words.parse_args()
     import torch
 
     import sdr2hdr.convert  # noqa: F401 (imported once, before the forks)
@@ -166,8 +169,8 @@ def main() -> int:
         folder.mkdir()
         source, target, log = folder / name, folder / "out.mkv", folder / "log"
         source.write_bytes(damaged(whole[name], how, rng))
-        words = ["convert", str(source), str(target), "--model", "bt2408", "--device", "cpu", "--preset", "ultrafast"]
-        code, seconds, peak = run(words, log, args.seconds)
+        command = ["convert", str(source), str(target), "--model", "bt2408", "--device", "cpu", "--preset", "ultrafast"]
+        code, seconds, peak = run(command, log, args.seconds)
         slowest, largest = max(slowest, seconds), max(largest, peak)
         said = log.read_text(errors="replace")
         faults = [

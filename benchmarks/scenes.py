@@ -1,6 +1,6 @@
 """How well scenes are found: precision, recall and F1 of the detector beside PySceneDetect's, and their speed.
 
-    python benchmarks/scenes.py --clips DIR --stills DIR [--unseen-clips DIR] [--part tune|unseen] [--seed N] [--rounds N]
+    python -m benchmarks.scenes --clips DIR --stills DIR [--unseen-clips DIR] [--part tune|unseen] [--seed N] [--rounds N]
 
 ``--clips`` holds the clips named in scenes_truth.toml, ``--stills`` EXR or JPEG pictures. ``--part unseen`` makes reels of
 the other half of the stills and of ``--unseen-clips``. Needs ``pip install sdr2hdr[bench,dev]``. Scoring: docs/scenes.md.
@@ -14,30 +14,19 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
-import torch
 from scenedetect import AdaptiveDetector, ContentDetector, SceneManager, open_video
-from scenes_material import TRAPS, VIDEO, Change, Pool, reels, write
 
-from sdr2hdr.scenes.detector import Detector
-from sdr2hdr.scenes.small import small_frame
+from benchmarks.scenes_material import TRAPS, VIDEO, Change, Pool, reels, write
+from sdr2hdr.jobs.plan import survey
+from sdr2hdr.media.source import Source
 
 
 def ours(path: Path) -> list[int]:
     """Cuts found by this project's detector."""
-    cuts = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        detector = Detector(stream.time_base)
-        for frame in container.decode(stream):
-            planes = tuple(
-                torch.frombuffer(p, dtype=torch.uint8).view(p.height, p.line_size)[:, : p.width] for p in frame.planes
-            )
-            full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-            cuts += detector.push(small_frame(planes, depth=8, full_range=full), frame.pts)
-    return [c.frame for c in cuts + detector.close()]
+    return list(survey(Source(path), "auto", lambda _done, _total: None).cuts)
 
 
 def _pyscenedetect(kind: type) -> Callable[[Path], list[int]]:
@@ -135,7 +124,7 @@ class Board:
         print(f"| frames per second, decoding included | {' | '.join(cells)} |", flush=True)
 
 
-def _truth(entry: dict[str, list]) -> list[Change]:
+def _truth(entry: dict[str, list[Any]]) -> list[Change]:
     changes = [Change("hard", c, c) for c in entry.get("hard", [])]
     changes += [Change("gradual", a, b) for a, b in entry.get("gradual", [])]
     return sorted(changes, key=lambda c: c.first)
@@ -165,7 +154,7 @@ def main() -> None:
             board.run(path, "real clips", tuple(changes), _frames(path), say=args.say)
         board.show("Real clips, hand-checked")
     else:
-        clips = {p: [] for p in sorted(args.unseen_clips.iterdir()) if p.suffix in VIDEO}
+        clips = {p: list[Change]() for p in sorted(args.unseen_clips.iterdir()) if p.suffix in VIDEO}
 
     board = Board()
     stills = sorted(p for d in args.stills for p in d.iterdir() if p.suffix in {".exr", ".jpg"})

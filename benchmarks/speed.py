@@ -1,21 +1,22 @@
 """How well the machine is used: stages that overlap, and the network's arithmetic against bare convolutions.
 
-    python benchmarks/speed.py [CLIP]
+    python -m benchmarks.speed [CLIP]
 
 Times are of this machine at this moment; the ratios are what to quote. GFLOP counts a multiply-add as two operations. The
 arithmetic is timed in processor time of one thread, so that other programs count little.
 """
 
-import argparse
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.command import EXAMPLE, parser
+from benchmarks.cost import least
 from sdr2hdr import convert, load_model
 from sdr2hdr.models import registry
 from sdr2hdr.models.layers import thumbnail
@@ -40,14 +41,16 @@ class Call:
         return 2 * self.weight.numel() * self.shape[0] * height * width
 
 
-class Convolutions(TorchDispatchMode):
+class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the convolutions called within; they are seen where gradients are needed, and may be fused away where not."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if func is torch.ops.aten.convolution.default:
             x, weight, bias, stride, padding, dilation, _, _, groups = args
             self.calls.append(Call(x.shape, weight, bias, (stride, padding, dilation, groups)))
@@ -55,23 +58,12 @@ class Convolutions(TorchDispatchMode):
 
 
 @torch.inference_mode()
-def best(*runs) -> list[float]:
-    """Each run's least processor time in seconds; they take turns, so that a busy moment meets all."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(RUNS):
-        for run, taken in zip(runs, times, strict=True):
-            since = time.thread_time()
-            run()
-            taken.append(time.thread_time() - since)
-    return [min(taken) for taken in times]
-
-
 def arithmetic(name: str) -> None:
     keep_one_heap()  # as a conversion does
     torch.set_num_threads(1)
     spec, cpu = registry.spec(name), torch.device("cpu")
     precision = pick_precision("auto", spec, cpu)
-    model = prepared(load_model(name), cpu, precision)
+    model: Any = prepared(load_model(name), cpu, precision)
     frames = torch.rand(1, FRAMES, 3, *SIZE)
     thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
 
@@ -88,7 +80,7 @@ def arithmetic(name: str) -> None:
             F.conv2d(inputs[c.shape, c.weight.dtype], c.weight, c.bias, *c.how)
 
     work = sum(c.operations for c in seen.calls)
-    a, b = best(whole, bare)
+    a, b = least(whole, bare, times=RUNS)
     took = f"{a / FRAMES * 1e3:.0f} ms a frame, {work / a / 1e9:.0f} GFLOP/s"
     print(f"{name} in {precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
     print(
@@ -107,12 +99,10 @@ def overlap(clip: Path, name: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "clip", type=Path, nargs="?", default=Path(__file__).parent.parent / "examples" / "tears_of_steel.webm"
-    )
-    parser.add_argument("--model", default="wmnet")
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("clip", type=Path, nargs="?", default=EXAMPLE)
+    options.add_argument("--model", default="wmnet")
+    a = options.parse_args()
     arithmetic(a.model)
     overlap(a.clip, a.model)
 

@@ -1,6 +1,6 @@
 """How steady models are on films: flicker where the camera stands still, and jumps where windows meet.
 
-    python benchmarks/steady.py FOLDER [--models bt2408,look,wmnet] [--frames 66] [--still 0.15]
+    python -m benchmarks.steady FOLDER [--models bt2408,look,wmnet] [--frames 66] [--still 0.15]
 
 For each scene of each film of FOLDER (its first ``--frames`` frames) the camera's motion is measured: the median over frames of
 the median over pixels of the optical flow between neighbouring frames of the SDR source, in pixels of a picture 640 wide. Below
@@ -14,7 +14,6 @@ codes. Models are given a window of ``block`` frames at a time; the largest jump
 ``fmstfnet@8`` is that model with its memory begun anew every 8 frames.
 """
 
-import argparse
 import sys
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.command import parser
 from sdr2hdr.errors import InputError, Sdr2HdrError
 from sdr2hdr.evaluation.strips import Strip, film
 from sdr2hdr.metrics.filters import luma
@@ -106,12 +106,12 @@ def scene_rows(path: Path, models: list[str], most: int, still: float) -> list[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", default="bt2408,look")
-    parser.add_argument("--frames", type=int, default=66)
-    parser.add_argument("--still", type=float, default=0.15)
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path)
+    options.add_argument("--models", default="bt2408,look")
+    options.add_argument("--frames", type=int, default=66)
+    options.add_argument("--still", type=float, default=0.15)
+    a = options.parse_args()
     keep_one_heap()
     models = a.models.split(",")
     first = models[0]

@@ -1,18 +1,18 @@
 """Tiles against the whole frame, and the published memory against the token memory.
 
-    python benchmarks/tiles.py [CLIP] [--model wmnet] [--weights FILE] [--picture DIFFERENCE.png]
+    python -m benchmarks.tiles [CLIP] [--model wmnet] [--weights FILE] [--picture DIFFERENCE.png]
 
 A model without a weight is measured as training begins it. Prints the largest and the mean difference in PQ code values 0..1
 over some frames, and writes the difference picture, 50 times enlarged, in which a seam would show as a line. For WMNet then how
 much the picture changes when the remembered scene is another one, by frame size, for both forms of its memory.
 """
 
-import argparse
 from pathlib import Path
 
 import imageio.v3 as iio
 import torch
 
+from benchmarks.command import EXAMPLE, parser
 from sdr2hdr import load_model
 from sdr2hdr.errors import ModelError
 from sdr2hdr.media.source import Source
@@ -46,7 +46,7 @@ def loaded(name: str, weights: str | None) -> torch.nn.Module:
 def render(
     model: torch.nn.Module, name: str, frames: torch.Tensor, tile: int, precision: str
 ) -> tuple[torch.Tensor, int]:
-    size = tuple(frames.shape[-2:])
+    size = frames.shape[-2], frames.shape[-1]
     r = Renderer(model, registry.spec(name), size, device="cpu", precision=precision, tile=tile)
     run = Run(0, len(frames), 0, len(frames))
     return torch.stack(list(r.run(iter(frames), run, r.new_states()))), len(r.tiles)
@@ -71,14 +71,12 @@ def memory_effect(attention: str, size: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "clip", type=Path, nargs="?", default=Path(__file__).parent.parent / "examples" / "tears_of_steel.webm"
-    )
-    parser.add_argument("--model", default="wmnet")
-    parser.add_argument("--weights")
-    parser.add_argument("--picture", type=Path)
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("clip", type=Path, nargs="?", default=EXAMPLE)
+    options.add_argument("--model", default="wmnet")
+    options.add_argument("--weights")
+    options.add_argument("--picture", type=Path)
+    a = options.parse_args()
     name = a.model
     with Source(a.clip) as source:
         frames = torch.stack([p.rgb() for i, p in zip(range(50), source.pictures(), strict=False) if i >= 50 - FRAMES])

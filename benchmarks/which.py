@@ -1,6 +1,6 @@
 """Which model for which source: every model on the same val clips, by strength of compression, and what it costs.
 
-    python benchmarks/which.py --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--crops 3]
+    python -m benchmarks.which --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--crops 3]
 
 Clips of seven frames, the same master and SDR rendition at QP 22, 27, 32, 37, 42 and 47 (every ``--every``-th pair of scene and
 look); measured on the middle frame, which every model reaches as `convert` does, from the scene's first frame on and with
@@ -11,8 +11,8 @@ without a weight are left out.
 
 import argparse
 import json
-import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.command import parser
+from benchmarks.cost import in_child, peak_mib
 from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
@@ -43,27 +45,18 @@ KEYS = ("psnr", "ssim", "de_itp", "haarpsi", "blockiness")
 MODELS = "bt2408,bt2446a,look,wmnet,fmstfnet,kpnet,kpnet-light,didnet,didnet-tiny"
 CROP, ENLARGED = 80, 3
 
-COST = """
-import sys, time, torch
-from pathlib import Path
-from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.scene import render_scene
-from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.weights.opened import Loaded, open_model
-keep_one_heap()
-torch.set_num_threads(1)
-name, size, count = sys.argv[1], (540, 960), 4
-loaded = open_model(name)
-r = Renderer(loaded.model, loaded.spec, size, device="cpu", tile=1 << 20)
-frames = (torch.rand(3, *size) for _ in range(count))
-start = time.process_time()
-for _ in r.run(frames, Run(0, count, 0, count), r.new_states()):
-    pass
-seconds = (time.process_time() - start) / count
-lines = Path("/proc/self/status").read_text().splitlines()  # getrusage knows the parent's memory, too
-print(next(line for line in lines if line.startswith("VmHWM")).split()[1], seconds)
-"""
+
+def rendering(name: str) -> tuple[float, float]:
+    """Peak MiB and processor seconds a frame of 960x540, on one thread."""
+    keep_one_heap()
+    torch.set_num_threads(1)
+    loaded, size, count = open_model(name), (540, 960), 4
+    renderer = Renderer(loaded.model, loaded.spec, size, device="cpu", tile=1 << 20)
+    frames = (torch.rand(3, *size) for _ in range(count))
+    since = time.process_time()
+    for _ in renderer.run(frames, Run(0, count, 0, count), renderer.new_states()):
+        pass
+    return peak_mib(), (time.process_time() - since) / count
 
 
 def middle(loaded: Loaded, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -151,10 +144,9 @@ def cost(name: str) -> str:
     with FlopCounterMode(display=False) as counter:  # with gradients: without them convolutions are fused, and not seen
         model(frames, cast(Any, model).new_state((side, side)), **told)
     work = counter.get_total_flops() / (spec.block * side * side) * 1e-3
-    done = subprocess.run([sys.executable, "-c", COST, name], check=True, capture_output=True, text=True)
-    kib, seconds = (float(v) for v in done.stdout.split())
+    mib, seconds = in_child(rendering, name)
     size = "-" if entry is None else f"{entry.size / 2**20:.2f}"
-    return f"| {name} | {parameters / 1e6:.2f} | {size} | {work:.0f} | {kib / 1024:.0f} | {1 / seconds:.2f} |"
+    return f"| {name} | {parameters / 1e6:.2f} | {size} | {work:.0f} | {mib:.0f} | {1 / seconds:.2f} |"
 
 
 def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
@@ -197,14 +189,14 @@ def areas(clip: Clip) -> list[tuple[slice, slice]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--models", default=MODELS)
-    parser.add_argument("--every", type=int, default=5)
-    parser.add_argument("--crops", type=int, default=3)
-    parser.add_argument("--no-cost", action="store_true", help="leave out what models cost")
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--corpus", type=Path, required=True)
+    options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--models", default=MODELS)
+    options.add_argument("--every", type=int, default=5)
+    options.add_argument("--crops", type=int, default=3)
+    options.add_argument("--no-cost", action="store_true", help="leave out what models cost")
+    a = options.parse_args()
     keep_one_heap()
     a.out.mkdir(parents=True, exist_ok=True)
     names = []

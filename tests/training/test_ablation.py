@@ -1,4 +1,4 @@
-"""The ablation script on a tiny recipe: an equal budget, a table, and going on after a stop."""
+"""Ablations on a tiny recipe: an equal budget, a table, and going on after a stop."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ masking = 0.25
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks/ablation.py"), *map(str, words)]
+    command = [sys.executable, "-m", "sdr2hdr.training.ablation", *map(str, words)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
 

@@ -1,6 +1,6 @@
 """Variants of a recipe, each trained for as many steps from the same start and seed on the same clips, as a Markdown table.
 
-    python benchmarks/ablation.py benchmarks/ablations/wmnet.toml --clips RUN/clips --out DIR [--steps 300] [--rows N]
+    python -m sdr2hdr.training.ablation wmnet --clips RUN/clips --out DIR [--steps 300] [--rows N]
 
 ``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every select
 clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table DIR/ablation.md
@@ -11,7 +11,8 @@ Networks on the look mapping, most of whose error is a look that nobody can know
 select clips of QP 32 and more: by how much nearer, in dB, their codes are than the base's to what the look makes of the
 undamaged SDR. *SDR repaired* is the same of a restored SDR picture, against the undamaged one.
 
-The TOML file names a ``recipe`` (one of sdr2hdr's, or a file beside it) and has a ``[[variants]]`` table for each row: its
+The first argument is a TOML file, or the name of one in ``training/ablations``. It names a ``recipe`` (one of sdr2hdr's, or a
+file beside it) and has a ``[[variants]]`` table for each row: its
 ``name`` and what differs. ``config`` adds to the recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the
 masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
 their stages share as in the recipe: what phase I takes is not there for the mapping.
@@ -30,7 +31,7 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.weights.starting import starting_tensors
 
+ABLATIONS = Path(__file__).parent / "ablations"
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
 REPAIRS = (Measure("repaired", "damage repaired dB", True), Measure("restored", "SDR repaired dB", True))
 STRONG = 32
@@ -80,6 +82,12 @@ class Variant:
         return folder(self.name)
 
 
+def table_path(name: Path) -> Path:
+    """The file that a name stands for: one of the tables that come with sdr2hdr, or the path as it is."""
+    bundled = ABLATIONS / f"{name}.toml"
+    return bundled if not name.suffix and len(name.parts) == 1 and bundled.exists() else name
+
+
 def folder(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
@@ -99,7 +107,7 @@ def read_variants(path: Path, steps: int) -> list[Variant]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise InputError(f"{path} cannot be read: {e}.") from e
     except (KeyError, TypeError, ValueError) as e:
-        raise InputError(f"{path} is no list of variants of a recipe: {e}; see benchmarks/ablations.") from e
+        raise InputError(f"{path} is no list of variants of a recipe: {e}; see sdr2hdr/training/ablations.") from e
     if len({v.folder for v in found}) < len(found):
         raise InputError(f"{path} has two variants of one name; give each its own.")
     return found
@@ -132,13 +140,13 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     return Variant(name, recipe, trained, before, scored)
 
 
-def scores(trainer: Trainer, corpus: Path | None, every: int) -> dict[str, float]:
+def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, float]:
     """Means of the averaged weights over the select clips, or over the val clips of a corpus."""
     trainer._publish(trainer.average)
     net = trainer.net.eval()
     convert = converter(Loaded(net, trainer.spec, None), device="cpu")
     if corpus is not None:
-        return dict(summary(list(simulated({"it": convert}, corpus, MEASURES, every=every))).mean)
+        return summary(list(simulated({"it": convert}, corpus, MEASURES, every=every))).mean
     total: dict[str, list[float]] = {}
     for number, path in enumerate(trainer.chosen_on.paths):
         clip = read_clip(path)
@@ -263,7 +271,7 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("variants", type=Path)
+    parser.add_argument("variants", type=Path, help="a table, or the name of one that comes with sdr2hdr")
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
@@ -273,7 +281,7 @@ def main() -> None:
     a = parser.parse_args()
     keep_one_heap()
     try:
-        variants = read_variants(a.variants, a.steps)[: a.rows]
+        variants = read_variants(table_path(a.variants), a.steps)[: a.rows]
         rows = {}
         for variant in variants:
             rows[variant.name] = measured(variant, a)
