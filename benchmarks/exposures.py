@@ -43,9 +43,9 @@ from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.ssim import ssim
 from sdr2hdr.metrics.temporal import flicker
-from sdr2hdr.models.exposure import merge
-from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff
-from sdr2hdr.models.noise import field
+from sdr2hdr.models.hdrvdiff.exposure import merge
+from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff
+from sdr2hdr.models.inputs import field
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
@@ -103,7 +103,7 @@ def network(net: HDRVDiff, steps: int | None) -> Method:
 
     def run(shot: Shot) -> Tensor:
         if steps is None:
-            base = net.window(shot.frames, MIDDLE, shot.exposures, None).base
+            base = net.aligned(shot.frames, MIDDLE, shot.exposures, None).base
             return pq_inverse_eotf(mu_law_inverse(base))
         net.steps = steps
         thumbs = torch.zeros(1, FRAMES, 3, 64, 64)

@@ -14,7 +14,7 @@ import torch
 from benchmarks.command import parser
 from benchmarks.cost import in_child, peak_mib
 from sdr2hdr.models import registry
-from sdr2hdr.models.hashing import HashedAttention
+from sdr2hdr.models.fmstfnet.hashing import HashedAttention
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
 

@@ -19,7 +19,7 @@ from benchmarks.command import EXAMPLE, parser
 from benchmarks.cost import least
 from sdr2hdr import convert, load_model
 from sdr2hdr.models import registry
-from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.render.device import keep_one_heap, pick_precision
 from sdr2hdr.render.renderer import prepared
 

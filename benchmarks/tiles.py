@@ -17,14 +17,15 @@ from sdr2hdr import load_model
 from sdr2hdr.errors import ModelError
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
-from sdr2hdr.models.wmnet import WMNet
+from sdr2hdr.models.model import Model
+from sdr2hdr.models.wmnet.network import WMNet
 from sdr2hdr.render.renderer import Renderer, Run
 
 TILES = (256, 320, 448)  # those that are wide enough for the model's overlap are taken
 FRAMES = 4
 
 
-def loaded(name: str, weights: str | None) -> torch.nn.Module:
+def loaded(name: str, weights: str | None) -> Model:
     try:
         return load_model(name, weights=weights)
     except ModelError:
@@ -43,9 +44,7 @@ def loaded(name: str, weights: str | None) -> torch.nn.Module:
         return model
 
 
-def render(
-    model: torch.nn.Module, name: str, frames: torch.Tensor, tile: int, precision: str
-) -> tuple[torch.Tensor, int]:
+def render(model: Model, name: str, frames: torch.Tensor, tile: int, precision: str) -> tuple[torch.Tensor, int]:
     size = frames.shape[-2], frames.shape[-1]
     r = Renderer(model, registry.spec(name), size, device="cpu", precision=precision, tile=tile)
     run = Run(0, len(frames), 0, len(frames))

@@ -29,7 +29,7 @@ from sdr2hdr.errors import ModelError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose
-from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene

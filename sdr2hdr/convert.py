@@ -28,7 +28,7 @@ from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
-from sdr2hdr.weights.opened import Loaded
+from sdr2hdr.weights.opened import Loaded, spec_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def convert(
     o = options.changed(**changes if model is None else {"model": model, **changes})
     container = _container(dst, o.container)
     chosen = choose(o.model, o.weights)
-    spec = registry.spec(chosen.model if chosen else o.model)
+    spec = spec_of(o.model, o.weights)
     on = pick_device(o.device)
     settings = Settings.of(
         o,
@@ -136,7 +136,7 @@ def convert(
             task = Task(
                 src.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None)
             )
-            plan = _plan(source, settings, work, o.tile, task.open, progress)
+            plan = _plan(source, settings, spec, work, o.tile, task.open, progress)
             notes = (*notes, *source.notes, *_doubts(o.exposures, plan, src))
             work.verify(len(plan.chunks))
             left = {i for group in unfinished(plan, work) for i in group}
@@ -316,6 +316,7 @@ def _finish(
 def _plan(
     source: Source,
     settings: Settings,
+    spec: ModelSpec,
     work: Work,
     tile: int | None,
     opened: Callable[[], Loaded],
@@ -332,12 +333,11 @@ def _plan(
     ):
         return begun
     encode = encode_settings(source, settings)
-    spec = registry.spec(settings.model)
     width, height = source.info.size
     if tile is not None:
         check_tile(height, width, tile, spec)
     try_encoder(encode)  # before a long look at the source
-    reads = spec.thumb and not settings.times
+    reads = spec.look and not settings.times
     looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
     found = survey(
         source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks

@@ -108,7 +108,7 @@ def preview(
         films = {
             name: SceneLooks(r.model, r.spec, film=True)
             for name, r in renderers.items()
-            if o.look == "film" and r.spec.thumb and not r.exposures
+            if o.look == "film" and r.spec.look and not r.exposures
         }
         known = survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
         if known is not None and exposures is not None:
@@ -211,7 +211,7 @@ def _rendered(
     spec, states = renderer.spec, renderer.new_states(look)
     remembers = spec.stateful and not renderer.exposures  # HDR-V-Diff remembers the look, which exposures have none of
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
-    if not renderer.recalls:
+    if not spec.state_from_thumbs:
         run = Run(begin, moment.frame + 1, moment.first, moment.last)
         *_, codes = renderer.run(_frames(source, moment, *run.needs(spec)), run, states)
         return codes
@@ -229,7 +229,7 @@ def _rendered(
 
 def _look(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor | None:
     """The look of the scene, read from as many frames before and after the frame as ``history`` says."""
-    if not renderer.spec.thumb or renderer.exposures:
+    if not renderer.spec.look or renderer.exposures:
         return None
     near = max(moment.first, moment.frame - history), min(moment.last, moment.frame + history + 1)
     return scene_look(renderer.model, renderer.spec, _frames(source, moment, *near))

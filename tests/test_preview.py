@@ -24,7 +24,6 @@ from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
 from sdr2hdr.models import registry
-from sdr2hdr.models.wmnet import WMNet
 from sdr2hdr.preview import preview
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Renderer, Run
@@ -59,10 +58,12 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
     loaded = open_model("look" if kind == "look" else "wmnet")
     if kind != "bundled":  # fresh weights, that are not zero where training starts from zero
         torch.manual_seed(5)
-        model = registry.build("look") if kind == "look" else WMNet(attention="published", base="none").eval()
+        published = {"attention": "published", "base": "none"}
+        model = registry.build("look") if kind == "look" else registry.build("wmnet", published)
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
-        loaded = replace(loaded, model=model)
+        spec = registry.spec("look") if kind == "look" else registry.spec("wmnet", published)
+        loaded = replace(loaded, model=model, spec=spec)
     with Source(clip) as source:
         renderer = Renderer(
             loaded.model,
@@ -89,7 +90,7 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
             ]
             look = (read[0].mean(0) + read[1].mean(0)) / 2
         whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
-    assert renderer.recalls == (kind != "published")
+    assert renderer.spec.state_from_thumbs == (kind != "published")
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
     assert not torch.allclose(codes, whole[frame - first - 1 if frame > first else 1], atol=1e-2)
     without = list(

@@ -12,6 +12,9 @@ PQ_PEAK = 10000.0
 WHITE = 203.0
 """Nits of HDR reference white (BT.2408-7 clause 2.2)."""
 
+CAMERA_GAMMA = 2.2
+"""Exponent of the power law that stands for the curve of an unknown camera (HDR-V-Diff, eq. 1)."""
+
 M1, M2 = 2610 / 16384, 2523 / 4096 * 128
 C1, C2, C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 

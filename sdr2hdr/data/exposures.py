@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.primaries import convert
-from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
+from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.objects import with_object
-from sdr2hdr.models.exposure import GAMMA
 
 CYCLES = ((1.0, 0.25), (2.0, 0.25), (4.0, 0.25), (1.0, 0.125), (4.0, 1.0, 0.25), (1.0, 0.25, 0.0625))
 """Relative exposure times that alternate; 1 clips at SDR white, 203 nits."""
@@ -44,7 +43,7 @@ def shoot(codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.
     signal = nits / WHITE * exposures[..., None, None, None]
     noise = torch.randn(signal.shape, generator=generator)
     signal = signal + noise * (photons * signal.clamp(0, 1) + reading.square()).sqrt()
-    frames = (signal.clamp(0, 1).pow(1 / GAMMA) * 255).round() / 255
+    frames = (signal.clamp(0, 1).pow(1 / CAMERA_GAMMA) * 255).round() / 255
     return Shot(frames, exposures, pq_inverse_eotf(convert(nits, "bt709", "bt2020")))
 
 

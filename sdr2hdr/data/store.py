@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdr2hdr.data.clips import Clip
 from sdr2hdr.data.footage import Maker
-from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.inputs import thumbnail
 
 _PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
 

@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import msgspec
 
+from sdr2hdr.color.transfer import CAMERA_GAMMA
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
-from sdr2hdr.models.exposure import GAMMA
-from sdr2hdr.models.look import VECTOR
+from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Run
@@ -91,8 +91,10 @@ class Plan:
         return replace(self.encode, hdr=False)
 
     def __post_init__(self) -> None:
-        looks = self.survey.looks
-        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(v is not None and len(v) != VECTOR for v in looks):
+        if self.settings.model not in registry.names():
+            raise ValueError(f"there is no model {self.settings.model!r}")
+        looks, length = self.survey.looks, registry.spec(self.settings.model).look
+        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(v is not None and len(v) != length for v in looks):
             raise ValueError("the looks do not fit the scenes")
 
     def to_json(self) -> dict[str, Any]:
@@ -148,8 +150,8 @@ def survey_and_cuts(
                 picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
             )
             if times:
-                light.append(float(small[0].pow(GAMMA).mean()))
-                small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / GAMMA))
+                light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
+                small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA))
             if detector is not None:
                 cuts += detector.push(small, picture.pts)
         if reading := [each for each in looks if each.wants(len(pts))]:

@@ -1,4 +1,4 @@
-"""Planes steadied over their neighbours: :func:`sdr2hdr.models.steady.steadied` before R'G'B' is made.
+"""Planes steadied over their neighbours: :func:`sdr2hdr.models.base.steady.steadied` before R'G'B' is made.
 
 How alike two frames are is the same seen from either, so that each pair is compared once, and planes hold half as many samples
 as R'G'B'. What is compared is R'G'B' all the same, chroma taken from the nearest sample.

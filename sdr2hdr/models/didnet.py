@@ -5,7 +5,7 @@ auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated conv
 (III-F, III-G), then give the HDR frame. No code is published: docs/models/didnet.md says what the paper leaves open.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -13,20 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.deform import TAPS, deform_conv2d
-from sdr2hdr.models.layers import CORRECTION, ResidualBlock, guarded, look_at_detail, on_base, spread, thumbnail
-from sdr2hdr.models.look import LookReader
+from sdr2hdr.models.base.corrections import SCALE, bounded
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import VECTOR
+from sdr2hdr.models.model import RestoringModel, Window
+from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, start_with_detail
+from sdr2hdr.models.parts.deform import TAPS, deform_conv2d
+from sdr2hdr.models.parts.precision import Float32
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.static import MAPPINGS
-from sdr2hdr.models.steady import steadied
 
-REACH = 3
+NEIGHBOURS = 3
 """Frames seen before and after the one that is made."""
-FRAMES = 2 * REACH + 1
-_THUMB = 64
-LARGEST = 3 / 255
-"""What a restoration changes at most. Nearly all that can be repaired is less, and without a bound dark blue areas lost 13 codes
-of their blue."""
+FRAMES = 2 * NEIGHBOURS + 1
+RESTORED_BOUND = 3 / 255
+"""The most by which a restoration changes an SDR code. Nearly all that can be repaired is less, and without a bound dark blue
+areas lost 13 codes of their blue."""
 
 _TITLE = "Seven aligned frames for compressed SDR, restored SDR on the way"
 _PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
@@ -35,12 +36,14 @@ DIDNET_SPEC = ModelSpec(
     name="didnet",
     title=_TITLE,
     paper=_PAPER,
-    past=REACH,
-    future=REACH,
+    past=NEIGHBOURS,
+    future=NEIGHBOURS,
     block=8,
     multiple=8,
     stateful=True,
-    thumb=_THUMB,
+    thumb=64,
+    look=VECTOR,
+    state_from_thumbs=True,
     tile=512,
     overlap=96,
     margin=32,
@@ -48,25 +51,14 @@ DIDNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=4200,
     has_aux=True,
+    tasks=("mapping", "restoration"),
     config={"base": "look", "attention": "window", "channels": 48, "offset_channels": 32},
 )
-DIDNET_TINY_SPEC = ModelSpec(
+DIDNET_TINY_SPEC = replace(
+    DIDNET_SPEC,
     name="didnet-tiny",
     title=f"{_TITLE}, half the cost",
     paper=f"{_PAPER} (Tiny)",
-    past=REACH,
-    future=REACH,
-    block=8,
-    multiple=8,
-    stateful=True,
-    thumb=_THUMB,
-    tile=512,
-    overlap=96,
-    margin=32,
-    tolerance=0.004,
-    precisions=("float32", "bfloat16"),
-    bytes_per_pixel=4200,
-    has_aux=True,
     config={"base": "look", "attention": "window", "channels": 32, "offset_channels": 16},
 )
 
@@ -185,15 +177,13 @@ class Modulation:
     shift: Tensor
 
 
-class ConditionNet(nn.Module):
+class ConditionNet(Float32):
     """Section III-G: six modules of convolution, pooling and LeakyReLU bring the frames to one vector, the colour prior.
 
     ``form`` is ``3d`` (all frames) or ``2d`` (the middle one). ``norm`` adds the paper's instance normalisation to all but the
     last module, where a single place is left and nothing would remain. Always in float32: it is small, and says how bright
     all is.
     """
-
-    keep_float32 = True
 
     def __init__(self, form: str, norm: bool, channels: int, convolutions: int, dual: bool) -> None:
         super().__init__()
@@ -214,7 +204,7 @@ class ConditionNet(nn.Module):
     def forward(self, thumbs: Tensor) -> list[Modulation]:
         """A modulation a convolution, from the frames' thumbnails ``B,7,3,64,64``."""
         if self.form == "2d":
-            thumbs = thumbs[:, REACH : REACH + 1]
+            thumbs = thumbs[:, NEIGHBOURS : NEIGHBOURS + 1]
         prior = self.extract(thumbs.transpose(1, 2).float()).mean(dim=(2, 3, 4))
         parts = self.tell(prior).unflatten(1, (self.convolutions, 3, -1))
         before = parts[:, :, 0] if self.dual else torch.zeros_like(parts[:, :, 0])
@@ -242,17 +232,14 @@ class ModulatedConv(nn.Module):
         return y * (1.0 + m.scale)[:, :, None, None] + m.shift[:, :, None, None]
 
 
-class DIDNet(nn.Module):
-    """The network. Sizes are multiples of 8; thumbnails tell the ConditionNet what the whole picture shows.
+class DIDNet(OnBase, RestoringModel):
+    """The network. Sizes are multiples of 8; thumbnails show the ConditionNet the whole picture.
 
-    ``base`` is the mapping of the restored SDR frame that the output is added to in float32: that of the
-    :class:`~sdr2hdr.models.look.LookReader` (``look``), ``bt2408`` or ``bt2446a``, or ``none``. With ``look`` greys of the middle
-    frame stay grey, restored and mapped. ``attention`` as in :class:`WaveletAttention`. For ablations: ``condition`` is ``3d`` or
-    ``2d``, ``condition_norm`` the paper's normalisation, ``wavelet`` and ``dual`` (scaling before the convolution, too) may be
-    off.
+    ``base`` as :class:`OnBase` has it; it maps the restored SDR frame. With a base the restoration, too, leaves greys grey and
+    changes no code by more than ``RESTORED_BOUND``. ``attention`` as in :class:`WaveletAttention`. For ablations: ``condition``
+    is ``3d`` or ``2d``, ``condition_norm`` the paper's normalisation, and ``wavelet`` and ``dual`` (scaling before the
+    convolution, too) may be off.
     """
-
-    state_from_thumbs = True
 
     def __init__(
         self,
@@ -265,15 +252,9 @@ class DIDNet(nn.Module):
         wavelet: bool = True,
         dual: bool = True,
     ) -> None:
-        super().__init__()
-        if (
-            base not in ("none", "look", *MAPPINGS)
-            or attention not in ("whole", "window")
-            or condition not in ("3d", "2d")
-        ):
-            raise ValueError("base is none, look, bt2408 or bt2446a, attention whole or window, condition 3d or 2d")
-        self.base = base
-        self.look = LookReader() if base == "look" else None
+        super().__init__(base)
+        if attention not in ("whole", "window") or condition not in ("3d", "2d"):
+            raise ValueError("attention is whole or window, condition 3d or 2d")
         self.alignment = Alignment(channels, offset_channels)
         self.restore = nn.Conv2d(channels, 3, 3, padding=1)
         self.enhance = WaveletAttention(channels, attention) if wavelet else nn.Identity()
@@ -283,14 +264,14 @@ class DIDNet(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: nothing moved, half of every tap, and nothing added to the frame or the base.
+        """Nothing moved, half of every tap, and nothing added to the frame or the base.
 
         Features that begin as noise in the result are unlearnt within some steps, and the network stays where it is.
         """
-        spread(self)
+        keep_variance(self.own_modules())
         nets = self.alignment.offsets
         for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):
-            look_at_detail(layer)
+            start_with_detail(layer)
         self.alignment.align.weight.data.mul_(3.0)
         for m in nets.modules():  # each ReLU takes half of the variance, each enlargement more
             if isinstance(m, nn.ConvTranspose2d):
@@ -303,58 +284,38 @@ class DIDNet(nn.Module):
         for block in self.alignment.fuse:
             cast(ResidualBlock, block).conv2.weight.data.mul_(0.1)
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
+    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
+        return self._restored(frames, still)[1]
 
-    def restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+    def _restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
         """Fused features and the restored middle one of the frames ``B,7,3,H,W``; ``still`` as :class:`Alignment` has it."""
         fused = self.alignment(frames.flatten(1, 2), still)
         # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
-        middle, restored = frames[:, REACH].float(), self.restore(fused).float()
-        if self.look is not None:
-            restored = (CORRECTION * guarded(restored, middle)).clamp(-LARGEST, LARGEST)
-        return fused, middle + restored
+        middle, added = frames[:, NEIGHBOURS].float(), self.restore(fused).float()
+        if self.base != "none":
+            added = bounded(added, middle, scale=SCALE, reach=self.reach, bound=RESTORED_BOUND)
+        return fused, middle + added
 
-    def frame(
-        self, frames: Tensor, thumbs: Tensor, look: Tensor | None = None, steady: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Codes and restored SDR ``B,3,H,W`` of the middle one of the frames ``B,7,3,H,W``; SDR in float32, unclamped.
-
-        ``look B,V`` is that of the scene up to the middle frame, ``steady`` that frame without what flickers, for the base.
-        """
-        fused, sdr = self.restored(frames)
-        told = self.condition(thumbs)
+    def output(self, fused: Tensor, thumbs: Tensor) -> Tensor:
+        """What is added to the base, ``B,3,H,W``, from the fused features and the thumbnails ``B,7,3,64,64`` of the frames."""
+        first, second = self.condition(thumbs)
         x = self.enhance(fused)
-        x = x + self.modulated[1](F.relu(self.modulated[0](x, told[0])), told[1])
-        # from the restored frame, so that the network adds light and not restoration again; the auxiliary loss alone trains it
-        seen = sdr.detach()
-        if steady is not None:
-            seen = seen + (steady - frames[:, REACH].float())
-        codes = self.conv_last(F.relu(x))
-        return on_base(self.base, codes, seen.clamp(0.0, 1.0), self.look, look), sdr
+        x = x + self.modulated[1](F.relu(self.modulated[0](x, first)), second)
+        added: Tensor = self.conv_last(F.relu(x))
+        return added
 
-    def forward_with_aux(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, State]:
-        """As ``forward``, with the restored SDR frames BT.709 R'G'B' ``B,T-past-future,3,H,W`` after the codes, unclamped."""
-        count = frames.shape[1]
-        if thumbs is None:
-            thumbs = thumbnail(frames, _THUMB)
+    def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
+        count = window.frames.shape[1]
         codes, restored = [], []
-        for t in range(past, count - future):
+        for t in window.inner:
             # at the ends of a scene the outermost frame stands for those that are not there
-            window = [min(max(i, 0), count - 1) for i in range(t - REACH, t + REACH + 1)]
-            look = steady = None
-            if self.look is not None:
-                look, state = self.look.remember(thumbs[:, t], state)
-                steady = steadied(frames, t)
-            a, b = self.frame(frames[:, window], thumbs[:, window], look, steady)
-            codes.append(a)
-            restored.append(b)
+            near = [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
+            look, state = self.scene_look(window, t, state)
+            fused, sdr = self._restored(window.frames[:, near])
+            # the base maps the restored frame, so that the network adds light and not restoration again; the auxiliary loss
+            # alone trains the restoration
+            frame = sdr.detach() + (self.base_frame(window.frames, t) - window.frames[:, t].float())
+            added = self.output(fused, torch.stack([window.thumb(i) for i in near], dim=1))
+            codes.append(self.corrected(added, frame.clamp(0.0, 1.0), look))
+            restored.append(sdr)
         return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state
-
-    def forward(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        codes, _, state = self.forward_with_aux(frames, state, past=past, future=future, thumbs=thumbs)
-        return codes, state

@@ -6,17 +6,20 @@ attention (eq. 18 to 24) and brought back to full size. Parameter names are the 
 """
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import LARGEST, GlobalContext, look_at_detail, on_base, spread, turns_of
-from sdr2hdr.models.look import VECTOR, LookReader
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import VECTOR
+from sdr2hdr.models.base.steady import STEADY_REACH
+from sdr2hdr.models.model import Window
+from sdr2hdr.models.parts.blocks import keep_variance, start_with_detail, zero
+from sdr2hdr.models.parts.film import Film, GlobalContext, films
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.static import MAPPINGS
-from sdr2hdr.models.steady import REACH, steadied
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
 _PAPER = "Wang et al., KPNet: knowledge-inspired parallel network for compressed-SDR to HDR video reconstruction"
@@ -25,12 +28,14 @@ KPNET_SPEC = ModelSpec(
     name="kpnet",
     title=_TITLE,
     paper=_PAPER,
-    past=REACH,
-    future=REACH,
+    past=STEADY_REACH,
+    future=STEADY_REACH,
     block=4,
     multiple=8,
     stateful=True,
     thumb=64,
+    look=VECTOR,
+    state_from_thumbs=True,
     tile=768,
     overlap=128,
     margin=48,
@@ -39,26 +44,19 @@ KPNET_SPEC = ModelSpec(
     bytes_per_pixel=3200,
     config={"attention": "window", "base": "look", "context": True, "blocks": 3, "fusion": "pairs"},
 )
-KPNET_LIGHT_SPEC = ModelSpec(
+KPNET_LIGHT_SPEC = replace(
+    KPNET_SPEC,
     name="kpnet-light",
     title=f"{_TITLE}, one block",
     paper=f"{_PAPER}, table 2, row 5",
-    past=REACH,
-    future=REACH,
-    block=4,
     multiple=4,
-    stateful=True,
-    thumb=64,
-    tile=768,
     overlap=32,
     margin=14,
     tolerance=0.0001,
-    precisions=("float32", "bfloat16", "float16"),
-    bytes_per_pixel=3200,
     config={"base": "look", "context": True, "blocks": 1},
 )
 
-_PLACES = 2  # where the whole picture scales and shifts features: after the head, before the last convolutions
+_FILMS = 2  # layers that the whole picture scales and shifts: after the head, before the last convolutions
 _SHARES = (0.3, 0.4, 0.3)
 """The weights of the full, half and quarter size in the paper's plain fusion (eq. 15; section 5.3.1)."""
 
@@ -202,17 +200,14 @@ class Fusion(nn.Module):
         return out
 
 
-class KPNet(nn.Module):
+class KPNet(OnBase):
     """The network. ``blocks`` is 3 (all sizes) or 1 (the light variant: full size alone, no fusion).
 
-    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``. ``base`` is the mapping that the output is
-    added to in float32: that of the :class:`~sdr2hdr.models.look.LookReader` (``look``), ``bt2408`` or ``bt2446a``, or ``none``.
-    With ``context`` the whole picture scales and shifts the features: the look's vector, or the frame's thumbnail where there
-    is no reader. ``attention="published", base="none", context=False`` equals the published network to rounding. Sizes are
-    multiples of 8 (light: of 2, with the base ``look`` of 4).
+    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``; ``base`` as :class:`OnBase` has it.
+    With ``context`` the whole picture scales and shifts the features: through the look's vector, or without a reader through
+    the frame's thumbnail. ``attention="published", base="none", context=False`` equals the published network to rounding. Sides
+    are multiples of 8 (light: of 2, with a base of 4).
     """
-
-    state_from_thumbs = True
 
     def __init__(
         self,
@@ -223,12 +218,10 @@ class KPNet(nn.Module):
         fusion: str = "pairs",
         channels: int = 64,
     ) -> None:
-        super().__init__()
-        if attention not in ("published", "window") or base not in ("none", "look", *MAPPINGS):
-            raise ValueError("attention is published or window, base none, look, bt2408 or bt2446a")
-        if blocks not in (1, 3) or fusion not in ("pairs", "sum"):
-            raise ValueError("blocks is 1 or 3, fusion pairs or sum")
-        self.base, self.blocks = base, blocks
+        super().__init__(base)
+        if attention not in ("published", "window") or blocks not in (1, 3) or fusion not in ("pairs", "sum"):
+            raise ValueError("attention is published or window, blocks 1 or 3, fusion pairs or sum")
+        self.blocks = blocks
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
         self.recon_trunk = Recovery(channels)
         self.alpha, self.belta = (
@@ -245,28 +238,23 @@ class KPNet(nn.Module):
             self.brain = Fusion(channels, attention, fusion == "pairs")
             self.up_conv2 = _up(channels, relu=True)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
-        self.look = LookReader() if base == "look" else None
-        self.context = GlobalContext(channels, _PLACES) if context and self.look is None else None
-        self.modulate = nn.Linear(VECTOR, 2 * _PLACES * channels) if context and self.look is not None else None
+        self.context = GlobalContext(channels, _FILMS) if context and self.look is None else None
+        self.modulate = nn.Linear(VECTOR, 2 * _FILMS * channels) if context and self.look is not None else None
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: X around 1, so that blocks do not multiply up, and nothing added to the base."""
-        spread(self)
+        """X around 1, so that blocks do not multiply up, and nothing added to the base."""
+        keep_variance(self.own_modules())
         x = cast(nn.Conv2d, self.alpha[1])
         x.weight.data.mul_(0.1)
         nn.init.ones_(cast(Tensor, x.bias))
         if self.base != "none":
-            look_at_detail(self.conv_first)
+            start_with_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
             if self.blocks == 3:  # what fusion and its attention leave is a twelfth of what the blocks gave
                 cast(nn.Conv2d, self.up_conv2[0]).weight.data.mul_(12.0)
         if self.modulate is not None:
-            nn.init.zeros_(self.modulate.weight)
-            nn.init.zeros_(self.modulate.bias)
-
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
+            zero(self.modulate)
 
     def block(self, u: Tensor) -> Tensor:
         """A knowledge-inspired block: ``R(u) * X(u) + Y(u)``."""
@@ -283,36 +271,31 @@ class KPNet(nn.Module):
         out: Tensor = self.brain(half, quarter, full)
         return out
 
-    def frame(
-        self, frame: Tensor, thumb: Tensor | None, look: Tensor | None = None, steady: Tensor | None = None
-    ) -> Tensor:
-        """Codes ``B,3,H,W`` of a frame ``B,3,H,W``, whose scene has the look ``B,V``; ``steady`` is what the base maps."""
+    def output(self, frame: Tensor, conditions: list[Film] | None) -> Tensor:
+        """What the network gives for a frame ``B,3,H,W`` alone: codes, or a correction of the base, ``B,3,H,W``."""
         # the base needs the frame in float32, so the network casts its own copy
         x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
         f0 = F.relu(self.conv_first(x))
-        turns = None
-        if self.context is not None:
-            turns = self.context(thumb)
-        elif self.modulate is not None and look is not None:
-            turns = turns_of(self.modulate(look.to(f0.dtype)), _PLACES)
-        if turns is not None:
-            f0 = turns[0](f0)
+        if conditions is not None:
+            f0 = conditions[0](f0)
         out = self.fused(f0) if self.blocks == 3 else self.block(self.dislocation_change3(f0))
-        if turns is not None:
-            out = turns[1](out)
-        codes = self.conv_last(self.up_conv2(out) if self.blocks == 3 else out)
-        return on_base(self.base, codes, frame if steady is None else steady, self.look, look, largest=LARGEST)
+        if conditions is not None:
+            out = conditions[1](out)
+        result: Tensor = self.conv_last(self.up_conv2(out) if self.blocks == 3 else out)
+        return result
 
-    def forward(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+    def _conditions(self, window: Window, t: int, look: Tensor | None) -> list[Film] | None:
+        if self.context is not None:
+            found: list[Film] = self.context(window.thumb(t))
+            return found
+        if self.modulate is not None and look is not None:
+            return films(self.modulate(look.to(self.modulate.weight.dtype)), _FILMS)
+        return None
+
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         out = []
-        for t in range(past, frames.shape[1] - future):
-            thumb, look, steady = None if thumbs is None else thumbs[:, t], None, None
-            if self.look is not None:
-                if thumb is None:
-                    raise ValueError("the look is read from thumbs")
-                look, state = self.look.remember(thumb, state)
-                steady = steadied(frames, t)
-            out.append(self.frame(frames[:, t], thumb, look, steady))
+        for t in window.inner:
+            look, state = self.scene_look(window, t, state)
+            added = self.output(window.frames[:, t], self._conditions(window, t, look))
+            out.append(self.corrected(added, self.base_frame(window.frames, t), look))
         return torch.stack(out, dim=1), state

@@ -1,30 +1,25 @@
-"""What a scene's look is, read from the whole picture, and the tone and colour mapping that undoes it.
-
-Which HDR picture an SDR picture comes from depends on how it was graded: the same grey may stand for 20 or for 60 nits. A
-patch does not tell; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector, remembers
-its mean over the scene, and maps every pixel by a small network that the vector modulates. It is a model of its own
-(``look``) and the base that other networks correct.
-"""
-
-import itertools
+"""The look reader's mapping as a model of its own: the base that other networks correct, without a correction."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sdr2hdr.color import tonemap
-from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import VECTOR
+from sdr2hdr.models.base.steady import STEADY_REACH
+from sdr2hdr.models.model import Window
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.steady import REACH, steadied
 
 LOOK_SPEC = ModelSpec(
     name="look",
     title="Global mapping chosen by the scene's look; fast",
     paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
-    past=REACH,
-    future=REACH,
+    past=STEADY_REACH,
+    future=STEADY_REACH,
     block=8,
     stateful=True,
     thumb=64,
+    look=VECTOR,
+    state_from_thumbs=True,
     tile=1024,
     overlap=0,
     tolerance=0.0001,
@@ -32,131 +27,16 @@ LOOK_SPEC = ModelSpec(
     bytes_per_pixel=400,
 )
 
-VECTOR = 128
-_BINS = 48
-_TONES = 32
-_BAND = 32768  # pixels
-_LONGEST = 120
-"""Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
 
-
-class LookReader(nn.Module):
-    """Thumbnails to look vectors, and the mapping they choose. Always computes in float32: it makes codes, not corrections."""
-
-    keep_float32 = True
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        c = (3, 32, 64, 96, 128)
-        layers: list[nn.Module] = []
-        for a, b in itertools.pairwise(c):
-            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
-        self.encoder = nn.Sequential(*layers, nn.Conv2d(c[-1], c[-1], 1), nn.ReLU())
-        self.embed = nn.Sequential(
-            nn.Linear(2 * c[-1] + 5 * _BINS + 6 * _TONES, 2 * VECTOR),
-            nn.ReLU(),
-            nn.Linear(2 * VECTOR, VECTOR),
-            nn.ReLU(),
-        )
-        self.enter, self.middle, self.leave = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 3)
-        self.modulate = nn.Linear(VECTOR, 4 * width)
-        for layer in (self.modulate, self.leave):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def vector(self, thumb: Tensor) -> Tensor:
-        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: what their places show, how their light is
-        distributed, and what colours go with which light (curves on R, G and B desaturate the bright ones, others do not)."""
-        x = thumb.float().clamp(0, 1)
-        f = self.encoder(x)
-        luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
-        light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
-        counts = light.new_zeros(*light.shape[:2], _BINS)
-        counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
-        counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
-        colours = _colours_by_light(x, luma)
-        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1))
-        return out
-
-    def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
-        """The look ``B,128`` of the scene, and the state that holds it: :func:`known` from the whole scene, or else the mean up
-        to this frame, through which gradients flow."""
-        if "look" in state and not state["look_frames"].any():
-            return state["look"].float(), state
-        new = self.vector(thumb)
-        if "look" not in state:
-            return new, {**state, "look": new, "look_frames": new.new_ones(new.shape[0], 1)}
-        frames = (state["look_frames"].float() + 1).clamp_max(_LONGEST)
-        mean = state["look"].float().detach()
-        mean = mean + (new - mean) / frames
-        return mean, {**state, "look": mean, "look_frames": frames}
-
-    def codes(self, frame: Tensor, look: Tensor) -> Tensor:
-        """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus what the look adds to it. Greys stay grey.
-
-        Works in bands that fit a processor's cache, which is twice as fast as the whole frame at once.
-        """
-        (scale1, shift1), (scale2, shift2) = (m.chunk(2, -1) for m in self.modulate(look).chunk(2, -1))
-        # one matrix product a layer: a scale of the layer's output is a scale of its kernel's rows
-        first, second = _modulated(self.enter, scale1, shift1), _modulated(self.middle, scale2, shift2)
-        rows = max(1, _BAND // frame.shape[-1])
-        return torch.cat([self._band(x.float(), first, second) for x in torch.split(frame, rows, dim=-2)], dim=-2)
-
-    def _band(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
-        direct = pq_inverse_eotf(tonemap.bt2408(x))
-        y = torch.baddbmm(first[0], first[1], x.flatten(2)).relu_()
-        y = torch.baddbmm(second[0], second[1], y).relu_()
-        kernel = self.leave.weight.expand(x.shape[0], -1, -1)
-        added = torch.baddbmm(self.leave.bias[:, None], kernel, y).view_as(x)
-        brightest = x.amax(1, keepdim=True)
-        spread = brightest - x.amin(1, keepdim=True)
-        added = torch.lerp(added.mean(1, keepdim=True), added, (8 * spread).clamp_max(1))
-        return torch.addcmul(direct, added, (10 * brightest).clamp(0, 1), value=0.3)
-
-
-def known(look: Tensor) -> State:
-    """What a state holds of a look ``B,128`` that was read from the whole scene: it stays as it is."""
-    return {"look": look, "look_frames": look.new_zeros(look.shape[0], 1)}
-
-
-def _colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
-    """Means ``B,6,32`` over the pixels of ``B,3,S,S`` by their brightest channel: spread of the channels, their distances from
-    luma, that of red without its sign, and the squared spread. Tones that hardly occur count as grey."""
-    brightest = x.amax(1, keepdim=True)
-    spread = brightest - x.amin(1, keepdim=True)
-    off = x - luma
-    what = torch.cat([spread, off, off[:, :1].abs(), spread.square()], 1).flatten(2)
-    tone = (brightest.flatten(2).detach() * (_TONES - 0.001)).long()
-    count = what.new_zeros(what.shape[0], 1, _TONES).scatter_add_(2, tone, torch.ones_like(what[:, :1]))
-    sums = what.new_zeros(what.shape[0], 6, _TONES).scatter_add_(2, tone.expand(-1, 6, -1), what)
-    return 4 * sums / (count + 2)
-
-
-def _modulated(layer: nn.Linear, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Bias ``B,C,1`` and kernel ``B,C,D`` of a layer whose output is scaled by ``1 + scale`` and shifted, ``B,C`` each."""
-    kernel = layer.weight * (1 + scale)[..., None]
-    return (layer.bias * (1 + scale) + shift)[..., None], kernel
-
-
-class LookMapping(nn.Module):
-    """The reader alone behind the model contract."""
-
-    state_from_thumbs = True
+class LookMapping(OnBase):
+    """The base ``look`` as it is."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.look = LookReader()
+        super().__init__("look")
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
-
-    def forward(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        if thumbs is None:
-            raise ValueError("the look is read from thumbs")
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         out = []
-        for t in range(past, frames.shape[1] - future):
-            look, state = self.look.remember(thumbs[:, t], state)
-            out.append(self.look.codes(steadied(frames, t), look))
+        for t in window.inner:
+            look, state = self.scene_look(window, t, state)
+            out.append(self.mapped(self.base_frame(window.frames, t), look))
         return torch.stack(out, dim=1), state

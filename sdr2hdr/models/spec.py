@@ -1,7 +1,7 @@
-"""What a model needs, as data, and the contract that all models keep."""
+"""What a model needs and can do, as data."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -11,15 +11,24 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's needs. ``past`` and ``future`` count context frames, ``block`` the frames returned a call.
+    """A model's needs and abilities; :func:`sdr2hdr.models.registry.spec` fits them to a configuration.
 
-    ``tolerance`` is the largest difference between tiles and the whole frame, in PQ code values 0..1, as measured by
-    ``benchmarks/tiles.py``. Neighbouring tiles share ``overlap`` places, of which the outer ``margin`` of each are not used.
-    A model that ``has_aux`` also gives restored SDR frames, from a method ``forward_with_aux``. One with ``place`` is told, as
-    ``place B,4``, where in the picture its frames lie: top, left, bottom, right in shares of it. One with ``exposures`` is told
-    those of its frames, ``exposures B,T``, where they alternate. One with ``noise`` is given so many channels of it,
-    ``noise B,C,H/8,W/8``, the same for the same place in every frame and tile. ``bytes_per_pixel`` estimates working memory a
-    pixel of one frame in float32.
+    ``past`` and ``future`` are the context frames that the model sees before and after the frames it returns; ``block``
+    is how many frames it returns per call. The sides of its frames are multiples of ``multiple`` pixels. ``thumb`` is
+    the side of the thumbnails of the whole picture that it reads, in pixels (0: none), and ``look`` the length of the
+    look vector that it reads from them (0: none). A model with ``state_from_thumbs`` has a state that depends on
+    thumbnails alone, so that a scene can be remembered without rendering it.
+
+    A model with ``place`` is told which part of the picture its frames are; one with ``exposures`` is told those of its
+    frames if they alternate. One with ``noise`` is given that many channels of noise, one value for every ``noise_cell``
+    x ``noise_cell`` pixels. :class:`~sdr2hdr.models.model.Inputs` has the shapes.
+
+    Neighbouring tiles share ``overlap`` pixels, of which the outer ``margin`` of each tile are not used. ``tile`` is the
+    default edge of a tile. ``tolerance`` is the largest difference between tiles and the whole frame in PQ codes 0..1,
+    as measured by ``benchmarks/tiles.py``. ``bytes_per_pixel`` estimates the working memory for one frame in float32.
+
+    ``has_aux``: the model is a :class:`~sdr2hdr.models.model.RestoringModel`. ``tasks`` are the kinds of training stage
+    that it knows; ``config`` are the arguments that its class is built with.
     """
 
     name: str
@@ -31,9 +40,12 @@ class ModelSpec:
     multiple: int = 1
     stateful: bool = False
     thumb: int = 0
+    look: int = 0
+    state_from_thumbs: bool = False
     place: bool = False
     exposures: bool = False
     noise: int = 0
+    noise_cell: int = 8
     tile: int = 1024
     overlap: int = 0
     margin: int = 0
@@ -42,16 +54,5 @@ class ModelSpec:
     bytes_per_pixel: int = 100
     has_weights: bool = True
     has_aux: bool = False
+    tasks: tuple[str, ...] = ("mapping",)
     config: dict[str, Any] = field(default_factory=dict)
-
-
-class Model(Protocol):
-    """The contract of every model; an ``nn.Module`` with these two methods."""
-
-    def new_state(self, size: tuple[int, int]) -> State:
-        """What a scene (or a tile ``height, width`` of it) starts with."""
-
-    def __call__(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """SDR BT.709 R'G'B' 0..1 ``B,T,3,H,W`` to BT.2020 PQ codes ``B,T-past-future,3,H,W``, and the state after them."""

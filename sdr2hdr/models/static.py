@@ -1,11 +1,12 @@
 """Static mappings as models: no weights, no memory, each pixel alone."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from sdr2hdr.color import tonemap
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.base.mappings import MAPPINGS
+from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
 
 BT2408_SPEC = ModelSpec(
@@ -13,29 +14,25 @@ BT2408_SPEC = ModelSpec(
     title="Direct mapping, SDR white to 203 nits",
     paper="ITU-R BT.2408-7, clause 5.1.3",
     has_weights=False,
+    tasks=(),
+    config={"mapping": "bt2408"},
 )
-BT2446A_SPEC = ModelSpec(
+BT2446A_SPEC = replace(
+    BT2408_SPEC,
     name="bt2446a",
     title="Graded expansion to 1000 nits, method A",
     paper="ITU-R BT.2446-1, clause 4.2",
-    has_weights=False,
+    config={"mapping": "bt2446a"},
 )
 
-MAPPINGS: dict[str, Callable[[Tensor], Tensor]] = {"bt2408": tonemap.bt2408, "bt2446a": tonemap.bt2446a}
 
-
-class StaticMapping(nn.Module):
-    """A mapping of :mod:`sdr2hdr.color.tonemap` behind the model contract; computes in float32 whatever it is given."""
+class StaticMapping(Model):
+    """A mapping of :mod:`sdr2hdr.color.tonemap` behind the model contract; computes in float32 in every precision."""
 
     def __init__(self, mapping: str) -> None:
         super().__init__()
         self.mapping = MAPPINGS[mapping]
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
-
-    def forward(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        inner = frames[:, past : frames.shape[1] - future]
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        inner = window.frames[:, window.inner.start : window.inner.stop]
         return pq_inverse_eotf(self.mapping(inner.float())), state

@@ -1,39 +1,39 @@
-"""What a model is told of a scene before its first frame."""
+"""The look of a scene, read before its first frame is rendered."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.inputs import thumbnail
+from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
 
 EVERY = 8
-"""Of so many frames one is read."""
+"""One frame in this many is read."""
 
 
 class SceneLooks:
-    """The looks of scenes, each the mean over every eighth frame: what a model with a look reader is told before a scene.
+    """The looks of scenes, each the mean over every eighth frame, which a model that reads looks is given before a scene.
 
-    Without it the reader knows the frames so far only, and a scene that fades in changes its mapping while it does. With
-    ``film`` half of every scene's look is the mean over the whole film, which tells more of a film that was graded as one.
+    Without it the model would know only the frames so far, and its mapping would change while a scene fades in. With ``film``
+    half of every scene's look is the mean over the whole film, which is steadier for a film that was graded as one.
     """
 
-    def __init__(self, model: nn.Module, spec: ModelSpec, *, film: bool = False) -> None:
-        self._reader, self._thumb, self.film = getattr(model, "look", None), spec.thumb, film
+    def __init__(self, model: Model, spec: ModelSpec, *, film: bool = False) -> None:
+        self._model, self._spec, self.film = model, spec, film
         self._vectors: dict[int, Tensor] = {}
 
     def wants(self, number: int) -> bool:
         """Whether frame ``number`` of a film is one to :meth:`see`."""
-        return self._reader is not None and number % EVERY == 0
+        return self._spec.look > 0 and number % EVERY == 0
 
     @torch.inference_mode()
     def see(self, number: int, frame: Tensor) -> None:
-        """Read frame ``number``, R'G'B' ``3,H,W``."""
-        if self._reader is not None:
-            thumbs = thumbnail(frame[None, None], self._thumb)[0].to(next(self._reader.parameters()).device)
-            self._vectors[number] = self._reader.vector(thumbs)[0].cpu()
+        """Read frame ``number``, R'G'B' ``3,H,W``; only of a model that reads looks."""
+        thumbs = thumbnail(frame[None, None], self._spec.thumb)[0].to(next(self._model.parameters()).device)
+        self._vectors[number] = self._model.read_look(thumbs)[0].cpu()
 
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:
         """The looks (128) of the scenes between neighbouring ``begins``; None where no frame was read."""
@@ -45,7 +45,7 @@ class SceneLooks:
         return [None if look is None else (look + film) / 2 for look in looks]
 
 
-def scene_look(model: nn.Module, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0) -> Tensor | None:
+def scene_look(model: Model, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0) -> Tensor | None:
     """The look (128) of a scene from its frames ``3,H,W``, of which ``first`` is the first one's number in the film.
 
     None if the model reads no look, or if the scene has no frame whose number is a multiple of :data:`EVERY`.

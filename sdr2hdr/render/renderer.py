@@ -3,20 +3,17 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
-from sdr2hdr.models import registry
-from sdr2hdr.models.latent import CELL
-from sdr2hdr.models.layers import thumbnail
-from sdr2hdr.models.look import known
-from sdr2hdr.models.noise import field
+from sdr2hdr.models.inputs import field, thumbnail
+from sdr2hdr.models.model import Inputs, Model, RestoringModel
+from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS, pick_device, pick_precision
 from sdr2hdr.render.tiles import Tile, blend_weights, cut, fitting_tile
@@ -76,7 +73,7 @@ class Renderer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         spec: ModelSpec,
         size: tuple[int, int],
         *,
@@ -98,18 +95,13 @@ class Renderer:
         self.weights = blend_weights(self.tiles, spec.margin)
 
     def new_states(self, look: Tensor | None = None) -> list[State]:
-        """The states a scene starts with, one a tile; ``look`` (128) is the scene's, where it is known beforehand."""
-        told = {} if look is None else known(look[None].to(self.device))
-        return [cast(Any, self.model).new_state((t.bottom - t.top, t.right - t.left)) | told for t in self.tiles]
-
-    @property
-    def recalls(self) -> bool:
-        """Whether states can be moved on without rendering: the model's come from thumbnails alone."""
-        return bool(getattr(self.model, "state_from_thumbs", False))
+        """The states at the start of a scene, one per tile; ``look`` (V) is the scene's, if it is known beforehand."""
+        known = None if look is None else look[None].to(self.device)
+        return [self.model.new_state((t.bottom - t.top, t.right - t.left), known) for t in self.tiles]
 
     @torch.inference_mode()
     def recall(self, frame: Tensor, states: list[State]) -> None:
-        """Move ``states`` on over a frame ``3,H,W`` that need not be rendered; only where :attr:`recalls`."""
+        """Move ``states`` on over a frame ``3,H,W`` that need not be rendered; only if the spec has ``state_from_thumbs``."""
         thumbs = thumbnail(frame[None, None], self.spec.thumb).to(self.device)
         corner = frame[None, None, :, :_CORNER, :_CORNER].to(self.device)
         m = self.spec.multiple
@@ -130,40 +122,42 @@ class Renderer:
 
         ``first`` is the number of its first frame in the film, by which its exposures are known.
         """
-        told: dict[str, Any] = {"past": past, "future": future}
-        told["thumbs"] = thumbnail(frames[None], self.spec.thumb).to(self.device) if self.spec.thumb else None
+        inputs: Inputs = {"past": past, "future": future}
+        if self.spec.thumb:
+            inputs["thumbs"] = thumbnail(frames[None], self.spec.thumb).to(self.device)
         if self.exposures:
             times = [self.exposures[(first + i) % len(self.exposures)] for i in range(len(frames))]
-            told["exposures"] = torch.tensor([times], device=self.device)
+            inputs["exposures"] = torch.tensor([times], device=self.device)
         if len(self.tiles) == 1:
-            return self._finish(self._tile(frames, self.tiles[0], 0, told, states))
+            return self._finish(self._tile(frames, self.tiles[0], 0, inputs, states))
         count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
         out = frames.new_zeros(count, channels, *frames.shape[2:])
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
-            codes = self._tile(frames, tile, i, told, states)
+            codes = self._tile(frames, tile, i, inputs, states)
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
         return self._finish(out)
 
-    def _tile(self, frames: Tensor, tile: Tile, i: int, told: dict[str, Any], states: list[State]) -> Tensor:
+    def _tile(self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]) -> Tensor:
         part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
         height, width = part.shape[-2:]
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
-        context = dict(told)
+        inputs = inputs.copy()
         if self.spec.noise:
-            cells = part.shape[-2] // CELL, part.shape[-1] // CELL
-            context["noise"] = field(self.spec.noise, cells, (tile.top // CELL, tile.left // CELL)).to(self.device)
+            cell = self.spec.noise_cell
+            cells = part.shape[-2] // cell, part.shape[-1] // cell
+            inputs["noise"] = field(self.spec.noise, cells, (tile.top // cell, tile.left // cell)).to(self.device)
         if self.spec.place:
             rows, columns = self.size
             bottom, right = tile.top + part.shape[-2], tile.left + part.shape[-1]
             place = (tile.top / rows, tile.left / columns, bottom / rows, right / columns)
-            context["place"] = torch.tensor([place], device=self.device)
-        if self.aux:
-            codes, sdr, states[i] = cast(Any, self.model).forward_with_aux(part[None], states[i], **context)
+            inputs["place"] = torch.tensor([place], device=self.device)
+        if self.aux and isinstance(self.model, RestoringModel):
+            codes, sdr, states[i] = self.model.forward_with_aux(part[None], states[i], **inputs)
             codes = torch.cat([codes.float(), sdr.float()], dim=2)
         else:
-            codes, states[i] = self.model(part[None], states[i], **context)
-        return cast(Tensor, codes)[0, ..., :height, :width].float().cpu()
+            codes, states[i] = self.model(part[None], states[i], **inputs)
+        return codes[0, ..., :height, :width].float().cpu()
 
     def _finish(self, found: Tensor) -> Tensor:
         """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it."""
@@ -180,6 +174,6 @@ class Renderer:
         return torch.cat([codes, sdr.clamp(0.0, 1.0)], dim=1) if self.aux else codes
 
 
-def prepared(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
+def prepared(model: Model, device: torch.device, precision: str) -> Model:
     """The model on its device, in its precision, 2-D kernels in channels-last order (fastest on CPU and GPU alike)."""
-    return registry.to_precision(model.to(device), PRECISIONS[precision]).eval()
+    return to_precision(model.to(device), PRECISIONS[precision]).eval()

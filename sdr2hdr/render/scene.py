@@ -23,7 +23,7 @@ def render_scene(
     :class:`~sdr2hdr.render.looks.SceneLooks` read, or None for a scene that follows its frames instead.
     """
     if isinstance(look, str):
-        reads = renderer.spec.thumb and not renderer.exposures
+        reads = renderer.spec.look and not renderer.exposures
         scene = islice(frames(), run.scene_last - run.scene_first) if reads else ()
         look = scene_look(renderer.model, renderer.spec, scene, run.scene_first)
     low, high = run.needs(renderer.spec)

@@ -49,7 +49,9 @@ from sdr2hdr.evaluation.val import converter, simulated
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.models import registry
-from sdr2hdr.models.layers import thumbnail
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.inputs import thumbnail
+from sdr2hdr.models.model import Model, RestoringModel, Window
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.training.loop import Trainer
@@ -167,17 +169,17 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
 
 
 @torch.inference_mode()
-def repairs(net: Any, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, float]:
+def repairs(net: Model, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, float]:
     """Of :data:`REPAIRS` those that a network has, of its ``result 3,H,W`` for a clip's last frame."""
-    if getattr(net, "look", None) is None:
+    if not isinstance(net, OnBase) or not spec.look:
         return {}
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
-    thumbs, state = thumbnail(sdr, spec.thumb), State()
-    for thumb in thumbs.unbind(1):
-        look, state = net.look.remember(thumb, state)
-    wanted, base = (net.look.codes(x[:, -1], look)[0].clamp(0, 1) for x in (clean, sdr))
+    thumbs, state, look = thumbnail(sdr, spec.thumb), State(), None
+    for t in range(sdr.shape[1]):
+        look, state = net.scene_look(Window(sdr, thumbs=thumbs), t, state)
+    wanted, base = (net.mapped(x[:, -1], look)[0].clamp(0, 1) for x in (clean, sdr))
     found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
-    if hasattr(net, "forward_with_aux"):
+    if isinstance(net, RestoringModel):
         _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbs)
         found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(sdr[0, -1], clean[0, -1])
     return found

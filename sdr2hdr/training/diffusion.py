@@ -13,10 +13,9 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.data import exposures
-from sdr2hdr.models.denoiser import TIMES, noisy
-from sdr2hdr.models.hdrvdiff import HDRVDiff
-from sdr2hdr.models.latent import Autoencoder
-from sdr2hdr.models.stable import StableAutoencoder
+from sdr2hdr.models.hdrvdiff.denoiser import TIMES, noisy
+from sdr2hdr.models.hdrvdiff.latent import LatentAutoencoder
+from sdr2hdr.models.hdrvdiff.network import HDRVDiff
 from sdr2hdr.training.losses import perceptual_loss
 
 PARTS = {
@@ -67,15 +66,15 @@ def loss(
     for t in (middle, middle + 1):
         if graded:
             with torch.no_grad():
-                look = net.look.vector(thumbs[:, middle])
-        window = net.window(frames, t, times, look)
+                look = net.read_look(thumbs[:, middle])
+        aligned = net.aligned(frames, t, times, look)
         prior = None
         if task == "fusion":
             told = frames.new_zeros(len(frames)) if times is None else times[:, t]
             z = torch.randn((1, net.autoencoder.latent, *(n // 8 for n in frames.shape[-2:])), generator=generator)
             with torch.no_grad():
                 prior = net.prior(frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS)
-        found.append(net.toned(window, net.temporal(window, prior), graded=graded))
+        found.append(net.toned(aligned, net.temporal(aligned, prior), graded=graded))
         wanted.append(_tone(truth[:, t]) if look is None else _told(net, frames[:, t], clean[:, t], truth[:, t], look))
     return _reconstructed(torch.stack(found, 1), torch.stack(wanted, 1), features, weight)
 
@@ -84,9 +83,7 @@ def _tone(codes: Tensor) -> Tensor:
     return mu_law(pq_eotf(codes))
 
 
-def _reconstruction(
-    net: Autoencoder | StableAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator
-) -> Tensor:
+def _reconstruction(net: LatentAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
     """L1 of pictures and of their detail, of tone-mapped HDR and of LDR, with latents held at mean 0 and variance 1."""
     pictures = torch.cat([_tone(truth).clamp(0, 1), seen])
     z = net.encode(pictures)
@@ -114,7 +111,7 @@ def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tenso
     """What ordinary SDR ``B,3,H,W`` can tell, toned: the master where it is clipped, elsewhere what the look makes of it before
     it was compressed. How bright the master is there nobody can know, and the guess would be all that is learnt."""
     clipped = ((seen.amax(1, keepdim=True) - 0.92) / 0.06).clamp(0, 1)
-    return clipped * _tone(truth) + (1 - clipped) * _tone(net.look.codes(clean, look))
+    return clipped * _tone(truth) + (1 - clipped) * _tone(net.mapped(clean, look))
 
 
 def _reconstructed(toned: Tensor, truth: Tensor, features: Space | None, weight: float) -> Tensor:

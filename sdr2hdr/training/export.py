@@ -21,7 +21,7 @@ def export(
 ) -> WeightEntry:
     """Write ``NAME.safetensors`` into ``folder`` from a checkpoint of that recipe and return its manifest entry."""
     state = read_checkpoint(checkpoint, recipe)
-    config = {**registry.spec(recipe.model).config, **recipe.config}
+    config = registry.spec(recipe.model, recipe.config).config
     tensors = state["best"]
     path = folder / f"{recipe.name}.safetensors"
     sha256, size = save_weights(path, recipe.model, tensors, config, {"licence": LICENCE, "recipe": recipe.name})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from sdr2hdr.data.store import Sampler
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
-from sdr2hdr.models.hdrvdiff import HDRVDiff
-from sdr2hdr.models.look import LookReader
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.hdrvdiff.network import HDRVDiff
+from sdr2hdr.models.model import MaskedModel, Model, RestoringModel
+from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.training import diffusion, masking
 from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.perceptual import features
@@ -46,7 +48,7 @@ class Trainer:
         """``clips`` holds the folders ``train`` and ``select``. Tensors of ``start`` that fit are taken over."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
-        self.spec = registry.spec(recipe.model)
+        self.spec = registry.spec(recipe.model, recipe.config)
         self.sampler = Sampler(clips / "train", recipe.seed, recipe.clips.count)
         self.chosen_on = Sampler(clips / "select", recipe.seed, recipe.clips.select)
         if not self.sampler.paths:
@@ -63,14 +65,14 @@ class Trainer:
         self.adam = self._optimiser()
         self.step = 0
 
-    def _fresh(self) -> nn.Module:
+    def _fresh(self) -> Model:
         return fresh(self.recipe, self.start).to(self.device)
 
     def _optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.master, lr=self.recipe.learning_rate, betas=(0.9, 0.99))
 
     def _lower_precision(self) -> None:
-        registry.to_precision(self.net, torch.bfloat16)
+        to_precision(self.net, torch.bfloat16)
         self._publish()
 
     def _publish(self, weights: list[Tensor] | None = None) -> None:
@@ -135,35 +137,34 @@ class Trainer:
 
     def loss(self, stage: Stage, within: int) -> Tensor:
         """The loss of one batch; gradients lie in the network."""
-        net: Any = self.net
-        restores = hasattr(net, "forward_with_aux")
+        net = self.net
         batch = self.sampler.batch(
             self.step,
             stage.batch,
             stage.frames,
             stage.patch,
             0 if stage.task == "restoration" else self.spec.thumb,
-            undamaged=restores or self.recipe.clean_weight > 0 or stage.task in diffusion.TASKS,
+            undamaged=self.spec.has_aux or self.recipe.clean_weight > 0 or stage.task in diffusion.TASKS,
             strong_from=self.recipe.strong_from,
         )
         sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
-        if stage.task == "restoration":
+        if stage.task == "restoration" and isinstance(net, RestoringModel):
             middle = slice(self.spec.past, sdr.shape[1] - self.spec.future)
-            _, found = net.restored(sdr, still=True)
+            found = net.restored(sdr, still=True)
             return restored_loss(found[:, None], clean[:, middle], self.recipe)
-        if stage.task == "masked":
+        if stage.task == "masked" and isinstance(net, MaskedModel):
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             picture = sdr.flatten(0, 1)
             seen = masking.masked(picture, masking.curriculum(within, stage.steps, stage.masking), generator)
             loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
             return loss
-        if stage.task in diffusion.TASKS:
+        if stage.task in diffusion.TASKS and isinstance(net, HDRVDiff):
             generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
             weight = self.recipe.perceptual_weight
             return diffusion.loss(
                 net, stage.task, (sdr, hdr, clean, thumbs), generator, features=self.features, weight=weight
             )
-        if restores:
+        if isinstance(net, RestoringModel):
             past, future = self.spec.past, self.spec.future
             codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
             inner = slice(past, sdr.shape[1] - future)
@@ -172,8 +173,7 @@ class Trainer:
             loss = mapping_loss(codes.float(), hdr[:, inner], self.recipe)
             loss = loss + self._clean(codes, clean[:, inner], thumbs[:, inner])
             return (1 - share) * loss + share * restored
-        told = {"place": place} if self.spec.place else {}
-        codes, _ = net(sdr, {}, thumbs=thumbs, **told)
+        codes, _ = net(sdr, {}, thumbs=thumbs, place=place if self.spec.place else None)
         loss = mapping_loss(codes.float(), hdr, self.recipe) + self._clean(codes, clean, thumbs)
         if self.features is not None:
             loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, codes, hdr)
@@ -181,9 +181,9 @@ class Trainer:
 
     def _clean(self, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
         """The weighted damage that is left in the codes, of the undamaged SDR ``clean``; all ``B,T,3,H,W``."""
-        if not self.recipe.clean_weight:
+        if not self.recipe.clean_weight or not isinstance(self.net, OnBase):
             return codes.new_zeros(())
-        return self.recipe.clean_weight * clean_loss(cast(LookReader, self.net.look), codes, clean, thumbs)
+        return self.recipe.clean_weight * clean_loss(self.net, codes, clean, thumbs)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
@@ -250,12 +250,12 @@ class Trainer:
                 self.save()
 
 
-def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
+def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
     """The network that a recipe begins with, float32. Raises ModelError for its configuration, InputError where nothing fits."""
     torch.manual_seed(recipe.seed)
+    spec = registry.spec(recipe.model, recipe.config)
     net = registry.build(recipe.model, recipe.config).train()
-    if hasattr(net, "initialise"):
-        net.initialise()  # type: ignore[operator]
+    net.initialise()
     taken = 0
     with torch.no_grad():
         for name, p in net.named_parameters():
@@ -271,28 +271,20 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> nn.Module:
         raise InputError(
             f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights that are not frozen."
         )
-    if recipe.clean_weight and getattr(net, "look", None) is None:
+    if recipe.clean_weight and not spec.look:
         raise InputError(
             f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
             "another; leave it out."
         )
-    if any(s.task == "masked" for s in recipe.stages) and not hasattr(net, "reconstruct"):
-        raise InputError(
-            f"Recipe {recipe.name} has a masked stage, which model {recipe.model} cannot do; leave it out."
-        )
-    spec = registry.spec(recipe.model)
-    if hasattr(net, "restored") and any(s.frames <= spec.past + spec.future for s in recipe.stages):
+    for stage in recipe.stages:
+        if stage.task not in spec.tasks:
+            raise InputError(
+                f"Recipe {recipe.name} has a stage of the task {stage.task}, which model {recipe.model} cannot do; leave it out."
+            )
+    if spec.has_aux and any(s.frames <= spec.past + spec.future for s in recipe.stages):
         raise InputError(
             f"Recipe {recipe.name} has a stage of fewer frames than model {recipe.model} sees at once, "
             f"{spec.past + spec.future + 1}; give it as many."
-        )
-    if any(s.task == "restoration" for s in recipe.stages) and not hasattr(net, "restored"):
-        raise InputError(
-            f"Recipe {recipe.name} has a stage of restoration, which model {recipe.model} cannot do; leave it out."
-        )
-    if any(s.task in diffusion.TASKS for s in recipe.stages) and not isinstance(net, HDRVDiff):
-        raise InputError(
-            f"Recipe {recipe.name} has a stage of HDR-V-Diff's, which model {recipe.model} cannot do; leave it out."
         )
     return net
 

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.metrics.ssim import RADIUS, ssim_map
-from sdr2hdr.models.look import LookReader
-from sdr2hdr.models.pyramid import take_apart
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.model import Window
+from sdr2hdr.models.parts.pyramid import take_apart
 from sdr2hdr.models.spec import State
 from sdr2hdr.training.recipe import Recipe
 
@@ -56,8 +57,8 @@ def damage(error: Tensor, floor: float) -> Tensor:
     return (error.square().mean(dim=(-3, -2, -1)) + floor).log().mean()
 
 
-def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-    """:func:`damage` of codes against what the look mapping makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
+def clean_loss(net: OnBase, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
+    """:func:`damage` of codes against what the base of the network makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
 
     The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Against the master, most of an
     error is a look that the picture does not tell; this one knows of the codec's damage alone. Its floor is well below what looks
@@ -66,9 +67,10 @@ def clean_loss(reader: LookReader, codes: Tensor, clean: Tensor, thumbs: Tensor)
     with torch.no_grad():
         state: State = {}
         wanted = []
-        for frame, thumb in zip(clean.unbind(1), thumbs.unbind(1), strict=True):
-            look, state = reader.remember(thumb, state)
-            wanted.append(reader.codes(frame, look))
+        window = Window(clean, thumbs=thumbs)
+        for t in window.inner:
+            look, state = net.scene_look(window, t, state)
+            wanted.append(net.mapped(clean[:, t], look))
     return damage(codes.float() - torch.stack(wanted, dim=1), 1e-4)
 
 

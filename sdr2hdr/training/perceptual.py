@@ -1,14 +1,13 @@
 """Feature spaces that a perceptual loss compares pictures in."""
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from sdr2hdr.errors import InputError
-from sdr2hdr.models.look import LookMapping
-from sdr2hdr.weights import load_model
+from sdr2hdr.models.base.reader import LookReader
+from sdr2hdr.weights.starting import starting_tensors
 
 _VGG19_FILE = "vgg19-dcbb9e9d.pth"
 _VGG19 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256)
@@ -23,7 +22,10 @@ class LookFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*list(cast(LookMapping, load_model("look")).look.encoder)[:6])
+        reader = LookReader()
+        tensors = starting_tensors("look")
+        reader.load_state_dict({key: tensors[f"look.{key}"] for key in reader.state_dict()})
+        self.layers = nn.Sequential(*list(reader.encoder)[:6])
 
     def forward(self, codes: Tensor) -> list[Tensor]:
         x, found = codes.float(), []

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
+from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.weights import fetch
 from sdr2hdr.weights.load import check_agrees, choose, fill, parse
@@ -18,7 +18,7 @@ from sdr2hdr.weights.manifest import WeightEntry
 class Loaded:
     """An opened model (float32, evaluation mode, on the CPU), what it needs, and its weight, if it has one."""
 
-    model: nn.Module
+    model: Model
     spec: ModelSpec
     entry: WeightEntry | None
 
@@ -38,18 +38,16 @@ def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded
     check_agrees(entry, metadata, path)
     model = registry.build(entry.model, entry.config)
     fill(model, tensors, entry.model, path)
-    return Loaded(model, registry.spec(entry.model), entry)
+    return Loaded(model, registry.spec(entry.model, entry.config), entry)
 
 
 def spec_of(name: str = "wmnet", weights: str | Path | None = None) -> ModelSpec:
     """What the model that :func:`open_model` would open needs; opens no weight of the manifest. Raises ModelError."""
     entry = choose(name, weights)
-    return registry.spec(name if entry is None else entry.model)
+    return registry.spec(name) if entry is None else registry.spec(entry.model, entry.config)
 
 
-def load_model(
-    name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu"
-) -> nn.Module:
+def load_model(name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu") -> Model:
     """The model of :func:`open_model` alone, on ``device``. Raises ModelError as it does, or if the device cannot be used."""
     try:
         return open_model(name, weights).model.to(device)

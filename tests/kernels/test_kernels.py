@@ -18,7 +18,7 @@ from sdr2hdr.color.transfer import pq_code, pq_inverse_eotf
 from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import SITINGS, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.kernels import compiled
-from sdr2hdr.models.steady import REACH, UNLIKE, steadied
+from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.scenes import small as scene_small
 
 if compiled.why_not() is not None:
@@ -178,7 +178,7 @@ def film(count: int, height: int, width: int, layout: YuvLayout) -> list[tuple[T
 
 
 def steadier(layout: YuvLayout) -> steadying.Steadier:
-    return steadying.Steadier(reading.reading(layout), 1 << (16 - layout.depth), REACH, UNLIKE)
+    return steadying.Steadier(reading.reading(layout), 1 << (16 - layout.depth), STEADY_REACH, UNLIKE)
 
 
 @pytest.mark.parametrize("depth", [8, 10])

@@ -15,13 +15,13 @@ from sdr2hdr.color.transfer import WHITE, pq_eotf
 from sdr2hdr.data.exposures import shoot
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.models.denoiser import TIMES, Attention, ddim, noisy, share, sinusoids
-from sdr2hdr.models.exposure import at_exposure, linear, merge, trust
-from sdr2hdr.models.hdrvdiff import HDRVDIFF_SPEC, HDRVDiff, aligned
-from sdr2hdr.models.latent import Autoencoder
-from sdr2hdr.models.matching import match, warp
-from sdr2hdr.models.noise import field
-from sdr2hdr.models.restormer import ZiCA, channel_attention
+from sdr2hdr.models.hdrvdiff.denoiser import TIMES, Attention, ddim, noisy, share, sinusoids
+from sdr2hdr.models.hdrvdiff.exposure import at_exposure, linear, merge, trust
+from sdr2hdr.models.hdrvdiff.latent import Autoencoder
+from sdr2hdr.models.hdrvdiff.matching import match, warp
+from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff, align
+from sdr2hdr.models.hdrvdiff.restormer import ZiCA, channel_attention
+from sdr2hdr.models.inputs import field
 from sdr2hdr.render import renderer as renderer_module
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.save import save_weights
@@ -105,7 +105,7 @@ def test_what_does_not_fit_the_reference_is_hardly_believed() -> None:
     reference, other = texture(seed=1), texture(seed=1).roll(2, 3)
     other[..., 24:40, 24:40] = 1 - other[..., 24:40, 24:40].round()
     one = torch.ones(1)
-    _, agree = aligned(reference, other, one, one)
+    _, agree = align(reference, other, one, one)
     assert float(agree[..., 28:36, 28:36].median()) < 0.1 < 0.7 < float(agree[..., :16, 12:-12].median())
 
 

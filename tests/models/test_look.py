@@ -6,8 +6,8 @@ import torch
 from sdr2hdr import load_model
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.models import registry
 from sdr2hdr.models.look import LookMapping
+from sdr2hdr.models.parts.precision import to_precision
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_in_low_precision_the_mapping_is_still_float32(random_look: LookMapping)
     frames, thumbs = torch.rand(1, 1, 3, 16, 16), torch.rand(1, 1, 3, 64, 64)
     with torch.inference_mode():
         wanted = random_look(frames, {}, thumbs=thumbs)[0]
-        got = registry.to_precision(random_look, torch.bfloat16)(frames, {}, thumbs=thumbs)[0]
+        got = to_precision(random_look, torch.bfloat16)(frames, {}, thumbs=thumbs)[0]
     assert got.dtype == torch.float32 and torch.allclose(got, wanted, atol=1e-5)
 
 

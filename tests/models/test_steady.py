@@ -2,7 +2,7 @@
 
 import torch
 
-from sdr2hdr.models.steady import steadied
+from sdr2hdr.models.base.steady import steadied
 
 
 def moving(count: int) -> torch.Tensor:

@@ -8,8 +8,9 @@ from formula import formula_weights, noise
 from torch import nn
 
 from sdr2hdr.models import registry
-from sdr2hdr.models.look import LookReader
-from sdr2hdr.models.wmnet import PublishedMemory, WMNet
+from sdr2hdr.models.base.reader import LookReader
+from sdr2hdr.models.wmnet.memory import PublishedMemory
+from sdr2hdr.models.wmnet.network import WMNet
 
 
 @pytest.fixture(scope="module")

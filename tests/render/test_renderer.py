@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
+from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.wmnet import WMNET_SPEC, WMNet
+from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
 from sdr2hdr.render.device import pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Renderer, Run, windows
@@ -23,7 +24,7 @@ def small_wmnet(attention: str = "tokens") -> WMNet:
     return WMNet(attention=attention, base="bt2408", blocks=3).eval()
 
 
-def renderer(model: nn.Module, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float) -> Renderer:
+def renderer(model: Model, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float) -> Renderer:
     return Renderer(model, spec, size, device="cpu", precision="float32", tile=tile, **options)
 
 
@@ -36,21 +37,16 @@ def rendered(r: Renderer, frames: Tensor, runs: list[Run], states: list[State] |
     return torch.stack(out)
 
 
-class Echo(nn.Module):
-    """Says which frames it was given, by their mean, and remembers nothing."""
+class Echo(Model):
+    """Gives the frames it was given, remembers nothing, and keeps which frames it saw, by their mean."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[list[int]] = []
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
-
-    def forward(
-        self, frames: Tensor, state: State, *, past: int = 0, future: int = 0, thumbs: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        self.seen.append([round(float(v)) for v in frames[0].mean(dim=(1, 2, 3)) * 100])
-        return frames[:, past : frames.shape[1] - future], state
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        self.seen.append([round(float(v)) for v in window.frames[0].mean(dim=(1, 2, 3)) * 100])
+        return window.frames[:, window.inner.start : window.inner.stop], state
 
 
 def test_a_look_that_is_known_beforehand_does_not_follow_the_frames() -> None:

@@ -13,7 +13,7 @@ from sdr2hdr.data.exposures import CYCLES, drawn
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Meter, choose
-from sdr2hdr.models.hdrvdiff import HDRVDiff
+from sdr2hdr.models.hdrvdiff.network import HDRVDiff
 from sdr2hdr.training.diffusion import PARTS, TASKS, loss
 from sdr2hdr.training.loop import fresh
 from sdr2hdr.training.recipe import read_recipe

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.errors import ModelError
-from sdr2hdr.models.stable import SCALING, StableAutoencoder
-from sdr2hdr.weights.starting import published_autoencoder, starting_tensors
+from sdr2hdr.models.hdrvdiff.stable import SCALING, StableAutoencoder, published_tensors
+from sdr2hdr.weights.starting import starting_tensors
 
 FILE = "/owner/vae/resolve/v1/vae/diffusion_pytorch_model.safetensors"
 SOURCE = "hf:owner/vae@v1/vae/diffusion_pytorch_model.safetensors"
@@ -42,11 +42,18 @@ def old_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_file_of_the_hub_becomes_the_autoencoders_tensors(hub: Any, old: bool) -> None:
-    net = tiny()
-    tensors = net.state_dict()
-    hub.files[FILE] = safetensors.torch.save(old_names(tensors) if old else dict(tensors))
-    found = published_autoencoder(SOURCE, tiny())
+def test_a_published_file_becomes_the_autoencoders_tensors(old: bool) -> None:
+    tensors = tiny().state_dict()
+    found = published_tensors(old_names(tensors) if old else tensors, SOURCE, tiny())
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[k], v) for k, v in tensors.items())
+
+
+def test_a_file_of_the_hub_starts_the_autoencoder(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = tiny().state_dict()
+    monkeypatch.setattr("sdr2hdr.models.hdrvdiff.stable.StableAutoencoder", tiny)
+    hub.files[FILE] = safetensors.torch.save(dict(tensors))
+    found = starting_tensors(SOURCE)
     assert found.keys() == {f"autoencoder.{k}" for k in tensors}
     assert all(torch.equal(found[f"autoencoder.{k}"], v) for k, v in tensors.items())
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdr2hdr.models.parts.precision import Float32
+
 
 class SpectralTransform(nn.Module):
     """A 1x1 convolution of the picture's spectrum: every place then depends on all (Chi et al., Fast Fourier Convolution)."""
@@ -48,14 +50,13 @@ class FourierConv(nn.Module):
         )
 
 
-class Conditions(nn.Module):
+class Conditions(Float32):
     """The condition generators of CGLFM: five Fourier convolutions with pooling; the mean is C^G, the way back up C^L.
 
-    Seen is the thumbnail of the whole picture, so every tile of a frame is told the same. Always in float32: there is no
+    They read the thumbnail of the whole picture, so every tile of a frame gets the same. Always in float32: there is no
     transform in bfloat16, and the thumbnail is small.
     """
 
-    keep_float32 = True
     GLOBAL = 64
     LOCAL = 32
 
@@ -78,13 +79,13 @@ class Conditions(nn.Module):
         for stage in self.down:
             x = F.avg_pool2d(stage(x), 2)
             sizes.append(x)
-        told = x.mean(dim=(2, 3))
+        vector = x.mean(dim=(2, 3))
         if not len(self.up):
-            return told, None
+            return vector, None
         for up, skip, before in zip(self.up, self.skip, reversed(sizes[1:-1]), strict=True):
             x = F.interpolate(x, size=before.shape[-2:], mode="bilinear", align_corners=False)
             x = F.relu(up(x) + skip(before))
-        return told, x
+        return vector, x
 
 
 def at_place(whole: Tensor, place: Tensor | None, size: tuple[int, int]) -> Tensor:

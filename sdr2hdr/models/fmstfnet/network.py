@@ -14,17 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.errors import ModelError
-from sdr2hdr.models.fourier import Conditions, at_place
-from sdr2hdr.models.fused import conv
-from sdr2hdr.models.hashing import HashedAttention, attend
-from sdr2hdr.models.layers import ResidualBlock, guarded, spread
-from sdr2hdr.models.look import VECTOR, LookReader
-from sdr2hdr.models.pyramid import larger, take_apart
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import LOOK_STATE, VECTOR
+from sdr2hdr.models.base.steady import STEADY_REACH
+from sdr2hdr.models.fmstfnet.fourier import Conditions, at_place
+from sdr2hdr.models.fmstfnet.hashing import HashedAttention, attend
+from sdr2hdr.models.model import Window
+from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, zero
+from sdr2hdr.models.parts.fused import conv
+from sdr2hdr.models.parts.pyramid import larger, take_apart
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.static import MAPPINGS
-from sdr2hdr.models.steady import REACH, steadied
 
 PARTS = ("ahm", "local", "near", "transformer", "memory")
 """What table II of the paper takes away: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
@@ -33,12 +33,13 @@ FMSTFNET_SPEC = ModelSpec(
     name="fmstfnet",
     title="Pyramid with whole-picture conditions and memory over the whole scene",
     paper="Zhang et al., Feature-Modulation Spatio-Temporal Fusion Network for HDR Video Reconstruction",
-    past=REACH,
-    future=REACH,
+    past=STEADY_REACH,
+    future=STEADY_REACH,
     block=8,
     multiple=32,
     stateful=True,
     thumb=64,
+    look=VECTOR,
     place=True,
     tile=768,
     overlap=96,
@@ -57,22 +58,22 @@ _DETAIL = 12.0  # brings detail to the size of the other features; smaller, it i
 class Modulation(nn.Module):
     """CGLFM: two convolutions, a gain and a shift of the whole picture (eq. 1), a gain and a shift a place (eq. 2)."""
 
-    def __init__(self, channels: int, told: int, local: bool) -> None:
+    def __init__(self, channels: int, condition: int, local: bool) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 3, padding=1)
         self.conditions = Conditions(local)
-        self.whole = nn.Linear(Conditions.GLOBAL + told, 2 * channels)
+        self.whole = nn.Linear(Conditions.GLOBAL + condition, 2 * channels)
         self.place = nn.Conv2d(Conditions.LOCAL, 2 * channels, 1) if local else None
         self.between = ResidualBlock(channels)
         self.after = ResidualBlock(channels)
 
-    def forward(self, low: Tensor, thumb: Tensor, told: Tensor | None, place: Tensor | None) -> Tensor:
-        """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; ``told B,V`` is what else is known of the whole picture."""
+    def forward(self, low: Tensor, thumb: Tensor, look: Tensor | None, place: Tensor | None) -> Tensor:
+        """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; the scene's ``look B,V`` is another condition."""
         dtype = self.conv1.weight.dtype
         x = (2.0 * low - 1.0).to(dtype, memory_format=torch.channels_last)
         x = conv(self.conv2, conv(self.conv1, x, relu=True), relu=True)
         vector, conditions = self.conditions(thumb)
-        vector = vector if told is None else torch.cat([vector, told.float()], dim=1)
+        vector = vector if look is None else torch.cat([vector, look.float()], dim=1)
         a, b = self.whole(vector.to(dtype))[:, :, None, None].chunk(2, dim=1)
         x = self.between(x * (1 + a) + b)
         if self.place is not None:
@@ -156,15 +157,15 @@ class Hybrid(nn.Module):
         return conv(self.phi2, torch.cat([up, detail], dim=1), relu=True)
 
 
-class FMSTFNet(nn.Module):
+class FMSTFNet(OnBase):
     """The network. Sides are multiples of ``2**len(high)``.
 
-    ``base`` is the mapping whose result the output corrects: that of the bundled look reader (``look``), ``bt2408`` or
-    ``bt2446a``; with ``none`` the output stands alone, as in the paper. The correction of a grey area is grey, and that of
-    black is none. ``channels`` are those of the small picture's features, ``high`` those of the sizes above it, smallest
-    first, so their number is the paper's s. ``blocks`` residual blocks treat the detail of each size. ``parts`` are those of
-    :data:`PARTS` that are there.
+    ``base`` as :class:`OnBase` has it. ``channels`` are those of the small picture's features, ``high`` those of the sizes above
+    it, smallest first, so their number is the paper's s. ``blocks`` residual blocks treat the detail of each size. ``parts`` are
+    those of :data:`PARTS` that are there.
     """
+
+    scale = 1.0  # as the bundled weight was trained; a zero-initialised sum over sizes starts small enough
 
     def __init__(
         self,
@@ -174,14 +175,13 @@ class FMSTFNet(nn.Module):
         high: Sequence[int] = (64, 32),
         blocks: int = 2,
     ) -> None:
-        super().__init__()
-        if base not in ("none", "look", *MAPPINGS) or set(parts) - set(PARTS) or not high or channels % 16:
+        super().__init__(base)
+        if set(parts) - set(PARTS) or not high or channels % 16:
             raise ValueError(
-                f"base is none, look, bt2408 or bt2446a, parts some of {', '.join(PARTS)}, high one number a size, "
-                "channels a multiple of 16"
+                f"parts are some of {', '.join(PARTS)}, high one number per size, channels a multiple of 16"
             )
-        self.base, self.levels, self.channels = base, len(high), channels
-        self.look = LookReader() if base == "look" else None
+        self.levels, self.channels = len(high), channels
+        self.reach = 2**self.levels
         self.modulation = Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
         self.fusion = Fusion(channels, parts)
         self.detail = nn.ModuleList(
@@ -193,38 +193,19 @@ class FMSTFNet(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: nothing is modulated, and nothing is added to the base."""
-        kept = {} if self.look is None else {k: v.clone() for k, v in self.look.state_dict().items()}
-        spread(self)
-        if self.look is not None:
-            self.look.load_state_dict(kept)
-        still: list[nn.Module] = [self.modulation.whole, *self.conv_last]
+        """Nothing is modulated, and nothing is added to the base."""
+        keep_variance(self.own_modules())
+        zero(self.modulation.whole, *(cast(nn.Conv2d, layer) for layer in self.conv_last))
         if self.modulation.place is not None:
-            still.append(self.modulation.place)
-        for layer in still:
-            nn.init.zeros_(cast(Tensor, layer.weight))
-            nn.init.zeros_(cast(Tensor, layer.bias))
+            zero(self.modulation.place)
         for m in self.modules():
             if isinstance(m, ResidualBlock):
                 m.conv2.weight.data.mul_(0.1)
             if isinstance(m, (HashedAttention, TransformerBlock)):
                 m.leave.weight.data.mul_(0.1)
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
-
-    def forward(
-        self,
-        frames: Tensor,
-        state: State,
-        *,
-        past: int = 0,
-        future: int = 0,
-        thumbs: Tensor | None = None,
-        place: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        if thumbs is None:
-            raise ValueError("this network needs thumbs: the whole picture at a small size")
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        frames = window.frames
         if any(n % 2**self.levels for n in frames.shape[-2:]):
             height, width = frames.shape[-2:]
             raise ModelError(
@@ -233,47 +214,38 @@ class FMSTFNet(nn.Module):
             )
         self._check(state, frames)
         before, made = state.get("before"), state.get("made")
-        seen = self._see(frames[:, past], thumbs[:, past], state, place)
+        at = self._features(window, window.past, state)
         out = []
-        for t in range(past, frames.shape[1] - future):
-            now, following = seen, None
+        for t in window.inner:
+            now, after = at, None
             if t + 1 < frames.shape[1]:
-                seen = self._see(frames[:, t + 1], thumbs[:, t + 1], now.looked, place)
-                following = seen.feature
-            made = self.fusion(now.feature, following, before, made)
+                at = self._features(window, t + 1, now.look_state)
+                after = at.feature
+            made = self.fusion(now.feature, after, before, made)
             before = now.feature
-            out.append(self._codes(frames[:, t] if self.look is None else steadied(frames, t), made, now))
-        kept = {**now.looked, "before": now.feature, "made": cast(Tensor, made)}
+            out.append(self.corrected(self._output(made, now.details), self.base_frame(frames, t), now.look))
+        kept = {**now.look_state, "before": now.feature, "made": cast(Tensor, made)}
         return torch.stack(out, dim=1), kept
 
-    def _see(self, frame: Tensor, thumb: Tensor, state: State, place: Tensor | None) -> "_Seen":
-        """What a frame ``B,3,H,W`` gives by itself: the features of its small picture, and its detail."""
-        low, details = take_apart(frame.float(), self.levels)
-        look: Tensor | None = None
-        looked: State = {k: v for k, v in state.items() if k.startswith("look")}
-        if self.look is not None:
-            look, looked = self.look.remember(thumb, looked)
-        return _Seen(self.modulation(low, thumb, look, place), details, look, looked)
+    def _features(self, window: Window, t: int, state: State) -> "_Features":
+        """What frame ``t`` gives on its own: the features of its small picture, and its detail."""
+        low, details = take_apart(window.frames[:, t].float(), self.levels)
+        look, look_state = self.scene_look(window, t, {k: v for k, v in state.items() if k in LOOK_STATE})
+        return _Features(self.modulation(low, window.thumb(t), look, window.place), details, look, look_state)
 
-    def _codes(self, frame: Tensor, made: Tensor, seen: "_Seen") -> Tensor:
-        """Codes ``B,3,H,W``. Each size adds to the smaller one's, in float32: PQ in bfloat16 is wrong by 0.09 code values."""
+    def _output(self, made: Tensor, details: list[Tensor]) -> Tensor:
+        """What is added to the base, ``B,3,H,W`` in float32: of each size what it adds to that of the smaller one."""
         y, added = made, conv(cast(nn.Conv2d, self.conv_last[0]), made).float()
-        for detail, treat, hybrid, last in zip(seen.details, self.detail, self.hybrid, self.conv_last[1:], strict=True):
+        for detail, treat, hybrid, last in zip(details, self.detail, self.hybrid, self.conv_last[1:], strict=True):
             y = hybrid(y, treat((_DETAIL * detail).to(y.dtype, memory_format=torch.channels_last)))
             added = larger(added) + conv(cast(nn.Conv2d, last), y).float()
-        if self.base == "none":
-            return added
-        if self.look is not None and seen.look is not None:
-            base = self.look.codes(frame, seen.look)
-        else:
-            base = pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
-        return base + guarded(added, frame.float(), 2**self.levels)
+        return added
 
     def _check(self, state: State, frames: Tensor) -> None:
         """Raises ModelError for a state that was not made by such a network from pictures of that size."""
         scale = 2**self.levels
         wanted = (frames.shape[0], self.channels, frames.shape[3] // scale, frames.shape[4] // scale)
-        look = {"look", "look_frames"} if self.look is not None else set()
+        look = LOOK_STATE if self.look is not None else set()
         if set(state) not in (set(), look, {"before", "made"} | look):  # a look alone is one that is known beforehand
             raise ModelError(
                 f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
@@ -288,10 +260,10 @@ class FMSTFNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A frame by itself: F^t, the detail of each size, its look, and what is known of the scene's looks up to it."""
+class _Features:
+    """A frame on its own: F^t, the detail of each size, the look of the scene up to it, and the state that holds the look."""
 
     feature: Tensor
     details: list[Tensor]
     look: Tensor | None
-    looked: State
+    look_state: State

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.denoiser import even
+from sdr2hdr.models.hdrvdiff.denoiser import even
 
 HEADS_OF = 8
 """Channels a head."""

@@ -5,12 +5,14 @@ normalises over groups of channels of the whole picture, so tiles of it agree le
 verified against the real file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.latent import Decoded
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models.hdrvdiff.latent import Decoded, LatentAutoencoder
 
 SCALING = 0.18215
 """What brings latents to about unit variance."""
@@ -62,15 +64,12 @@ class _Block(nn.Module):
     def __init__(self, channels: int, out: int, count: int, groups: int, *, up: bool, last: bool) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(_Resnet(channels if i == 0 else out, out, groups) for i in range(count))
-        if not last:
-            resampler = nn.ModuleList([_Resampler(out, up)])
-            if up:
-                self.upsamplers = resampler
-            else:
-                self.downsamplers = resampler
+        self.resamplers: list[nn.Module] = [] if last else [_Resampler(out, up)]
+        if not last:  # under the published name
+            self.add_module("upsamplers" if up else "downsamplers", nn.ModuleList(self.resamplers))
 
     def forward(self, x: Tensor) -> Tensor:
-        for part in [*self.resnets, *getattr(self, "upsamplers", []), *getattr(self, "downsamplers", [])]:
+        for part in (*self.resnets, *self.resamplers):
             x = part(x)
         return x
 
@@ -121,8 +120,8 @@ class _Half(nn.Module):
         return self.conv_out(F.silu(self.conv_norm_out(x))), features
 
 
-class StableAutoencoder(nn.Module):
-    """As :class:`sdr2hdr.models.latent.Autoencoder`: latents of an eighth of the size, features at 1/8, 1/4 and 1/2."""
+class StableAutoencoder(LatentAutoencoder):
+    """Stable Diffusion's, with scaled latents."""
 
     def __init__(
         self, widths: Sequence[int] = (128, 256, 512, 512), layers: int = 2, groups: int = 32, latent: int = 4
@@ -145,9 +144,27 @@ class StableAutoencoder(nn.Module):
         return Decoded(picture.float() * 0.5 + 0.5, (features[0], features[1], features[2]))
 
 
-def named_as_today(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a file under the names of today's layout: attention had others (query, key, value, proj_attn) at first, and
-    weights of four dimensions."""
+def published_tensors(
+    tensors: Mapping[str, Tensor], source: str, layout: StableAutoencoder | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a published file under the names of :class:`StableAutoencoder`, float32.
+
+    ``layout`` is another size of it. Raises ModelError, naming ``source``, if one is missing or of another shape.
+    """
+    if layout is None:
+        with torch.device("meta"):  # shapes without memory
+            layout = StableAutoencoder()
+    renamed = _renamed(tensors)
+    wanted = layout.state_dict()
+    for key, tensor in wanted.items():
+        if key not in renamed or renamed[key].shape != tensor.shape:
+            raise ModelError(f"{source}: {key} is missing or of another shape; this is another network's file.")
+    return {key: renamed[key].float() for key in wanted}
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of today's layout. The first files called the parts of attention query, key, value and
+    proj_attn, and gave their weights four dimensions."""
     renamed = {}
     for key, tensor in tensors.items():
         name = key

@@ -28,17 +28,17 @@ def even(x: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two convolutions of normalised features; what is told turns (gains, shifts) the second one's input."""
+    """Two convolutions of normalised features; the condition scales and shifts the second convolution's input (FiLM)."""
 
-    def __init__(self, channels: int, out: int, told: int) -> None:
+    def __init__(self, channels: int, out: int, condition: int) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
-        self.turn = nn.Linear(told, 2 * out)
+        self.turn = nn.Linear(condition, 2 * out)
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         y = self.conv1(F.silu(even(x)))
-        gain, shift = self.turn(told)[:, :, None, None].chunk(2, dim=1)
+        gain, shift = self.turn(condition)[:, :, None, None].chunk(2, dim=1)
         y = self.conv2(F.silu(even(y) * (1 + gain) + shift))
         out: Tensor = self.skip(x) + y
         return out
@@ -106,7 +106,7 @@ class Denoiser(nn.Module):
     """What lies between the noisy latent and the clean one: ``v`` of Salimans and Ho 2022, from which noise and latent follow.
 
     ``z`` and ``seen`` (the latent of the LDR frame) are ``B,latent,h,w``, time ``B`` from 0 to 1000, exposures ``B``; 0 stands
-    for a graded picture, which has none; without ``embedding`` all are taken for that. Windows lie on a grid of 8 places.
+    for a graded picture, which has none, and without ``embedding`` for every picture. Windows lie on a grid of 8 places.
     """
 
     def __init__(
@@ -120,28 +120,28 @@ class Denoiser(nn.Module):
         super().__init__()
         self.embedding = embedding
         a, b = channels
-        told = 2 * _EMBED
-        self.time = nn.Sequential(nn.Linear(_EMBED, told), nn.SiLU(), nn.Linear(told, told))
-        self.exposure = nn.Sequential(nn.Linear(_EMBED, told), nn.SiLU(), nn.Linear(told, told))
+        size = 2 * _EMBED
+        self.time = nn.Sequential(nn.Linear(_EMBED, size), nn.SiLU(), nn.Linear(size, size))
+        self.exposure = nn.Sequential(nn.Linear(_EMBED, size), nn.SiLU(), nn.Linear(size, size))
         self.enter = nn.Conv2d(2 * latent, a, 3, padding=1)
-        self.down, self.down_attention = Residual(a, a, told), MaxViT(a, windows[0])
+        self.down, self.down_attention = Residual(a, a, size), MaxViT(a, windows[0])
         self.smaller = nn.Conv2d(a, b, 3, stride=2, padding=1)
-        self.first, self.attention, self.second = Residual(b, b, told), MaxViT(b, windows[1]), Residual(b, b, told)
+        self.first, self.attention, self.second = Residual(b, b, size), MaxViT(b, windows[1]), Residual(b, b, size)
         self.larger = nn.Conv2d(b, a, 3, padding=1)
-        self.up, self.up_attention = Residual(2 * a, a, told), MaxViT(a, windows[0])
+        self.up, self.up_attention = Residual(2 * a, a, size), MaxViT(a, windows[0])
         self.leave = nn.Conv2d(a, latent, 3, padding=1)
 
     def forward(self, z: Tensor, seen: Tensor, exposure: Tensor, time: Tensor) -> Tensor:
         dtype = self.enter.weight.dtype
         if not self.embedding:
             exposure = torch.zeros_like(exposure)
-        told = F.silu(self.time(sinusoids(time).to(dtype)) + self.exposure(sinusoids(16 * exposure).to(dtype)))
+        condition = F.silu(self.time(sinusoids(time).to(dtype)) + self.exposure(sinusoids(16 * exposure).to(dtype)))
         x = self.enter(torch.cat([z, seen], 1).to(dtype, memory_format=torch.channels_last))
-        x = self.down_attention(self.down(x, told))
+        x = self.down_attention(self.down(x, condition))
         y = F.pad(x, (0, -x.shape[3] % 2, 0, -x.shape[2] % 2), mode="replicate")
-        y = self.second(self.attention(self.first(self.smaller(y), told)), told)
+        y = self.second(self.attention(self.first(self.smaller(y), condition)), condition)
         y = F.interpolate(self.larger(y), scale_factor=2.0)[..., : x.shape[2], : x.shape[3]]
-        x = self.up_attention(self.up(torch.cat([x, y], 1), told))
+        x = self.up_attention(self.up(torch.cat([x, y], 1), condition))
         out: Tensor = self.leave(even(x))
         return out.float()
 

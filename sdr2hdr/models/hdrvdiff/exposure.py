@@ -1,5 +1,4 @@
-"""What frames of known exposures say of the light before the camera: eq. 1 of HDR-V-Diff, how far each is to be trusted, and the
-weighted merge.
+"""The light before the camera from frames of known exposures: eq. 1 of HDR-V-Diff, how far to trust each, and the weighted merge.
 
 Exposures are relative times; a frame of exposure 1 is clipped at SDR white (203 nits). Light is in nits, BT.709 primaries.
 """
@@ -7,14 +6,12 @@ Exposures are relative times; a frame of exposure 1 is clipped at SDR white (203
 import torch
 from torch import Tensor
 
-from sdr2hdr.color.transfer import WHITE
-
-GAMMA = 2.2
+from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE
 
 
 def linear(frames: Tensor, exposures: Tensor) -> Tensor:
     """Light over SDR white of frames ``B,T,3,H,W`` 0..1 with exposures ``B,T``: the second half of eq. 1."""
-    return frames.float().clamp(0, 1).pow(GAMMA) / exposures.float()[..., None, None, None]
+    return frames.float().clamp(0, 1).pow(CAMERA_GAMMA) / exposures.float()[..., None, None, None]
 
 
 def trust(frames: Tensor) -> Tensor:
@@ -53,4 +50,4 @@ def merge(frames: Tensor, exposures: Tensor, also: Tensor | None = None) -> Tens
 def at_exposure(frame: Tensor, exposure: Tensor, wanted: Tensor) -> Tensor:
     """A frame ``B,3,H,W`` as it would be with a longer exposure ``B``: brighter, and clipped where that clips."""
     gain = (wanted / exposure).float()[:, None, None, None]
-    return (frame.float() * gain.pow(1 / GAMMA)).clamp(0, 1)
+    return (frame.float() * gain.pow(1 / CAMERA_GAMMA)).clamp(0, 1)

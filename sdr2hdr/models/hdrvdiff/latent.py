@@ -1,11 +1,12 @@
 """The autoencoder of HDR-LDM: a tone-mapped picture to a latent of an eighth of its size, and back with features at each size."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.layers import ResidualBlock
+from sdr2hdr.models.parts.blocks import ResidualBlock
 
 CELL = 8
 """Pixels a side that one place of the latent stands for."""
@@ -18,11 +19,26 @@ class Decoded(NamedTuple):
     features: tuple[Tensor, ...]
 
 
-class Autoencoder(nn.Module):
-    """Pictures ``B,3,H,W`` 0..1 to latents ``B,latent,H/8,W/8`` of about unit variance; sides are multiples of 8.
+class LatentAutoencoder(nn.Module, ABC):
+    """Pictures ``B,3,H,W`` 0..1 to latents ``B,latent,H/8,W/8`` of about unit variance, and back; sides are multiples of 8.
 
-    ``channels`` at 1/2, 1/4 and 1/8. Nothing is normalised over the picture, so tiles agree.
+    ``channels`` are those of the features at 1/2, 1/4 and 1/8 of the size.
     """
+
+    channels: tuple[int, int, int]
+    latent: int
+
+    @abstractmethod
+    def encode(self, picture: Tensor) -> Tensor:
+        """The latent of a picture."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Decoded:
+        """The picture of a latent, and features at each size."""
+
+
+class Autoencoder(LatentAutoencoder):
+    """Our own, small. Nothing is normalised over the picture, so tiles agree."""
 
     def __init__(self, channels: tuple[int, int, int] = (24, 48, 64), latent: int = 4) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 2
+STEADY_REACH = 2
 """Neighbouring frames on each side."""
 
 UNLIKE = 3.5 / 255
@@ -20,7 +20,7 @@ def steadied(frames: Tensor, at: int) -> Tensor:
     """
     now = frames[:, at].float()
     total, weights = now.clone(), now.new_ones(now.shape[0], 1, *now.shape[2:])
-    for step in range(1, min(REACH, at, frames.shape[1] - 1 - at) + 1):
+    for step in range(1, min(STEADY_REACH, at, frames.shape[1] - 1 - at) + 1):
         for other in (frames[:, at - step].float(), frames[:, at + step].float()):
             apart = _around((other - now).abs_().amax(1, keepdim=True)).div_(25 * UNLIKE)
             weight = (1 - apart.square_()).clamp_min_(0.0).square_()  # Tukey's biweight

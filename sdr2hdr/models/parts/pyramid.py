@@ -1,4 +1,4 @@
-"""A picture taken apart into a small picture and the detail of every size above it, and put together again."""
+"""A picture taken apart into a small picture and the detail of every size above it."""
 
 import itertools
 
@@ -35,10 +35,3 @@ def take_apart(x: Tensor, levels: int) -> tuple[Tensor, list[Tensor]]:
     """The smallest picture, and what each larger size has beyond it, the smallest first."""
     sizes = gaussian(x, levels)
     return sizes[0], [b - larger(a) for a, b in itertools.pairwise(sizes)]
-
-
-def put_together(low: Tensor, details: list[Tensor]) -> Tensor:
-    """The picture that :func:`take_apart` took apart."""
-    for detail in details:
-        low = larger(low) + detail
-    return low

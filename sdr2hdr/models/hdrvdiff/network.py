@@ -5,28 +5,31 @@ pictures usually are. Ordinary SDR has no exposures: there the look reader's map
 published; docs/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
 """
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
-from sdr2hdr.models import noise as noises
-from sdr2hdr.models.denoiser import Denoiser, ddim
-from sdr2hdr.models.exposure import at_exposure, linear, merge, sureness, trust
-from sdr2hdr.models.latent import CELL, Autoencoder, Decoded
-from sdr2hdr.models.layers import guarded, spread
-from sdr2hdr.models.look import LookReader
-from sdr2hdr.models.matching import match, warp
-from sdr2hdr.models.restormer import ZiCA
+from sdr2hdr.models import inputs
+from sdr2hdr.models.base.corrections import guarded
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import VECTOR
+from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
+from sdr2hdr.models.hdrvdiff.exposure import at_exposure, linear, merge, sureness, trust
+from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded, LatentAutoencoder
+from sdr2hdr.models.hdrvdiff.matching import match, warp
+from sdr2hdr.models.hdrvdiff.restormer import ZiCA
+from sdr2hdr.models.hdrvdiff.stable import StableAutoencoder, published_tensors
+from sdr2hdr.models.hdrvdiff.tcam import Aligned, Temporal
+from sdr2hdr.models.model import Window
+from sdr2hdr.models.parts.blocks import keep_variance, zero
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.stable import StableAutoencoder
-from sdr2hdr.models.steady import steadied
-from sdr2hdr.models.tcam import Temporal, Window
 
 STEPS = 10
 
@@ -40,14 +43,17 @@ HDRVDIFF_SPEC = ModelSpec(
     multiple=64,
     stateful=True,
     thumb=64,
+    look=VECTOR,
     exposures=True,
     noise=4,
+    noise_cell=CELL,
     tile=768,
     overlap=192,
     margin=64,
     tolerance=0.02,
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=1500,
+    tasks=("mapping", "autoencoder", "diffusion", "temporal", "fusion"),
     config={"steps": STEPS},
 )
 
@@ -55,86 +61,68 @@ _ALIKE = 0.08
 """The difference of codes at which a moved pixel counts for a third."""
 
 
-class HDRVDiff(nn.Module):
+class HDRVDiff(OnBase):
     """The network. Sides are multiples of 8. ``steps`` are those of DDIM; with 0 the temporal branch answers alone.
 
     ``size`` is ``small``, which is trained and comes with sdr2hdr, or ``paper``: Stable Diffusion's autoencoder, whose weights
     come from elsewhere, and wider networks around it. For the paper's table 3: ``embedding`` tells the prior exposures, and
     ``integration`` lets it in by ``zica``, by the same ``attention`` without zeros to begin with, or by ``concat``.
+
+    It shares the look, the steadying and the guard of greys with the other networks, but not their bound: it corrects its base
+    in the mu-law domain, and the light that clipped areas lack, which its prior is to give, is far more than damage.
     """
 
     def __init__(
         self, steps: int = STEPS, size: str = "small", *, embedding: bool = True, integration: str = "zica"
     ) -> None:
-        super().__init__()
+        super().__init__("look")
         if steps < 0 or size not in ("small", "paper") or integration not in ("zica", "attention", "concat"):
             raise ValueError("steps is 0 or more, size is small or paper, integration is zica, attention or concat")
         self.steps, self.integration = steps, integration
-        self.look = LookReader()
         paper = size == "paper"
-        self.autoencoder = StableAutoencoder() if paper else Autoencoder()
+        self.autoencoder: LatentAutoencoder = StableAutoencoder() if paper else Autoencoder()
         self.denoiser = Denoiser(self.autoencoder.latent, (320, 640) if paper else (64, 96), embedding=embedding)
         a, b, c = self.autoencoder.channels
         self.temporal = Temporal((64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat")
         self.initialise()
 
     def initialise(self) -> None:
-        """Weights to begin training with: the result is the base, and ZiCA lets nothing in (other integrations may)."""
-        kept = {k: v.clone() for k, v in self.look.state_dict().items()}
-        spread(self)
-        self.look.load_state_dict(kept)
+        """The result is the base, and ZiCA lets nothing in (other integrations may)."""
+        keep_variance(self.own_modules())
         decoder = self.temporal.decoder
-        zeros = [decoder.leave, decoder.prior_leave, self.denoiser.leave, self.temporal.tcam.offset]
+        zero(decoder.leave, decoder.prior_leave, self.denoiser.leave, self.temporal.tcam.offset)
         if self.integration == "zica":
-            zeros += [cast(ZiCA, z).zero for z in decoder.zica]
-        for layer in zeros:
-            nn.init.zeros_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            zero(*(cast(ZiCA, z).zero for z in decoder.zica))
 
-    def new_state(self, size: tuple[int, int]) -> State:
-        return {}
-
-    def forward(
-        self,
-        frames: Tensor,
-        state: State,
-        *,
-        past: int = 0,
-        future: int = 0,
-        thumbs: Tensor | None = None,
-        exposures: Tensor | None = None,
-        noise: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        """As the contract has it. ``exposures B,T`` are relative times, None for ordinary SDR; ``noise B,4,H/8,W/8`` is what
-        diffusion begins with, the same for all frames (by default that of the picture's upper left corner)."""
-        if thumbs is None:
-            raise ValueError("this network needs thumbs: the whole picture at a small size")
-        height, width = frames.shape[-2:]
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        """:meth:`forward`; the ``noise`` that diffusion starts with is by default that of the picture's upper left corner."""
+        frames, exposures = window.frames, window.exposures
+        batch, (height, width) = frames.shape[0], frames.shape[-2:]
         if height % CELL or width % CELL:
             raise ModelError(
                 f"HDR-V-Diff takes sides that are multiples of {CELL}, not {width}x{height}; rendering pads a picture."
             )
+        noise = window.noise
         if noise is None:
-            noise = noises.field(self.autoencoder.latent, (height // CELL, width // CELL))
-        noise = noise.to(frames.device).expand(frames.shape[0], -1, -1, -1)
+            noise = inputs.field(self.autoencoder.latent, (height // CELL, width // CELL))
+        noise = noise.to(frames.device).expand(batch, -1, -1, -1)
         out = []
-        for t in range(past, frames.shape[1] - future):
+        for t in window.inner:
             look = None
             if exposures is None:
-                look, state = self.look.remember(thumbs[:, t], state)
-            window = self.window(frames, t, exposures, look)
+                look, state = self.scene_look(window, t, state)
+            aligned = self.aligned(frames, t, exposures, look)
             prior = None
             if self.steps:
-                told = frames.new_zeros(frames.shape[0]) if exposures is None else exposures[:, t]
-                prior = self.prior(frames[:, t], told, noise, self.steps)
-            added = self.temporal(window, prior)
-            out.append(pq_inverse_eotf(mu_law_inverse(self.toned(window, added, graded=exposures is None))))
+                exposure = frames.new_zeros(batch) if exposures is None else exposures[:, t]
+                prior = self.prior(frames[:, t], exposure, noise, self.steps)
+            added = self.temporal(aligned, prior)
+            out.append(pq_inverse_eotf(mu_law_inverse(self.toned(aligned, added, graded=exposures is None))))
         return torch.stack(out, dim=1), state
 
-    def window(self, frames: Tensor, t: int, exposures: Tensor | None, look: Tensor | None) -> Window:
-        """Frame ``t`` of ``B,T,3,H,W`` and the neighbours around it, aligned to it: two each way, three where more than two
-        exposures alternate. The base is the look's mapping where there are no exposures, else the weighted merge."""
+    def aligned(self, frames: Tensor, t: int, exposures: Tensor | None, look: Tensor | None) -> Aligned:
+        """Frame ``t`` of ``B,T,3,H,W`` and its neighbours, aligned to it: two each way, or three if more than two exposures
+        alternate. The base is the look's mapping if there are no exposures, else the weighted merge."""
         at = torch.ones_like(frames[:, :, 0, 0, 0]) if exposures is None else exposures.float()
         first, last = max(0, t - 3), min(frames.shape[1], t + 4)
         reach = 3 if len(set(at[0, first:last].tolist())) > 2 else 2
@@ -143,18 +131,18 @@ class HDRVDiff(nn.Module):
         moved, alike = [reference], [torch.full_like(reference[:, :1], 4.0)]
         with torch.no_grad():
             for i in near:
-                pixels, agree = aligned(reference, frames[:, i].float(), at[:, t], at[:, i])
+                pixels, agree = align(reference, frames[:, i].float(), at[:, t], at[:, i])
                 moved.append(pixels)
                 alike.append(agree)
             every, times = torch.stack(moved, 1), at[:, [t, *near]]
             light = linear(every, times)
             if look is not None:
-                base = mu_law(pq_eotf(self.look.codes(steadied(frames, t), look)))
+                base = mu_law(pq_eotf(self.mapped(self.base_frame(frames, t), look)))
             else:
                 base = mu_law(convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020"))
-            sure = sureness((trust(every) * torch.stack(alike, 1)).sum(1))
+            trusted = sureness((trust(every) * torch.stack(alike, 1)).sum(1))
         six = torch.cat([every, light], 2)
-        return Window(six[:, 0], tuple(six[:, 1:].unbind(1)), base, sure)
+        return Aligned(six[:, 0], tuple(six[:, 1:].unbind(1)), base, trusted)
 
     def prior(self, frame: Tensor, exposure: Tensor, noise: Tensor, steps: int) -> Decoded:
         """HDR-LDM: what HDR picture a frame ``B,3,H,W`` of these exposures ``B`` may come from (0: it is graded)."""
@@ -162,14 +150,19 @@ class HDRVDiff(nn.Module):
         z = ddim(lambda z, time: self.denoiser(z, seen, exposure, time), noise.float(), steps)
         return self.autoencoder.decode(z)
 
-    def toned(self, window: Window, added: Tensor, *, graded: bool) -> Tensor:
+    def toned(self, aligned: Aligned, added: Tensor, *, graded: bool) -> Tensor:
         """The result ``B,3,H,W`` in the mu-law domain: a base and its correction. A graded picture's greys stay grey and its
         black stays black."""
-        return window.base + (guarded(added, window.reference[:, :3], CELL) if graded else added)
+        return aligned.base + (guarded(added, aligned.reference[:, :3], CELL) if graded else added)
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """Stable Diffusion's autoencoder, which the network in the paper's size contains."""
+        return {f"autoencoder.{key}": t for key, t in published_tensors(tensors, source).items()}
 
 
-def aligned(reference: Tensor, frame: Tensor, exposure: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """A frame ``B,3,H,W`` moved onto the reference, and how far to believe each place, ``B,1,H,W``: by how alike the means of
+def align(reference: Tensor, frame: Tensor, exposure: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """A frame ``B,3,H,W`` moved onto the reference, and how far to believe each pixel, ``B,1,H,W``: by how alike the means of
     5x5 pixels are, both as the longer of the two exposures would show them."""
     longer = torch.maximum(exposure, other)
     a, b = at_exposure(reference, exposure, longer), at_exposure(frame, other, longer)

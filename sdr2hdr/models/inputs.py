@@ -1,16 +1,23 @@
-"""Noise that belongs to places of the picture: the same on every machine, in every run, in every tile and in every frame."""
+"""What models are given beside a tile's frames: the whole picture at a small size, and noise."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
 
 
-def field(channels: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), seed: int = 0) -> Tensor:
-    """Normally distributed numbers ``1,channels,h,w`` float32 on the CPU, of the places ``at`` (row, column) and on.
+def thumbnail(frames: Tensor, size: int) -> Tensor:
+    """The whole picture at a fixed size: ``B,T,3,H,W`` to ``B,T,3,size,size`` by area averaging, whatever the aspect ratio."""
+    b, t = frames.shape[:2]
+    return F.adaptive_avg_pool2d(frames.flatten(0, 1), size).view(b, t, 3, size, size)
 
-    Each number follows from (seed, channel, row, column) alone: a hash of them (Wellons' lowbias32), through Box and Muller's
-    transform. So a tile's noise is the part of the picture's that lies in the tile.
+
+def field(channels: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), seed: int = 0) -> Tensor:
+    """Normally distributed numbers ``1,channels,h,w``, float32 on the CPU, for the cells from row and column ``at`` on.
+
+    Each number follows from (seed, channel, row, column) alone: a hash of them (Wellons' lowbias32) through the transform of Box
+    and Muller. So it is the same on every machine, in every run and frame, and a tile's noise is a part of the picture's.
     """
     rows, columns = (torch.arange(a, a + n, dtype=torch.int64) for a, n in zip(at, size, strict=True))
     place = _mixed(_mixed(rows + seed * 0x9E3779B1)[:, None] + columns)

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.deform import TAPS, deform_conv2d
-from sdr2hdr.models.layers import ResidualBlock
-from sdr2hdr.models.restormer import Joined, RestormerBlock, ZiCA
+from sdr2hdr.models.hdrvdiff.restormer import Joined, RestormerBlock, ZiCA
+from sdr2hdr.models.parts.blocks import ResidualBlock
+from sdr2hdr.models.parts.deform import TAPS, deform_conv2d
 
 Sizes = tuple[int, int, int]
 """Numbers of channels, of features at 1/2, 1/4 and 1/8 of the size."""
@@ -82,14 +82,17 @@ class TCAM(nn.Module):
 
 
 @dataclass(frozen=True)
-class Window:
-    """A frame and its neighbours: ``reference B,6,H,W`` and each of ``moved`` as eq. 1 has it, float32; ``base B,3,H,W`` the
-    mapping or merge that is corrected, in the mu-law domain, and ``sure B,1,H,W`` how far it is to be trusted (0 to 1)."""
+class Aligned:
+    """A frame and its neighbours, moved onto it: ``reference B,6,H,W`` and each of ``moved`` as in eq. 1, float32.
+
+    ``base B,3,H,W`` is the mapping or merge that is corrected, in the mu-law domain, and ``trusted B,1,H,W`` how far it can be
+    trusted (0 to 1).
+    """
 
     reference: Tensor
     moved: tuple[Tensor, ...]
     base: Tensor
-    sure: Tensor
+    trusted: Tensor
 
 
 class TemporalDecoder(nn.Module):
@@ -120,31 +123,32 @@ class TemporalDecoder(nn.Module):
         self.prior_leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS) + 1), 3, padding=1)
 
     def forward(
-        self, own: Features, aligned: Features, window: Window, prior: tuple[Tensor, tuple[Tensor, ...]] | None
+        self, own: Features, neighbours: Features, aligned: Aligned, prior: tuple[Tensor, tuple[Tensor, ...]] | None
     ) -> Tensor:
         """The correction ``B,3,H,W`` float32. ``prior`` is a picture in the mu-law domain with its features, smallest first."""
 
         def let_in(x: Tensor, i: int) -> Tensor:
             return x if prior is None else self.zica[i](x, prior[1][i])
 
-        x = self.join_eighth(torch.cat([own[2], aligned[2]], 1))
+        x = self.join_eighth(torch.cat([own[2], neighbours[2]], 1))
         x = let_in(self.at_eighth(x), 0)
         x = F.interpolate(self.grow_quarter(x), scale_factor=2.0)
-        x = let_in(self.at_quarter(self.join_quarter(torch.cat([x, own[1], aligned[1]], 1))), 1)
+        x = let_in(self.at_quarter(self.join_quarter(torch.cat([x, own[1], neighbours[1]], 1))), 1)
         x = F.interpolate(self.grow_half(x), scale_factor=2.0)
-        base = window.base
-        told = F.pixel_unshuffle(torch.cat([base, window.sure], 1), 2).to(x.dtype, memory_format=torch.channels_last)
-        x = let_in(self.at_half(self.join_half(torch.cat([x, own[0], aligned[0], told], 1))), 2)
-        said = F.pixel_shuffle(self.leave(F.relu(self.treat(torch.cat([x, told], 1)))).float(), 2)
+        base = aligned.base
+        known = F.pixel_unshuffle(torch.cat([base, aligned.trusted], 1), 2)
+        known = known.to(x.dtype, memory_format=torch.channels_last)
+        x = let_in(self.at_half(self.join_half(torch.cat([x, own[0], neighbours[0], known], 1))), 2)
+        found = F.pixel_shuffle(self.leave(F.relu(self.treat(torch.cat([x, known], 1)))).float(), 2)
         offers = [_blurred(base, n) - base for n in BLURS]
         if prior is not None:
             away = F.pixel_unshuffle(prior[0] - base, 2).to(x.dtype, memory_format=torch.channels_last)
-            seen = torch.cat([x, self.prior_fit(prior[1][2]), told, away], 1)
+            seen = torch.cat([x, self.prior_fit(prior[1][2]), known, away], 1)
             more = F.pixel_shuffle(self.prior_leave(F.relu(self.prior_treat(seen))).float(), 2)
-            said, offers = more + F.pad(said, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
-        added = _ADDED * said[:, :3]
+            found, offers = more + F.pad(found, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
+        added = _ADDED * found[:, :3]
         for i, offer in enumerate(offers, 3):
-            added = added + _GATES * said[:, i : i + 1] * offer
+            added = added + _GATES * found[:, i : i + 1] * offer
         return added
 
 
@@ -154,22 +158,22 @@ def _blurred(picture: Tensor, size: int) -> Tensor:
 
 
 class Temporal(nn.Module):
-    """TCAM and its decoder: a window to a correction of its base."""
+    """TCAM and its decoder: from a frame and its aligned neighbours to a correction of its base."""
 
     def __init__(self, channels: Sizes, prior: Sizes, concat: bool = False) -> None:
         super().__init__()
         self.extractor, self.tcam = Extractor(channels), TCAM(channels)
         self.decoder = TemporalDecoder(channels, prior, concat)
 
-    def forward(self, window: Window, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None) -> Tensor:
+    def forward(self, aligned: Aligned, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None) -> Tensor:
         dtype = self.decoder.leave.weight.dtype
-        own = self.extractor(window.reference.to(dtype, memory_format=torch.channels_last))
+        own = self.extractor(aligned.reference.to(dtype, memory_format=torch.channels_last))
         sums: list[Tensor] = [torch.zeros_like(x) for x in own]
-        for six in window.moved:
+        for six in aligned.moved:
             moved = self.extractor(six.to(dtype, memory_format=torch.channels_last))
             found = self.tcam(own, moved, six)
             sums = [s + x for s, x in zip(sums, found, strict=True)]
-        count = max(1, len(window.moved))
-        aligned = (sums[0] / count, sums[1] / count, sums[2] / count)
-        added: Tensor = self.decoder(own, aligned, window, prior)
+        count = max(1, len(aligned.moved))
+        neighbours = (sums[0] / count, sums[1] / count, sums[2] / count)
+        added: Tensor = self.decoder(own, neighbours, aligned, prior)
         return added

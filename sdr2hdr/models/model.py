@@ -1,0 +1,133 @@
+"""The contract that every model keeps, as types."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from torch import Tensor, nn
+
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models.spec import ModelSpec, State
+
+
+class Inputs(TypedDict, total=False):
+    """What a model is told about its frames; which of it a model reads is in its spec.
+
+    The first ``past`` and the last ``future`` frames are context: the model sees them, but neither returns them nor
+    changes its state for them. ``thumbs B,T,3,S,S`` is the whole picture at a small size, R'G'B' 0..1. ``place B,4`` is
+    where in the picture the frames are: top, left, bottom, right as shares of it (default: the whole picture).
+    ``exposures B,T`` are relative times if they alternate, else None. ``noise B,C,h,w`` is normally distributed and
+    belongs to areas of the picture (:func:`sdr2hdr.models.inputs.field`).
+    """
+
+    past: int
+    future: int
+    thumbs: Tensor | None
+    place: Tensor | None
+    exposures: Tensor | None
+    noise: Tensor | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames ``B,T,3,H,W``, SDR BT.709 R'G'B' 0..1, with what :class:`Inputs` says about them."""
+
+    frames: Tensor
+    past: int = 0
+    future: int = 0
+    thumbs: Tensor | None = None
+    place: Tensor | None = None
+    exposures: Tensor | None = None
+    noise: Tensor | None = None
+
+    @property
+    def inner(self) -> range:
+        """The frames to return: all but the context."""
+        return range(self.past, self.frames.shape[1] - self.future)
+
+    def thumb(self, t: int) -> Tensor:
+        """The thumbnail ``B,3,S,S`` of frame ``t``; raises ValueError if the caller gave none."""
+        if self.thumbs is None:
+            raise ValueError("this model needs thumbs: the whole picture at a small size")
+        return self.thumbs[:, t]
+
+
+class Model(nn.Module, ABC):
+    """SDR frames in, PQ codes out. A network says in :meth:`render` how, and in its :class:`ModelSpec` what it needs."""
+
+    def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
+        """The state at the start of a scene, for a tile of ``height, width``.
+
+        ``look B,V`` is the scene's look if it is known before the first frame; only for models that read one.
+        """
+        if look is not None:
+            raise ValueError("this model reads no look")
+        return {}
+
+    def forward(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, State]:
+        """BT.2020 PQ codes ``B,T-past-future,3,H,W``, not clamped, and the state after them.
+
+        ``frames B,T,3,H,W`` are SDR BT.709 R'G'B' 0..1. At the ends of a scene there is less context, never a frame of
+        another scene. Raises ValueError if the spec asks for an input that is missing.
+        """
+        return self.render(Window(frames, **inputs), state)
+
+    if TYPE_CHECKING:
+        # nn.Module types its calls as Any
+        def __call__(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, State]: ...
+
+    @abstractmethod
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        """:meth:`forward` for a network to define."""
+
+    def read_look(self, thumbs: Tensor) -> Tensor:
+        """The look vectors ``B,V`` of thumbnails ``B,3,S,S``; only for models that read a look."""
+        raise ValueError("this model reads no look")
+
+    def initialise(self) -> None:
+        """Set the weights that training starts with."""
+
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        """The spec of the network when it is built with ``spec.config``, if that changes its needs or abilities."""
+        return spec
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """The tensors of a published part of this network under the names of its parameters, for training to start with.
+
+        Raises ModelError, naming ``source``, if they are not those of such a part.
+        """
+        raise ModelError(f"{source}: this model has no part with published weights; leave the start out.")
+
+
+class RestoringModel(Model):
+    """A model that restores the SDR picture on its way to HDR (``has_aux`` in its spec)."""
+
+    def forward_with_aux(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, Tensor, State]:
+        """:meth:`forward` with the restored SDR frames, R'G'B' ``B,T-past-future,3,H,W``, after the codes; not clamped."""
+        return self.render_with_aux(Window(frames, **inputs), state)
+
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        codes, _, state = self.render_with_aux(window, state)
+        return codes, state
+
+    @abstractmethod
+    def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
+        """:meth:`forward_with_aux` for a network to define."""
+
+    @abstractmethod
+    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
+        """The restored middle frame ``B,3,H,W`` of as many frames ``B,T,3,H,W`` as the model sees at once.
+
+        ``still`` leaves out the alignment of the frames, which makes the first stage of training much faster.
+        """
+
+
+class MaskedModel(Model):
+    """A model whose encoder can be trained to reconstruct masked pictures (``masked`` among the tasks of its spec)."""
+
+    @abstractmethod
+    def reconstruct(self, pictures: Tensor) -> Tensor:
+        """Pictures ``B,3,H,W`` reconstructed from masked ones."""
