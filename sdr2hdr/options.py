@@ -158,6 +158,9 @@ class Options:
         96, "Least frames of a chunk, which is the unit of resuming.", noun="chunk length", least=1
     )
     keep_work: bool = option(False, "Keep the work folder beside OUT.", decides="run", per_folder=False)
+    fresh: bool = option(
+        False, "Start anew, and remove what is left of an earlier run.", decides="run", saved=False, per_folder=False
+    )
     aux_sdr: str | None = option(
         None, "Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
         metavar="FILE", decides="file", commands=("convert",), saved=False, per_folder=False,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sdr2hdr.jobs import program
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sdr2hdr"
 
@@ -81,6 +83,11 @@ def test_rooms_import_down_the_table(room: str) -> None:
                 used = below.partition(".")[0]
                 assert used in allowed(room) or used not in ROWS, f"{path.relative_to(PACKAGE)} imports {name}"
             assert package not in OUTSIDE or package in ROWS[room].named, f"{path.relative_to(PACKAGE)} imports {name}"
+
+
+def test_the_program_that_decides_pixels_is_jobs_and_all_it_imports() -> None:
+    """A room that is missing in the key would let a work folder go on with other code."""
+    assert set(program.ROOMS) == {room for room in allowed("jobs") if (PACKAGE / room).is_dir()}
 
 
 def test_importing_the_package_loads_neither_torch_nor_av() -> None:

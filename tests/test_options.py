@@ -17,6 +17,7 @@ from sdr2hdr.cli.options import ConversionOption
 from sdr2hdr.cli.preview import preview
 from sdr2hdr.errors import InputError, UsageError
 from sdr2hdr.jobs.settings import Settings
+from sdr2hdr.models import registry
 from sdr2hdr.options import DEFAULTS, Option, Options, by_key, declared
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -156,12 +157,13 @@ def test_the_command_line_ends_with_2_and_one_sentence(
 
 def test_settings_hold_every_option_that_decides_the_picture_and_no_other() -> None:
     """One that was added and forgotten would let frames of two settings mix in a film."""
-    resolved = {"model": "m", "device": "cpu", "precision": "float32"}
-    plain = Settings.of(DEFAULTS, weights_sha256="", times=(), **resolved)
+    spec = registry.spec("wmnet")
+    plain = Settings.of(DEFAULTS, spec, "")
     for option in declared():
-        other = Settings.of(DEFAULTS.changed(**{option.name: example(option)}), weights_sha256="", times=(), **resolved)
-        # these are resolved from elsewhere: the plan's tile, the weight's hash, what else is given here
-        if option.about.decides == "picture" and option.name not in {*resolved, "weights", "exposures", "tile"}:
+        if option.name in ("model", "weights", "device", "exposures", "tile"):
+            continue  # resolved from elsewhere: the spec, the weight's hash, this machine, the frames, the plan's tile
+        other = Settings.of(DEFAULTS.changed(**{option.name: example(option)}), spec, "")
+        if option.about.decides == "picture":
             assert other != plain, option.name
         elif option.name != "aux_sdr":  # which decides whether chunks hold a second picture
             assert other == plain, option.name
@@ -169,11 +171,12 @@ def test_settings_hold_every_option_that_decides_the_picture_and_no_other() -> N
 
 def test_settings_are_resolved() -> None:
     found = Settings.of(
-        Options(codec="av1", scenes="cuts.json", tile=512), model="m", weights_sha256="ab", device="cpu",
-        precision="float32", times=(1.0, 0.25),
-    )  # fmt: skip
+        Options(codec="av1", scenes="cuts.json", tile=512, exposures="1,1/4", device="cpu"),
+        registry.spec("hdrvdiff"),
+        "ab",
+    )
     assert (found.crf, found.preset, found.scenes) == (22.0, "6", str(Path("cuts.json").absolute()))
-    assert (found.times, found.tile, found.aux) == ((1.0, 0.25), None, False)
+    assert (found.model, found.times, found.tile, found.aux) == ("hdrvdiff", (1.0, 0.25), None, False)
     assert dataclasses.replace(found, codec="hevc").codec == "hevc"
 
 

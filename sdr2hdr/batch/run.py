@@ -18,8 +18,9 @@ import torch
 
 from sdr2hdr.batch.plan import BatchPlan
 from sdr2hdr.batch.report import Row, write_rows
-from sdr2hdr.convert import Progress, Report, convert
+from sdr2hdr.convert import Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
+from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.run import end_with_parent, signals_held
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.options import Options

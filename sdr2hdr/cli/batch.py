@@ -18,7 +18,7 @@ from sdr2hdr.text import printable
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan
     from sdr2hdr.batch.report import Row
-    from sdr2hdr.convert import Progress
+    from sdr2hdr.jobs.progress import Progress
 
 SHARES = {"scan": (0.0, 0.1), "render": (0.1, 0.88), "assemble": (0.98, 0.01), "check": (0.99, 0.01)}
 """Where a stage begins in a file's whole, and its share of it: about."""

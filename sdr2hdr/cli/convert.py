@@ -24,7 +24,8 @@ from sdr2hdr.errors import Interrupted
 from sdr2hdr.text import printable
 
 if TYPE_CHECKING:
-    from sdr2hdr.convert import Progress, Report
+    from sdr2hdr.convert import Report
+    from sdr2hdr.jobs.progress import Progress
 
 STAGES = {
     "scan": "Finding scenes",

@@ -75,8 +75,9 @@ class Survey:
 
 @dataclass(frozen=True)
 class Plan:
-    """A conversion, complete: nothing else decides what the chunks will be."""
+    """A conversion, complete: nothing else decides what the chunks will be. ``program`` is the code that made it."""
 
+    program: str
     source: Fingerprint
     settings: Settings
     encode: EncodeSettings

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdr2hdr.errors import ModelError
+from sdr2hdr.color.light import LightFacts
+from sdr2hdr.errors import ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.jobs.progress import Ticker, Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.models import registry
@@ -68,6 +71,38 @@ def unfinished(plan: Plan, work: Work) -> list[list[int]]:
     gap redoes the rest of its group."""
     todo = [list(itertools.dropwhile(work.is_done, group)) for group in groups(plan)]
     return [group for group in todo if group]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Every chunk of a plan: the plan as it ended (the tile may have shrunk), how many chunks an earlier run had rendered,
+    the light of all, the seconds that the others took, and each stage's seconds at work."""
+
+    plan: Plan
+    resumed: int
+    light: LightFacts
+    seconds: float
+    busy: Busy
+
+
+def render(task: Task, plan: Plan, work: Work, workers: int, progress: Watcher) -> Rendered:
+    """Render what an earlier run has not finished. Raises whatever a chunk raises; finished chunks stay finished."""
+    since = time.monotonic()
+    work.verify(len(plan.chunks))
+    left = {i for group in unfinished(plan, work) for i in group}
+    finished = [i for i in range(len(plan.chunks)) if i not in left]
+    plan, busy = run(task, plan, work, workers, Ticker(plan, finished, progress))
+    return Rendered(plan, len(finished), _light(work, plan), time.monotonic() - since, busy)
+
+
+def _light(work: Work, plan: Plan) -> LightFacts:
+    light = LightFacts()
+    for i in range(len(plan.chunks)):
+        facts = work.done(i)
+        if facts is None:
+            raise OutputError(f"Chunk {i} in {work.folder} has gone; run the same command again to make it anew.")
+        light = light.merge(facts[1])
+    return light
 
 
 def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[Plan, Busy]:

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sdr2hdr.jobs.exposures import exposures_for
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import Options
+from sdr2hdr.render.device import pick_device, pick_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,27 +25,22 @@ class Settings(Options):
     aux: bool = False
 
     @classmethod
-    def of(
-        cls,
-        options: Options,
-        *,
-        model: str,
-        weights_sha256: str,
-        device: str,
-        precision: str,
-        times: tuple[float, ...],
-    ) -> Self:
-        """The settings that options come to with this model on this device."""
+    def of(cls, options: Options, spec: ModelSpec, weights_sha256: str) -> Self:
+        """The settings that options come to with this model and this weight, on this machine.
+
+        Raises ModelError for a device or a precision that cannot be had, InputError for exposures that cannot be read.
+        """
+        device = pick_device(options.device)
         scenes = options.scenes
         resolved = {
-            "model": model,
+            "model": spec.name,
             "weights": None,
-            "device": device,
-            "precision": precision,
+            "device": str(device),
+            "precision": pick_precision(options.precision, spec, device),
             "crf": options.quality,
             "preset": options.speed,
             "scenes": scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
-            "exposures": ",".join(map(repr, times)),
+            "exposures": ",".join(map(repr, exposures_for(options.exposures, spec))),
             "tile": None,
         }
         picture = options.deciding("picture") | resolved

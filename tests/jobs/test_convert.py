@@ -21,9 +21,9 @@ from media_makers import Planes, make_clip, plane_shapes
 
 import sdr2hdr.jobs.run as jobs_run
 from sdr2hdr import convert, detect_scenes
-from sdr2hdr.convert import Progress
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer
+from sdr2hdr.jobs.progress import Progress
 
 SIZE = (96, 64)
 FAST = {"model": "bt2446a", "preset": "ultrafast"}
@@ -153,6 +153,7 @@ def test_other_settings_start_anew(clip: Path, tmp_path: Path) -> None:
     assert again.resumed_chunks == 3
     other = convert(clip, tmp_path / "out.mkv", **FAST, chunk_frames=15, overwrite=True, peak=500)
     assert other.resumed_chunks == 0 and other.max_cll <= 500
+    assert any("was begun with other settings" in note for note in other.notes)
 
 
 def test_a_long_scene_is_split_with_its_state_and_gives_the_same_frames(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from media_makers import Planes, make_clip, plane_shapes
 
 from sdr2hdr import convert
 from sdr2hdr.color.light import LightFacts
-from sdr2hdr.convert import Progress
 from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.jobs.exposures import check_count, doubts, read_exposures
+from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.scenes.small import brightened
 
 SIZE = (64, 64)

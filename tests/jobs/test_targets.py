@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from media_makers import make_clip
 
 from sdr2hdr import convert
-from sdr2hdr.convert import Progress
 from sdr2hdr.errors import InputError, OutputError, UsageError
+from sdr2hdr.jobs import planning
+from sdr2hdr.jobs import program as program_module
+from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.work import Work
 
 FAST = {"model": "bt2446a", "preset": "ultrafast"}
@@ -162,12 +165,45 @@ def test_a_plan_that_cannot_be_read_starts_anew(clip: Path, tmp_path: Path, text
     assert convert(clip, out, **FAST, overwrite=True).resumed_chunks == 0
 
 
-def test_the_work_of_another_version_is_not_gone_on_with(clip: Path, tmp_path: Path) -> None:
-    out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
+def test_chunks_of_another_program_are_not_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.mkv"
     convert(clip, out, **FAST, keep_work=True)
-    plan = json.loads((work / "plan.json").read_text())
-    (work / "plan.json").write_text(json.dumps({**plan, "version": "0.0.1"}))
-    assert convert(clip, out, **FAST, overwrite=True).resumed_chunks == 0
+    again = convert(clip, out, **FAST, keep_work=True, overwrite=True)
+    assert again.resumed_chunks == again.chunks
+    monkeypatch.setattr(planning, "program", lambda: "another")
+    other = convert(clip, out, **FAST, keep_work=True, overwrite=True)
+    assert other.resumed_chunks == 0
+    assert any("was begun by another version of sdr2hdr" in note for note in other.notes)
+    after = convert(clip, out, **FAST, keep_work=True, overwrite=True)
+    assert after.resumed_chunks == after.chunks and not any("another version" in note for note in after.notes)
+
+
+def test_the_program_is_its_code_and_what_it_stands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One changed byte in a file that decides pixels, or another version of torch, makes another program."""
+    package = Path(program_module.__file__).parent.parent
+    for room in program_module.ROOMS:
+        shutil.copytree(
+            package / room, tmp_path / room, ignore=lambda _, names: [n for n in names if "." in n and n[-3:] != ".py"]
+        )
+    monkeypatch.setattr(program_module, "__file__", str(tmp_path / "jobs" / "program.py"))
+    read = program_module.program.__wrapped__
+    first = read()
+    assert first == program_module.program() == read()
+    changed = tmp_path / "color" / "transfer.py"
+    text = changed.read_bytes()
+    changed.write_bytes(text + b"#")
+    assert read() != first
+    changed.write_bytes(text)
+    assert read() == first
+    monkeypatch.setattr(program_module, "version", lambda name: "0.0" if name == "torch" else "1.0")
+    assert read() != first
+
+
+def test_a_fresh_start_uses_nothing_of_an_earlier_run(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    convert(clip, out, **FAST, keep_work=True)
+    again = convert(clip, out, **FAST, overwrite=True, fresh=True)
+    assert again.resumed_chunks == 0 and not any("earlier run" in note for note in again.notes)
 
 
 @pytest.mark.parametrize("change", ["flip", "cut", "remove"])

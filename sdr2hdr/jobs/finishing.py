@@ -1,0 +1,59 @@
+"""The end of a conversion: what becomes of the source's other streams, and a finished file that has passed its check."""
+
+from sdr2hdr.color.light import LightFacts
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.jobs.output import Output
+from sdr2hdr.jobs.plan import Fingerprint, Plan
+from sdr2hdr.jobs.progress import Progress, Watcher
+from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.assemble import AssembleReport, assemble
+from sdr2hdr.media.check import check
+from sdr2hdr.media.hdr10 import ContentLight, Mastering
+from sdr2hdr.media.source import Source
+from sdr2hdr.media.stream_plan import StreamChoice, StreamPlan, plan_streams
+from sdr2hdr.options import Options
+
+
+def streams_for(source: Source, output: Output, options: Options) -> StreamPlan:
+    """What becomes of the source's other streams in an output, known before anything is rendered."""
+    o = options
+    choice = StreamChoice(o.audio, o.audio_track, o.subtitle_track, o.no_audio, o.strict_streams)
+    return plan_streams(source.path, output.container, o.codec, source.info.stream, choice)
+
+
+def finish(
+    work: Work, plan: Plan, source: Source, streams: StreamPlan, light: LightFacts | None, progress: Watcher
+) -> AssembleReport:
+    """Assemble a file in the work folder and check it. Without ``light`` it is that of the restored SDR picture.
+
+    A file that fails its check is removed. The chunks are kept, for they take longest to make. Raises OutputError.
+    """
+    aux, peak = light is None, plan.settings.peak
+    path = work.assembled_aux if aux else work.assembled
+    progress(Progress("assemble", 0, 1))
+    assembled = assemble(
+        [work.chunk(i, aux=aux) for i in range(len(plan.chunks))],
+        source.path,
+        path,
+        streams,
+        mastering=None if aux else Mastering("bt2020", float(peak)),
+        light=None if light is None else ContentLight(*light.written(peak)),
+        clock=source.info.clock,
+    )
+    progress(Progress("check", 0, 1))
+    try:
+        check(path, assembled.expected)
+    except OutputError as error:
+        path.unlink(missing_ok=True)
+        raise OutputError(
+            f"{error} It was removed; the rendered chunks are kept in {work.folder}, from where the same command goes on."
+        ) from error
+    return assembled
+
+
+def check_unchanged(source: Source, plan: Plan) -> None:
+    """Raise InputError if the source is no longer the file that was planned."""
+    if Fingerprint.of(source.path) != plan.source:
+        raise InputError(
+            f"{source.path} changed while it was converted; run the same command again when it is at rest."
+        )

@@ -1,0 +1,130 @@
+"""Making a plan: going on with the one in the work folder, or looking at the source once and cutting it into chunks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.exposures import check_count, doubts, read_from_frames
+from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
+from sdr2hdr.jobs.program import program
+from sdr2hdr.jobs.progress import Progress, Watcher
+from sdr2hdr.jobs.settings import Settings
+from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.encoder import EncodeSettings, try_encoder
+from sdr2hdr.media.source import Source
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.options import Options
+from sdr2hdr.render.device import pick_device
+from sdr2hdr.render.looks import SceneLooks
+from sdr2hdr.render.tiles import check_tile, fitting_tile
+from sdr2hdr.weights.opened import Loaded
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a plan must be made of, so that its chunks can be used."""
+
+    source: Fingerprint
+    settings: Settings
+    encode: EncodeSettings
+    scenes_sha256: str
+    tile: int | None
+
+    def difference(self, begun: Plan, spec: ModelSpec) -> str | None:
+        """Why a plan that was begun cannot be gone on with, in words; None if it can."""
+        if begun.program != program():
+            return "was begun by another version of sdr2hdr"
+        if begun.source != self.source:
+            return "was begun before the source changed"
+        asked = (begun.settings, begun.encode, begun.scenes_sha256) == (self.settings, self.encode, self.scenes_sha256)
+        if not asked or self.tile not in (None, begun.tile):
+            return "was begun with other settings"
+        if begun.chunks != cut_chunks(len(begun.survey.pts), begun.survey.cuts, self.settings.chunk_frames, spec):
+            return "has other chunks than its settings lead to"
+        return None
+
+
+def make_plan(
+    source: Source,
+    settings: Settings,
+    options: Options,
+    spec: ModelSpec,
+    work: Work,
+    opened: Callable[[], Loaded],
+    progress: Watcher,
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of a conversion, recorded in the work folder, and sentences about how it was made.
+
+    A plan in the work folder is gone on with if source, settings and program are the same and ``options`` do not ask for a
+    fresh start. Chunks of any other are never used: frames of two programs or settings do not mix. ``opened`` gives the
+    model, if its look must be read. Raises InputError, OutputError and ModelError.
+    """
+    settings, notes = _with_told_exposures(source, settings, spec, options, progress)
+    wanted = _Wanted(
+        Fingerprint.of(source.path),
+        settings,
+        encode_settings(source, settings),
+        "" if settings.scenes in ("auto", "none") else Fingerprint.of(Path(settings.scenes)).sha256,
+        options.tile,
+    )
+    plan = None if options.fresh else work.read_plan()
+    if plan is not None and (why := wanted.difference(plan, spec)):
+        notes = (
+            *notes,
+            f"What was left of an earlier run {why}; the film was started anew and nothing of it was used.",
+        )
+        plan = None
+    if plan is None:
+        plan = _new_plan(source, wanted, spec, opened, progress)
+        work.begin(plan)
+    return plan, (*notes, *_doubts(source.path, plan, options))
+
+
+def _new_plan(
+    source: Source, wanted: _Wanted, spec: ModelSpec, opened: Callable[[], Loaded], progress: Watcher
+) -> Plan:
+    settings = wanted.settings
+    width, height = source.info.size
+    if wanted.tile is not None:
+        check_tile(height, width, wanted.tile, spec)
+    try_encoder(wanted.encode)  # before a long look at the source
+    reads = spec.look and not settings.times
+    looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
+    found = survey(
+        source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
+    )
+    if not found.pts:
+        raise InputError(f"{source.path} holds no picture that decodes; check the file.")
+    return Plan(
+        program=program(),
+        source=wanted.source,
+        settings=settings,
+        encode=wanted.encode,
+        survey=found,
+        chunks=cut_chunks(len(found.pts), found.cuts, settings.chunk_frames, spec),
+        tile=wanted.tile or fitting_tile(height, width, spec, pick_device(settings.device)),
+        scenes_sha256=wanted.scenes_sha256,
+    )
+
+
+def _with_told_exposures(
+    source: Source, settings: Settings, spec: ModelSpec, options: Options, progress: Watcher
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with the exposures that the frames tell, if none were given, and a sentence about that."""
+    if options.exposures is not None or not spec.exposures:
+        return settings, ()
+    about = source.info.frames or 0
+    times, read = read_from_frames(source, lambda done: progress(Progress("scan", done, max(done, about))))
+    return replace(settings, exposures=",".join(map(repr, times))), (read,) if read else ()
+
+
+def _doubts(src: Path, plan: Plan, options: Options) -> tuple[str, ...]:
+    """What speaks against the exposures. Raises InputError if they do not fit the number of frames."""
+    times, given = plan.settings.times, options.exposures
+    if not times:
+        return ()
+    if given is not None:
+        check_count(given, times, len(plan.survey.pts), src)
+    doubt = doubts(times, plan.survey.light, plan.survey.cuts, given=given is not None)
+    return (doubt,) if doubt else ()
