@@ -21,9 +21,9 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.preview import HISTORY, _frames, _rendered, _scene_moments
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer
-from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import fit, image, jpeg_bytes, on_screen
 from sdr2hdr.weights.opened import open_model
+from sdr2hdr.writing import write_whole
 
 PEAK = 1000
 

@@ -34,10 +34,10 @@ from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
 from sdr2hdr.views.falsecolour import font
-from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import as_hdr, image, jpeg_bytes, on_screen
 from sdr2hdr.weights.load import choose as choose_entry
 from sdr2hdr.weights.opened import Loaded, open_model
+from sdr2hdr.writing import write_whole
 
 QPS = (22, 27, 32, 37, 42, 47)
 FRAMES, MIDDLE = 7, 3

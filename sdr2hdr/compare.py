@@ -19,8 +19,8 @@ from sdr2hdr.scenes.detector import Detector
 from sdr2hdr.scenes.small import small_frame
 from sdr2hdr.views.comparison import Comparison, Side, Still, comparison_page
 from sdr2hdr.views.falsecolour import false_colour
-from sdr2hdr.views.files import check_free, write_whole
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, shown_size
+from sdr2hdr.writing import check_free, write_whole
 
 _SAME = Fraction(1, 500)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
 

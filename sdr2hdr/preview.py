@@ -27,10 +27,10 @@ from sdr2hdr.scenes.cutlist import scenes_from_cuts, time_code
 from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import small_frame
 from sdr2hdr.views.falsecolour import false_colour
-from sdr2hdr.views.files import check_free, write_whole
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_bytes, shown_size
 from sdr2hdr.views.sheet import Column, sheet
 from sdr2hdr.weights.opened import open_model, spec_of
+from sdr2hdr.writing import check_free, write_whole
 
 HISTORY = 24
 """Frames a model with memory sees before the one that is shown, if its scene has as many."""

@@ -15,9 +15,9 @@ from sdr2hdr.scenes.cutlist import time_code
 from sdr2hdr.scenes.table import Row, as_csv, as_edl, as_qpfile, rows_of
 from sdr2hdr.text import html_text, printable
 from sdr2hdr.views.falsecolour import font
-from sdr2hdr.views.files import check_free, write_whole
 from sdr2hdr.views.page import page, table
 from sdr2hdr.views.pictures import fit, image, jpeg_uri, png_bytes, shown_size
+from sdr2hdr.writing import check_free, write_whole
 
 _EDGE = 240  # pixels, the longer edge of a picture on the sheet
 _LINE = 22  # pixels for a line of text

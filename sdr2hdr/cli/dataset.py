@@ -57,7 +57,7 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     """
     from sdr2hdr.data.paired import paired_scenes, sides
     from sdr2hdr.data.scene_list import list_scenes
-    from sdr2hdr.views.files import check_free, write_whole
+    from sdr2hdr.writing import check_free, write_whole
 
     check_free(list, overwrite)
     console = Console(stderr=True)

@@ -9,18 +9,17 @@ from torch import Tensor
 from sdr2hdr.data.clips import Clip
 from sdr2hdr.data.footage import Maker
 from sdr2hdr.models.inputs import thumbnail
+from sdr2hdr.writing import whole_file
 
 _PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
 
 
 def write_clip(clip: Clip, path: Path) -> None:
     """One clip as an uncompressed archive; it appears whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as f:
+    with whole_file(path) as part, part.open("wb") as f:
         planes = {k: p.numpy() for k, p in zip(_PLANES, clip.planes + clip.clean, strict=True)}
         meta = np.array([clip.scene, clip.look, str(clip.qp)])
         np.savez(f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta)
-    part.replace(path)
 
 
 def read_clip(path: Path) -> Clip:

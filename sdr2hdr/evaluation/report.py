@@ -8,8 +8,8 @@ from sdr2hdr.evaluation.charts import chart, has_matplotlib
 from sdr2hdr.evaluation.scores import GROUPINGS, Score, groups, parts_of, to_csv, to_json
 from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.metrics.measures import Measure
-from sdr2hdr.views.files import write_whole
 from sdr2hdr.views.pictures import png_bytes
+from sdr2hdr.writing import write_whole
 
 
 def check_folder(out: Path, overwrite: bool) -> None:

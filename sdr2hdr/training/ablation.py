@@ -58,6 +58,7 @@ from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.weights.starting import starting_tensors
+from sdr2hdr.writing import write_whole
 
 ABLATIONS = Path(__file__).parent / "ablations"
 MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
@@ -228,9 +229,7 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "scores": scores(trainer, a.corpus, a.every) if variant.scored else {},
     }
-    part = kept.with_suffix(".part")
-    part.write_text(json.dumps(row, indent=1))
-    part.replace(kept)
+    write_whole(kept, json.dumps(row, indent=1).encode(), overwrite=True)
     return row
 
 
@@ -288,9 +287,7 @@ def main() -> None:
         for variant in variants:
             rows[variant.name] = measured(variant, a)
             text = table(rows, variants, a)
-            part = a.out / "ablation.part"
-            part.write_text(text)
-            part.replace(a.out / "ablation.md")
+            write_whole(a.out / "ablation.md", text.encode(), overwrite=True)
             print(text.splitlines()[-1] if variant.scored else f"({variant.name})", flush=True)
     except Sdr2HdrError as e:
         sys.exit(f"Error: {e}")

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from sdr2hdr.writing import whole_file
+
 
 def draw(out: Path) -> None:
     """``loss.png`` in a training's output folder from its ``loss.csv``; nothing where matplotlib is not installed."""
@@ -25,7 +27,6 @@ def draw(out: Path) -> None:
         right = left.twinx()
         right.plot(*zip(*scored, strict=True), color="tab:orange", marker="o", markersize=3)
         right.set_ylabel("PSNR on select clips, dB (orange)")
-    part = out / "loss.part.png"
-    figure.savefig(part, dpi=110)
+    with whole_file(out / "loss.png") as part:
+        figure.savefig(part, dpi=110, format="png")
     plt.close(figure)
-    part.replace(out / "loss.png")

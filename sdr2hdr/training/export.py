@@ -12,6 +12,7 @@ from sdr2hdr.training.recipe import Recipe
 from sdr2hdr.weights.manifest import BUNDLED, WeightEntry, read_manifest
 from sdr2hdr.weights.opened import open_model
 from sdr2hdr.weights.save import save_weights
+from sdr2hdr.writing import write_whole
 
 LICENCE = "Apache-2.0"
 
@@ -81,6 +82,4 @@ def enter(entry: WeightEntry, manifest: Path, *, worse: bool = False) -> None:
     text = manifest.read_text(encoding="utf-8") if manifest.exists() else ""
     head = re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
     tables = [e.to_toml() for e in (old | {entry.name: entry}).values()]
-    part = manifest.with_suffix(".part")
-    part.write_text("\n".join([head + "\n", *tables] if head else tables), encoding="utf-8")
-    part.replace(manifest)
+    write_whole(manifest, "\n".join([head + "\n", *tables] if head else tables).encode(), overwrite=True)

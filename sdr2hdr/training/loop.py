@@ -23,6 +23,7 @@ from sdr2hdr.training import diffusion, masking
 from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
+from sdr2hdr.writing import whole_file
 
 ENCODER = ("conv_first.", "recon_trunk_res.", "look.")
 """What phase II takes over from phase I (WMNet: the first convolution and the trunk), and the look reader."""
@@ -89,12 +90,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything needed to go on, whole or not at all."""
-        part = self.checkpoint.with_suffix(".part")
         state: dict[str, Any] = {"step": self.step, "recipe": repr(self.recipe), "adam": self.adam.state_dict()}
         state |= {"master": self._named(self.master), "average": self._named(self.average)}
         state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        with whole_file(self.checkpoint) as part:
+            torch.save(state, part)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the output folder, if there is one of this recipe."""

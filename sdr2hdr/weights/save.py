@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdr2hdr.errors import ModelError, OutputError
+from sdr2hdr.errors import ModelError
+from sdr2hdr.writing import write_whole
 
 _DTYPES = {
     torch.float64: "F64",
@@ -44,16 +44,7 @@ def save_weights(
     tensors = {key: _ready(path, key, tensor, half) for key, tensor in state_dict.items()}
     texts = {**(metadata or {}), "model": model_name, "config": canonical(config)}
     data = _serialize(tensors, texts)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as e:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: the weights cannot be written ({e.strerror}); choose another place.") from e
+    write_whole(path, data, overwrite=True)
     return hashlib.sha256(data).hexdigest(), len(data)
 
 

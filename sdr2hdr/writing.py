@@ -1,0 +1,52 @@
+"""Writing files that appear whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdr2hdr.errors import OutputError
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if a file must not or cannot take this name."""
+    try:
+        if "\0" in str(path):
+            raise OutputError(f"{path} has a NUL character in its name; choose another name.")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file.")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists; choose another name, or replace it with -y.")
+        if not path.parent.is_dir():
+            raise OutputError(f"The folder {path.parent} does not exist; make it first.")
+    except OSError as e:  # too long a name, say
+        raise OutputError(f"{path} cannot be written ({e.strerror}); choose another name.") from e
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """An empty file beside ``path`` to write to.
+
+    At the end of the block it takes the name ``path`` in one step, in the place of what had it. After an error it is removed,
+    and what had the name stays. Raises OutputError for whatever the system says.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(exist_ok=False)  # made anew: never through a link that somebody has put there
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as e:
+        raise OutputError(f"{path} cannot be written ({e.strerror}); free space there or choose another place.") from e
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write a small file with :func:`whole_file`. Raises OutputError as it and :func:`check_free` do."""
+    check_free(path, overwrite)
+    with whole_file(path) as part:
+        part.write_bytes(data)
