@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -138,11 +138,9 @@ def cost(name: str) -> str:
     parameters = sum(p.numel() for p in model.parameters())
     side, count = 256, spec.past + spec.block + spec.future
     frames = torch.rand(1, count, 3, side, side)
-    told: dict[str, Any] = {"past": spec.past, "future": spec.future}
-    if spec.thumb:
-        told["thumbs"] = thumbnail(frames, spec.thumb)
+    thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
     with FlopCounterMode(display=False) as counter:  # with gradients: without them convolutions are fused, and not seen
-        model(frames, cast(Any, model).new_state((side, side)), **told)
+        model(frames, model.new_state((side, side)), past=spec.past, future=spec.future, thumbs=thumbs)
     work = counter.get_total_flops() / (spec.block * side * side) * 1e-3
     mib, seconds = in_child(rendering, name)
     size = "-" if entry is None else f"{entry.size / 2**20:.2f}"

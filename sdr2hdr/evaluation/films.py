@@ -86,7 +86,7 @@ def converted(
     spec, size = loaded.spec, strip.size[::-1]
     renderer = Renderer(loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times)
     looks = SceneLooks(renderer.model, spec)
-    for number, frame in enumerate(islice(strip.frames(), begins[-1]) if spec.thumb else ()):
+    for number, frame in enumerate(islice(strip.frames(), begins[-1]) if spec.look and not renderer.exposures else ()):
         if looks.wants(number):
             looks.see(number, frame)
     frames = strip.frames()

@@ -2,7 +2,7 @@
 
 The frames are aligned by deformable convolution and fused (section III-C); the fused features give a restored SDR frame, which an
 auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated convolutions, whose kernels the 3D ConditionNet scales
-(III-F, III-G), then give the HDR frame. No code is published: docs/models/didnet.md says what the paper leaves open.
+(III-F, III-G), then give the HDR frame. No code is published: lab/models/didnet.md lists what the paper leaves open.
 """
 
 from dataclasses import dataclass, replace
@@ -144,8 +144,8 @@ def unhaar(bands: Tensor) -> Tensor:
 class WaveletAttention(nn.Module):
     """Section III-E, eq. 8: Haar down, concatenate, reduce, channel attention, back up; added to what came in.
 
-    ``attention`` is ``whole``, with the mean over the whole picture (or tile), or ``window``, over the nearest 33x33 places,
-    which are the same ones in a patch, a tile and a frame.
+    ``attention`` is ``whole``, with the mean over the whole picture (or tile), or ``window``, over the nearest 33x33 positions,
+    which are the same in a patch, a tile and a frame.
     """
 
     def __init__(self, channels: int, attention: str, reach: int = 16) -> None:
@@ -170,7 +170,7 @@ class WaveletAttention(nn.Module):
 
 @dataclass(frozen=True)
 class Modulation:
-    """What the ConditionNet says to one convolution: relative changes ``B,C`` of its inputs and outputs, and a shift ``B,C``."""
+    """The condition of one convolution: relative changes ``B,C`` of its inputs and outputs, and a shift ``B,C``."""
 
     before: Tensor
     scale: Tensor
@@ -181,8 +181,8 @@ class ConditionNet(Float32):
     """Section III-G: six modules of convolution, pooling and LeakyReLU bring the frames to one vector, the colour prior.
 
     ``form`` is ``3d`` (all frames) or ``2d`` (the middle one). ``norm`` adds the paper's instance normalisation to all but the
-    last module, where a single place is left and nothing would remain. Always in float32: it is small, and says how bright
-    all is.
+    last module, where a single position is left and nothing would remain. Always in float32: it is small, and sets the
+    brightness of everything.
     """
 
     def __init__(self, form: str, norm: bool, channels: int, convolutions: int, dual: bool) -> None:
@@ -202,7 +202,7 @@ class ConditionNet(Float32):
         nn.init.zeros_(self.tell.bias)
 
     def forward(self, thumbs: Tensor) -> list[Modulation]:
-        """A modulation a convolution, from the frames' thumbnails ``B,7,3,64,64``."""
+        """One modulation per convolution, from the frames' thumbnails ``B,7,3,64,64``."""
         if self.form == "2d":
             thumbs = thumbs[:, NEIGHBOURS : NEIGHBOURS + 1]
         prior = self.extract(thumbs.transpose(1, 2).float()).mean(dim=(2, 3, 4))
@@ -212,7 +212,7 @@ class ConditionNet(Float32):
 
 
 class ModulatedConv(nn.Module):
-    """Dual modulated convolution (section III-F, eq. 13): the vectors scale the kernel, which all places share."""
+    """Dual modulated convolution (section III-F, eq. 13): the vectors scale the kernel, which all positions share."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class ModulatedConv(nn.Module):
         return torch.cat([F.conv2d(item, kernel, bias, padding=1) for item, kernel, bias in each])
 
     def by_features(self, x: Tensor, m: Modulation) -> Tensor:
-        """The same numbers by scaling and shifting every place's features (eq. 12)."""
+        """The same numbers, computed by scaling and shifting the features at every position (eq. 12)."""
         y: Tensor = self.conv(x * (1.0 + m.before)[:, :, None, None])
         return y * (1.0 + m.scale)[:, :, None, None] + m.shift[:, :, None, None]
 
@@ -308,7 +308,7 @@ class DIDNet(OnBase, RestoringModel):
         count = window.frames.shape[1]
         codes, restored = [], []
         for t in window.inner:
-            # at the ends of a scene the outermost frame stands for those that are not there
+            # at the ends of a scene the outermost frame is repeated
             near = [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
             look, state = self.scene_look(window, t, state)
             fused, sdr = self._restored(window.frames[:, near])

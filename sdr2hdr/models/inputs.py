@@ -1,4 +1,4 @@
-"""What models are given beside a tile's frames: the whole picture at a small size, and noise."""
+"""What models are given besides a tile's frames: the whole picture at a small size, and noise."""
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,10 @@ def field(channels: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), se
     and Muller. So it is the same on every machine, in every run and frame, and a tile's noise is a part of the picture's.
     """
     rows, columns = (torch.arange(a, a + n, dtype=torch.int64) for a, n in zip(at, size, strict=True))
-    place = _mixed(_mixed(rows + seed * 0x9E3779B1)[:, None] + columns)
+    cells = _mixed(_mixed(rows + seed * 0x9E3779B1)[:, None] + columns)
     layers = []
     for channel in range(channels):
-        first, second = (_mixed(place + 2 * channel + i + 1) for i in range(2))
+        first, second = (_mixed(cells + 2 * channel + i + 1) for i in range(2))
         radius = (-2 * ((first.double() + 0.5) / 2**32).log()).sqrt()
         layers.append(radius * (second.double() * (2 * torch.pi / 2**32)).cos())
     return torch.stack(layers)[None].float()

@@ -140,9 +140,9 @@ class PublishedAttention(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Coordinate attention over the nearest ``2 reach + 1`` places of a row and of a column instead of all.
+    """Coordinate attention over the nearest ``2 reach + 1`` positions of a row and of a column instead of all.
 
-    What a place sees does not depend on the size of the picture or tile around it. Without batch normalisation, which section
+    What a position sees does not depend on the size of the picture or tile around it. Without batch normalisation, which section
     5.3.2 finds harmful elsewhere and which would be one more thing that differs between training and use.
     """
 

@@ -68,7 +68,8 @@ class Renderer:
     largest that fits in free memory. The model itself is moved to that device and precision. ``white`` and ``peak`` are in nits.
     Results are PQ codes that never exceed the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture,
     R'G'B' 0..1. ``exposures`` are the relative times of the film's frames, repeated to its end, if they alternate; models
-    whose spec has no exposures ignore them. Raises ModelError for a device, a precision or a tile that the model cannot use.
+    whose spec has no exposures ignore them. Raises ModelError for a device, a precision or a tile that the model cannot use,
+    or for ``aux`` if it restores no SDR picture.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class Renderer:
         self.spec, self.size = spec, size
         self.device = pick_device(device)
         self.precision = pick_precision(precision, spec, self.device)
+        if aux and not isinstance(model, RestoringModel):
+            raise ModelError(f"Model {spec.name} restores no SDR picture.")
         self.white, self.peak, self.aux = white, peak, aux
         self.exposures = tuple(exposures) if spec.exposures else ()
         self.tiles = cut(*size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec)

@@ -50,8 +50,8 @@ class LookReader(Float32):
             nn.init.zeros_(layer.bias)
 
     def vector(self, thumb: Tensor) -> Tensor:
-        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: what their places show, how their light is
-        distributed, and what colours go with which light (curves on R, G and B desaturate the bright ones, others do not)."""
+        """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: from what they show, how their light is distributed, and which
+        colours go with which light (curves on R, G and B desaturate bright colours, others do not)."""
         x = thumb.float().clamp(0, 1)
         f = self.encoder(x)
         luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)

@@ -4,19 +4,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STEADY_REACH = 2
-"""Neighbouring frames on each side."""
+"""Neighbouring frames on each side that a frame is averaged with."""
 
 UNLIKE = 3.5 / 255
-"""Places whose 5x5 pixels differ by this in the mean, or by more, are not averaged: noise of one code differs by less, and what
-moves, by more."""
+"""Pixels whose 5x5 neighbourhoods differ by this or more in the mean are not averaged: noise of one code differs by less, and
+motion by more."""
 
 
 def steadied(frames: Tensor, at: int) -> Tensor:
-    """Frame ``at`` of ``B,T,3,H,W`` (SDR codes 0..1), ``B,3,H,W`` in float32: its mean with as many frames before as after it, at
-    most two each, every place weighted by how alike they are there.
+    """Frame ``at`` of ``B,T,3,H,W`` (SDR codes 0..1), averaged with its neighbours: ``B,3,H,W`` in float32.
 
-    HDR has more contrast than SDR, and shows as flicker what sensor and codec change from frame to frame where the picture
-    stands still. Neighbours count in pairs, so that a fade is not held back; a scene's first and last frames stay as they are.
+    At most two frames before it and as many after it count, at every pixel by how alike they are there. HDR has more contrast
+    than SDR, and shows as flicker what sensor and codec change from frame to frame in a still picture. Neighbours count in
+    pairs, so that a fade is not held back; a scene's first and last frames stay as they are.
     """
     now = frames[:, at].float()
     total, weights = now.clone(), now.new_ones(now.shape[0], 1, *now.shape[2:])

@@ -10,7 +10,7 @@ from sdr2hdr.models.parts.precision import Float32
 
 
 class SpectralTransform(nn.Module):
-    """A 1x1 convolution of the picture's spectrum: every place then depends on all (Chi et al., Fast Fourier Convolution)."""
+    """A 1x1 convolution of the picture's spectrum: every position then depends on all (Chi et al., Fast Fourier Convolution)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConv(nn.Module):
-    """Half of the channels look around themselves, half at the whole picture; each half hears of the other."""
+    """Half of the channels are local, half cover the whole picture; each half also feeds the other."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class Conditions(Float32):
 
 
 def at_place(whole: Tensor, place: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """A map ``B,C,a,b`` of whole pictures, bilinear, at the places ``B,4`` that are seen, as ``B,C,*size``.
+    """The part ``place B,4`` of a map ``B,C,a,b`` of whole pictures, bilinear, as ``B,C,*size``.
 
-    A place is top, left, bottom, right in shares of the picture; None is all of it.
+    A place is top, left, bottom, right as shares of the picture; None is all of it.
     """
     b = whole.shape[0]
     if place is None:

@@ -1,8 +1,8 @@
-"""Non-local attention among places that hash alike, in memory that grows with the picture and not with its square.
+"""Non-local attention among positions that hash alike, in memory that grows with the picture and not with its square.
 
 After Kitaev et al., Reformer (locality-sensitive hashing by random rotations, one embedding for queries and keys, sorted
-chunks) and Mei et al., Image Super-Resolution with Non-Local Sparse Attention (the same for pictures). Every place looks at a
-bounded number of places, however large the picture is and however unevenly it hashes.
+chunks) and Mei et al., Image Super-Resolution with Non-Local Sparse Attention (the same for pictures). Every position attends to
+a bounded number of positions, however large the picture is and however unevenly it hashes.
 """
 
 from collections.abc import Sequence
@@ -31,17 +31,17 @@ def hashes(x: Tensor, buckets: int, rounds: int) -> Tensor:
     return (nearest + opposite * (buckets // 2))[..., 0]
 
 
-def bucket_count(places: int, chunk: int) -> int:
-    """So many buckets that one holds about a chunk; even, and no more than 128."""
-    return min(max(places // chunk // 2 * 2, 2), _MOST_BUCKETS)
+def bucket_count(positions: int, chunk: int) -> int:
+    """The number of buckets with which one holds about a chunk; even, and at most 128."""
+    return min(max(positions // chunk // 2 * 2, 2), _MOST_BUCKETS)
 
 
 def windows(codes: Tensor, frames: int, chunk: int) -> tuple[Tensor, Tensor]:
-    """Which places look at which: the first frame's places ``B,K,chunk`` and those they look at ``B,K,W``.
+    """Which positions attend to which: the first frame's positions ``B,K,chunk`` and those they attend to ``B,K,W``.
 
-    ``codes B,N,frames`` are the hashes of all frames' places. All are sorted by hash, then place, then frame; a chunk is a run
-    of the first frame's places, and looks at the ``W <= 2 * chunk * frames`` places of all frames around its middle. Numbers
-    are ``place * frames + frame``. The last chunk repeats the last place.
+    ``codes B,N,frames`` are the hashes of all frames' positions. All are sorted by hash, then position, then frame; a chunk is a
+    run of the first frame's positions, and attends to the ``W <= 2 * chunk * frames`` positions of all frames around its middle.
+    Numbers are ``position * frames + frame``. The last chunk repeats the last position.
     """
     b, n, _ = codes.shape
     order = codes.flatten(1).sort(dim=1, stable=True).indices
@@ -54,9 +54,9 @@ def windows(codes: Tensor, frames: int, chunk: int) -> tuple[Tensor, Tensor]:
 
 
 class HashedAttention(nn.Module):
-    """HSTNAM, or with one frame HNAM: a frame's features plus what they find in places of all frames that hash alike.
+    """HSTNAM, or with one frame HNAM: a frame's features plus what attention finds at positions of all frames that hash alike.
 
-    Features are brought to the same size (root mean square 1 a place) before they are compared and read, so that a state
+    Features are brought to the same size (root mean square 1 per position) before they are compared and read, so that a state
     which takes part in making the next one stays bounded over any number of frames.
     """
 
@@ -71,23 +71,23 @@ class HashedAttention(nn.Module):
         """``x`` and ``others`` are ``B,C,h,w``; gradients reach all of them."""
         b, _, h, w = x.shape
         maps = [normed(f) for f in (x, *others)]
-        places, frames = h * w, len(maps)
+        positions, frames = h * w, len(maps)
         keys = torch.stack([_rows(self.match(f)) for f in maps], dim=2)  # B,N,F,c
         values = torch.stack([_rows(self.value(f)) for f in maps], dim=2).flatten(0, 2)
-        queries = keys[:, :, 0].reshape(b * places, -1)
+        queries = keys[:, :, 0].reshape(b * positions, -1)
         keys = F.normalize(keys.flatten(0, 2), dim=-1)
-        codes = hashes(keys.detach().view(b, places * frames, -1), bucket_count(places, self.chunk), self.rounds)
+        codes = hashes(keys.detach().view(b, positions * frames, -1), bucket_count(positions, self.chunk), self.rounds)
         found = []
         for code in codes:
-            asking, seen = windows(code.view(b, places, frames), frames, self.chunk)
+            asking, seen = windows(code.view(b, positions, frames), frames, self.chunk)
             item = torch.arange(b, device=x.device)[:, None, None]
-            rows = (asking // frames + item * places).flatten()
-            among = (seen + item * places * frames).flatten()
+            rows = (asking // frames + item * positions).flatten()
+            among = (seen + item * positions * frames).flatten()
             q = queries.index_select(0, rows).view(b * asking.shape[1], self.chunk, -1)
             k, v = (t.index_select(0, among).view(len(q), seen.shape[2], -1) for t in (keys, values))
             read = attend(q, k, v)
-            # back to their places: the last chunk's repeated place is found more than once, each time the same
-            back = torch.empty(b * places, dtype=torch.long, device=x.device)
+            # back into order: the last chunk's repeated position is found more than once, each time the same
+            back = torch.empty(b * positions, dtype=torch.long, device=x.device)
             back[rows] = torch.arange(len(rows), device=x.device)
             found.append(read.flatten(0, 1).index_select(0, back))
         mean = found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
@@ -105,7 +105,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def normed(x: Tensor) -> Tensor:
-    """Features ``B,C,h,w`` with a root mean square of 1 over the channels of every place."""
+    """Features ``B,C,h,w`` with a root mean square of 1 over the channels of every position."""
     return x * (x.float().square().mean(dim=1, keepdim=True) + 1e-4).rsqrt().to(x.dtype)
 
 

@@ -2,7 +2,7 @@
 
 A picture is taken apart into a small picture and the detail of the sizes above it. The small picture is modulated by what the
 whole picture shows (CGLFM, eq. 1 and 2) and meets the frame after it, the frame before it and what was made of that (STFM);
-its features grow back through the sizes, each adding its own detail (AHM, eq. 3). No code was published; docs/models/fmstfnet.md
+its features grow back through the sizes, each adding its own detail (AHM, eq. 3). No code was published; lab/models/fmstfnet.md
 lists what the paper leaves open and what is chosen here.
 """
 
@@ -27,7 +27,7 @@ from sdr2hdr.models.parts.pyramid import larger, take_apart
 from sdr2hdr.models.spec import ModelSpec, State
 
 PARTS = ("ahm", "local", "near", "transformer", "memory")
-"""What table II of the paper takes away: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
+"""The parts that table II of the paper removes: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
 
 FMSTFNET_SPEC = ModelSpec(
     name="fmstfnet",
@@ -52,11 +52,11 @@ FMSTFNET_SPEC = ModelSpec(
 
 _WINDOW = 8
 _HEADS = 4
-_DETAIL = 12.0  # brings detail to the size of the other features; smaller, it is learnt from too late
+_DETAIL = 12.0  # scales detail to the size of the other features, without which training uses it too late
 
 
 class Modulation(nn.Module):
-    """CGLFM: two convolutions, a gain and a shift of the whole picture (eq. 1), a gain and a shift a place (eq. 2)."""
+    """CGLFM: two convolutions, FiLM for the whole picture (eq. 1), then for every position (eq. 2)."""
 
     def __init__(self, channels: int, condition: int, local: bool) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Modulation(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention of four heads within windows of 8x8 places, then two layers for every place, each on normalised features."""
+    """Attention of four heads within windows of 8x8 positions, then two layers at every position, each on normalised features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Fusion(nn.Module):
         self.memory = HashedAttention(channels) if "memory" in parts else None
 
     def forward(self, at: Tensor, after: Tensor | None, before: Tensor | None, made: Tensor | None) -> Tensor:
-        """S^t from F^t, F^(t+1), F^(t-1) and S^(t-1), all ``B,C,h,w``; what a scene's end lacks is not looked at."""
+        """S^t from F^t, F^(t+1), F^(t-1) and S^(t-1), all ``B,C,h,w``; None for what is beyond a scene's ends."""
         x = at
         if self.near is not None:
             x = self.near(x, [f for f in (before, after) if f is not None])

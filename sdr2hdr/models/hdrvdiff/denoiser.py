@@ -23,7 +23,7 @@ def sinusoids(value: Tensor, size: int = _EMBED) -> Tensor:
 
 
 def even(x: Tensor) -> Tensor:
-    """Features ``B,C,h,w`` with a root mean square of 1 over the channels of each place."""
+    """Features ``B,C,h,w`` with a root mean square of 1 over the channels of each position."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
 
 
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention within windows of ``window`` x ``window`` places: neighbours (block), or every second place of that (grid)."""
+    """Attention within windows of ``window`` x ``window`` positions: neighbours (block), or every second position (grid)."""
 
     def __init__(self, channels: int, window: int, grid: bool, heads: int = 4) -> None:
         super().__init__()
@@ -103,10 +103,10 @@ class MaxViT(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """What lies between the noisy latent and the clean one: ``v`` of Salimans and Ho 2022, from which noise and latent follow.
+    """Predicts ``v`` (Salimans and Ho 2022), from which the clean latent and the noise in a noisy latent follow.
 
     ``z`` and ``seen`` (the latent of the LDR frame) are ``B,latent,h,w``, time ``B`` from 0 to 1000, exposures ``B``; 0 stands
-    for a graded picture, which has none, and without ``embedding`` for every picture. Windows lie on a grid of 8 places.
+    for a graded picture, which has none, and without ``embedding`` for every picture. Windows lie on a grid of 8 positions.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ def noisy(z: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ddim(v: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """A latent from noise in so many steps, evenly spaced in time; ``v(z, time)`` is the network. Deterministic (eta is 0)."""
+    """A latent from noise in ``steps`` steps, evenly spaced in time; ``v(z, time)`` is the network. Deterministic (eta is 0)."""
     z = noise
     for step in range(steps, 0, -1):
         now, then = (torch.full((z.shape[0],), TIMES * s / steps, device=z.device) for s in (step, step - 1))

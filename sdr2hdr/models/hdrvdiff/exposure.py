@@ -40,7 +40,7 @@ def merge(frames: Tensor, exposures: Tensor, also: Tensor | None = None) -> Tens
     merged = (weight * light).sum(1) / total.clamp_min(1e-9)
     order = exposures.float()[..., None, None, None]
     shortest = torch.take_along_dim(light, order.argmin(1, keepdim=True), 1)[:, 0]
-    # clipped all over: fades to the shortest exposure, which says the most
+    # clipped all over: fades to the shortest exposure, which is the most certain
     sure = (total / 0.01).clamp(0, 1)
     bright = frames.float().amax(2, keepdim=True).amin(1) > 0.5
     merged = torch.where(bright, sure * merged + (1 - sure) * shortest, merged)

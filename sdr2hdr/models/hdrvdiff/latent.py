@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sdr2hdr.models.parts.blocks import ResidualBlock
 
 CELL = 8
-"""Pixels a side that one place of the latent stands for."""
+"""The side, in pixels, of the square that one position of the latent stands for."""
 
 
 class Decoded(NamedTuple):

@@ -1,7 +1,7 @@
-"""Patch matching between frames: where each place of one frame lies in another, from coarse to fine, with nothing learnt.
+"""Patch matching between frames: where each pixel of one frame lies in another, from coarse to fine, with nothing learnt.
 
-At the coarsest size every place is compared with its neighbours a few places around (whole patches, hard choice); each finer size
-moves the answer by one place at most. Pictures are compared at the same exposure, so that clipped areas are alike in both.
+At the coarsest size every position is compared with those a few positions around (whole patches, hard choice); each finer
+size moves the answer by at most one position. Pictures are compared at the same exposure, so that clipped areas are alike.
 """
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 COARSEST = 8
 _REACH = 3
-"""Places of the coarsest size that are searched each way: 24 pixels of the full one."""
+"""Positions of the coarsest size that are searched each way: 24 pixels of the full size."""
 
 
 def match(reference: Tensor, moved: Tensor) -> Tensor:
-    """Displacements ``B,2,H,W`` (y, x, pixels): where in ``moved`` each place of ``reference`` lies.
+    """Displacements ``B,2,H,W`` (y, x, pixels): where in ``moved`` each pixel of ``reference`` lies.
 
     Both are ``B,1,H,W`` in 0..1; sides are multiples of 8. Found to a fraction of a pixel.
     """
@@ -36,7 +36,7 @@ def enlarge(flow: Tensor) -> Tensor:
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """``x B,C,H,W`` sampled bilinearly at every place plus its displacement ``B,2,H,W`` (y, x, pixels); edges repeat."""
+    """``x B,C,H,W`` sampled bilinearly at every pixel plus its displacement ``B,2,H,W`` (y, x, pixels); edges repeat."""
     h, w = x.shape[-2:]
     y = torch.arange(h, device=x.device, dtype=torch.float32)[:, None] + flow[:, 0].float()
     z = torch.arange(w, device=x.device, dtype=torch.float32) + flow[:, 1].float()
@@ -45,7 +45,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
-    """The move of whole places, up to ``reach`` each way, with which patches of 5x5 places differ least, and a fraction."""
+    """The displacement up to ``reach`` each way at which patches of 5x5 pixels differ least, refined to a fraction."""
     h, w = a.shape[-2:]
     side = 2 * reach + 1
     padded = F.pad(b, (reach, reach, reach, reach), mode="replicate")
@@ -55,7 +55,7 @@ def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
             costs.append(a - padded[..., dy : dy + h, dx : dx + w])
             far.append(abs(dy - reach) + abs(dx - reach))
     away = a.new_tensor(far)[:, None, None]
-    cost = _patch(torch.cat(costs, 1).square_()) * (1 + 0.02 * away) + 2e-5 * away  # what is alike everywhere stays
+    cost = _patch(torch.cat(costs, 1).square_()) * (1 + 0.02 * away) + 2e-5 * away  # a flat area stays
     best = cost.argmin(1, keepdim=True)
     y, x = best // side, best % side
     parts = []
@@ -75,7 +75,7 @@ def _patch(x: Tensor) -> Tensor:
 
 
 def _settled(flow: Tensor) -> Tensor:
-    """The median of 3x3 places: single wrong answers go."""
+    """The median of 3x3 positions, which removes single wrong answers."""
     b, c, h, w = flow.shape
     around = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3).view(b, c, 9, h, w)
     return around.median(2).values

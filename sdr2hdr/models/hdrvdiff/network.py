@@ -1,8 +1,8 @@
 """HDR-V-Diff (Guan et al., arXiv 2406.08204): a temporal network on aligned frames, and a diffusion prior that it may ask.
 
 Frames of alternating exposures are aligned and merged; the merge is corrected by what the aligned frames show and by what HDR
-pictures usually are. Ordinary SDR has no exposures: there the look reader's mapping takes the merge's place. No code was
-published; docs/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
+pictures usually are. Ordinary SDR has no exposures: its base is the look reader's mapping instead. No code was
+published; lab/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ class HDRVDiff(OnBase):
 
     ``size`` is ``small``, which is trained and comes with sdr2hdr, or ``paper``: Stable Diffusion's autoencoder, whose weights
     come from elsewhere, and wider networks around it. For the paper's table 3: ``embedding`` tells the prior exposures, and
-    ``integration`` lets it in by ``zica``, by the same ``attention`` without zeros to begin with, or by ``concat``.
+    ``integration`` lets it in by ``zica``, by the same ``attention`` not started with zeros, or by ``concat``.
 
     It shares the look, the steadying and the guard of greys with the other networks, but not their bound: it corrects its base
     in the mu-law domain, and the light that clipped areas lack, which its prior is to give, is far more than damage.

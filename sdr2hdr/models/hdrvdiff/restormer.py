@@ -15,9 +15,9 @@ HEADS_OF = 8
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, sharpness: Tensor, area: int) -> Tensor:
-    """``softmax(q k^T) v`` over the channels of each head, ``B,C,h,w``, with weights of areas of ``area`` places a side.
+    """``softmax(q k^T) v`` over the channels of each head, ``B,C,h,w``, with weights of areas of ``area`` positions a side.
 
-    ``sharpness`` is a number a head. Sides that are no multiple of ``area`` end in a part of one.
+    ``sharpness`` is a number a head. If a side is not a multiple of ``area``, its last area is a part of one.
     """
     b, c, height, width = q.shape
     heads, half = c // HEADS_OF, area // 2
@@ -51,7 +51,7 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, sharpness: Tensor, area: 
 
 
 class RestormerBlock(nn.Module):
-    """Attention between channels and a gated network, each on normalised features; ``area`` in places of this size."""
+    """Attention between channels and a gated network, each on normalised features; ``area`` in positions of this size."""
 
     def __init__(self, channels: int, area: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class RestormerBlock(nn.Module):
 class ZiCA(nn.Module):
     """Zero-initialised cross attention (eq. 6): the temporal feature asks, the prior's answers, zeros let it in.
 
-    ``control`` is the paper's alpha. Whether ``zero`` begins as zeros is for the network to say: without that it is Restormer's
+    ``control`` is the paper's alpha. The network decides whether ``zero`` starts with zeros: without that it is Restormer's
     cross attention, the third row of the paper's table 3.
     """
 
@@ -95,7 +95,7 @@ class ZiCA(nn.Module):
 
 
 class Joined(nn.Module):
-    """What the paper's table 3 has in ZiCA's place first: temporal and prior features beside each other, and a convolution."""
+    """The first alternative to ZiCA in the paper's table 3: temporal and prior features concatenated, and a convolution."""
 
     def __init__(self, channels: int, prior: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Stable Diffusion's autoencoder (Rombach et al. 2022), which the paper takes: for HDR-V-Diff in its own size.
 
-The names of the parts are those of the published files in the diffusers layout, so that their tensors fit as they are. It
+The parts have the names of the published files in the diffusers layout, so that their tensors fit as they are. It
 normalises over groups of channels of the whole picture, so tiles of it agree less than ours do. Written from the layout and not
 verified against the real file.
 """
@@ -32,7 +32,7 @@ class _Resnet(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Plain attention of one head over all places, in the middle alone."""
+    """Plain attention of one head over all positions; only in the middle."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()

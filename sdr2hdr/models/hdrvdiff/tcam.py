@@ -19,14 +19,14 @@ Sizes = tuple[int, int, int]
 """Numbers of channels, of features at 1/2, 1/4 and 1/8 of the size."""
 
 AREAS = (32, 16, 8)
-"""Places a side of the areas that attention between channels works in: 64 pixels at each size."""
+"""Sides, in positions, of the areas that attention between channels works in: 64 pixels at each size."""
 
 BLURS = (3, 7)
-"""Pixels a side of the means of the base that the decoder may go towards: where light was too little, noise is what it sees."""
+"""Sides, in pixels, of the means of the base that the decoder may go towards: in underexposed areas the base is mostly noise."""
 
 _ADDED, _GATES = 0.01, 0.5
-"""Scales of what leaves. The base is good: at full scale the first steps from zeros lie far beyond what there is to correct, and
-what is learnt first is to undo them."""
+"""Scales of the outputs. The base is good: at full scale the first steps from zero overshoot what there is to correct, and
+training would first learn to undo them."""
 
 Features = tuple[Tensor, Tensor, Tensor]
 """At 1/2, 1/4 and 1/8."""
@@ -49,7 +49,7 @@ class Extractor(nn.Module):
 
 
 class Gate(nn.Module):
-    """Spatial attention (Yan et al. 2019): of the moved feature what a small network of it and the reference lets through."""
+    """Spatial attention (Yan et al. 2019): a small network gates the moved feature by how it agrees with the reference."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -96,10 +96,10 @@ class Aligned:
 
 
 class TemporalDecoder(nn.Module):
-    """Restormer blocks from the smallest size up; what leaves corrects the base: three channels to add, and how far to go
+    """Restormer blocks from the smallest size up; the outputs correct the base: three channels to add, and how far to go
     towards means of it, or towards the prior's picture. ZiCA lets the prior's features in at each size.
 
-    ``prior`` are its channels, smallest size first. With ``concat`` features lie beside each other instead of ZiCA."""
+    ``prior`` are its channels, smallest size first. With ``concat`` they are concatenated instead."""
 
     def __init__(self, channels: Sizes, prior: Sizes, concat: bool = False) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", eq. 1), 3x3, with offsets of its own for every channel.
 
-In plain torch it is a bilinear sampling of each tap's places and a product with the kernel, right wherever torch runs; on a CPU
+In plain torch it is bilinear sampling at each tap's positions and a product with the kernel, right wherever torch runs; on a CPU
 it is also the faster form by far (``benchmarks/deform.py``). On a GPU torchvision's operator is taken where it loads.
 """
 
@@ -14,12 +14,12 @@ from torch import Tensor
 
 TAPS = 9
 _PLACES = 4096
-"""Places sampled at once: some megabytes, which the processor's cache holds, whatever the picture's size."""
+"""Pixels sampled at once: some megabytes, which the processor's cache holds, whatever the picture's size."""
 
 
 @functools.cache
 def torchvision_operator() -> Callable[..., Tensor] | None:
-    """``torchvision.ops.deform_conv2d`` where torchvision loads beside this torch, else None."""
+    """``torchvision.ops.deform_conv2d`` if torchvision loads with this torch, else None."""
     try:
         from torchvision.ops import deform_conv2d as operator
     except (ImportError, RuntimeError, OSError):  # RuntimeError: it was built for another torch
@@ -66,7 +66,7 @@ def _bands(x: Tensor, offset: Tensor) -> Iterator[tuple[int, slice, Tensor, Tens
     """
     b, g, height, width = x.shape
     turned, scale = x.transpose(2, 3).contiguous().unsqueeze(2), _scale(x)
-    # channels-last memory holds the offsets of a place together, as (channel, tap, (y, x)): runs of 18 numbers move at once
+    # channels-last memory holds the offsets of a pixel together, as (channel, tap, (y, x)): runs of 18 numbers move at once
     offset = offset.permute(0, 2, 3, 1)
     step = torch.arange(-1.0, 2.0, device=x.device)
     taps = torch.cartesian_prod(step, step)
@@ -83,10 +83,10 @@ def _bands(x: Tensor, offset: Tensor) -> Iterator[tuple[int, slice, Tensor, Tens
 
 
 def sample(x: Tensor, offset: Tensor) -> Tensor:
-    """Bilinear samples of every channel at its own places: ``B,G*9,H,W`` in channels-last order and ``offset``'s precision.
+    """Bilinear samples of every channel at its own positions: ``B,G*9,H,W`` in channels-last order and ``offset``'s precision.
 
     ``x B,G,H,W`` is zero outside; ``offset B,G*9*2,H,W`` in pixels, ordered (channel, tap, (y, x)) as torchvision's. Gradients
-    flow to the offsets alone: what is sampled here are frames.
+    flow to the offsets alone: the sampled channels are frames.
     """
     out: Tensor = _Sampling.apply(x.detach().float(), offset)  # type: ignore[no-untyped-call]
     return out
@@ -95,14 +95,14 @@ def sample(x: Tensor, offset: Tensor) -> Tensor:
 def deform_conv2d(
     x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, operator: str = "auto"
 ) -> Tensor:
-    """``B,C,H,W``: for each place the sum over channels and taps of ``weight * mask * x`` at the moved place.
+    """``B,C,H,W``: for each pixel the sum over channels and taps of ``weight * mask * x`` at the moved position.
 
     ``x B,G,H,W``, ``offset`` as in :func:`sample`, ``mask B,G*9,H,W``, ``weight C,G,3,3``, ``bias C``. ``operator`` is ``torch``,
     ``torchvision`` or ``auto``: torchvision's on a GPU, if it loads. It knows no bfloat16 and computes in float32.
     """
     theirs = torchvision_operator() if operator == "torchvision" or (operator == "auto" and x.is_cuda) else None
     if operator == "torchvision" and theirs is None:
-        raise ValueError("torchvision does not load beside this torch")
+        raise ValueError("torchvision does not load with this torch")
     if theirs is not None:
         parts = (x, offset, weight, None if bias is None else bias)
         x, offset, weight, bias = (None if t is None else t.float() for t in parts)  # type: ignore[assignment]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def smaller(x: Tensor) -> Tensor:
-    """``B,C,H,W`` at half size: binomial means 1 3 3 1, whose places lie where those of :func:`larger` expect them.
+    """``B,C,H,W`` at half size: binomial means 1 3 3 1, whose pixels lie where :func:`larger` expects them.
 
     Sides are even. Beyond the border the outermost pixels are repeated.
     """

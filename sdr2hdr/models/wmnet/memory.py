@@ -81,7 +81,7 @@ class TokenMemory(nn.Module):
         self.gain = nn.Sequential(nn.Linear(c, channels), nn.ReLU(), last)
 
     def tokens(self, thumb: Tensor) -> Tensor:
-        """Tokens ``B,grid*grid,c`` of a thumbnail ``B,3,S,S``: each knows its place's features and the picture's mean."""
+        """Tokens ``B,grid*grid,c`` of a thumbnail ``B,3,S,S``: each knows the features of its area and the picture's mean."""
         thumb = thumb.to(self.proj.weight.dtype)
         f = F.adaptive_avg_pool2d(self.encoder(thumb), self.grid).flatten(2).transpose(1, 2)
         whole = f.mean(dim=1, keepdim=True).expand_as(f)
@@ -98,7 +98,7 @@ class TokenMemory(nn.Module):
         memory = state["tokens"].to(feature.dtype).flatten(1, 2)
         scale = 1.0 + self.gain(memory.mean(dim=1))[:, :, None, None]
         seen = self.feat_prepare(feature).flatten(2).transpose(1, 2)
-        # a query times a key is what is seen times the key turned back: there are many positions and few keys
+        # (W_q x) k = x (W_q^T k): there are many positions and few keys
         keys = self.mk(memory) @ self.mq.weight
         out = F.scaled_dot_product_attention(seen[:, None], keys[:, None], self.mv(memory)[:, None])[:, 0]
         added = self.proj(out).transpose(1, 2).reshape(b, -1, h, w)
