@@ -39,7 +39,8 @@ class Limits:
 
 
 STRENGTHS = {"auto": Limits(1.25, (0.2, 0.35)), "strong": Limits(2.25, (0.35, 0.6))}
-_FADE = 0.35
+FADE = 0.35
+"""Steps over which flatness fades."""
 
 
 def debanded(planes: tuple[Tensor, ...], layout: YuvLayout, strength: str) -> tuple[Tensor, ...]:
@@ -65,7 +66,7 @@ def smoothed(plane: Tensor, limits: Limits, black: float | None = None) -> Tenso
         far = (_most(high, radius) - mean).maximum(mean + _most(-low, radius))
         begin, end = limits.busy
         quiet = (end - _mean(busy, radius)) / (end - begin)
-        flat = ((limits.far + _FADE - far) / _FADE).clamp(0, 1) * quiet.clamp(0, 1)
+        flat = ((limits.far + FADE - far) / FADE).clamp(0, 1) * quiet.clamp(0, 1)
         shares.append(shares[-1] * flat)
         value = value.lerp(_mean(mean, radius), shares[-1])
     moved = _finer(shares[1]) * (_finer(value) - x)

@@ -1,0 +1,229 @@
+"""Gradients without steps, on planes: :func:`sdr2hdr.color.deband.debanded`, compiled.
+
+Blocks of 4x4 pixels are judged at a sixteenth of the picture's size, where even wide surroundings cost next to nothing; every
+sample is read twice, once for its block and once to be moved.
+"""
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdr2hdr.color.deband import FADE, MOST, RADII, STRENGTHS, Limits
+from sdr2hdr.color.yuv import YuvLayout
+from sdr2hdr.kernels.bands import in_bands
+from sdr2hdr.kernels.compiled import kernel, row
+from sdr2hdr.kernels.reading import flat
+from sdr2hdr.kernels.rows import Plane, Row, f4, i4
+
+_Map = NDArray[np.float32]
+
+
+@row
+def _judge(rows4: Plane, below: Plane, high: Row, low: Row, mean: Row, busy: Row) -> None:
+    """Highest, lowest and mean sample of each block of four rows, and the mean change right and down from its pixels.
+
+    ``below`` is the row after the four; blocks beyond the width are not made."""
+    last = rows4.shape[1] - 1
+    for b in range(len(mean)):
+        top, bottom, total, change = i4(rows4[0, 4 * b]), i4(rows4[0, 4 * b]), i4(0), i4(0)
+        for r in range(4):
+            for c in range(4 * b, 4 * b + 4):
+                at = min(c, last)
+                x = i4(rows4[r, at])
+                top, bottom, total = max(top, x), min(bottom, x), total + x
+                under = i4(rows4[r + 1, at]) if r < 3 else i4(below[at])
+                change += abs(i4(rows4[r, min(c + 1, last)]) - x) + abs(under - x)
+        high[b], low[b] = f4(top), f4(bottom)
+        mean[b], busy[b] = f4(total) * f4(1 / 16), f4(change) * f4(1 / 16)
+
+
+@kernel
+def _blocks(plane: Plane, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int) -> None:
+    """Rows ``first:last`` of blocks."""
+    height = plane.shape[0]
+    whole = np.empty((4, plane.shape[1]), plane.dtype)
+    for b in range(first, last):
+        end = min(4 * b + 4, height - 1)
+        if 4 * b + 4 <= height:
+            _judge(plane[4 * b : 4 * b + 4], plane[end], high[b], low[b], mean[b], busy[b])
+        else:
+            for r in range(4):
+                whole[r] = plane[min(4 * b + r, height - 1)]
+            _judge(whole, plane[end], high[b], low[b], mean[b], busy[b])
+
+
+@row
+def _larger(x: Row, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = max(out[i], x[i])
+
+
+@row
+def _added(x: Row, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] += x[i]
+
+
+@row
+def _scaled(x: Row, by: np.float32, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = x[i] * by
+
+
+@kernel
+def _most(x: _Map, radius: int, across: _Map, out: _Map, room: Row) -> None:
+    """The largest of the (2 radius + 1)^2 around each; a border is repeated outwards."""
+    height, width = x.shape
+    for y in range(height):
+        _edged(x[y], radius, room)
+        across[y] = room[:width]
+        for k in range(1, 2 * radius + 1):
+            _larger(room[k : k + width], across[y])
+    for y in range(height):
+        out[y] = across[max(y - radius, 0)]
+        for k in range(max(y - radius, 0) + 1, min(y + radius, height - 1) + 1):
+            _larger(across[k], out[y])
+
+
+@kernel
+def _mean(x: _Map, radius: int, across: _Map, out: _Map, room: Row) -> None:
+    """The mean of the (2 radius + 1)^2 around each; a border is repeated outwards."""
+    height, width = x.shape
+    for y in range(height):
+        _edged(x[y], radius, room)
+        across[y] = room[:width]
+        for k in range(1, 2 * radius + 1):
+            _added(room[k : k + width], across[y])
+    share = f4(1.0) / f4((2 * radius + 1) ** 2)
+    for y in range(height):
+        out[y] = across[max(y - radius, 0)]
+        for k in range(y - radius + 1, y + radius + 1):
+            _added(across[min(max(k, 0), height - 1)], out[y])
+        _scaled(out[y], share, room[:width])
+        out[y] = room[:width]
+
+
+@row
+def _edged(x: Row, radius: int, out: Row) -> None:
+    """A row with its ends repeated ``radius`` times."""
+    count = len(x)
+    for i in range(radius):
+        out[i] = x[0]
+        out[count + radius + i] = x[count - 1]
+    for i in range(count):
+        out[i + radius] = x[i]
+
+
+@kernel
+def _weigh(high: Row, depth: Row, mean: Row, busy: Row, limits: Row, average: Row, share: Row, value: Row) -> None:
+    """Take in surroundings: their highest, minus their lowest, how busy they are, and their mean.
+
+    ``limits`` are the last distance that is flat, what it fades over, and the last busyness that is flat with its fade."""
+    for i in range(len(share)):
+        far = max(high[i] - mean[i], mean[i] + depth[i])
+        flat_ = min(max((limits[0] + limits[1] - far) / limits[1], f4(0.0)), f4(1.0))
+        quiet = min(max((limits[2] + limits[3] - busy[i]) / limits[3], f4(0.0)), f4(1.0))
+        share[i] *= flat_ * quiet
+        value[i] += (average[i] - value[i]) * share[i]
+
+
+@row
+def _between(upper: Row, lower: Row, part: np.float32, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = upper[i] + (lower[i] - upper[i]) * part
+
+
+@row
+def _wider(x: Row, out: Row) -> None:
+    """Four times as many, linearly between the blocks' middles."""
+    last = len(x) - 1
+    for b in range(len(x)):
+        before, at, after = x[max(b - 1, 0)], x[b], x[min(b + 1, last)]
+        out[4 * b] = before * f4(0.375) + at * f4(0.625)
+        out[4 * b + 1] = before * f4(0.125) + at * f4(0.875)
+        out[4 * b + 2] = at * f4(0.875) + after * f4(0.125)
+        out[4 * b + 3] = at * f4(0.625) + after * f4(0.375)
+
+
+@row
+def _move(x: Plane, share: Row, value: Row, most: np.float32, black: np.float32, out: NDArray[np.uint16]) -> None:
+    for i in range(len(out)):
+        sample = f4(x[i])
+        by = min(max(share[i] * (value[i] - sample), -most), most)
+        out[i] = np.uint16(i4(sample + (by if sample > black else f4(0.0)) + f4(0.5)))
+
+
+@row
+def _kept(x: Plane, out: NDArray[np.uint16]) -> None:
+    for i in range(len(out)):
+        out[i] = x[i]
+
+
+@kernel
+def _apply(
+    plane: Plane, share: _Map, value: _Map, most: np.float32, black: np.float32, out: NDArray[np.uint16],
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares."""
+    blocks, across = share.shape
+    width = plane.shape[1]
+    room, wide_share, wide_value = np.empty(across, np.float32), np.empty(4 * across, f4), np.empty(4 * across, f4)
+    for y in range(first, last):
+        at = (f4(y) + f4(0.5)) * f4(0.25) - f4(0.5)
+        upper = int(np.floor(at))
+        part = at - f4(upper)
+        a, b = min(max(upper, 0), blocks - 1), min(max(upper + 1, 0), blocks - 1)
+        if share[a].max() == 0.0 and share[b].max() == 0.0:
+            _kept(plane[y], out[y])
+            continue
+        _between(share[a], share[b], part, room)
+        _wider(room, wide_share)
+        _between(value[a], value[b], part, room)
+        _wider(room, wide_value)
+        _move(plane[y], wide_share[:width], wide_value[:width], most, black, out[y])
+
+
+def debanded(planes: tuple[Tensor, ...], layout: YuvLayout, strength: str, finer: int = 1) -> tuple[Tensor, ...]:
+    """Planes of samples that are codes times ``finer`` as uint16 planes in the same steps, gradients smoothed.
+
+    ``strength`` is a key of :data:`sdr2hdr.color.deband.STRENGTHS`."""
+    unit = float(1 << (layout.depth - 8)) * finer
+    black = 0.0 if layout.full_range else 16.0 * unit
+    return tuple(
+        _smoothed(p, STRENGTHS[strength], float(finer), black if i == 0 else -1.0) for i, p in enumerate(planes[:3])
+    )
+
+
+def _smoothed(plane: Tensor, limits: Limits, step: float, black: float) -> Tensor:
+    samples = flat(plane)
+    height, width = -(-plane.shape[0] // 4), -(-plane.shape[1] // 4)
+    high, low, mean, busy = (np.empty((height, width), np.float32) for _ in range(4))
+    in_bands(height, partial(_blocks, samples, high, low, mean, busy))
+    begin, end = limits.busy
+    numbers = np.array([limits.far, FADE, begin, end - begin], np.float32) * f4(step)
+    share, value = np.ones_like(mean), mean.copy()
+    np.negative(low, out=low)
+    top, depth, around, average, across = (np.empty_like(mean) for _ in range(5))
+    room = np.empty(width + 2 * RADII[-1], np.float32)
+    nearest = share
+    for radius in RADII:
+        _most(high, radius, across, top, room)
+        _most(low, radius, across, depth, room)
+        _mean(busy, radius, across, around, room)
+        _mean(mean, radius, across, average, room)
+        _weigh(
+            *(x.reshape(-1) for x in (top, depth, mean, around)),
+            numbers,
+            *(x.reshape(-1) for x in (average, share, value)),
+        )
+        if radius == RADII[0]:
+            nearest = share.copy()
+        if not share.any():
+            break
+    out = torch.empty(plane.shape, dtype=torch.uint16)
+    work = partial(_apply, samples, nearest, value, f4(MOST * step), f4(black), out.numpy())
+    in_bands(plane.shape[0], work)
+    return out
