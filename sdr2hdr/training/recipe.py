@@ -1,15 +1,23 @@
 """A training recipe: everything that decides a weight, as data."""
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.reading import read_toml
+from sdr2hdr.typed import typed
 
 RECIPES = Path(__file__).parent / "recipes"
-TASKS = ("mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion")
-SPACES = ("look", "vgg19")
+
+Count = Annotated[int, Meta(ge=1)]
+Whole = Annotated[int, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Side = Annotated[int, Meta(ge=32, multiple_of=2)]
+Patch = Annotated[int, Meta(ge=8, multiple_of=8)]
 
 
 def _said(thing: Any, **usual: float) -> str:
@@ -32,12 +40,12 @@ class Stage:
     places hidden at phase I's end.
     """
 
-    steps: int
-    batch: int
-    frames: int
-    patch: int
-    task: str = "mapping"
-    masking: float = 0.5
+    steps: Count
+    batch: Count
+    frames: Count
+    patch: Patch
+    task: Literal["mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion"] = "mapping"
+    masking: Share = 0.5
 
     def __repr__(self) -> str:
         return _said(self, masking=0.5)
@@ -51,14 +59,14 @@ class ClipSet:
     share whose scene is lit, tinted or mixed with another first: more scenes than there are stills.
     """
 
-    count: int
-    frames: int = 3
-    height: int = 160
-    width: int = 256
-    select: int = 64
-    seed: int = 0
-    graded: float = 0.30
-    restaged: float = 0.0
+    count: Count
+    frames: Count = 3
+    height: Side = 160
+    width: Side = 256
+    select: Whole = 64
+    seed: Whole = 0
+    graded: Share = 0.30
+    restaged: Share = 0.0
 
     def __repr__(self) -> str:
         return _said(self, graded=0.30, restaged=0.0)
@@ -81,19 +89,19 @@ class Recipe:
     model: str
     clips: ClipSet
     stages: tuple[Stage, ...]
-    learning_rate: float = 4e-4
-    warmup: int = 100
-    mse_weight: float = 10.0
-    ssim_weight: float = 0.0
-    aux_weight: float = 0.2
-    pyramid_weight: float = 0.0
-    perceptual_weight: float = 0.0
-    clean_weight: float = 0.0
-    strong_from: int = 0
-    perceptual: str = "look"
-    ema: float = 0.999
-    seed: int = 0
-    select_every: int = 500
+    learning_rate: Weight = 4e-4
+    warmup: Whole = 100
+    mse_weight: Weight = 10.0
+    ssim_weight: Weight = 0.0
+    aux_weight: Weight = 0.2
+    pyramid_weight: Weight = 0.0
+    perceptual_weight: Weight = 0.0
+    clean_weight: Weight = 0.0
+    strong_from: Whole = 0
+    perceptual: Literal["look", "vgg19"] = "look"
+    ema: Weight = 0.999
+    seed: Whole = 0
+    select_every: Whole = 500
     start: str = ""
     frozen: str = ""
     anew: bool = False
@@ -124,66 +132,11 @@ def recipe_path(name: Path) -> Path:
 def read_recipe(path: Path) -> Recipe:
     """A recipe from TOML; raises InputError naming the file and the key that is unknown, missing or of the wrong kind."""
     try:
-        data = tomllib.loads(path.read_text())
-        stages = tuple(Stage(**s) for s in data.pop("stages"))
-        clips = ClipSet(**data.pop("clips"))
-        unknown = set(data) - {f.name for f in fields(Recipe)}
-        if unknown:
-            raise InputError(
-                f"Recipe {path} has the unknown key {sorted(unknown)[0]!r}; see docs/training.md for the known ones."
-            )
-        recipe = Recipe(stages=stages, clips=clips, **data)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise InputError(f"Recipe {path} cannot be read: {e}.") from e
-    except (KeyError, TypeError) as e:
-        raise InputError(f"Recipe {path} is not complete: {e}; see docs/training.md.") from e
-    for thing, kinds in ((recipe, _KINDS[Recipe]), (clips, _KINDS[ClipSet]), *((s, _KINDS[Stage]) for s in stages)):
-        for key, kind in kinds.items():
-            value = getattr(thing, key)
-            if (
-                not isinstance(value, kind)
-                or isinstance(value, bool) != (kind is bool)
-                or (isinstance(value, int | float) and value < 0)
-            ):
-                raise InputError(f"Recipe {path}: {key} = {value!r} is no {_NAMES[kind]}; see docs/training.md.")
-    if (
-        clips.count < 1
-        or clips.frames < 1
-        or min(clips.height, clips.width) < 32
-        or clips.height % 2
-        or clips.width % 2
-        or max(clips.graded, clips.restaged) > 1
-    ):
-        raise InputError(
-            f"Recipe {path} has impossible clips {clips}: sides are even and 32 at least, shares 1 at most."
-        )
-    if recipe.perceptual not in SPACES:
-        raise InputError(f"Recipe {path}: perceptual = {recipe.perceptual!r} is none of {', '.join(SPACES)}.")
-    for s in stages:
-        if min(s.steps, s.batch, s.frames, s.patch) < 1 or s.patch % 8 or s.task not in TASKS or s.masking > 1:
-            raise InputError(
-                f"Recipe {path} has an impossible stage {s}: all must be positive, patch a multiple of 8, "
-                f"task one of {', '.join(TASKS)}, masking 1 at most."
-            )
-        if s.patch > min(clips.height, clips.width) or s.frames > clips.frames:
-            raise InputError(f"Recipe {path}: stage {s} asks for more than a clip has ({clips}).")
+        recipe = typed(read_toml(path, "a recipe"), Recipe)
+    except ValueError as e:
+        raise InputError(f"Recipe {path}: {e}; see docs/training.md.") from e
+    clips = recipe.clips
+    for stage in recipe.stages:
+        if stage.patch > min(clips.height, clips.width) or stage.frames > clips.frames:
+            raise InputError(f"Recipe {path}: stage {stage} asks for more than a clip has ({clips}).")
     return recipe
-
-
-_NAMES: dict[Any, str] = {int: "whole number from 0", (int, float): "number from 0", str: "text", dict: "table"}
-_NAMES |= {bool: "true or false"}
-_KINDS: dict[type, dict[str, Any]] = {
-    Stage: {"steps": int, "batch": int, "frames": int, "patch": int, "task": str, "masking": (int, float)},
-    ClipSet: {
-        **dict.fromkeys(("count", "frames", "height", "width", "select", "seed"), int),
-        **dict.fromkeys(("graded", "restaged"), (int, float)),
-    },
-    Recipe: {
-        **dict.fromkeys(("name", "model", "start", "frozen", "perceptual"), str),
-        **dict.fromkeys(("warmup", "seed", "select_every", "strong_from"), int),
-        **dict.fromkeys(("learning_rate", "mse_weight", "ssim_weight", "aux_weight", "ema"), (int, float)),
-        **dict.fromkeys(("pyramid_weight", "perceptual_weight", "clean_weight"), (int, float)),
-        "anew": bool,
-        "config": dict,
-    },
-}

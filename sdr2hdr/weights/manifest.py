@@ -1,31 +1,27 @@
 """``weights.toml``: which weights there are, where they lie, and what they must be."""
 
-import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import platformdirs
+from msgspec import Meta
 
-from sdr2hdr.errors import ModelError
+from sdr2hdr.errors import InputError, ModelError
+from sdr2hdr.reading import read_toml
+from sdr2hdr.typed import typed
 
 BUNDLED = Path(__file__).with_name("weights.toml")
 FILES = Path(__file__).with_name("files")
 
-_TEXTS = ("model", "source", "sha256", "licence", "data", "recipe", "commit")
-_REQUIRED = (*_TEXTS, "size")
-_OPTIONAL = ("config", "scores", "default")
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
+_OPTIONAL = ("config", "scores", "default")  # left out of a table if there is nothing to say
 _HUB = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})@(?P<revision>{_PART})/(?P<file>(?:{_PART}/)*{_PART}\.safetensors)")
 
 
@@ -38,26 +34,35 @@ class HubFile:
     file: str
 
 
-@dataclass(frozen=True)
-class WeightEntry:
-    """One weight. ``size`` is in bytes, ``sha256`` 64 lower-case hex digits, ``manifest`` the file that names it.
+Text = Annotated[str, Meta(pattern=r"\S")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a table of a manifest says of a weight. ``size`` is in bytes, ``sha256`` 64 lower-case hex digits.
 
     ``config`` goes to the model's constructor; ``scores`` is what was measured, by name.
     """
 
-    name: str
-    model: str
-    source: str
-    sha256: str
-    size: int
-    licence: str
-    data: str
-    recipe: str
-    commit: str
-    manifest: Path
-    config: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, Any] = field(default_factory=dict)
+    model: Text
+    source: Text
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(gt=0)]
+    licence: Text
+    data: Text
+    recipe: Text
+    commit: Text
+    config: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightEntry(Facts):
+    """One weight: its facts, its name, and the ``manifest`` that names it."""
+
+    name: str
+    manifest: Path
 
     @property
     def file(self) -> Path | None:
@@ -83,10 +88,10 @@ class WeightEntry:
 
     def to_toml(self) -> str:
         """The entry as a table for a ``weights.toml``."""
-        lines = [f"[{_key(self.name)}]"]
-        lines += [f"{key} = {_toml(getattr(self, key))}" for key in _REQUIRED]
-        lines += [f"{key} = {_toml(getattr(self, key))}" for key in _OPTIONAL if getattr(self, key)]
-        return "\n".join(lines) + "\n"
+        import tomlkit  # to write alone
+
+        table = {f.name: getattr(self, f.name) for f in fields(Facts)}
+        return tomlkit.dumps({self.name: {k: _one_line(v) for k, v in table.items() if v or k not in _OPTIONAL}})
 
 
 def hub_file(source: str) -> HubFile:
@@ -117,11 +122,9 @@ def user_manifest() -> Path:
 def read_manifest(path: Path) -> list[WeightEntry]:
     """The entries of one manifest, in its order; raises ModelError naming file, entry and key."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ModelError(f"{path}: the list of weights cannot be read ({e.strerror}).") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ModelError(f"{path}: this is not a valid TOML file ({e}); docs/weights.md shows the form.") from e
+        tables = read_toml(path, "a list of weights")
+    except InputError as e:
+        raise ModelError(f"{e} docs/weights.md shows the form.") from e
     return [_entry(path, name, table) for name, table in tables.items()]
 
 
@@ -168,25 +171,15 @@ def _entry(path: Path, name: str, table: Any) -> WeightEntry:
         raise _bad(path, name, "a name is made of a-z, 0-9, dots, dashes and underscores")
     if not isinstance(table, dict):
         raise _bad(path, name, "a weight is a table, written as [name]")
-    if unknown := sorted(table.keys() - {*_REQUIRED, *_OPTIONAL}):
-        raise _bad(path, name, f"the key {unknown[0]!r} is unknown; known are {', '.join((*_REQUIRED, *_OPTIONAL))}")
-    for key in _REQUIRED:
-        if key not in table:
-            raise _bad(path, name, f"the key {key!r} is missing")
-    for key in _TEXTS:
-        if not isinstance(table[key], str) or not table[key].strip():
-            raise _bad(path, name, f"{key!r} must be a text that is not empty")
-    if not _SHA256.fullmatch(table["sha256"]):
-        raise _bad(path, name, "'sha256' must be 64 lower-case hex digits")
-    if type(table["size"]) is not int or table["size"] <= 0:
-        raise _bad(path, name, "'size' must be a positive number of bytes")
-    if not isinstance(table.get("default", False), bool):
-        raise _bad(path, name, "'default' must be true or false")
-    for key in ("config", "scores"):
-        if not isinstance(table.get(key, {}), dict) or not _is_json(table.get(key, {})):
-            raise _bad(path, name, f"{key!r} must be a table of texts, numbers, true or false, and lists of these")
-    _check_source(path, name, table["source"])
-    return WeightEntry(name=name, manifest=path, **table)
+    try:
+        facts = typed(table, Facts)
+    except ValueError as e:
+        raise _bad(path, name, str(e)) from e
+    for key, value in (("config", facts.config), ("scores", facts.scores)):
+        if not _is_json(value):
+            raise _bad(path, name, f"{key!r} must be a table of text, numbers, true or false, and lists of these")
+    _check_source(path, name, facts.source)
+    return WeightEntry(name=name, manifest=path, **vars(facts))
 
 
 def _check_source(path: Path, name: str, source: str) -> None:
@@ -218,14 +211,12 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    # JSON's texts, numbers and booleans are TOML's too, but for the DEL character
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _one_line(value: Any) -> Any:
+    """A table in braces, so that an entry is a single table."""
+    import tomlkit
 
-
-def _key(text: str) -> str:
-    return text if _BARE.fullmatch(text) else _toml(text)
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    table.update({k: _one_line(v) for k, v in value.items()})
+    return table

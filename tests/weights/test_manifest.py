@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdr2hdr.errors import ModelError
@@ -126,11 +126,12 @@ plain = st.one_of(
 tables = st.dictionaries(texts, st.one_of(plain, st.lists(plain)))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(texts, texts, tables, tables, st.booleans())
 def test_a_table_reads_back_as_written(data: str, recipe: str, config: Any, scores: Any, default: bool) -> None:
     entry = WeightEntry(
-        "a.b-c", "wmnet", "https://example.org/a", "0" * 64, 7, "MIT", data, recipe, "unknown", Path("x"), config, scores,
-        default,
+        name="a.b-c", model="wmnet", source="https://example.org/a", sha256="0" * 64, size=7, licence="MIT", data=data,
+        recipe=recipe, commit="unknown", manifest=Path("x"), config=config, scores=scores, default=default,
     )  # fmt: skip
     table = tomllib.loads(entry.to_toml())["a.b-c"]
     assert WeightEntry(name="a.b-c", manifest=Path("x"), **table) == entry

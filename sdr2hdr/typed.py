@@ -1,0 +1,52 @@
+"""What TOML and JSON files hold, as dataclasses: keys, types and ranges are checked by what the fields declare."""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+_NAMES = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table"}
+_NAMES |= {"array": "a list", "null": "nothing"}
+
+
+def typed(data: Any, kind: type[T]) -> T:
+    """``data`` as the dataclass ``kind``, whose fields may hold dataclasses and be annotated with ``msgspec.Meta``.
+
+    Nothing is guessed and no key is ignored: whole numbers are accepted for floats, and nothing else is converted. Raises
+    ValueError, whose text says which key is wrong, and how: a part of a sentence.
+    """
+    for key, known in _unknown(data, kind):
+        raise ValueError(f"the key {key!r} is unknown; known are {', '.join(known)}")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as e:
+        raise ValueError(_in_words(str(e))) from None
+
+
+def _unknown(data: Any, kind: Any) -> Iterator[tuple[str, list[str]]]:
+    """Keys that no field has, with those that there are; the fields' own dataclasses, too, alone or in a tuple."""
+    if isinstance(data, list | tuple):
+        for each in data:
+            yield from _unknown(each, typing.get_args(kind)[0] if typing.get_args(kind) else None)
+    elif isinstance(data, dict) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(typing.cast(type, kind))
+        for key, value in data.items():
+            if key not in hints:
+                yield key, list(hints)
+            yield from _unknown(value, hints.get(key))
+
+
+def _in_words(text: str) -> str:
+    """What msgspec says (``Expected `int` >= 1 - at `$.steps```), as people would."""
+    what, _, where = text.partition(" - at `$")
+    key = where.strip("`.")
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"the key {missing[1]!r} is missing" + (f" in {key}" if key else "")
+    for name, words in _NAMES.items():
+        what = what.replace(f"`{name}`", words)
+    what = what.replace("Expected ", "must be ").replace(", got", ", not").replace("Invalid enum value", "cannot be")
+    return f"{key!r} {what}"
