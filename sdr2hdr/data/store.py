@@ -1,6 +1,8 @@
 """Clips on disk: made once, by as many processes as wanted, read by the loop as memory maps."""
 
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -30,6 +32,11 @@ def read_clip(path: Path) -> Clip:
         return Clip((y, cb, cr), (y0, cb0, cr0), torch.from_numpy(z["codes"].astype(np.int32)), scene, look, int(qp))
 
 
+def clip_paths(folder: Path, count: int | None = None) -> list[Path]:
+    """The first ``count`` clips of a folder, or all."""
+    return sorted(folder.glob("*.npz"))[:count]
+
+
 def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
     """Make the training clips that the folder lacks; returns how many were made."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,11 +49,28 @@ def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
     return made
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Patches of clips: SDR R'G'B' ``sdr`` and PQ codes ``hdr``, ``B,T,3,P,P``; the SDR from before it was compressed, ``clean``,
+    of the same shape (``sdr`` again unless it is asked for); thumbnails of the whole pictures ``thumbs B,T,3,S,S`` (S is 0 unless
+    asked for); and where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture."""
+
+    sdr: Tensor
+    hdr: Tensor
+    clean: Tensor
+    thumbs: Tensor
+    place: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
 class Sampler:
     """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same."""
 
     def __init__(self, folder: Path, seed: int, count: int | None = None) -> None:
-        self.paths = sorted(folder.glob("*.npz"))[:count]
+        self.paths = clip_paths(folder, count)
         self.seed = seed
 
     def batch(
@@ -59,11 +83,10 @@ class Sampler:
         *,
         undamaged: bool = False,
         strong_from: int = 0,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """SDR ``B,T,3,P,P``; PQ codes and, if asked for, the undamaged SDR of the same shape (else the SDR again);
-        thumbnails of the whole pictures ``B,T,3,S,S``; the patches' places in them ``B,4`` (top, left, bottom, right).
+    ) -> Batch:
+        """``size`` patches of ``patch`` pixels from ``frames`` frames, with thumbnails of ``thumb`` pixels.
 
-        A clip of a QP below ``strong_from`` is drawn anew, once.
+        ``undamaged`` asks for the SDR from before compression. A clip of a QP below ``strong_from`` is drawn anew, once.
         """
         rng = np.random.default_rng([self.seed, step])
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
@@ -95,10 +118,4 @@ class Sampler:
             for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
         sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
-        return sdr, hdr, clean, thumbs, torch.stack(places)
-
-    def whole(self, number: int, thumb: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The first frames of clip ``number`` whole: SDR and PQ codes ``1,T,3,H,W``, thumbnails ``1,T,3,S,S``."""
-        clip = read_clip(self.paths[number])
-        sdr, hdr = clip.sdr(slice(frames))[None], clip.hdr(slice(frames))[None]
-        return sdr, hdr, thumbnail(sdr, thumb) if thumb else sdr[..., :0, :0]
+        return Batch(sdr, hdr, clean, thumbs, torch.stack(places))

@@ -128,6 +128,9 @@ class RestoringModel(Model):
 class MaskedModel(Model):
     """A model whose encoder can be trained to reconstruct masked pictures (``masked`` among the tasks of its spec)."""
 
+    encoder: tuple[str, ...]
+    """How the names of the parameters begin that later training takes over: the encoder's, and the look reader's."""
+
     @abstractmethod
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """Pictures ``B,3,H,W`` reconstructed from masked ones."""

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.data.clips import Clip
 from sdr2hdr.data.exposures import CYCLES, shoot
@@ -51,12 +51,13 @@ from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.inputs import thumbnail
-from sdr2hdr.models.model import Model, RestoringModel, Window
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.model import Model, RestoringModel
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.training.loop import Trainer
+from sdr2hdr.render.looks import scene_look
+from sdr2hdr.training.loop import Trainer, is_frozen
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
-from sdr2hdr.weights.opened import Loaded
+from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.starting import starting_tensors
 from sdr2hdr.writing import write_whole
 
@@ -145,13 +146,12 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
 
 def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, float]:
     """Means of the averaged weights over the select clips, or over the val clips of a corpus."""
-    trainer._publish(trainer.average)
-    net = trainer.net.eval()
-    convert = converter(Loaded(net, trainer.spec, None), device="cpu")
+    loaded = trainer.averaged_model()
+    net, convert = loaded.model, converter(loaded, device="cpu")
     if corpus is not None:
         return summary(list(simulated({"it": convert}, corpus, MEASURES, every=every))).mean
     total: dict[str, list[float]] = {}
-    for number, path in enumerate(trainer.chosen_on.paths):
+    for number, path in enumerate(trainer.chosen_on):
         clip = read_clip(path)
         if trainer.spec.exposures:
             for key, value in exposed(net, clip.hdr()[None], number):
@@ -175,27 +175,27 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str
     if not isinstance(net, OnBase) or not spec.look:
         return {}
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
-    thumbs, state, look = thumbnail(sdr, spec.thumb), State(), None
-    for t in range(sdr.shape[1]):
-        look, state = net.scene_look(Window(sdr, thumbs=thumbs), t, state)
+    read = scene_look(net, spec, clip.sdr())
+    look = None if read is None else read[None]
     wanted, base = (net.mapped(x[:, -1], look)[0].clamp(0, 1) for x in (clean, sdr))
     found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
     if isinstance(net, RestoringModel):
-        _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbs)
+        _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
         found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(sdr[0, -1], clean[0, -1])
     return found
 
 
 @torch.inference_mode()
-def exposed(net: nn.Module, codes: Tensor, number: int) -> Iterator[tuple[str, float]]:
+def exposed(net: Model, codes: Tensor, number: int) -> Iterator[tuple[str, float]]:
     """Scores of the middle frame of a master's codes ``1,T,3,H,W`` in alternating exposures, without and with an object."""
     cycle, middle = CYCLES[number % len(CYCLES)], codes.shape[1] // 2
     piece = codes[:, 0].flip(-1)
     for seen in (codes, with_object(codes, piece, torch.Generator().manual_seed(number))[0]):
         shot = shoot(seen, cycle, number // len(CYCLES) % len(cycle), torch.Generator().manual_seed(number))
         thumbs = seen.new_zeros(*seen.shape[:3], 64, 64)
-        told = {"thumbs": thumbs, "exposures": shot.exposures}
-        result, _ = net(shot.frames, {}, past=middle, future=codes.shape[1] - 1 - middle, **told)
+        result, _ = net(
+            shot.frames, {}, past=middle, future=codes.shape[1] - 1 - middle, thumbs=thumbs, exposures=shot.exposures
+        )
         yield from Meter(EXPOSED).add(result[0, 0].float(), shot.truth[0, middle]).items()
 
 
@@ -222,7 +222,12 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         seconds = (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
     moved = {key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key].cpu())}
     torch.save(shared | moved, out / "trained.pt")
-    millions = sum(p.numel() for p in trainer.net.parameters() if p.requires_grad) / 1e6
+    tasks = {TASKS[s.task] for s in variant.recipe.stages}
+    millions = sum(
+        p.numel() / 1e6
+        for name, p in trainer.net.named_parameters()
+        if not is_frozen(variant.recipe, name) and any(t.trains(name) for t in tasks)
+    )
     row = {
         **what,
         "millions": millions,

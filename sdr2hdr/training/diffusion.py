@@ -5,7 +5,7 @@ decoder, eq. 7. ``fusion``: what lets the prior in, eq. 7 again. Four batches in
 exposures.
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,18 +13,14 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.data import exposures
+from sdr2hdr.data.store import Batch
 from sdr2hdr.models.hdrvdiff.denoiser import TIMES, noisy
 from sdr2hdr.models.hdrvdiff.latent import LatentAutoencoder
 from sdr2hdr.models.hdrvdiff.network import HDRVDiff
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.training.losses import perceptual_loss
-
-PARTS = {
-    "autoencoder": ("autoencoder.",),
-    "diffusion": ("denoiser.",),
-    "temporal": ("temporal.",),
-    "fusion": ("temporal.decoder.zica.", "temporal.decoder.prior_"),
-}
-TASKS = tuple(PARTS)
+from sdr2hdr.training.recipe import Recipe
+from sdr2hdr.training.task import Features, Step, Task
 
 FUSION_STEPS = 4
 """DDIM's steps while the fusion is trained."""
@@ -32,25 +28,44 @@ FUSION_STEPS = 4
 _FLOOR = 1e-5
 """Squared errors far below this (50 dB) are good enough."""
 
-Space = Callable[[Tensor], Sequence[Tensor]]
+
+@dataclass(frozen=True)
+class DiffusionTask(Task[HDRVDiff]):
+    """A stage that trains the parameters that begin with one of ``parts``, but none that begin with one of ``without``."""
+
+    name: str
+    parts: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
+        return True
+
+    def trains(self, parameter: str) -> bool:
+        return parameter.startswith(self.parts) and not parameter.startswith(self.without)
+
+    def loss(self, net: HDRVDiff, batch: Batch, step: Step) -> Tensor:
+        return loss(net, self.name, batch, step.generator, step.features, step.recipe.perceptual_weight)
+
+
+FUSION = ("temporal.decoder.zica.", "temporal.decoder.prior_")
+DIFFUSION_TASKS = (
+    DiffusionTask("autoencoder", ("autoencoder.",)),
+    DiffusionTask("diffusion", ("denoiser.",)),
+    DiffusionTask("temporal", ("temporal.",), without=FUSION),
+    DiffusionTask("fusion", FUSION),
+)
 
 
 def loss(
     net: HDRVDiff,
     task: str,
-    batch: tuple[Tensor, Tensor, Tensor, Tensor],
+    batch: Batch,
     generator: torch.Generator,
-    *,
-    features: Space | None = None,
+    features: Features | None = None,
     weight: float = 0.0,
 ) -> Tensor:
-    """The loss of a stage on SDR ``B,T,3,P,P``, PQ codes and undamaged SDR of that shape, and thumbnails ``B,T,3,S,S``.
-
-    ``features`` and their ``weight`` are the perceptual part of eq. 7. Parameters of other stages get no gradient.
-    """
-    for name, p in net.named_parameters():
-        p.requires_grad_(name.startswith(PARTS[task]) and not (task == "temporal" and name.startswith(PARTS["fusion"])))
-    frames, truth, clean, thumbs = batch
+    """The loss of a stage; ``features`` and their ``weight`` are the perceptual part of eq. 7."""
+    frames, truth, clean, thumbs = batch.sdr, batch.hdr, batch.clean, batch.thumbs
     graded = bool(torch.rand((), generator=generator) < 0.4)
     times: Tensor | None = None
     if not graded:
@@ -114,7 +129,7 @@ def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tenso
     return clipped * _tone(truth) + (1 - clipped) * _tone(net.mapped(clean, look))
 
 
-def _reconstructed(toned: Tensor, truth: Tensor, features: Space | None, weight: float) -> Tensor:
+def _reconstructed(toned: Tensor, truth: Tensor, features: Features | None, weight: float) -> Tensor:
     """Eq. 7 on ``B,2,3,H,W`` in the mu-law domain: the error, that of detail, that of the change between frames, the distance in
     features. The error is squared, as L1 lets noise of rounding speak as loud as ghosts do, and of each picture's the logarithm
     is taken (the mean of PSNRs), so that one with a large error does not outweigh the others."""

@@ -1,32 +1,32 @@
 """The training loop: recipe and clips in, averaged weights out; stopped at any step, it goes on as if it had not been."""
 
+import copy
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sdr2hdr.data.store import Sampler
+from sdr2hdr.data.store import Sampler, clip_paths, read_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
-from sdr2hdr.models.base.on_base import OnBase
-from sdr2hdr.models.hdrvdiff.network import HDRVDiff
-from sdr2hdr.models.model import MaskedModel, Model, RestoringModel
+from sdr2hdr.models.model import Model
 from sdr2hdr.models.parts.precision import to_precision
-from sdr2hdr.training import diffusion, masking
-from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.scene import render_scene
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
+from sdr2hdr.training.task import Step, Task
+from sdr2hdr.training.tasks import TASKS
+from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.writing import whole_file
-
-ENCODER = ("conv_first.", "recon_trunk_res.", "look.")
-"""What phase II takes over from phase I (WMNet: the first convolution and the trunk), and the look reader."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model, recipe.config)
         self.sampler = Sampler(clips / "train", recipe.seed, recipe.clips.count)
-        self.chosen_on = Sampler(clips / "select", recipe.seed, recipe.clips.select)
+        self.chosen_on = clip_paths(clips / "select", recipe.clips.select)
         if not self.sampler.paths:
             raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
         self.start = start or {}
@@ -76,9 +76,9 @@ class Trainer:
         to_precision(self.net, torch.bfloat16)
         self._publish()
 
-    def _publish(self, weights: list[Tensor] | None = None) -> None:
+    def _publish(self) -> None:
         with torch.no_grad():
-            for p, m in zip(self.net.parameters(), weights or self.master, strict=True):
+            for p, m in zip(self.net.parameters(), self.master, strict=True):
                 p.copy_(m)
 
     @property
@@ -125,72 +125,44 @@ class Trainer:
         x = (step - r.warmup) / max(steps - r.warmup, 1)
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * x)))
 
-    def _begin_mapping(self) -> None:
-        """After phase I: everything but the encoder starts anew, and so does the optimiser."""
+    def _begin_stage(self, before: Task[Any], now: Task[Any]) -> None:
+        """What the task before does not leave to this one starts anew, and the optimiser with it."""
+        anew = {name for name in self.names if not before.leaves(self.net, name)}
+        if before is now or not anew:
+            return
         net = self._fresh()
         for name, m, a, p in zip(self.names, self.master, self.average, net.parameters(), strict=True):
-            if not name.startswith(ENCODER):
+            if name in anew:
                 m.copy_(p.detach())
                 a.copy_(p.detach())
         self.adam = self._optimiser()
         self._publish()
 
     def loss(self, stage: Stage, within: int) -> Tensor:
-        """The loss of one batch; gradients lie in the network."""
-        net = self.net
+        """The loss of this step's batch; its gradients will lie in the network."""
+        task, recipe = TASKS[stage.task], self.recipe
+        for name, p in self.net.named_parameters():
+            p.requires_grad_(task.trains(name) and not is_frozen(recipe, name))
         batch = self.sampler.batch(
             self.step,
             stage.batch,
             stage.frames,
             stage.patch,
-            0 if stage.task == "restoration" else self.spec.thumb,
-            undamaged=self.spec.has_aux or self.recipe.clean_weight > 0 or stage.task in diffusion.TASKS,
-            strong_from=self.recipe.strong_from,
+            self.spec.thumb if task.reads_thumbs else 0,
+            undamaged=task.undamaged(recipe, self.spec),
+            strong_from=recipe.strong_from,
         )
-        sdr, hdr, clean, thumbs, place = (b.to(self.device) for b in batch)
-        if stage.task == "restoration" and isinstance(net, RestoringModel):
-            middle = slice(self.spec.past, sdr.shape[1] - self.spec.future)
-            found = net.restored(sdr, still=True)
-            return restored_loss(found[:, None], clean[:, middle], self.recipe)
-        if stage.task == "masked" and isinstance(net, MaskedModel):
-            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            picture = sdr.flatten(0, 1)
-            seen = masking.masked(picture, masking.curriculum(within, stage.steps, stage.masking), generator)
-            loss: Tensor = (net.reconstruct(seen).float() - picture).abs().mean()
-            return loss
-        if stage.task in diffusion.TASKS and isinstance(net, HDRVDiff):
-            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            weight = self.recipe.perceptual_weight
-            return diffusion.loss(
-                net, stage.task, (sdr, hdr, clean, thumbs), generator, features=self.features, weight=weight
-            )
-        if isinstance(net, RestoringModel):
-            past, future = self.spec.past, self.spec.future
-            codes, aux, _ = net.forward_with_aux(sdr, {}, past=past, future=future, thumbs=thumbs)
-            inner = slice(past, sdr.shape[1] - future)
-            restored = restored_loss(aux, clean[:, inner], self.recipe)
-            share = self.recipe.aux_weight
-            loss = mapping_loss(codes.float(), hdr[:, inner], self.recipe)
-            loss = loss + self._clean(codes, clean[:, inner], thumbs[:, inner])
-            return (1 - share) * loss + share * restored
-        codes, _ = net(sdr, {}, thumbs=thumbs, place=place if self.spec.place else None)
-        loss = mapping_loss(codes.float(), hdr, self.recipe) + self._clean(codes, clean, thumbs)
-        if self.features is not None:
-            loss = loss + self.recipe.perceptual_weight * perceptual_loss(self.features, codes, hdr)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
+        step = Step(recipe, stage, within, self.spec, generator, self.features)
+        loss: Tensor = task.loss(self.net, batch.to(self.device), step)
         return loss
-
-    def _clean(self, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-        """The weighted damage that is left in the codes, of the undamaged SDR ``clean``; all ``B,T,3,H,W``."""
-        if not self.recipe.clean_weight or not isinstance(self.net, OnBase):
-            return codes.new_zeros(())
-        return self.recipe.clean_weight * clean_loss(self.net, codes, clean, thumbs)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         stage, within = self.recipe.stage_at(self.step)
-        after = self.recipe.stage_at(self.step - 1)[0].task if self.step else ""
-        if within == 0 and (after, stage.task) == ("masked", "mapping"):
-            self._begin_mapping()
+        if within == 0 and self.step:
+            before, _ = self.recipe.stage_at(self.step - 1)
+            self._begin_stage(TASKS[before.task], TASKS[stage.task])
         loss = self.loss(stage, within)
         loss.backward()  # type: ignore[no-untyped-call]
         for p, m in zip(self.net.parameters(), self.master, strict=True):
@@ -206,25 +178,19 @@ class Trainer:
         self.step += 1
         return float(loss.detach())
 
+    def averaged_model(self) -> Loaded:
+        """A copy of the network with the averaged weights, float32: what a conversion would open."""
+        net = copy.deepcopy(self.net).float().eval()
+        with torch.no_grad():
+            for p, a in zip(net.parameters(), self.average, strict=True):
+                p.copy_(a)
+        return Loaded(net, self.spec, None)
+
     def select(self) -> float | None:
         """PSNR of the averaged weights on the select clips; they are kept as the best if nothing was better."""
-        if not self.chosen_on.paths:
+        if not self.chosen_on:
             return None
-        total = 0.0
-        need = self.spec.past + self.spec.future + 1
-        self._publish(self.average)
-        self.net.eval()
-        with torch.inference_mode():
-            for i in range(len(self.chosen_on.paths)):
-                sdr, hdr, thumbs = (x.to(self.device) for x in self.chosen_on.whole(i, self.spec.thumb, need))
-                past, future = self.spec.past, self.spec.future
-                if sdr.shape[1] < need:
-                    past = future = 0
-                codes, _ = self.net(sdr, {}, past=past, future=future, thumbs=thumbs)
-                total += psnr(codes[0, -1].float().clamp(0, 1), hdr[0, sdr.shape[1] - 1 - future])
-        self.net.train()
-        self._publish()
-        mean = total / len(self.chosen_on.paths)
+        mean = mean_psnr(self.averaged_model(), self.chosen_on, str(self.device))
         if mean > self.best_psnr:
             self.best_psnr, self.best = mean, [a.clone() for a in self.average]
         return mean
@@ -238,8 +204,8 @@ class Trainer:
             last = self.step == self.recipe.steps
             if self.step % every == 0 or last:
                 seconds = time.monotonic() - since
-                mapping = stage.task == "mapping"
-                measured = self.select() if mapping and (self.step % self.recipe.select_every == 0 or last) else None
+                selects = TASKS[stage.task].makes_hdr
+                measured = self.select() if selects and (self.step % self.recipe.select_every == 0 or last) else None
                 said = Report(self.step, total / count, seconds / count, samples / seconds, measured)
                 with (self.out / "loss.csv").open("a", newline="") as f:
                     row = [f"{said.loss:.6f}", f"{said.seconds:.3f}", "" if measured is None else f"{measured:.3f}"]
@@ -264,29 +230,38 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
                 taken += 1
     if start and not taken:
         raise InputError(f"No tensor of the starting weight fits model {recipe.model}; leave `start` out.")
-    if recipe.frozen:
-        for name, p in net.named_parameters():
-            p.requires_grad_(not name.startswith(recipe.frozen))
-    if not any(p.requires_grad for p in net.parameters()):
+    free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
+    if not free:
         raise InputError(
             f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights that are not frozen."
         )
-    if recipe.clean_weight and not spec.look:
-        raise InputError(
-            f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
-            "another; leave it out."
-        )
     for stage in recipe.stages:
-        if stage.task not in spec.tasks:
+        task = TASKS[stage.task]
+        task.check(recipe, stage, spec)
+        if not any(map(task.trains, free)):
             raise InputError(
-                f"Recipe {recipe.name} has a stage of the task {stage.task}, which model {recipe.model} cannot do; leave it out."
+                f"Recipe {recipe.name} freezes all that its stage of the task {stage.task} trains; freeze less."
             )
-    if spec.has_aux and any(s.frames <= spec.past + spec.future for s in recipe.stages):
-        raise InputError(
-            f"Recipe {recipe.name} has a stage of fewer frames than model {recipe.model} sees at once, "
-            f"{spec.past + spec.future + 1}; give it as many."
-        )
     return net
+
+
+def is_frozen(recipe: Recipe, parameter: str) -> bool:
+    """Whether the recipe leaves the parameter of that name as it starts."""
+    return bool(recipe.frozen) and parameter.startswith(recipe.frozen)
+
+
+def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
+    """Mean PSNR over clips, each rendered as a conversion renders a scene: of the first frame that has before it all the
+    frames that the model sees, or of the last."""
+    total = 0.0
+    for path in clips:
+        clip = read_clip(path)
+        sdr = clip.sdr()
+        frame = min(loaded.spec.past, len(sdr) - 1)
+        renderer = Renderer(loaded.model, loaded.spec, (sdr.shape[-2], sdr.shape[-1]), device=device)
+        *_, codes = render_scene(renderer, partial(iter, sdr), Run(0, frame + 1, 0, len(sdr)))
+        total += psnr(codes, clip.hdr(slice(frame, frame + 1))[0])
+    return total / len(clips)
 
 
 def check(recipe: Recipe, out: Path, start: dict[str, Tensor]) -> None:

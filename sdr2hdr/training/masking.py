@@ -9,7 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.data.store import Batch
+from sdr2hdr.models.model import MaskedModel
+from sdr2hdr.training.task import Step, Task
+
 LEVELS = 3
+
+
+class Masked(Task[MaskedModel]):
+    """Phase I: pictures from their masked low band. Only the encoder goes on from there."""
+
+    name = "masked"
+
+    def leaves(self, net: MaskedModel, parameter: str) -> bool:
+        return parameter.startswith(net.encoder)
+
+    def loss(self, net: MaskedModel, batch: Batch, step: Step) -> Tensor:
+        picture = batch.sdr.flatten(0, 1)
+        seen = masked(picture, curriculum(step.within, step.stage.steps, step.stage.masking), step.generator)
+        return (net.reconstruct(seen).float() - picture).abs().mean()
 
 
 def _kernel(filters: tuple[float, ...], channels: int, like: Tensor) -> Tensor:

@@ -5,42 +5,46 @@ from pathlib import Path
 import pytest
 import torch
 from frame_makers import RECIPE
-from torch import Tensor
 
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.data.exposures import CYCLES, drawn
+from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Meter, choose
 from sdr2hdr.models.hdrvdiff.network import HDRVDiff
-from sdr2hdr.training.diffusion import PARTS, TASKS, loss
+from sdr2hdr.training.diffusion import DIFFUSION_TASKS, DiffusionTask, loss
 from sdr2hdr.training.loop import fresh
 from sdr2hdr.training.recipe import read_recipe
 
 
-def batch(frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def batch(frames: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     small = torch.rand(2, frames, 3, 8, 8, generator=generator)
     sdr = torch.nn.functional.interpolate(small.flatten(0, 1), 64, mode="bilinear").view(2, frames, 3, 64, 64)
-    return sdr, 0.7 * sdr, sdr, torch.rand(2, frames, 3, 64, 64, generator=generator)
+    thumbs = torch.rand(2, frames, 3, 64, 64, generator=generator)
+    return Batch(sdr, 0.7 * sdr, sdr, thumbs, torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4))
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_stage_trains_its_own_part_and_nothing_else(task: str) -> None:
+@pytest.mark.parametrize("task", DIFFUSION_TASKS, ids=lambda task: task.name)
+def test_a_stage_trains_its_own_part_and_nothing_else(task: DiffusionTask) -> None:
     torch.manual_seed(0)
     net = HDRVDiff(2).train()
     for p in net.parameters():  # what begins as zeros would keep what lies before it from learning
         if not p.any():
             torch.nn.init.normal_(p, std=0.02)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for name, p in net.named_parameters():
+        p.requires_grad_(task.trains(name))
     adam = torch.optim.Adam(net.parameters(), lr=1e-3)
-    loss(net, task, batch(5 if task in ("temporal", "fusion") else 1), torch.Generator().manual_seed(1)).backward()
+    given = batch(5 if task.name in ("temporal", "fusion") else 1)
+    loss(net, task.name, given, torch.Generator().manual_seed(1)).backward()
     adam.step()
     moved = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
-    assert moved and all(name.startswith(PARTS[task]) for name in moved)
-    assert (task == "fusion") == any("zica" in name or "prior_" in name for name in moved)
-    for part in PARTS[task]:
+    assert moved and all(name.startswith(task.parts) for name in moved)
+    assert (task.name == "fusion") == any("zica" in name or "prior_" in name for name in moved)
+    for part in task.parts:
         assert any(name.startswith(part) for name in moved)
 
 
@@ -78,5 +82,5 @@ def test_psnr_t_is_psnr_in_the_mu_law_domain() -> None:
 def test_a_recipe_of_its_stages_is_for_its_network_alone(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(RECIPE.replace('task = "masked"', 'task = "diffusion"'))
-    with pytest.raises(InputError, match="a stage of HDR-V-Diff's, which model wmnet cannot do"):
+    with pytest.raises(InputError, match="a stage of the task diffusion, which model wmnet cannot do"):
         fresh(read_recipe(path), {})

@@ -21,7 +21,9 @@ from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import stills
 from sdr2hdr.data.store import Sampler, make_clips, read_clip, write_clip
 from sdr2hdr.errors import InputError
+from sdr2hdr.evaluation.val import converter
 from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models.fmstfnet.fourier import at_place
 from sdr2hdr.training import masking
 from sdr2hdr.training.export import enter, export
@@ -224,6 +226,14 @@ def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Pat
     assert len((tmp_path / "straight" / "loss.csv").read_text().splitlines()) == 4
 
 
+def test_select_clips_are_scored_as_a_conversion_renders_them(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+    trainer = Trainer(read_recipe(recipe_file), made(corpus, tmp_path), tmp_path / "out")
+    convert = converter(trainer.averaged_model(), device="cpu")
+    clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.npz"))]
+    scores = [psnr(convert(c.sdr())[1], c.hdr()[1]) for c in clips]  # the last of two frames: WMNet sees two before it
+    assert trainer.select() == sum(scores) / len(scores)
+
+
 def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file)
     trainer = Trainer(recipe, made(corpus, tmp_path), tmp_path / "out")
@@ -371,7 +381,8 @@ def test_a_patchs_place_is_where_it_lies_in_the_thumbnail(corpus: Path, tmp_path
     clips = made(corpus, tmp_path)
     errors = torch.zeros(5)
     for step in range(16):  # with and without flips and transposition
-        sdr, _, _, thumbs, place = Sampler(clips / "train", 0).batch(step, 4, 1, 32, 64)
+        batch = Sampler(clips / "train", 0).batch(step, 4, 1, 32, 64)
+        sdr, thumbs, place = batch.sdr, batch.thumbs, batch.place
         top, left, bottom, right = place.T
         others = [(1 - bottom, left, 1 - top, right), (top, 1 - right, bottom, 1 - left), (left, top, right, bottom)]
         places = [place, *(torch.stack(p, 1) for p in others), torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(4, 4)]
@@ -463,7 +474,7 @@ def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) ->
     sampler = Sampler(folder, 1)
     shares = [
         sum(
-            sampler.batch(step, 20, 1, 32, 0, strong_from=least)[0].mean((1, 2, 3, 4)).lt(0.5).sum()
+            sampler.batch(step, 20, 1, 32, 0, strong_from=least).sdr.mean((1, 2, 3, 4)).lt(0.5).sum()
             for step in range(10)
         )
         for least in (0, 32)

@@ -58,6 +58,7 @@ class WMNet(OnBase, MaskedModel):
     """
 
     reach = 2
+    encoder = ("conv_first.", "recon_trunk_res.", "look.")
 
     def __init__(
         self,

@@ -1,0 +1,83 @@
+"""SDR to HDR, and the restored SDR on the way there."""
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.data.store import Batch
+from sdr2hdr.errors import InputError
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.model import Model, RestoringModel
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
+from sdr2hdr.training.recipe import Recipe, Stage
+from sdr2hdr.training.task import Step, Task
+
+
+class Mapping(Task[Model]):
+    """The whole network against the master; of a model that restores SDR, ``aux_weight`` of the loss judges that."""
+
+    name = "mapping"
+    makes_hdr = True
+
+    def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
+        return spec.has_aux or recipe.clean_weight > 0
+
+    def check(self, recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
+        super().check(recipe, stage, spec)
+        if spec.has_aux:
+            check_window(recipe, stage, spec)
+        if recipe.clean_weight and not spec.look:
+            raise InputError(
+                f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
+                "another; leave it out."
+            )
+
+    def loss(self, net: Model, batch: Batch, step: Step) -> Tensor:
+        recipe, spec = step.recipe, step.spec
+        if isinstance(net, RestoringModel):
+            inner = slice(spec.past, batch.sdr.shape[1] - spec.future)
+            codes, aux, _ = net.forward_with_aux(batch.sdr, {}, past=spec.past, future=spec.future, thumbs=batch.thumbs)
+            restored = restored_loss(aux, batch.clean[:, inner], recipe)
+            loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
+            loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
+            return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
+        codes, _ = net(batch.sdr, {}, thumbs=batch.thumbs, place=batch.place if spec.place else None)
+        loss = mapping_loss(codes.float(), batch.hdr, recipe)
+        loss = loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
+        if step.features is not None:
+            loss = loss + recipe.perceptual_weight * perceptual_loss(step.features, codes, batch.hdr)
+        return loss
+
+
+class Restoration(Task[RestoringModel]):
+    """The restored SDR alone, from the middle frame's neighbours as they are, with nothing aligned."""
+
+    name = "restoration"
+    reads_thumbs = False
+
+    def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
+        return True
+
+    def check(self, recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
+        super().check(recipe, stage, spec)
+        check_window(recipe, stage, spec)
+
+    def loss(self, net: RestoringModel, batch: Batch, step: Step) -> Tensor:
+        middle = slice(step.spec.past, batch.sdr.shape[1] - step.spec.future)
+        return restored_loss(net.restored(batch.sdr, still=True)[:, None], batch.clean[:, middle], step.recipe)
+
+
+def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
+    """Raise InputError if the stage's clips are shorter than what the model sees at once."""
+    window = spec.past + spec.future + 1
+    if stage.frames < window:
+        raise InputError(
+            f"Recipe {recipe.name} has a stage of fewer frames than model {recipe.model} sees at once, {window}; give it as many."
+        )
+
+
+def _damage(net: Model, codes: Tensor, clean: Tensor, thumbs: Tensor, recipe: Recipe) -> Tensor:
+    """The weighted damage that is left in codes of the undamaged SDR ``clean``; all ``B,T,3,H,W``."""
+    if not recipe.clean_weight or not isinstance(net, OnBase):
+        return torch.zeros((), device=codes.device)
+    return recipe.clean_weight * clean_loss(net, codes, clean, thumbs)

@@ -1,0 +1,66 @@
+"""What a training stage does, for any network: which can do it, which weights it trains, what it minimises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.data.store import Batch
+from sdr2hdr.errors import InputError
+from sdr2hdr.models.model import Model
+from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.training.recipe import Recipe, Stage
+
+Net_contra = TypeVar("Net_contra", bound=Model, contravariant=True)
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+"""A feature space: maps of some layers for pictures ``N,3,H,W``."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training is: step ``within`` its stage. The ``generator`` is seeded from the recipe and the step alone, so that a
+    resumed run draws the same; ``features`` are those of the perceptual loss, if the recipe has one."""
+
+    recipe: Recipe
+    stage: Stage
+    within: int
+    spec: ModelSpec
+    generator: torch.Generator
+    features: Features | None = None
+
+
+class Task(ABC, Generic[Net_contra]):
+    """One kind of training stage. ``name`` is what recipes and the ``tasks`` of a ModelSpec call it."""
+
+    name: str
+    reads_thumbs: ClassVar[bool] = True
+    makes_hdr: ClassVar[bool] = False
+    """Whether the codes of the whole network are what is trained, so that select clips can choose the best weights."""
+
+    def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
+        """Whether batches need the SDR from before it was compressed."""
+        return False
+
+    def check(self, recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
+        """Raise InputError if the recipe's model cannot do the stage."""
+        if self.name not in spec.tasks:
+            raise InputError(
+                f"Recipe {recipe.name} has a stage of the task {self.name}, which model {recipe.model} cannot do; "
+                "leave it out."
+            )
+
+    def trains(self, parameter: str) -> bool:
+        """Whether the stage trains the parameter of that name, unless the recipe freezes it."""
+        return True
+
+    def leaves(self, net: Net_contra, parameter: str) -> bool:
+        """Whether a stage of another task after this one takes the parameter over; else it starts anew there."""
+        return True
+
+    @abstractmethod
+    def loss(self, net: Net_contra, batch: Batch, step: Step) -> Tensor:
+        """The loss of a batch, a scalar with gradients."""

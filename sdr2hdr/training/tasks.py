@@ -1,0 +1,10 @@
+"""All tasks by the names that recipes use."""
+
+from typing import Any
+
+from sdr2hdr.training.diffusion import DIFFUSION_TASKS
+from sdr2hdr.training.mapping import Mapping, Restoration
+from sdr2hdr.training.masking import Masked
+from sdr2hdr.training.task import Task
+
+TASKS: dict[str, Task[Any]] = {task.name: task for task in (Mapping(), Masked(), Restoration(), *DIFFUSION_TASKS)}
