@@ -220,6 +220,8 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
     """The network that a recipe begins with, float32. Raises ModelError for its configuration, InputError where nothing fits."""
     torch.manual_seed(recipe.seed)
     spec = registry.spec(recipe.model, recipe.config)
+    if not spec.has_weights:
+        raise InputError(f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights; name a network.")
     net = registry.build(recipe.model, recipe.config).train()
     net.initialise()
     taken = 0
@@ -233,7 +235,7 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
     free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
     if not free:
         raise InputError(
-            f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights that are not frozen."
+            f"Recipe {recipe.name} trains nothing: it freezes all weights of model {recipe.model}; freeze less."
         )
     for stage in recipe.stages:
         task = TASKS[stage.task]
