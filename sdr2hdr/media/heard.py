@@ -41,13 +41,19 @@ class AudioFacts:
 
     def difference(self, found: "AudioFacts", *, hides_padding: bool) -> str:
         """What differs in ``found``, of a finished file, from this; empty if nothing does."""
-        if (found.codec, found.packets) != (self.codec, self.packets):
-            return f"has {found.packets} packets of {found.codec}, not {self.packets} of {self.codec}"
+        if found.codec != self.codec:
+            return f"is {found.codec}, not {self.codec}"
+        if self.sha256 and found.packets != self.packets:
+            return f"has {found.packets} packets, not {self.packets}"
         if self.sha256 and (found.bytes, found.sha256) != (self.bytes, self.sha256):
             return "differs from the source's in its bytes"
         longer = found.samples - self.samples
         if not 0 <= longer <= self.slack + (0 if hides_padding else self.padding):
             return f"is {found.samples} samples long when it is decoded, not {self.samples}"
+        return self._late(found, longer)
+
+    def _late(self, found: "AudioFacts", longer: int) -> str:
+        """What differs in the times; ``longer`` by so many samples."""
         off = [abs(ours - theirs) for ours, theirs in zip(found.marks, self.marks, strict=False)]
         if off and max(off) > TOLERANCE:
             where = off.index(max(off))

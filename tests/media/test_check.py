@@ -24,7 +24,7 @@ CONTAINERS = ["mkv", "mp4", "mov"]
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, Expected]]:
     """A right file of each container, and what is expected of it."""
     folder = tmp_path_factory.mktemp("made")
-    source = write_source(folder / "s.mkv")
+    source = write_source(folder / "s.mkv", subtitles=("subrip",))
     chunks = write_chunks(folder, settings(), range(30))
     files = {}
     for container in CONTAINERS:
@@ -111,6 +111,7 @@ def test_other_expectations_are_named(tmp_path: Path, made: Made, container: str
     path = tmp_path / "out"
     path.write_bytes(data)
     pts = list(expected.pts)
+    sound, text = expected.audio[0], expected.subtitles[0]
     other_sound = replace(expected.audio[0], sha256=hashlib.sha256(b"").hexdigest())
     for wrong, words in (
         ({"pts": pts[:-1]}, "number of frames is 30, not 29"),
@@ -124,6 +125,13 @@ def test_other_expectations_are_named(tmp_path: Path, made: Made, container: str
         ({"light": ContentLight(812, 96)}, "content light of packet 0"),
         ({"audio": ()}, "number of sound streams is 1, not 0"),
         ({"audio": (other_sound,)}, "sound stream 0"),
+        ({"audio": (replace(sound, samples=sound.samples - 1),)}, "samples long when it is decoded"),
+        ({"audio": (replace(sound, marks=[*sound.marks[:-1], sound.marks[-1] - 0.02]),)}, r"\+0.020 s off after 1 s"),
+        ({"audio": (replace(sound, end=sound.end + 0.2),)}, "ends at 1.9.. s, not at 2.1.. s"),
+        ({"audio": (replace(sound, codec="opus"),)}, "sound stream 0 is aac, not opus"),
+        ({"subtitles": ()}, "number of subtitle streams is 1, not 0"),
+        ({"subtitles": (replace(text, start=0.1),)}, "starts at 0.200 s, not at 0.100 s"),
+        ({"subtitles": (replace(text, end=1.7),)}, "ends at 1.600 s, not at 1.700 s"),
     ):
         with pytest.raises(OutputError, match=words):
             check(path, replace(expected, **wrong))
