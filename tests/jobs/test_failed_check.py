@@ -1,6 +1,5 @@
 """A file that fails its check is not delivered; what took long to make is kept, and is said."""
 
-import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,6 +8,7 @@ from media_makers import make_clip
 
 from sdr2hdr import convert
 from sdr2hdr.errors import OutputError
+from sdr2hdr.jobs import finishing
 
 
 def test_a_failed_check_removes_the_file_and_keeps_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_a_failed_check_removes_the_file_and_keeps_the_chunks(tmp_path: Path, mo
         raise OutputError(f"The finished file {path} fails its check: sound stream 0 ends at 2 s, not at 1 s.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["sdr2hdr.convert"], "check", refuse)
+        patched.setattr(finishing, "check", refuse)
         with pytest.raises(
             OutputError, match=r"ends at 2 s.* It was removed; .* are kept in (\S+), from where"
         ) as error:
