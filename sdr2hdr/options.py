@@ -81,8 +81,8 @@ class Options:
 
     model: str = option("wmnet", "A model or a named weight; `sdr2hdr models` lists them.")
     weights: str | None = option(
-        None, "Other weights: a named one, or a .safetensors file.",
-        metavar="NAME|FILE", names_file=True, commands=EVERYWHERE,
+        None, "Other weights: a named one or a .safetensors file; for --model lut, your colour table (.cube).",
+        metavar="NAME|FILE", names_file=True, commands=EVERYWHERE, flags=("--weights", "--lut"),
     )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", suggestions=("auto", "cpu", "cuda"), commands=EVERYWHERE)
     precision: str = option(

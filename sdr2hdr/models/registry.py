@@ -10,6 +10,7 @@ from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, FMSTFNet
 from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
 from sdr2hdr.models.look import LOOK_SPEC, LookMapping
+from sdr2hdr.models.lut import LUT_SPEC, LutMapping
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
@@ -28,6 +29,7 @@ _MODELS: dict[str, tuple[ModelSpec, type[Model]]] = {
         (LOOK_SPEC, LookMapping),
         (BT2408_SPEC, StaticMapping),
         (BT2446A_SPEC, StaticMapping),
+        (LUT_SPEC, LutMapping),
     )
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
-from sdr2hdr.weights import manifest
+from sdr2hdr.weights import cubes, manifest
 from sdr2hdr.weights.manifest import WeightEntry
 from sdr2hdr.weights.save import canonical
 
@@ -30,7 +30,7 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
     if weights is None and name not in registry.names():
         if name in known:
             return known[name]
-        if name.endswith(".safetensors"):
+        if name.endswith((".safetensors", cubes.SUFFIX)):
             return own_entry(Path(name), known)
         both = ", ".join(dict.fromkeys([*registry.names(), *known]))
         raise ModelError(f"There is no model or weight {name!r}; choose one of {both}.")
@@ -40,6 +40,8 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
         if name in known and known[name] != entry:
             reason = f"weight {name!r} has a model's name and must then be that model's default"
             raise ModelError(f"{known[name].manifest}: {reason}; give it another name.")
+        if entry is None and name == cubes.MODEL:
+            raise ModelError("Model lut applies a colour table of your own; name it with --lut FILE.cube.")
         if entry is None and spec.has_weights:
             raise ModelError(
                 f"Model {name} has no bundled weight yet; name one with --weights (`sdr2hdr weights list` shows them)."
@@ -54,7 +56,12 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
 
 
 def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
-    """The entry that a ``.safetensors`` file written by sdr2hdr makes for itself; ``known`` is for the message."""
+    """The entry that a file of the user's own makes for itself; ``known`` is for the message.
+
+    It is a ``.safetensors`` file that sdr2hdr wrote, or a ``.cube`` file. Raises ModelError for any other.
+    """
+    if path.suffix.lower() == cubes.SUFFIX:
+        return cubes.cube_entry(path)
     if path.suffix != ".safetensors":
         names = ", ".join(known) or "none yet"
         raise ModelError(f"{path}: neither a .safetensors file nor a known weight (known are: {names}).")

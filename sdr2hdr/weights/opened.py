@@ -9,7 +9,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
-from sdr2hdr.weights import fetch
+from sdr2hdr.weights import cubes, fetch
 from sdr2hdr.weights.load import check_agrees, choose, fill, parse
 from sdr2hdr.weights.manifest import WeightEntry
 
@@ -26,16 +26,19 @@ class Loaded:
 def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded:
     """Open a model with its weights.
 
-    ``name`` is a model, a weight of the manifest, or a ``.safetensors`` file, which names its own model; ``weights`` is a
-    weight of the manifest or such a file. Raises ModelError, naming file and reason, if a name is unknown or a file is
-    missing, changed, misshapen or not finite.
+    ``name`` is a model, a weight of the manifest, or a file: ``.safetensors``, which names its own model, or ``.cube``, a
+    colour table for the model ``lut``. ``weights`` is a weight of the manifest or such a file. Raises ModelError, naming
+    file and reason, if a name is unknown or a file is missing, changed, misshapen or not finite.
     """
     entry = choose(name, weights)
     if entry is None:
         return Loaded(registry.build(name), registry.spec(name), None)
     path = fetch.place(entry)
-    tensors, metadata = parse(fetch.read(entry), path)
-    check_agrees(entry, metadata, path)
+    if path.suffix.lower() == cubes.SUFFIX:
+        tensors = cubes.cube_tensors(fetch.read(entry), path)
+    else:
+        tensors, metadata = parse(fetch.read(entry), path)
+        check_agrees(entry, metadata, path)
     model = registry.build(entry.model, entry.config)
     fill(model, tensors, entry.model, path)
     return Loaded(model, registry.spec(entry.model, entry.config), entry)
