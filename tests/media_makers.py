@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.audio
@@ -17,7 +18,7 @@ from PIL import Image
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.media.source import Source
 
-Planes = list[NDArray[np.generic]]
+Planes = Sequence[NDArray[Any]]
 
 SRT = b"1\n00:00:00,100 --> 00:00:00,600\nHello\n\n2\n00:00:00,700 --> 00:00:01,000\nthere\n"
 
@@ -36,7 +37,8 @@ def moving_texture(index: int, shapes: Sequence[tuple[int, int]], depth: int) ->
 
 def frame_of(planes: Planes, pix_fmt: str, size: tuple[int, int] | None = None) -> av.VideoFrame:
     """A frame from its planes in memory order; packed formats need the size, since a row holds more than its width."""
-    frame = av.VideoFrame(*(size or planes[0].shape[::-1]), pix_fmt)
+    width, height = size or planes[0].shape[::-1]
+    frame = av.VideoFrame(width, height, pix_fmt)
     for plane, data in zip(frame.planes, planes, strict=True):
         rows = np.zeros((plane.height, plane.line_size // data.itemsize), data.dtype)
         rows[:, : data.shape[1]] = data

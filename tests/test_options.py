@@ -185,7 +185,7 @@ def test_a_new_option_reaches_every_way_from_its_field_alone(monkeypatch: pytest
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class More(Options):
-        audio_track: tuple[int, ...] = options.option((), "Sound tracks to keep.", least=1, noun="track")
+        audio_track: tuple[int, ...] = options.option((), "Sound tracks to keep.", least=1, noun="track")  # type: ignore[assignment]
 
     options.declared.cache_clear()
     options.by_key.cache_clear()

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_the_sheet_holds_the_frame_and_the_colours_of_its_luminance(tmp_path: Pa
     assert shown.light["bt2446a"] == pytest.approx((1000, 1000), rel=0.02)
     sheet = Image.open(shown.files[0]).convert("RGB")
     assert sheet.width > 3 * 320
-    counts = {c: n for n, c in sheet.getcolors(1 << 24)}
+    counts: dict[Any, int] = {c: n for n, c in sheet.getcolors(1 << 24) or []}
     assert counts[255, 255, 255] >= 3 * 320 * 180  # SDR white, and the 203 nits of two columns
     assert max(n for c, n in counts.items() if c[0] > c[1] + 150) >= 320 * 180 * 0.9  # the 1000 nits of BT.2446
     assert len(counts) > 100  # the scale

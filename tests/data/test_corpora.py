@@ -17,7 +17,7 @@ from sdr2hdr.cli.main import main
 from sdr2hdr.data.crop import crop, places
 from sdr2hdr.data.paired import paired_scenes, sides
 from sdr2hdr.data.scene_list import list_scenes, read_scene_list, select
-from sdr2hdr.data.stills import load_linear, load_sdr, stills
+from sdr2hdr.data.stills import Still, load_linear, load_sdr, stills
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.png import png_facts, png_of, read_codes, read_png, read_radiance
 
@@ -85,7 +85,7 @@ def exr(path: Path, light: np.ndarray, **header: object) -> None:
     OpenEXR.File(kind, channels).write(str(path))
 
 
-def everything(folder: Path) -> dict[str, object]:
+def everything(folder: Path) -> dict[str, Still]:
     return {s.name: s for split in ("train", "select", "val") for s in stills(folder, split)}
 
 

@@ -91,8 +91,8 @@ def test_it_is_sdr_with_the_sources_times_and_picture(
     assert ffprobe(aux, "-show_streams", "-select_streams", "a")["streams"][0]["codec_name"] == "aac"
     # places by their light; colours by the picture's mean, which does not depend on where chroma samples lie
     assert np.abs(pictures(clip, "gray16le") - pictures(aux, "gray16le")).mean() < 0.01
-    means = [pictures(path, "rgb48le").mean(axis=(1, 2)) for path in (clip, aux)]
-    np.testing.assert_allclose(*means, atol=0.01)
+    one, other = (pictures(path, "rgb48le").mean(axis=(1, 2)) for path in (clip, aux))
+    np.testing.assert_allclose(one, other, atol=0.01)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([out.name, aux.name])
 
 

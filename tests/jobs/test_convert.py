@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -19,10 +20,9 @@ import pytest
 from judges import ffprobe, mediainfo
 from media_makers import Planes, make_clip, plane_shapes
 
-import sdr2hdr.jobs.run as jobs_run
 from sdr2hdr import convert, detect_scenes
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
-from sdr2hdr.jobs.chunk import ChunkRenderer
+from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.progress import Progress
 
 SIZE = (96, 64)
@@ -55,7 +55,9 @@ def test_a_scene_that_dims_and_recovers_ends_with_the_mapping_it_began_with(tmp_
     def picture(index: int) -> Planes:  # from full light down to two fifths and back, without a cut
         light = 0.4 + 0.6 * abs(1 - index / 20)
         return [
-            (16 + (p.astype(float) - 16) * light if i == 0 else 128 + (p - 128.0) * light).round().astype(np.uint8)
+            (16 + (p.astype(float) - 16) * light if i == 0 else 128 + (p.astype(float) - 128) * light)
+            .round()
+            .astype(np.uint8)
             for i, p in enumerate(scene_picture(())(0))
         ]
 
@@ -195,14 +197,14 @@ def test_memory_running_out_halves_the_tile_and_goes_on(
 ) -> None:
     codes = ChunkRenderer._codes
 
-    def short_of_memory(self: ChunkRenderer, index: int, *rest: object):
+    def short_of_memory(self: ChunkRenderer, index: int, *rest: Any) -> Any:
         if self.plan.tile > 64:
-            raise jobs_run.TileTooLarge
+            raise TileTooLarge
         return codes(self, index, *rest)
 
     monkeypatch.setattr(ChunkRenderer, "_codes", short_of_memory)
     assert convert(clip, tmp_path / "out.mkv", **FAST, tile=128).tile == 48
-    monkeypatch.setattr(ChunkRenderer, "_codes", lambda *_: (_ for _ in ()).throw(jobs_run.TileTooLarge()))
+    monkeypatch.setattr(ChunkRenderer, "_codes", lambda *_: (_ for _ in ()).throw(TileTooLarge()))
     with pytest.raises(ModelError, match="Memory ran out"):
         convert(clip, tmp_path / "never.mkv", **FAST, tile=128)
 
@@ -214,7 +216,7 @@ def test_odd_sizes_are_made_even_and_said(tmp_path: Path) -> None:
     assert any("97x65" in note for note in report.notes)
 
 
-def run_cli(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+def run_cli(*args: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sdr2hdr", *map(str, args)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **kwargs)
 

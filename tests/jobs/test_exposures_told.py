@@ -18,7 +18,7 @@ from sdr2hdr.jobs.exposures import read_from_frames
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.preview import preview
-from sdr2hdr.render.renderer import Renderer
+from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
 LONG, SHORT = exif((1, 50)), exif((1, 200))
@@ -136,7 +136,7 @@ def test_a_preview_knows_the_exposures_of_its_frame(
         renderer = Renderer(
             loaded.model, loaded.spec, (64, 64), device="cpu", precision="float32", exposures=(1.0, 0.25)
         )
-        whole = list(renderer.run(iter(frames), module.Run(0, 8, 0, 8), renderer.new_states()))
+        whole = list(renderer.run(iter(frames), Run(0, 8, 0, 8), renderer.new_states()))
     assert found.cuts == () and sorted(seen) == [3, 4]
     for frame, codes in seen.items():
         assert torch.allclose(codes, whole[frame], atol=1e-4)

@@ -19,6 +19,7 @@ from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import SITINGS, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
+from sdr2hdr.models.look import LookMapping
 from sdr2hdr.scenes import small as scene_small
 
 if compiled.why_not() is not None:
@@ -118,10 +119,12 @@ def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:
 
 def look_mapping() -> Callable[[Tensor], Tensor]:
     model = load_model("look")
+    assert isinstance(model, LookMapping) and model.look is not None
+    reader = model.look
     thumb = torch.nn.functional.adaptive_avg_pool2d(smooth(180, 320)[None], 64)
     with torch.inference_mode():
-        look = model.look.vector(thumb)
-        return lambda rgb: model.look.codes(rgb[None], look)[0]
+        look = reader.vector(thumb)
+        return lambda rgb: reader.codes(rgb[None], look)[0]
 
 
 MAPPINGS = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 import pytest
-from av.stream import Disposition
+from av.stream import AttachmentStream, Disposition
 from hdr10_makers import CUES, settings, write_chunk, write_chunks, write_source
 from judges import ffprobe, mediainfo, need
 
@@ -362,7 +362,7 @@ def test_matroska_keeps_tags_chapters_fonts_and_dispositions(tmp_path: Path) -> 
             for key in ("language", "title"):
                 assert mine.metadata.get(key) == other.metadata.get(key)
         assert ours.streams[2].disposition != 0 or ours.streams[1].disposition != 0
-        font = next(s for s in ours.streams if s.type == "attachment")
+        font = next(s for s in ours.streams if isinstance(s, AttachmentStream))
         assert (font.metadata["filename"], font.data) == ("font.ttf", b"not a font, but bytes")
     assert sound_hash(out, 1) == sound_hash(source, 1)
 
@@ -396,10 +396,10 @@ def add_streams(source: Path, out: Path, *arguments: str) -> Path:
 def test_cover_pictures_are_kept(tmp_path: Path) -> None:
     picture = tmp_path / "cover.png"
     image = av.VideoFrame(16, 16, "rgb24")
-    with av.open(str(picture), "w", format="image2") as out:
-        stream = out.add_stream("png", rate=1)
+    with av.open(str(picture), "w", format="image2") as drawn:
+        stream = drawn.add_stream("png", rate=1)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb24"
-        out.mux([*stream.encode(image), *stream.encode(None)])
+        drawn.mux([*stream.encode(image), *stream.encode(None)])
     plain = write_source(tmp_path / "plain.mp4", container="mp4")
     source = add_streams(
         plain,

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from judges import ffprobe, need
 from numpy.typing import NDArray
 
 from sdr2hdr import convert
@@ -17,7 +18,6 @@ from sdr2hdr.convert import Report
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.clock import PAUSE, _jumps, clock_time
 from sdr2hdr.media.source import Source
-from tests.judges import ffprobe, need
 
 RATE = 25
 
@@ -62,7 +62,7 @@ def converted(source: Path, target: Path, **options: object) -> Report:
 
 def heard(path: Path) -> NDArray[np.float32]:
     """What a player plays, from the time 0 on: mono samples at 48 kHz."""
-    command = [need("ffmpeg"), "-v", "error", "-i", path, "-af", "aresample=async=1:first_pts=0", "-map", "0:a:0"]
+    command = [need("ffmpeg"), "-v", "error", "-i", str(path), "-af", "aresample=async=1:first_pts=0", "-map", "0:a:0"]
     out = subprocess.run([*command, "-ac", "1", "-f", "f32le", "-"], check=True, capture_output=True).stdout
     return np.frombuffer(out, np.float32)
 
@@ -180,8 +180,8 @@ def test_colours_that_change_are_read_picture_by_picture(tmp_path: Path) -> None
         path = tmp_path / f"{name}.ts"
         convert_to = f"scale=out_color_matrix={matrix}:out_range={full}"
         tags = f"-colorspace {matrix} -color_range {full} -pix_fmt yuv420p -c:v libx264 -qp 4 -bf 0"
-        source = ["-f", "lavfi", "-i", f"color=0x40a0c0:s=96x64:r={RATE}:d=1", "-vf", convert_to]
-        subprocess.run([need("ffmpeg"), "-v", "error", *source, *tags.split(), path], check=True)
+        given = ["-f", "lavfi", "-i", f"color=0x40a0c0:s=96x64:r={RATE}:d=1", "-vf", convert_to]
+        subprocess.run([need("ffmpeg"), "-v", "error", *given, *tags.split(), path], check=True)
         parts.append(path)
     source = Source(joined(tmp_path / "all.ts", *parts))
     for number, picture in enumerate(source.pictures()):

@@ -20,6 +20,7 @@ LIGHT = ContentLight(987, 123)
 def encode(codec: str, params: dict[str, str], count: int = 5) -> list[bytes]:
     """Packets of an encoder that was told the P3 display at 1000 nits, with a key frame every fourth picture."""
     context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, av.VideoCodecContext)
     context.width, context.height, context.pix_fmt = 96, 64, "yuv420p10le"
     context.time_base, context.framerate, context.gop_size = Fraction(1, 25), Fraction(25), 4
     context.options = {"preset": "ultrafast" if codec == "libx265" else "12", **params}

@@ -193,7 +193,8 @@ def test_the_restored_frame_is_trained_by_its_own_loss_alone(base: str) -> None:
     assert model.restore.weight.grad is None
     _, restored, _ = model.forward_with_aux(frames, {}, past=3, future=3, thumbs=thumbs)
     restored.square().mean().backward()
-    assert model.restore.weight.grad.abs().max() > 0
+    gradient = model.restore.weight.grad
+    assert gradient is not None and gradient.abs().max() > 0
     unused = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert unused == []
 

@@ -325,7 +325,7 @@ def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeyp
     assert torch.equal(rendered(40, [0, 4]), whole)  # later in a film, at other times
     assert torch.allclose(rendered(40, [0, 1, 4]), whole, atol=1e-5)  # in chunks
     assert float((rendered(0, [0, 4], 512) - whole).abs().max()) < 0.002  # in tiles
-    monkeypatch.setattr(renderer_module, "field", lambda *a: field(*a, seed=1))
+    monkeypatch.setattr(renderer_module, "field", lambda channels, size, at: field(channels, size, at, seed=1))
     assert float((rendered(0, [0, 4]) - whole).abs().max()) > 0.05  # another noise is another picture,
     monkeypatch.setattr(renderer_module, "field", lambda channels, size, _at: field(channels, size))
     assert float((rendered(0, [0, 4], 512) - whole).abs().max()) > 0.05  # in a tile as well
