@@ -63,7 +63,7 @@ def arithmetic(name: str) -> None:
     torch.set_num_threads(1)
     spec, cpu = registry.spec(name), torch.device("cpu")
     precision = pick_precision("auto", spec, cpu)
-    model: Any = prepared(load_model(name), cpu, precision)
+    model = prepared(load_model(name), cpu, precision)
     frames = torch.rand(1, FRAMES, 3, *SIZE)
     thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
 

@@ -10,10 +10,11 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
+from sdr2hdr.models.model import Model
 from sdr2hdr.weights import cubes, manifest
 from sdr2hdr.weights.manifest import WeightEntry
 from sdr2hdr.weights.save import canonical
@@ -120,7 +121,7 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
             raise ModelError(f"{path}: {key} holds infinite values or values that are not numbers; it cannot be used.")
 
 
-def fill(model: nn.Module, tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
+def fill(model: Model, tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
     """Puts tensors into a model, half precision as float32; every key and shape must be there, and no other."""
     wanted: dict[str, Tensor] = model.state_dict()
     for key, tensor in wanted.items():

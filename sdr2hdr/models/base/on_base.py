@@ -57,7 +57,9 @@ class OnBase(Model):
 
     def mapped(self, frame: Tensor, look: Tensor | None) -> Tensor:
         """The base's codes ``B,3,H,W``, float32, of a frame ``B,3,H,W`` in a scene of that look. Not for the base ``none``."""
-        if self.look is not None and look is not None:
+        if self.look is not None:
+            if look is None:
+                raise ValueError("the look mapping needs a look")
             return self.look.codes(frame, look)
         return pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
 
