@@ -99,12 +99,7 @@ def compare(
     def look(picture: Picture) -> Picture:
         everything.append(picture.pts)
         if detector is not None:
-            small = small_frame(
-                picture.planes,
-                depth=picture.layout.depth,
-                full_range=picture.layout.full_range,
-                is_rgb=picture.layout.matrix == "rgb",
-            )
+            small = small_frame(picture.planes, picture.layout)
             cuts.extend(c.frame for c in detector.push(small, picture.pts))
         return picture
 

@@ -177,10 +177,7 @@ def _near(source: Source, target: int, history: int) -> tuple[Sequence[int], Seq
     for picture in source.pictures(max(info.start_pts, target - int(before / step))):
         pts.append(picture.pts)
         last_duration = picture.duration
-        layout = picture.layout
-        small = small_frame(
-            picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
-        )
+        small = small_frame(picture.planes, picture.layout)
         cuts += detector.push(small, picture.pts)
         if picture.pts > target + _LOOK / step:
             ended = None

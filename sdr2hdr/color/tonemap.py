@@ -9,10 +9,11 @@ import math
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.luma import weights
 from sdr2hdr.color.primaries import convert, luminance
 from sdr2hdr.color.transfer import WHITE, bt1886_eotf, bt1886_inverse_eotf, pq_code, pq_eotf, pq_inverse_eotf
 
-KR, KG, KB = 0.2627, 0.6780, 0.0593  # BT.2020-2 table 4
+KR, KG, KB = weights("bt2020nc")
 
 
 def bt2408(sdr: Tensor, white: float = WHITE) -> Tensor:

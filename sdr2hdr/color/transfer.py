@@ -6,6 +6,8 @@ Sources: SMPTE ST 2084 / BT.2100-2 table 4 (PQ), BT.1886 annex 1, BT.2100-2 tabl
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.luma import weights
+
 PQ_PEAK = 10000.0
 """Nits of PQ code 1.0 (BT.2100-2 table 4)."""
 
@@ -66,5 +68,6 @@ def hlg_eotf(code: Tensor, peak: float = 1000.0) -> Tensor:
     scene = torch.where(v <= 0.5, v * v / 3.0, (torch.exp((v - c) / a) + b) / 12.0)
     gamma = 1.2 + 0.42 * float(torch.log10(torch.tensor(peak / 1000.0)))
     r, g, blue = scene.unbind(-3)
-    luma = (0.2627 * r + 0.6780 * g + 0.0593 * blue).unsqueeze(-3)
+    kr, kg, kb = weights("bt2020nc")
+    luma = (kr * r + kg * g + kb * blue).unsqueeze(-3)
     return peak * luma.clamp_min(1e-9).pow(gamma - 1.0) * scene

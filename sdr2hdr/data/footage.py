@@ -194,10 +194,7 @@ def shots(film: Path) -> tuple[Shot, ...]:
         raise InputError(f"{film} is SDR, and training needs an HDR master (HDR10 or HLG); take it out of the folder.")
     detector, pts, cuts = Detector(source.info.time_base), [], []
     for picture in source.pictures():
-        layout = picture.layout
-        small = small_frame(
-            picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
-        )
+        small = small_frame(picture.planes, picture.layout)
         cuts += detector.push(small, picture.pts)
         pts.append(picture.pts)
     cuts += detector.close()

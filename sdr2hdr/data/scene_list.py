@@ -12,12 +12,14 @@ from typing import Literal
 
 import numpy as np
 
+from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.data.paired import PairedScene
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_png
 from sdr2hdr.scenes.likeness import likeness, structure
 from sdr2hdr.scenes.small import small_frame
 
+_PNG = YuvLayout("rgb", full_range=True)
 LEAST = 8
 SHARE = 0.8
 
@@ -69,7 +71,7 @@ def list_scenes(
     for scene in scenes:
         before = None
         for path in scene.sdr:
-            small = small_frame(tuple(read_png(path)), depth=8, full_range=True, is_rgb=True)
+            small = small_frame(tuple(read_png(path)), _PNG)
             here = structure(small)
             alike, found = (0.0, 0.0) if before is None else likeness(before, here)
             if alike > _ALIKE or found > _FOUND:

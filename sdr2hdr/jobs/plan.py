@@ -146,10 +146,7 @@ def survey_and_cuts(
     light: list[float] = []
     for picture in source.pictures():
         if detector is not None or times:
-            layout = picture.layout
-            small = small_frame(
-                picture.planes, depth=layout.depth, full_range=layout.full_range, is_rgb=layout.matrix == "rgb"
-            )
+            small = small_frame(picture.planes, picture.layout)
             if times:
                 light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
                 small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA))

@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_KR, _KG, _KB = 0.2627, 0.6780, 0.0593  # BT.2020-2 table 4
+from sdr2hdr.color.luma import weights
+
+_KR, _KG, _KB = weights("bt2020nc")
 
 
 def luma(codes: Tensor) -> Tensor:

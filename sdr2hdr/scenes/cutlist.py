@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.errors import InputError
 
 _LARGEST = 16 << 20  # bytes; a list of every frame of a film is smaller
 TITLE = "first_frame"
@@ -73,16 +73,6 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
             raise InputError(f"{where}: frame {frame} does not come after frame {frames[-1]}; put the lines in order.")
         frames.append(frame)
     return [f for f in frames if f > 0]
-
-
-def write_cutlist(path: Path, scenes: Sequence[Scene], time_base: Fraction) -> None:
-    """Write the scenes as a list that ``read_cutlist`` takes. Raises OutputError."""
-    lines = ["# first frame, time code, comment (everything but the first field is for people)"]
-    lines += [f"{s.first}, {time_code((s.pts - scenes[0].pts) * time_base)}" for s in scenes]
-    try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as e:
-        raise OutputError(f"{path} cannot be written ({e.strerror}); choose another place for the cut list.") from e
 
 
 def _frame(field: str, pts: Sequence[int], time_base: Fraction) -> int | None:
