@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.color import yuv
+from sdr2hdr.color.luma import weights
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
 from sdr2hdr.data import camera
 from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, grade, look_shares, render_sdr
@@ -72,8 +73,9 @@ def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
 def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:
     """R'G'B' ``T,3,H,W`` 0..1 to 8-bit 4:2:0 limited BT.709 planes, left-sited, with or without dither."""
     r, g, b = rgb.unbind(1)
-    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
-    chroma = torch.stack([(b - y) / 1.8556, (r - y) / 1.5748], dim=1)
+    kr, kg, kb = weights("bt709")
+    y = kr * r + kg * g + kb * b
+    chroma = torch.stack([(b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)], dim=1)
     padded = F.pad(chroma, (1, 0, 0, 0), mode="replicate")
     across = (padded[..., :-1:2] + 2 * padded[..., 1::2] + F.pad(padded, (0, 1, 0, 0), mode="replicate")[..., 2::2]) / 4
     chroma = (across[..., 0::2, :] + across[..., 1::2, :]) / 2

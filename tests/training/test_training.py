@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import OpenEXR
@@ -24,13 +25,15 @@ from sdr2hdr.errors import InputError
 from sdr2hdr.evaluation.val import converter
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.models import registry
 from sdr2hdr.models.fmstfnet.fourier import at_place
 from sdr2hdr.training import masking
 from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.loop import Trainer, fresh
 from sdr2hdr.training.losses import clean_loss, damage, gaussian_ssim, perceptual_loss, pyramid_loss
 from sdr2hdr.training.perceptual import features
-from sdr2hdr.training.recipe import RECIPES, read_recipe
+from sdr2hdr.training.recipe import RECIPES, Stage, read_recipe
+from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.manifest import read_manifest
 from sdr2hdr.weights.opened import load_model
 
@@ -502,6 +505,12 @@ def test_a_restoration_that_cannot_be_is_refused(recipe_file: Path, model: str, 
 def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) -> None:
     recipe = read_recipe(recipe_file)
     assert "clean_weight" not in repr(recipe) and "clean_weight=2.0" in repr(replace(recipe, clean_weight=2.0))
+
+
+def test_recipes_models_and_training_know_the_same_tasks() -> None:
+    named = next(f.type for f in fields(Stage) if f.name == "task")
+    known = {name for model in registry.names() for name in registry.spec(model).tasks}
+    assert set(get_args(named)) == set(TASKS) == known
 
 
 @pytest.mark.parametrize("name", ["kpnet", "kpnet-light", "didnet", "didnet-tiny"])
