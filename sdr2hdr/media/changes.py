@@ -24,13 +24,18 @@ class Changes:
     Matrix, range and primaries are read from each picture; ``notes`` tell where they change.
     """
 
-    def __init__(self, info: SourceInfo, context: VideoCodecContext, matrix: str | None, range_: str | None) -> None:
-        self._info, self._context, self._given = info, context, (matrix, range_)
-        self._aspect = context.sample_aspect_ratio  # of the first picture, whichever is decoded first
+    def __init__(self, info: SourceInfo, matrix: str | None, range_: str | None) -> None:
+        self._info, self._given = info, (matrix, range_)
+        self._context: VideoCodecContext | None = None
+        self._aspect: Fraction | None = None  # of the film's first picture, whichever is decoded first
         self._known: dict[tuple[int, ...], tuple[YuvLayout, str]] = {}
         self._last: tuple[YuvLayout, str] = info.layout, info.primaries
         self._keyframes: deque[int] = deque(maxlen=64)  # pts of those that went to the decoder
         self.notes: list[str] = []
+
+    def begin(self, context: VideoCodecContext) -> None:
+        """A decoder that was just opened is going to give the pictures."""
+        self._context, self._aspect = context, context.sample_aspect_ratio
 
     def watched(self, packets: "Iterable[Packet[VideoStream] | None]") -> "Iterator[Packet[VideoStream] | None]":
         """The packets on their way to the decoder: a change begins with a keyframe, though pictures
@@ -70,7 +75,7 @@ class Changes:
         was = (*self._info.coded_size, self._info.pix_fmt.replace("yuvj", "yuv"))
         if is_now != was:
             self._refuse("{}x{} {}".format(*was), "{}x{} {}".format(*is_now), pts)
-        aspect = self._context.sample_aspect_ratio
+        aspect = self._context.sample_aspect_ratio if self._context else None
         # elsewhere the container says the ratio, once
         if self._info.is_broadcast and aspect and self._aspect and aspect != self._aspect:
             self._refuse(f"a sample aspect ratio of {_ratio(self._aspect)}", _ratio(aspect), pts)

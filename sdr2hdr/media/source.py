@@ -19,7 +19,8 @@ from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.changes import Changes
 from sdr2hdr.media.clock import clock_time
-from sdr2hdr.media.deinterlace import deinterlaced
+from sdr2hdr.media.deinterlace import MODES
+from sdr2hdr.media.fields import Fields, FieldTally
 from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole, segments
 from sdr2hdr.media.opening import opened
@@ -78,15 +79,24 @@ class Source:
         hdr: bool = False,
         hlg: bool = False,
         keep_start: bool = False,
+        deinterlace: str = "auto",
+        detelecine: bool = False,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
+        if deinterlace not in MODES:
+            raise ValueError(f"no such way to deinterlace: {deinterlace}")
         self.path = Path(path)
         self.loss = Loss()
-        self._changes: Changes | None = None
+        self._tally = FieldTally()
         self._strict = strict
         self._matrix, self._range = matrix, range
         self.info: SourceInfo = read_info(self.path, matrix, range, keep_start=keep_start)
+        info = self.info
+        self._fields = Fields(info.time_base, info.rate, info.start_pts, deinterlace, detelecine)
+        self._changes = Changes(info, matrix, range)
+        if detelecine:
+            self._take_film()
         if self.info.hdr is not None and not hdr:
             raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
         if self.info.hdr not in {None, "PQ"} and not (hlg and self.info.hdr == "HLG"):
@@ -97,6 +107,16 @@ class Source:
             raise InputError(
                 f"{path} is {self.info.hdr} in {self.info.primaries} primaries, and HDR10 is BT.2020; convert it first."
             )
+
+    def _take_film(self) -> None:
+        """From here on the film has the rate that it had before telecine."""
+        fields, info = self._fields, self.info
+        if not fields.is_video_rate:
+            raise InputError(
+                f"{self.path} has {float(info.rate):.3f} frames a second, and telecined film 29.97; leave --detelecine out."
+            )
+        frames = None if info.frames is None else round(info.frames * fields.film_rate / fields.rate)
+        self.info = replace(info, rate=fields.film_rate, frames=frames)
 
     def __enter__(self) -> "Source":
         return self
@@ -109,13 +129,10 @@ class Source:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what was found and done in the newest :meth:`pictures`."""
-        mended = self.loss.mended
-        times = (
-            (f"{mended} pictures had no time of their own, or one out of order, and were given the next",)
-            if mended
-            else ()
-        )
-        return (*self.info.clock.notes, *(self._changes.notes if self._changes else ()), *times)
+        notes = [*self.info.clock.notes, *self._changes.notes, *self._fields.notes(self._tally)]
+        if mended := self.loss.mended:
+            notes.append(f"{mended} pictures had no time of their own, or one out of order, and were given the next")
+        return tuple(notes)
 
     def _is_torn(self) -> bool:
         torn = self.info.container.startswith("matroska") and (
@@ -134,6 +151,8 @@ class Source:
         A picture is the same to the bit wherever reading starts. Each call opens the file anew.
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
+        self._tally = FieldTally()
+        self._changes = Changes(self.info, self._matrix, self._range)
         begin = first = -(1 << 63) if start_pts is None else start_pts
         try:
             for picture in self._run(begin, first, threads=True):
@@ -146,17 +165,18 @@ class Source:
     def _run(self, begin: int, first: int, threads: bool) -> Iterator[Picture]:
         """Pictures from ``first`` on; damage counts from ``begin`` on."""
         clock = self.info.clock
+        back = first - self._fields.reach
         if clock.is_steady:
             with opened(self.path) as (container, stream):
                 moved = round(clock.moved / self.info.time_base)
-                packets = _packets_before(container, stream, first - moved)
+                packets = _packets_before(container, stream, back - moved)
                 if packets is not None:
                     yield from self._read(stream, self._retimed(packets), begin, first, threads)
                     return
         with opened(self.path) as (container, stream):
             packets = self._retimed(_packets(container.demux(stream)))
             if not clock.is_steady:
-                packets = _passed_to(packets, first)
+                packets = _passed_to(packets, back)
             yield from self._read(stream, packets, begin, first, threads)
 
     def _retimed(self, packets: _Packets) -> _Packets:
@@ -171,9 +191,9 @@ class Source:
         if not threads:
             stream.codec_context.thread_count = 1
         info = self.info
-        times = _Times(info)
-        changes = Changes(info, stream.codec_context, self._matrix, self._range)
-        self._changes = changes
+        times = _Times(info, self._fields.rate)
+        changes = self._changes
+        changes.begin(stream.codec_context)
         # by pts: the frame, whether its time was mended, its layout and primaries
         decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, str]] = {}
 
@@ -188,9 +208,11 @@ class Source:
         # a broadcast's times are regular, and a hole in them is often all that a lost stretch leaves behind
         regular = info.is_broadcast
         end: int | None = None
-        for flat in deinterlaced(timed(), info.time_base):
+        for flat, origin in self._fields.made(timed(), first, self._tally):
             pts = flat.pts or 0
-            frame, mended, layout, primaries = decoded.pop(pts)
+            frame, mended, layout, primaries = decoded[origin]
+            for passed in [each for each in decoded if each <= origin]:
+                del decoded[passed]
             if pts < first:
                 continue
             if frame.is_corrupt:
@@ -201,7 +223,7 @@ class Source:
             end = pts + times.step
             yield Picture(
                 pts,
-                frame.duration or None,
+                None if self._fields.detelecine else frame.duration or None,
                 planes_of(flat),
                 layout,
                 info.turn,
@@ -258,8 +280,8 @@ class Source:
 class _Times:
     """Gives every frame a pts, in the time base of the stream, that rises strictly."""
 
-    def __init__(self, info: SourceInfo) -> None:
-        self.step = max(1, round(1 / (info.rate * info.time_base)))
+    def __init__(self, info: SourceInfo, rate: Fraction) -> None:
+        self.step = max(1, round(1 / (rate * info.time_base)))
         self._start = info.start_pts
         # AVI stores no presentation times: what its packets have for pts counts packets, in decoding order
         self._by_packets = info.container == "avi"
