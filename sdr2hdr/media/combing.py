@@ -1,8 +1,12 @@
 """Combing: the mark that two fields of different times leave in one picture.
 
-The measure is that of HandBrake's comb detection: lines that differ from both neighbours in the
-same direction and agree with the next line but one, where the picture moves. A still picture has
-none, whether its fields belong together or not."""
+As in FFmpeg's idet, each line is compared with its two neighbours, and so are the same lines of the
+pictures before and after. In a picture of one time its own line fits best by far. Where the fields
+are of two times, one field fits the picture before as well as its own and the other the picture
+after: that also tells which is first. Only what moves is compared.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from av.video.frame import VideoFrame
@@ -10,41 +14,73 @@ from torch import Tensor
 
 from sdr2hdr.media.picture import planes_of
 
-_COLUMNS = 4  # every fourth column is looked at
-_STEP = 10  # codes of 8 bits between a line and its neighbours
+_COLUMNS = 240  # about as many columns of a picture are looked at
 _MOVED = 6  # codes of 8 bits between this picture and those beside it
-_BLOCK = 16  # lines and columns of a block
-_SHARE = 0.2  # of a block's samples that are combed in a block that counts
+_LEAST = 64  # samples that must move in a picture that is flagged interlaced
+_SHARE = 1 / 500  # of all samples that must move in one that is not
+_FITS = 1.6  # how much worse than its own line the line of another time fits at most
+_ORDERED, _PLAIN = 1.15, 1.5  # how much better one order of fields must fit than the other, with a flag and without
+
+
+@dataclass(frozen=True, slots=True)
+class Combing:
+    """``moved`` samples of a picture's ``size``.
+
+    ``fit``: how much worse than its own lines those of another time fit, in the better order of
+    fields. ``ordered``: how much better that order fits than the other. ``top_first``: whether the
+    top field is first in it.
+    """
+
+    moved: int = 0
+    size: int = 0
+    fit: float = 0
+    ordered: float = 0
+    top_first: bool = True
+
+    def is_seen(self, *, flagged: bool) -> bool:
+        """Whether the fields are of two times; without a flag that says so more must move."""
+        least = _LEAST if flagged else max(_LEAST, self.size * _SHARE)
+        return self.moved >= least and self.fit < _FITS and self.ordered > (_ORDERED if flagged else _PLAIN)
 
 
 def luma_lines(frame: VideoFrame) -> Tensor:
-    """A thinned copy of a planar frame's first colour plane, int16 ``H,W/4`` in codes of 8 bits."""
-    plane = planes_of(frame)[0][:, ::_COLUMNS]
+    """A thinned copy of a planar frame's first colour plane, int16 ``H,W``, about 240 columns, in
+    codes of 8 bits."""
+    plane = planes_of(frame)[0][:, :: max(1, frame.width // _COLUMNS)]
     shift = frame.format.components[0].bits - 8
     return (plane.to(torch.int32) >> shift).to(torch.int16) if shift else plane.to(torch.int16)
 
 
-def combed_blocks(before: Tensor | None, lines: Tensor, after: Tensor | None) -> tuple[int, int]:
-    """How many blocks of a picture are combed, and how many it has; the pictures beside it tell
-    what moves."""
-    height = lines.shape[0] // _BLOCK * _BLOCK
-    width = lines.shape[1] // (_BLOCK // _COLUMNS) * (_BLOCK // _COLUMNS)
-    if height < 2 * _BLOCK or not width:
-        return 0, 0
-    lines = lines[:height, :width]
-    down = lines[1:] - lines[:-1]  # to the next line
-    up, on = down[:-1], down[1:]
-    peak = ((up > _STEP) & (on < -_STEP)) | ((up < -_STEP) & (on > _STEP))
-    # a line that stands out between two alike, next to another one: a single bright line is not combing
-    comb = peak[1:] & peak[:-1]
-    count = (height // _BLOCK) * (width * _COLUMNS // _BLOCK)
-    if not bool(comb.any()):
-        return 0, count
-    for other in (before, after):
-        if other is not None:
-            moved = (lines - other[:height, :width]).abs_() > _MOVED
-            comb &= moved[1:-2] | moved[2:-1]
-    padded = torch.zeros(height, width)
-    padded[1:-2] = comb
-    blocks = torch.nn.functional.avg_pool2d(padded[None, None], (_BLOCK, _BLOCK // _COLUMNS))
-    return int((blocks >= _SHARE).sum()), count
+def combing(before: Tensor | None, lines: Tensor, after: Tensor | None) -> Combing:
+    """Whether a picture is combed, by its lines and those of the pictures before and after it."""
+    size = lines.numel()
+    beside = [(other, earlier) for other, earlier in ((before, True), (after, False)) if other is not None]
+    if not beside or lines.shape[0] < 4:
+        return Combing()
+    here = lines[1:-1]
+    changes = [(other[1:-1] - here).abs_() > _MOVED for other, _ in beside]
+    moves = changes[0] if len(changes) == 1 else changes[0] | changes[1]
+    moved = int(moves.sum())
+    if moved < _LEAST:
+        return Combing(moved, size)
+    around = lines[:-2] + lines[2:]
+    own = _by_field((around - 2 * here).abs_() * moves)
+    # how badly each order of fields fits: of what is found in other pictures, the share over what is found in its own lines
+    found = {True: 0, False: 0}
+    expected = {True: 1, False: 1}
+    for other, earlier in beside:
+        off = _by_field((around - 2 * other[1:-1]).abs_() * moves)
+        for is_top in (True, False):
+            # top first: the top field fits the picture after, the bottom field the picture before
+            order = is_top != earlier
+            found[order] += off[is_top]
+            expected[order] += own[is_top]
+    top, bottom = (found[order] / expected[order] for order in (True, False))
+    low, high = sorted((top, bottom))
+    return Combing(moved, size, low, high / low if low else high, top < bottom)
+
+
+def _by_field(rows: Tensor) -> dict[bool, int]:
+    """Sums over the lines of the top field (True) and of the bottom field, the first row being of
+    the bottom field."""
+    return {True: int(rows[1::2].sum()), False: int(rows[::2].sum())}

@@ -1,28 +1,22 @@
-"""Fields made into pictures: combed pictures deinterlaced one for one, or telecined film given back
-its own pictures."""
+"""Deinterlacing: one picture out for one in, at the same time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 from av.filter import Graph
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from sdr2hdr.media.combing import combed_blocks, luma_lines
+from sdr2hdr.media.combing import combing, luma_lines
 
 MODES = ("auto", "off", "tff", "bff")
-_FEW = Fraction(1, 500)  # of all blocks: as many must be combed where no flag says that the picture has fields
 
 Seen = Callable[[VideoFrame, bool], None]
 """Told of each frame, and whether it was deinterlaced."""
 
-
-@dataclass
-class _Waiting:
-    frame: VideoFrame
-    lines: Tensor
+_WithLines = tuple[VideoFrame, Tensor]
 
 
 def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction, mode: str, seen: Seen) -> Iterator[VideoFrame]:
@@ -30,9 +24,9 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction, mode: str, s
     FFmpeg's bwdif.
 
     Frames must be planar and have rising pts in ``time_base``. ``mode`` is one of MODES: ``auto``
-    deinterlaces what is combed, by the order of fields that the frame is flagged with (top first
-    without a flag); ``tff`` and ``bff`` deinterlace everything. ``seen`` is told of each frame
-    before it is given.
+    deinterlaces what is combed, by the order of fields that the frame is flagged with (without a
+    flag, by the order that the pictures show); ``tff`` and ``bff`` deinterlace everything. ``seen``
+    is told of each frame before it is given.
 
     A picture depends on the frame before and the frame after alone, not on where reading began.
     """
@@ -41,57 +35,54 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction, mode: str, s
             seen(frame, False)
             yield frame
         return
-    bwdif = _Bwdif(time_base, mode)
-    waiting: deque[_Waiting] = deque()
-    for frame in frames:
-        waiting.append(_Waiting(frame, luma_lines(frame)))
-        if len(waiting) > 2:  # before, this, after
-            yield _decided(waiting[0], waiting[1], waiting[2], mode, bwdif, seen)
-            waiting.popleft()
-        elif len(waiting) == 2:
-            yield _decided(None, waiting[0], waiting[1], mode, bwdif, seen)
-    if waiting:
-        before = waiting[-2] if len(waiting) > 1 else None
-        yield _decided(before, waiting[-1], None, mode, bwdif, seen)
+    bwdif = _Bwdif(time_base)
+    # the picture before, this one and the one after, with their lines
+    window: deque[_WithLines | None] = deque([None, None], maxlen=3)
+    coming: Iterator[VideoFrame | None] = chain(frames, (None,))
+    for each in coming:
+        window.append(None if each is None else (each, luma_lines(each)))
+        before, this, after = window[0], window[1], window[2]
+        if this is None:
+            continue
+        parity = mode if mode != "auto" else _parity(before, this, after)
+        seen(this[0], bool(parity))
+        yield bwdif(before and before[0], this[0], after and after[0], parity) if parity else this[0]
 
 
-def _decided(
-    before: _Waiting | None,
-    this: _Waiting,
-    after: _Waiting | None,
-    mode: str,
-    bwdif: "_Bwdif",
-    seen: Seen,
-) -> VideoFrame:
-    frame = this.frame
-    flagged = frame.interlaced_frame
-    if mode == "auto":
-        blocks, of = combed_blocks(before and before.lines, this.lines, after and after.lines)
-        combed = blocks > 0 if flagged else blocks > max(1, of * _FEW)
-    else:
-        combed = True
-    seen(frame, combed)
-    return bwdif(before and before.frame, frame, after and after.frame) if combed else frame
+def _parity(before: _WithLines | None, this: _WithLines, after: _WithLines | None) -> str:
+    """Which field is the first of a picture with fields of two times, for bwdif; empty for other
+    pictures.
+
+    A flag knows the order of fields better than one picture does.
+    """
+    found = combing(before and before[1], this[1], after and after[1])
+    flagged = this[0].interlaced_frame
+    if not found.is_seen(flagged=flagged):
+        return ""
+    return "auto" if flagged else "tff" if found.top_first else "bff"
 
 
 class _Bwdif:
     """FFmpeg's bwdif, given each wanted picture with its neighbours; the graph goes on while
-    pictures follow each other."""
+    pictures follow each other.
+    """
 
-    def __init__(self, time_base: Fraction, mode: str) -> None:
-        self._time_base, self._parity = time_base, mode
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base, self._parity = time_base, ""
         self._graph: Graph | None = None
         self._last: int | None = None  # pts of the newest frame that the graph was given
 
-    def __call__(self, before: VideoFrame | None, frame: VideoFrame, after: VideoFrame | None) -> VideoFrame:
-        follows = self._graph is not None and self._last == frame.pts and after is not None
-        if not follows:
+    def __call__(
+        self, before: VideoFrame | None, frame: VideoFrame, after: VideoFrame | None, parity: str
+    ) -> VideoFrame:
+        follows = self._last == frame.pts and after is not None and parity == self._parity
+        if self._graph is None or not follows:
+            self._parity = parity
             self._graph = self._new(frame)
             for one in (before, frame):
                 if one is not None:
                     self._graph.vpush(one)
         graph = self._graph
-        assert graph is not None  # noqa: S101 - made above
         graph.vpush(after)
         self._last = None if after is None else after.pts
         while True:

@@ -18,15 +18,15 @@ class FieldTally:
 
     Counts of pictures: ``seen``, ``flagged`` interlaced and ``deinterlaced``. ``film`` counts
     groups of five of which two neighbours are combed and three are not, as telecine leaves them;
-    ``mixed`` groups in which another number is. ``dropped`` counts the frames that telecine had
-    added."""
+    ``mixed`` groups in which another number is. ``restored`` counts film pictures.
+    """
 
     seen: int = 0
     flagged: int = 0
     deinterlaced: int = 0
     film: int = 0
     mixed: int = 0
-    dropped: int = 0
+    restored: int = 0
     _group: list[bool] = field(default_factory=list)
 
     def add(self, *, flagged: bool, deinterlaced: bool) -> None:
@@ -64,7 +64,8 @@ class Fields:
     @property
     def reach(self) -> int:
         """Ticks before a picture from which on frames are needed so that it comes out as it does
-        when all are read."""
+        when all are read.
+        """
         frames = 3 * CYCLE if self.detelecine else 0
         return round(frames / (self.rate * self.time_base))
 
@@ -90,7 +91,7 @@ class Fields:
                 yield frame
 
         for picture, origin in Detelecine(self.time_base, self.rate, self.start)(counted()):
-            tally.dropped -= (picture.pts or 0) >= first
+            tally.restored += (picture.pts or 0) >= first
             yield picture, origin
 
     def notes(self, tally: FieldTally) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ class Fields:
         seen, made = tally.seen, tally.deinterlaced
         if self.detelecine:
             return (
-                f"telecine undone: {seen + tally.dropped} pictures at {float(self.film_rate):.3f} a second of {seen} frames",
+                f"telecine undone: {tally.restored} pictures at {float(self.film_rate):.3f} a second of {seen} frames",
             )
         if self.mode in {"tff", "bff"}:
             order = "top" if self.mode == "tff" else "bottom"
@@ -122,7 +123,8 @@ class Fields:
             )
         if tally.is_film and self.is_video_rate:
             notes.append(
-                "most combed pictures come in twos of five, as in telecined film; --detelecine gives back its 23.976 pictures a second"
+                "most combed pictures come in twos of five, as in telecined film;"
+                " --detelecine gives back its 23.976 pictures a second"
             )
         return tuple(notes)
 

@@ -3,7 +3,8 @@
 
 Telecine spreads four film frames over ten fields (SMPTE RP 197). FFmpeg's fieldmatch puts the
 fields of each film frame together again, bwdif mends those that find no partner, decimate drops the
-frame of five that came twice."""
+frame of five that came twice.
+"""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -22,7 +23,8 @@ class Detelecine:
     at ``rate`` frames a second.
 
     So a picture does not depend on where reading began, if that was two groups earlier. A group in
-    which a frame is missing, and what remains at the end, keeps all its frames."""
+    which a frame is missing, and what remains at the end, keeps all its frames.
+    """
 
     def __init__(self, time_base: Fraction, rate: Fraction, start: int) -> None:
         self._time_base, self._rate, self._start = time_base, rate, start
@@ -33,7 +35,8 @@ class Detelecine:
 
     def __call__(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
         """The pictures, with new times, each with the pts of a frame of the source that it stands
-        for."""
+        for.
+        """
         group: list[VideoFrame] = []
         number = -1
         for frame in self._match(frames):
