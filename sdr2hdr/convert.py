@@ -110,7 +110,7 @@ def convert(
             sdr.appear(work.assembled_aux)
         hdr.appear(work.assembled)
     return _report(
-        source, Path(dst), hdr, o, rendered, (*streams.notes, *notes, *source.notes, *made.notes),
+        source, Path(dst), hdr, o, rendered, (*streams.notes, *notes, *plan.survey.notes, *made.notes),
         weights=entry.name if entry else "none needed", seconds=time.monotonic() - since,
     )  # fmt: skip
 

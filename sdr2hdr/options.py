@@ -142,6 +142,13 @@ class Options:
     strict_streams: bool = option(
         False, "Refuse a source with a stream that OUT cannot hold instead of leaving it out.", decides="run"
     )
+    deinterlace: str = option(
+        "auto", "Which pictures are deinterlaced: those that show combing, none, or all by this order of fields.",
+        noun="way to deinterlace", choices=("auto", "off", "tff", "bff"), commands=EVERYWHERE,
+    )  # fmt: skip
+    detelecine: bool = option(
+        False, "Give film that was telecined to 29.97 frames a second its 23.976 pictures back.", commands=EVERYWHERE
+    )
     strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
     overwrite: bool = option(
         False, "Replace files that exist.",

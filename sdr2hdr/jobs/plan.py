@@ -55,7 +55,8 @@ class Fingerprint:
 class Survey:
     """What one look at every frame gave: pts in display order, the last frame's duration, cuts, and what was lost (words).
 
-    ``light`` is each frame's mean (its code to the power of 2.2), where exposures alternate."""
+    ``light`` is each frame's mean (its code to the power of 2.2), where exposures alternate; ``notes`` are sentences for people
+    on what was found and done in reading."""
 
     pts: tuple[int, ...]
     last_duration: int | None
@@ -63,6 +64,7 @@ class Survey:
     loss: str | None
     light: tuple[float, ...] = ()
     looks: tuple[tuple[float, ...] | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def look(self, scene_first: int) -> tuple[float, ...] | None:
         """The look of the scene that begins at a frame, where it was read."""
@@ -167,7 +169,7 @@ def survey_and_cuts(
     starts = tuple(f for f in frames if f > 0)
     found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
-    return Survey(tuple(pts), duration, starts, _words(source), tuple(light), vectors), cuts
+    return Survey(tuple(pts), duration, starts, _words(source), tuple(light), vectors, source.notes), cuts
 
 
 def _words(source: Source) -> str | None:

@@ -14,4 +14,6 @@ def open_source(path: Path, options: Options) -> Source:
         range=options.input_range,
         strict=options.strict,
         keep_start=options.keep_start,
+        deinterlace=options.deinterlace,
+        detelecine=options.detelecine,
     )

@@ -97,6 +97,8 @@ class Fields:
     def notes(self, tally: FieldTally) -> tuple[str, ...]:
         """What the report says."""
         seen, made = tally.seen, tally.deinterlaced
+        if not seen:
+            return ()
         if self.detelecine:
             return (
                 f"telecine undone: {tally.restored} pictures at {float(self.film_rate):.3f} a second of {seen} frames",
