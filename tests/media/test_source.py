@@ -200,7 +200,7 @@ def test_files_without_times_are_read_from_the_start(tmp_path: Path) -> None:
 
 def test_interlaced_pictures_are_bwdifs_one_for_one(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=20, options={"x264-params": "tff=1:bframes=2"})
-    source = Source(clip)
+    source = Source(clip, deinterlace="tff")
     assert source.info.interlaced
     pictures = list(source.pictures())
     with av.open(str(clip)) as c:
@@ -215,7 +215,7 @@ def test_interlaced_pictures_are_bwdifs_one_for_one(tmp_path: Path) -> None:
                 "-i",
                 str(clip),
                 "-vf",
-                "bwdif=mode=send_frame:deint=interlaced",
+                "bwdif=mode=send_frame:deint=all:parity=tff",
                 "-fps_mode",
                 "passthrough",
                 "-f",
@@ -246,7 +246,11 @@ def test_progressive_pictures_among_interlaced_ones_stay_untouched(tmp_path: Pat
             codec.time_base, codec.options = Fraction(1, 25), options
             encoders.append(codec)
         for index in range(36):
-            frame = frame_of(moving_texture(index, plane_shapes(pix_fmt, size), 10), pix_fmt)
+            planes, later = (moving_texture(n, plane_shapes(pix_fmt, size), 10) for n in (2 * index, 2 * index + 1))
+            if 12 <= index < 24:
+                for plane, other in zip(planes, later, strict=True):
+                    plane[1::2] = other[1::2]
+            frame = frame_of(planes, pix_fmt)
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in encoders[12 <= index < 24].encode(frame):
                 packet.stream, packet.time_base = stream, Fraction(1, 25)
