@@ -39,6 +39,7 @@ def finish(
         mastering=None if aux else Mastering("bt2020", float(peak)),
         light=None if light is None else ContentLight(*light.written(peak)),
         clock=source.info.clock,
+        headers=source.info.headers,
     )
     progress(Progress("check", 0, 1))
     try:

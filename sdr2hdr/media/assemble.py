@@ -29,8 +29,10 @@ from sdr2hdr.media.edits import hide_start
 from sdr2hdr.media.encoder import cannot_write
 from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, UNWRAPPED
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
+from sdr2hdr.media.headers import NO_HEADERS, Headers
 from sdr2hdr.media.heard import AudioTally
 from sdr2hdr.media.joined import Picture
+from sdr2hdr.media.kept_headers import append_chapters, keep_tracks, moved_chapters, not_kept, with_room
 from sdr2hdr.media.latm import LatmError
 from sdr2hdr.media.matroska import complete_tracks
 from sdr2hdr.media.sound_track import ACM
@@ -74,10 +76,11 @@ def assemble(
     mastering: Mastering | None,
     light: ContentLight | None,
     clock: Clock = STEADY,
+    headers: Headers = NO_HEADERS,
 ) -> AssembleReport:
     """Joins chunk files and all else that ``plan`` keeps of the source into ``dst``, a temporary name of the caller's.
 
-    ``mastering`` and ``light`` are None for chunks of SDR.
+    ``mastering`` and ``light`` are None for chunks of SDR. Of the source's ``headers`` what the container can hold is kept.
 
     Times stay those of the source, moved by its ``clock`` as the chunks' times were. Where a picture or a sound starts
     before 0, all is moved later by the same whole number of milliseconds, and a note says so: no player shows what lies
@@ -86,7 +89,7 @@ def assemble(
     container = plan.container
     picture = Picture(chunks, container, mastering, light)
     with open_source(source) as file:
-        writer = _Writer(file, dst, plan, picture, clock)
+        writer = _Writer(file, dst, plan, picture, clock, headers)
         try:
             with _told(dst, source, container):
                 notes = writer.write(source)
@@ -133,9 +136,19 @@ def _told(dst: Path, source: Path, container: str) -> Iterator[None]:
 class _Writer:
     """One output file being written."""
 
-    def __init__(self, file: InputContainer, dst: Path, plan: StreamPlan, picture: Picture, clock: Clock) -> None:
+    def __init__(
+        self,
+        file: InputContainer,
+        dst: Path,
+        plan: StreamPlan,
+        picture: Picture,
+        clock: Clock,
+        headers: Headers,
+    ) -> None:
         self._file, self._dst, self._plan, self._picture = file, dst, plan, picture
-        self._container, self._clock = plan.container, clock
+        self._container, self._clock, self._headers = plan.container, clock, headers
+        self._tracks: list[int] = []  # by index in the source, in the order written
+        self._whole_chapters = plan.container == "mkv" and not headers.chapters.are_plain
         self.carriers: dict[int, Carrier] = {}  # by index in the source, in the order written
         self._languages: dict[int, str] = {}  # of the streams written
         self.damaged = 0
@@ -178,17 +191,20 @@ class _Writer:
                 fate = fates.get(stream.index)
                 if stream.index == plan.video_stream_index:
                     target = self._picture.add_to(out, _tags(stream.metadata), stream.disposition)
+                    self._make_room(target, stream, is_picture=True)
                 elif fate is not None and fate.how in (COPIED, UNWRAPPED, CONVERTED):
                     made = carrier(stream, out, self._container, fate, self._clock.moved, shift)
                     self.carriers[stream.index] = made
                     self._describe(made.stream, stream)
+                    self._make_room(made.stream, stream)
                 elif fate is not None and fate.how == ATTACHED:
                     kept = cast(AttachmentStream, stream)
                     name = kept.metadata.get("filename", f"attachment{kept.index}")
                     added = out.add_attachment(name, kept.mimetype or "application/octet-stream", kept.data)
                     added.metadata.update(_tags(kept.metadata))
             covers = [self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER]
-            out.set_chapters([_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()])
+            if not self._whole_chapters:
+                out.set_chapters([_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()])
             out.start_encoding()
             out.mux([packet for packet in covers if packet is not None])
             self._interleave(out, target, file.streams[plan.video_stream_index])
@@ -199,12 +215,26 @@ class _Writer:
         """Adds what the muxers leave out."""
         if self._container == "mkv":
             acm = {fate.form.wave: ACM for fate in self._plan.fates if fate.form.wave}
-            complete_tracks(self._dst, self._picture.settings.sample_aspect_ratio, acm)
+            aspect = self._picture.settings.sample_aspect_ratio
+            complete_tracks(self._dst, aspect, acm)
+            tags = self._headers.languages
+            languages = {place: tags[index] for place, index in enumerate(self._tracks) if index in tags}
+            if languages or self._headers.video:
+                keep_tracks(self._dst, self._headers.video, aspect, languages)
+            if self._whole_chapters:
+                moved = self._clock.moved + self._picture.timeline.shift
+                append_chapters(self._dst, moved_chapters(self._headers.chapters.raw, moved))
             return
         copies = [each for each in self.carriers.values() if isinstance(each, SoundCopy)]
         late = {copy.stream.index: Fraction(copy.late_hidden, copy.rate) for copy in copies if copy.late_hidden}
         if late:
             hide_start(self._dst, late)
+
+    def _make_room(self, target: Stream, source: Stream, *, is_picture: bool = False) -> None:
+        self._tracks.append(source.index)
+        if self._container == "mkv":
+            language = source.metadata.get("language", "und")
+            target.metadata["language"] = with_room(language, self._headers, source.index, is_picture=is_picture)
 
     def _describe(self, target: Stream, source: Stream) -> None:
         target.metadata.update(_tags(source.metadata))
@@ -289,7 +319,7 @@ class _Writer:
 
     def _afterwords(self) -> tuple[str, ...]:
         """Notes on what only shows once the file is written."""
-        notes = []
+        notes = list(not_kept(self._headers, self._container))
         shift = self._picture.timeline.shift
         if shift:
             notes.append(f"all times moved {float(shift):g} s later: players show nothing before 0")

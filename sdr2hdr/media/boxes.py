@@ -109,6 +109,20 @@ def sample_entries(path: Path) -> dict[int, str]:
     return found
 
 
+def extended_languages(path: Path) -> dict[int, str]:
+    """The BCP 47 languages (``elng``) of an MP4's or MOV's tracks, by the track's place in the file."""
+    with path.open("rb") as file:
+        _, moov = top_level_moov(file)
+    found = {}
+    tracks = [(body, end) for name, _, body, end in boxes(moov, 0, len(moov)) if name == b"trak"]
+    for place, track in enumerate(tracks):
+        media = next(((at, stop) for kind, _, at, stop in boxes(moov, *track) if kind == b"mdia"), (0, 0))
+        at, stop = next(((at, stop) for kind, _, at, stop in boxes(moov, *media) if kind == b"elng"), (0, 0))
+        if stop - at > 4:
+            found[place] = moov[at + 4 : stop].split(b"\0")[0].decode("ascii", "replace")
+    return found
+
+
 def top_level_moov(file: BinaryIO) -> tuple[int, bytes]:
     """Where the body of the box ``moov`` starts, and the body; (0, empty) if there is none."""
     end = file.seek(0, 2)

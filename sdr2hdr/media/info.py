@@ -4,8 +4,7 @@ Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrice
 5.1.4.1.28 (Matroska's Colour).
 """
 
-import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +19,9 @@ from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.clock import Clock, read_clock
+from sdr2hdr.media.ebml import children, number
+from sdr2hdr.media.headers import Headers, read_headers, video_elements
+from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
 from sdr2hdr.media.opening import first_frame, is_cover, opened
 from sdr2hdr.media.picture import planar, side_data, turn_of
 
@@ -104,6 +106,7 @@ class SourceInfo:
     attachments: tuple[str, ...]
     chapters: int
     clock: Clock
+    headers: Headers
 
     @property
     def is_broadcast(self) -> bool:
@@ -135,6 +138,7 @@ def read_info(
         duration = _stated_duration(container, stream, time_base)
         if len(clock.parts) > 1:
             duration = round(clock.seconds / time_base)
+        headers = read_headers(path, container, stream, frame)
         start = (stream.start_time or 0) if frame.pts is None else frame.pts
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = frame.width, frame.height
@@ -168,6 +172,7 @@ def read_info(
             attachments=tuple(s.name or "unnamed" for s in streams.attachments),
             chapters=len(container.chapters()),
             clock=clock,
+            headers=headers if turn == Turn() else replace(headers, video={}),
         )
 
 
@@ -231,22 +236,12 @@ def layout_of(
 def siting_of(stream: VideoStream) -> str:
     """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said.
 
-    PyAV does not show it. A Matroska header written into memory from the stream does, in
-    ChromaSitingHorz and ChromaSitingVert (RFC 9559 5.1.4.1.28.23 and .24): 1 is on the first luma
-    sample, 2 half way to the next.
+    PyAV does not show it; Matroska's ChromaSitingHorz and ChromaSitingVert do (RFC 9559
+    5.1.4.1.28.23 and .24): 1 is on the first luma sample, 2 half way to the next.
     """
-    buffer = io.BytesIO()
-    try:
-        with av.open(buffer, "w", format="matroska") as header:
-            header.add_stream_from_template(stream, opaque=True)
-            header.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return "left"  # a codec that Matroska has no name for
-    data = buffer.getvalue()
-    colour = data[data.find(b"\x55\xb0") :]
-    places = [colour.find(key) for key in (b"\x55\xb7\x81", b"\x55\xb8\x81")]  # with a size of one byte
-    across, down = (colour[place + 3] if place > 0 else 0 for place in places)
-    return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get((across, down), "left")
+    colour = children(video_elements(stream).get(COLOUR, b""))
+    places = number(colour.get(SITING_H, b"")), number(colour.get(SITING_V, b""))
+    return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get(places, "left")
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:

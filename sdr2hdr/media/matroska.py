@@ -6,27 +6,28 @@ Identifiers are kept with their length marker, as the specification writes them.
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from sdr2hdr.media.ebml import CRC32, VOID, Elements, children, element, elements, variable, whole
 from sdr2hdr.media.hdr10 import ContainerHdr
 
 MAGIC = b"\x1aE\xdf\xa3"
 STEP = Fraction(1, 1000)
 """Seconds in a step of the times that FFmpeg writes."""
 
-_SEGMENT, _TRACKS, _CLUSTER, _VOID, _CRC32 = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xEC, 0xBF
+_SEGMENT, _TRACKS, _CLUSTER = 0x18538067, 0x1654AE6B, 0x1F43B675
 # What lies in a segment (seek head, info, tracks, cues, attachments, chapters, tags) or in a cluster (timestamp, silent tracks,
 # position, previous size, blocks and groups of them), or in both.
 _PASSED = {0x114D9B74, 0x1549A966, _TRACKS, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-_PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, _VOID, _CRC32}
-_TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
+_PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, VOID, CRC32}
+_TRACK_ENTRY, _TRACK_TYPE, _VIDEO, COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
 _MAX_BLOCK_ADDITION = 0x55EE
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
 _MATRIX, _BITS, _SUBSAMPLED_H, _SUBSAMPLED_V = 0x55B1, 0x55B2, 0x55B3, 0x55B4
-_SITING_H, _SITING_V, _RANGE, _TRANSFER, _PRIMARIES = 0x55B7, 0x55B8, 0x55B9, 0x55BA, 0x55BB
+SITING_H, SITING_V, _RANGE, _TRANSFER, _PRIMARIES = 0x55B7, 0x55B8, 0x55B9, 0x55BA, 0x55BB
 _MAX_CLL, _MAX_FALL = 0x55BC, 0x55BD
 _INFO, _TIMESTAMP_SCALE, _TIMESTAMP = 0x1549A966, 0x2AD7B1, 0xE7
 _TRACK_NUMBER, _CODEC, _PRIVATE, _CODEC_DELAY = 0xD7, 0x86, 0x63A2, 0x56AA
@@ -35,61 +36,14 @@ _AUDIO, _SAMPLE_RATE, _CHANNELS = 0xE1, 0xB5, 0x9F
 _POINTS = (0x55D3, 0x55D4, 0x55D5, 0x55D6, 0x55D1, 0x55D2, 0x55D7, 0x55D8)
 _LUMINANCES = (0x55D9, 0x55DA)
 
-Elements = dict[int, bytes]
 
-
-def _number(file: BinaryIO, *, keep_marker: bool) -> int:
-    """An EBML variable-size integer; -1 for an unknown size (all ones), EOFError at the end."""
-    first = file.read(1)
-    if not first or not first[0]:
-        raise EOFError
-    length = 9 - first[0].bit_length()
-    raw = first + file.read(length - 1)
-    value = int.from_bytes(raw, "big")
-    if keep_marker:
-        return value
-    value &= (1 << 7 * length) - 1
-    return -1 if value == (1 << 7 * length) - 1 else value
-
-
-def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """(identifier, size) of the elements up to ``end``, the file being at the start of the body of each."""
-    at = file.tell()
-    while at < end:
-        file.seek(at)
-        try:
-            name, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
-        except EOFError:
-            return
-        body = file.tell()
-        if size < 0:
-            size = end - body
-        yield name, size
-        at = body + size
-
-
-def _children(body: bytes) -> Elements:
-    file = io.BytesIO(body)
-    return {name: file.read(size) for name, size in _elements(file, len(body))}
-
-
-def _element(name: int, body: bytes, size_length: int = 0) -> bytes:
-    length = size_length or next(n for n in range(1, 9) if len(body) < (1 << 7 * n) - 1)
-    size = (len(body) | 1 << 7 * length).to_bytes(length, "big")
-    return name.to_bytes((name.bit_length() + 7) // 8, "big") + size + body
-
-
-def _whole(value: int) -> bytes:
-    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
-
-
-def _tracks(file: BinaryIO) -> tuple[int, bytes]:
+def tracks_of(file: BinaryIO) -> tuple[int, bytes]:
     """Where the body of Tracks starts, and the body; (0, empty) if there is none before the first cluster."""
     end = file.seek(0, 2)
     file.seek(0)
-    for name, size in _elements(file, end):
+    for name, size in elements(file, end):
         if name == _SEGMENT:
-            for inner, n in _elements(file, file.tell() + size):
+            for inner, n in elements(file, file.tell() + size):
                 if inner == _CLUSTER:
                     break
                 if inner == _TRACKS:
@@ -107,7 +61,7 @@ def is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         last = file.seek(0, 2)
         file.seek(0)
-        for name, size in _elements(file, last):
+        for name, size in elements(file, last):
             if name == _SEGMENT:
                 found = True
                 if not _is_filled(file, file.tell(), file.tell() + size, last):
@@ -120,7 +74,7 @@ def segments(path: Path) -> int:
     with path.open("rb") as file:
         last = file.seek(0, 2)
         file.seek(0)
-        return sum(name == _SEGMENT for name, _ in _elements(file, last))
+        return sum(name == _SEGMENT for name, _ in elements(file, last))
 
 
 def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:
@@ -129,7 +83,7 @@ def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:
         fence = end if at == fence else fence
         file.seek(at)
         try:
-            name, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
+            name, size = variable(file, keep_marker=True), variable(file, keep_marker=False)
         except EOFError:
             return False
         at = file.tell()
@@ -147,22 +101,22 @@ def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:
 def matroska_hdr(path: Path) -> ContainerHdr:
     """What the Tracks element says of the first video track; empty if it cannot be found."""
     with path.open("rb") as file:
-        _, tracks = _tracks(file)
+        _, tracks = tracks_of(file)
     body = io.BytesIO(tracks)
-    for name, size in _elements(body, len(tracks)):
-        track = _children(body.read(size)) if name == _TRACK_ENTRY else {}
+    for name, size in elements(body, len(tracks)):
+        track = children(body.read(size)) if name == _TRACK_ENTRY else {}
         if track.get(_TRACK_TYPE) == b"\1":
-            return _colour_facts(_children(_children(track.get(_VIDEO, b"")).get(_COLOUR, b"")))
+            return _colour_facts(children(children(track.get(_VIDEO, b"")).get(COLOUR, b"")))
     return ContainerHdr()
 
 
 def _colour_facts(colour: Elements) -> ContainerHdr:
-    def whole(*names: int) -> tuple[int, ...] | None:
+    def numbers(*names: int) -> tuple[int, ...] | None:
         return tuple(int.from_bytes(colour[name], "big") for name in names) if all(n in colour for n in names) else None
 
-    mastering = _children(colour.get(_MASTERING, b""))
-    tags, siting = whole(_PRIMARIES, _TRANSFER, _MATRIX, _RANGE), whole(_SITING_H, _SITING_V)
-    bits, light = whole(_BITS), whole(_MAX_CLL, _MAX_FALL)
+    mastering = children(colour.get(_MASTERING, b""))
+    tags, siting = numbers(_PRIMARIES, _TRANSFER, _MATRIX, _RANGE), numbers(SITING_H, SITING_V)
+    bits, light = numbers(_BITS), numbers(_MAX_CLL, _MAX_FALL)
     payload = None
     if all(name in mastering for name in (*_POINTS, *_LUMINANCES)):
         points = (round(_real(mastering[name]) * 50000) for name in _POINTS)
@@ -182,24 +136,22 @@ def _real(body: bytes) -> float:
 
 def first_entry(file: bytes) -> bytes:
     """The body of the first track entry of a Matroska file."""
-    _, tracks = _tracks(io.BytesIO(file))
-    return _children(tracks)[_TRACK_ENTRY]
+    _, tracks = tracks_of(io.BytesIO(file))
+    return children(tracks)[_TRACK_ENTRY]
 
 
 def sound_entry(codec: bytes, private: bytes, rate: int, channels: int) -> bytes:
     """The body of a track entry for sound, as RFC 9559 5.1.4.1 has it."""
-    audio = _element(_SAMPLE_RATE, struct.pack(">d", rate)) + _element(_CHANNELS, _whole(channels))
-    numbers = (
-        _element(_TRACK_NUMBER, b"\1") + _element(0x73C5, b"\1") + _element(_TRACK_TYPE, b"\2")
-    )  # 0x73C5: TrackUID
-    return numbers + _element(_CODEC, codec) + _element(_PRIVATE, private) + _element(_AUDIO, audio)
+    audio = element(_SAMPLE_RATE, struct.pack(">d", rate)) + element(_CHANNELS, whole(channels))
+    numbers = element(_TRACK_NUMBER, b"\1") + element(0x73C5, b"\1") + element(_TRACK_TYPE, b"\2")  # 0x73C5: TrackUID
+    return numbers + element(_CODEC, codec) + element(_PRIVATE, private) + element(_AUDIO, audio)
 
 
 def header_of(entry: bytes, delay: int) -> bytes:
     """A file of one track and an empty cluster; a player must hide the track's first ``delay`` nanoseconds."""
     if delay:
-        kept = (_element(name, body) for name, body in _children(entry).items() if name != _CODEC_DELAY)
-        entry = b"".join(kept) + _element(_CODEC_DELAY, _whole(delay))
+        kept = (element(name, body) for name, body in children(entry).items() if name != _CODEC_DELAY)
+        entry = b"".join(kept) + element(_CODEC_DELAY, whole(delay))
     ebml = {
         0x4286: b"\1",
         0x42F7: b"\1",
@@ -209,10 +161,10 @@ def header_of(entry: bytes, delay: int) -> bytes:
         0x4287: b"\4",
         0x4285: b"\2",
     }
-    head = _element(0x1A45DFA3, b"".join(_element(name, body) for name, body in ebml.items()))
-    segment = _element(_INFO, _element(_TIMESTAMP_SCALE, _whole(round(STEP * 10**9))))
-    segment += _element(_TRACKS, _element(_TRACK_ENTRY, entry)) + _element(_CLUSTER, _element(_TIMESTAMP, b"\0"))
-    return head + _element(_SEGMENT, segment)
+    head = element(0x1A45DFA3, b"".join(element(name, body) for name, body in ebml.items()))
+    segment = element(_INFO, element(_TIMESTAMP_SCALE, whole(round(STEP * 10**9))))
+    segment += element(_TRACKS, element(_TRACK_ENTRY, entry)) + element(_CLUSTER, element(_TIMESTAMP, b"\0"))
+    return head + element(_SEGMENT, segment)
 
 
 def complete_tracks(path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes]) -> None:
@@ -223,43 +175,43 @@ def complete_tracks(path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[
     value, as long as the old one, for the name of their codec.
     """
     with path.open("r+b") as file:
-        start, tracks = _tracks(file)
+        start, tracks = tracks_of(file)
         body = io.BytesIO(tracks)
         parts = []
         before = 0
-        for name, size in _elements(body, len(tracks)):
+        for name, size in elements(body, len(tracks)):
             content = body.read(size)
             end = body.tell()
-            if name == _TRACK_ENTRY and _children(content).get(_TRACK_TYPE) == b"\1":
+            if name == _TRACK_ENTRY and children(content).get(_TRACK_TYPE) == b"\1":
                 parts.append(_completed_entry(content, end - before, sample_aspect_ratio))
-            elif name == _TRACK_ENTRY and (new := renamed.get(_children(content).get(_PRIVATE, b""))):
-                codec = _element(_CODEC, _children(content)[_CODEC])
-                parts.append(tracks[before:end].replace(codec, _element(_CODEC, new), 1))
-            elif name != _CRC32:
+            elif name == _TRACK_ENTRY and (new := renamed.get(children(content).get(_PRIVATE, b""))):
+                codec = element(_CODEC, children(content)[_CODEC])
+                parts.append(tracks[before:end].replace(codec, element(_CODEC, new), 1))
+            elif name != CRC32:
                 parts.append(tracks[before:end])
             before = end
         body_bytes = b"".join(parts)
-        crc = _element(_CRC32, zlib.crc32(body_bytes).to_bytes(4, "little"))  # RFC 8794 11.3.1
+        crc = element(CRC32, zlib.crc32(body_bytes).to_bytes(4, "little"))  # RFC 8794 11.3.1
         file.seek(start)
         file.write((crc if len(body_bytes) < len(tracks) else b"") + body_bytes)
 
 
 def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction) -> bytes:
-    entry = {k: v for k, v in _children(content).items() if k != _VOID}
+    entry = {k: v for k, v in children(content).items() if k != VOID}
     if entry.get(_MAX_BLOCK_ADDITION) == b"\0":
         del entry[_MAX_BLOCK_ADDITION]
-    video = {k: v for k, v in _children(entry[_VIDEO]).items() if k != _DISPLAY_UNIT}
+    video = {k: v for k, v in children(entry[_VIDEO]).items() if k != _DISPLAY_UNIT}
     if sample_aspect_ratio != 1:
         width, height = (int.from_bytes(video[k], "big") for k in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
-        video |= {_DISPLAY_WIDTH: _whole(round(width * sample_aspect_ratio)), _DISPLAY_HEIGHT: _whole(height)}
-    colour = {**_children(video[_COLOUR]), _BITS: b"\x0a", _SUBSAMPLED_H: b"\1", _SUBSAMPLED_V: b"\1"}
-    video[_COLOUR] = b"".join(_element(k, v) for k, v in colour.items())
-    entry[_VIDEO] = b"".join(_element(k, v) for k, v in video.items())
-    body = b"".join(_element(k, v) for k, v in entry.items())
+        video |= {_DISPLAY_WIDTH: whole(round(width * sample_aspect_ratio)), _DISPLAY_HEIGHT: whole(height)}
+    colour = {**children(video[COLOUR]), _BITS: b"\x0a", _SUBSAMPLED_H: b"\1", _SUBSAMPLED_V: b"\1"}
+    video[COLOUR] = b"".join(element(k, v) for k, v in colour.items())
+    entry[_VIDEO] = b"".join(element(k, v) for k, v in video.items())
+    body = b"".join(element(k, v) for k, v in entry.items())
     # One byte is too short for a Void element: there the size of the entry takes a byte more.
     for size_length in (2, 3):
         left = length - 1 - size_length - len(body)
         if left == 0 or left >= 2:
-            filler = _element(_VOID, bytes(left - 2)) if 0 < left < 128 else b""
-            return _element(_TRACK_ENTRY, body + filler, size_length)
+            filler = element(VOID, bytes(left - 2)) if 0 < left < 128 else b""
+            return element(_TRACK_ENTRY, body + filler, size_length)
     raise ValueError("the video track's entry has no room")

@@ -1,0 +1,256 @@
+"""What a file's headers say beyond streams and colours, and what FFmpeg does not hand on.
+
+Sources: RFC 9559 (Matroska), the Spherical Video V2 RFC (stereo and projection), CTA-708 and ATSC
+A/53 part 4 6.2.3 (captions in the picture), ISO/IEC 14496-12 8.4.6 (``elng``).
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import av
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from sdr2hdr.media.boxes import extended_languages
+from sdr2hdr.media.ebml import Elements, children, each, elements, number, text
+from sdr2hdr.media.matroska import MAGIC
+from sdr2hdr.media.picture import side_data
+
+STEREO_MODE, PROJECTION = 0x53B8, 0x7670
+CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
+LANGUAGE, LANGUAGE_IETF = 0x22B59C, 0x22B59D
+_SEGMENT, _TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0xE0, 0x1F43B675
+_CHAPTERS, _EDITION, _ATOM, _DISPLAY = 0x1043A770, 0x45B9, 0xB6, 0x80
+_EDITION_FLAGS = {0x45BD: "hidden", 0x45DB: "default", 0x45DD: "ordered"}
+_CHAPTER_LANGUAGE, _CHAPTER_LANGUAGE_IETF = 0x437C, 0x437D
+_CHAPTER_HIDDEN, _CHAPTER_ENABLED = 0x98, 0x4598
+_PROJECTION_TYPE = 0x7671
+_STREAM_TYPES = {1, 2, 0x11}  # of tracks that FFmpeg makes a stream of: picture, sound, subtitles
+
+STEREO_MODES = {
+    1: "side by side, left eye first",
+    2: "top and bottom, right eye first",
+    3: "top and bottom, left eye first",
+    4: "checkerboard, right eye first",
+    5: "checkerboard, left eye first",
+    6: "rows in turn, right eye first",
+    7: "rows in turn, left eye first",
+    8: "columns in turn, right eye first",
+    9: "columns in turn, left eye first",
+    10: "anaglyph, cyan and red",
+    11: "side by side, right eye first",
+    12: "anaglyph, green and magenta",
+    13: "pictures in turn, left eye first",
+    14: "pictures in turn, right eye first",
+}
+PROJECTIONS = {1: "equirectangular", 2: "cube map", 3: "mesh"}
+
+_CAPTIONS = b"GA94\x03"  # ATSC_identifier and user_data_type_code of cc_data
+_LOOKED_AT = 300  # packets in which captions are looked for
+_GRAINY = {"av1", "h264", "hevc", "vvc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chapters:
+    """What chapters are beyond a list of times and names. ``raw`` is Matroska's element, to be
+    copied."""
+
+    nested: bool = False
+    languages: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    editions: int = 0
+    raw: bytes = b""
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether a list of times and names says all."""
+        return not (self.nested or len(self.languages) > 1 or self.flags or self.editions > 1)
+
+    @property
+    def words(self) -> str:
+        """What is more than plain, for people."""
+        parts = [
+            "levels" if self.nested else "",
+            f"languages ({', '.join(self.languages)})" if len(self.languages) > 1 else "",
+            f"{self.editions} editions" if self.editions > 1 else "",
+            f"flags ({', '.join(self.flags)})" if self.flags else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a film's headers say.
+
+    ``video`` are the elements of Matroska's Video that say so: stereo, projection and crop of the
+    stored picture, which FFmpeg reads from other containers, too. ``languages`` are BCP 47 tags by
+    stream index. ``alpha``: the picture has transparency. ``captions``: CEA-608 or 708 in the
+    picture. ``grain``: film grain is described, not coded. ``timecode``: of the first picture.
+    """
+
+    video: Elements = field(default_factory=dict)
+    languages: dict[int, str] = field(default_factory=dict)
+    chapters: Chapters = Chapters()
+    alpha: bool = False
+    captions: bool = False
+    grain: bool = False
+    timecode: str = ""
+
+    @property
+    def stereo(self) -> str:
+        """How two views are packed, in words; empty for one view."""
+        return STEREO_MODES.get(number(self.video.get(STEREO_MODE, b"")), "")
+
+    @property
+    def projection(self) -> str:
+        """How a sphere is laid out, in words; empty for a flat picture."""
+        return PROJECTIONS.get(number(children(self.video.get(PROJECTION, b"")).get(_PROJECTION_TYPE, b"")), "")
+
+    @property
+    def crop(self) -> dict[str, int]:
+        """Pixels that a player cuts off, by side; empty if none."""
+        return {side: n for key, side in CROPS.items() if (n := number(self.video.get(key, b"")))}
+
+
+NO_HEADERS = Headers()
+
+
+def read_headers(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Headers:
+    """The headers of an open film with its first picture. The container must stand where it is not
+    needed any more."""
+    with path.open("rb") as file:
+        is_matroska = file.read(4) == MAGIC
+    tracks, chapters = _matroska(path) if is_matroska else ({}, Chapters())
+    if container.format.name.startswith("mov"):
+        tracks = extended_languages(path)
+    if len(tracks) > len(container.streams):
+        tracks = {}
+    wanted = {STEREO_MODE, PROJECTION, *CROPS}
+    tags = {**container.metadata, **stream.metadata}
+    return Headers(
+        video={key: body for key, body in video_elements(stream).items() if key in wanted and any(body)},
+        languages=tracks,
+        chapters=chapters,
+        alpha=any(c.is_alpha for c in frame.format.components) or stream.metadata.get("alpha_mode") == "1",
+        captions="A53_CC" in side_data(frame) or _has_captions(container, stream),
+        grain=_has_grain(path, stream),
+        timecode=tags.get("timecode", "") or _track_timecode(container),
+    )
+
+
+def video_elements(stream: VideoStream) -> Elements:
+    """What Matroska's Video element would say of a stream of any container; empty for a codec that
+    Matroska has no name for.
+
+    PyAV shows no side data of streams. A Matroska header written into memory from the stream does.
+    """
+    buffer = io.BytesIO()
+    try:
+        with av.open(buffer, "w", format="matroska") as header:
+            header.add_stream_from_template(stream, opaque=True)
+            header.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return {}
+    buffer.seek(0)
+    tracks = b"".join(_top_level(buffer, _TRACKS))
+    return children(children(children(tracks).get(_TRACK_ENTRY, b"")).get(_VIDEO, b""))
+
+
+def _top_level(file: "io.BytesIO | io.BufferedReader", wanted: int) -> Iterator[bytes]:
+    """The bodies of a segment's elements of a kind, in a Matroska file."""
+    end = file.seek(0, 2)
+    file.seek(0)
+    for name, size in elements(file, end):
+        if name == _SEGMENT:
+            for inner, length in elements(file, file.tell() + size):
+                if inner == wanted:
+                    yield file.read(length)
+            return
+
+
+def _matroska(path: Path) -> tuple[dict[int, str], Chapters]:
+    """BCP 47 languages by stream index, and the chapters."""
+    with path.open("rb") as file:
+        tracks = b"".join(_top_level(file, _TRACKS))
+        raw = b"".join(_top_level(file, _CHAPTERS))
+    entries = [children(body) for name, body in each(tracks) if name == _TRACK_ENTRY]
+    streams = [entry for entry in entries if number(entry.get(_TRACK_TYPE, b"")) in _STREAM_TYPES]
+    languages = {n: text(e[LANGUAGE_IETF]) for n, e in enumerate(streams) if e.get(LANGUAGE_IETF)}
+    return languages, _chapters(raw)
+
+
+def _chapters(raw: bytes) -> Chapters:
+    editions = [body for name, body in each(raw) if name == _EDITION]
+    languages: dict[str, None] = {}
+    flags: dict[str, None] = {}
+    nested = False
+
+    def walk(body: bytes, depth: int) -> None:
+        nonlocal nested
+        for name, inner in each(body):
+            if name == _ATOM:
+                nested = nested or depth > 0
+                walk(inner, depth + 1)
+            elif name == _DISPLAY:
+                parts = children(inner)
+                tag = parts.get(_CHAPTER_LANGUAGE_IETF) or parts.get(_CHAPTER_LANGUAGE, b"eng")
+                languages[text(tag)] = None
+            elif name == _CHAPTER_HIDDEN and number(inner):
+                flags["hidden chapters"] = None
+            elif name == _CHAPTER_ENABLED and not number(inner):
+                flags["disabled chapters"] = None
+            elif depth == 0 and name in _EDITION_FLAGS and number(inner):
+                flags[f"{_EDITION_FLAGS[name]} edition"] = None
+
+    for edition in editions:
+        walk(edition, 0)
+    return Chapters(nested, tuple(languages), tuple(flags), len(editions), raw)
+
+
+def _has_captions(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether captions lie in one of the first packets; reads on from where the container
+    stands."""
+    try:
+        for count, packet in enumerate(container.demux(stream)):
+            if _CAPTIONS in bytes(packet):
+                return True
+            if count == _LOOKED_AT:
+                break
+    except av.FFmpegError:
+        pass
+    return False
+
+
+def _has_grain(path: Path, stream: VideoStream) -> bool:
+    """Whether the first picture comes with a description of film grain, which the decoder then
+    draws."""
+    if stream.codec_context.codec.canonical_name not in _GRAINY:
+        return False
+    try:
+        with av.open(str(path.absolute()), metadata_errors="replace") as file:
+            picture = cast(VideoStream, file.streams[stream.index])
+            context = picture.codec_context
+            context.options = {"export_side_data": "film_grain"}
+            for packet in file.demux(picture):
+                for frame in context.decode(packet):
+                    return any("FILM_GRAIN" in name for name in side_data(frame))
+    except (av.FFmpegError, OSError):
+        pass
+    return False
+
+
+def _track_timecode(container: InputContainer) -> str:
+    codes = [s.metadata["timecode"] for s in container.streams if "timecode" in s.metadata]
+    return codes[0] if codes else ""
+
+
+def is_image(stream: Stream) -> bool:
+    """Whether a stream's codec is one of pictures on boxes."""
+    context: CodecContext | None = stream.codec_context
+    return context is not None and context.codec.canonical_name in {"mjpeg", "png", "bmp", "gif", "webp"}

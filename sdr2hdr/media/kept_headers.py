@@ -1,0 +1,195 @@
+"""Headers of the source put into the Matroska file written: what FFmpeg's muxer has no way to be
+told.
+
+FFmpeg writes a track's language as it gets it. So a language with a filler behind it leaves room in
+the track's entry, into which these elements then go; nothing after the tracks moves. Chapters that
+are more than a list go to the end of the file.
+"""
+
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from sdr2hdr.media.ebml import (
+    CRC32,
+    VOID,
+    Elements,
+    children,
+    each,
+    element,
+    elements,
+    filler,
+    number,
+    text,
+    whole,
+)
+from sdr2hdr.media.headers import CROPS, LANGUAGE, LANGUAGE_IETF, STEREO_MODE, Headers
+from sdr2hdr.media.matroska import tracks_of
+
+_SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
+_CHAPTERS, _CHAPTER_TIMES = 0x1043A770, {0x91, 0x92}
+_MASTERS = {0x45B9, 0xB6}  # editions and chapters, in which times lie
+_TRACK_ENTRY, _VIDEO = 0xAE, 0xE0
+_DISPLAY_WIDTH, _DISPLAY_HEIGHT = 0x54B0, 0x54BA
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xB0, 0xBA
+_SIDE_BY_SIDE, _STACKED = {1, 8, 9, 11}, {2, 3, 6, 7}  # FFmpeg counts columns and rows in turn among them
+_SPARE = 64  # bytes: the display size, and the least that a Void element takes
+
+
+def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
+    """Sentences for people on what the file written does not say as the source does."""
+    kind = container.upper()
+    notes = []
+    if headers.alpha:
+        notes.append("transparency left out: HDR10 pictures are opaque")
+    if headers.captions:
+        notes.append("closed captions in the picture (CEA-608 or 708) left out")
+    if headers.grain:
+        notes.append("film grain that the source describes is drawn into the picture")
+    if container == "mkv":
+        return tuple(notes)
+    if headers.stereo:
+        notes.append(f"the mark of two views ({headers.stereo}) left out: it is written to MKV alone")
+    if headers.projection:
+        notes.append(f"the {headers.projection} projection left out: it is written to MKV alone")
+    if headers.crop:
+        sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
+        notes.append(f"the crop ({sides}) left out: it is written to MKV alone, and here the whole picture is shown")
+    if not headers.chapters.are_plain:
+        notes.append(f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names")
+    if tags := [tag for tag in headers.languages.values() if "-" in tag]:
+        notes.append(f"languages {', '.join(tags)} shortened: {kind} has three letters for one")
+    return tuple(notes)
+
+
+class HeaderError(Exception):
+    """The file written is not laid out as FFmpeg lays it out."""
+
+
+def with_room(language: str, headers: Headers, place: int, *, is_picture: bool) -> str:
+    """What to give FFmpeg for a language, so that the elements of a track of the source at
+    ``place`` find room."""
+    room = 0
+    if tag := headers.languages.get(place):
+        room += len(element(LANGUAGE_IETF, tag.encode()))
+    if is_picture:
+        room += sum(len(element(name, body)) for name, body in headers.video.items()) + _SPARE
+    return language + "-" * room
+
+
+def keep_tracks(path: Path, video: Elements, aspect: Fraction, languages: Mapping[int, str]) -> None:
+    """Puts ``video`` into the entry of the picture, and BCP 47 ``languages`` into those of the
+    tracks at these places.
+
+    ``aspect`` is the sample aspect ratio of the picture. Every language must have been given by
+    :func:`with_room`.
+    """
+    with path.open("r+b") as file:
+        start, tracks = tracks_of(file)
+        entries: list[bytes] = []
+        for name, body in each(tracks):
+            if name == _TRACK_ENTRY:
+                tag = languages.get(len(entries), "")
+                entries.append(element(name, _entry(body, video, aspect, tag)))
+        others = [element(name, body) for name, body in each(tracks) if name not in {_TRACK_ENTRY, CRC32, VOID}]
+        new = b"".join((*entries, *others))
+        crc = 6  # bytes of the element
+        left = len(tracks) - len(new) - crc
+        if left < 0 or left == 1:
+            raise HeaderError("the tracks have no room")
+        new += filler(left) if left else b""
+        file.seek(start)
+        file.write(element(CRC32, zlib.crc32(new).to_bytes(4, "little")) + new)  # RFC 8794 11.3.1
+
+
+def _entry(body: bytes, video: Elements, aspect: Fraction, tag: str) -> bytes:
+    parts = []
+    for name, inner in each(body):
+        if name == LANGUAGE:
+            parts.append(element(name, text(inner).rstrip("-").encode()))
+            if tag:
+                parts.append(element(LANGUAGE_IETF, tag.encode()))
+        elif name == _VIDEO:
+            parts.append(element(name, _picture(children(inner), video, aspect) if video else inner))
+        elif name != VOID:
+            parts.append(element(name, inner))
+    return b"".join(parts)
+
+
+def _picture(written: Elements, kept: Elements, aspect: Fraction) -> bytes:
+    """The picture's element, its display size that of what is shown of it: one view of two, without
+    what is cropped."""
+    width, height = number(written[_PIXEL_WIDTH]), number(written[_PIXEL_HEIGHT])
+    for key, side in CROPS.items():
+        if side in {"left", "right"}:
+            width -= number(kept.get(key, b""))
+        else:
+            height -= number(kept.get(key, b""))
+    mode = number(kept.get(STEREO_MODE, b""))
+    views = Fraction(1, 2) if mode in _SIDE_BY_SIDE else Fraction(2 if mode in _STACKED else 1)
+    shown, lines = width * aspect * views, height
+    size = {_DISPLAY_WIDTH: whole(round(shown)), _DISPLAY_HEIGHT: whole(lines)}
+    return b"".join(element(name, body) for name, body in {**written, **kept, **size}.items())
+
+
+def moved_chapters(raw: bytes, moved: Fraction) -> bytes:
+    """The body of a Chapters element with ``moved`` seconds added to all times, none before 0."""
+    parts = []
+    for name, body in each(raw):
+        if name in _CHAPTER_TIMES:
+            parts.append(element(name, whole(max(0, number(body) + round(moved * 10**9)))))
+        elif name in _MASTERS:
+            parts.append(element(name, moved_chapters(body, moved)))
+        elif name not in {CRC32, VOID}:
+            parts.append(element(name, body))
+    return b"".join(parts)
+
+
+def append_chapters(path: Path, raw: bytes) -> None:
+    """Writes the body of a Chapters element to the end of a file that has none, and an entry into
+    its seek head."""
+    new = element(_CHAPTERS, raw)
+    with path.open("r+b") as file:
+        end = file.seek(0, 2)
+        file.seek(0)
+        body = next((file.tell() for name, _ in elements(file, end) if name == _SEGMENT), 0)
+        head = _seek_head(file, body, end)
+        if not body or head is None:
+            raise HeaderError("there is no segment with a seek head")
+        at, length = head
+        file.seek(at)
+        old = next(inner for name, inner in each(file.read(length)) if name == _SEEK_HEAD)
+        entry = element(_SEEK_ID, _CHAPTERS.to_bytes(4, "big")) + element(_SEEK_POSITION, whole(end - body))
+        seeks = [element(name, inner) for name, inner in each(old) if name == _SEEK] + [element(_SEEK, entry)]
+        heads = element(_SEEK_HEAD, b"".join(seeks))
+        left = length - len(heads)
+        if left < 0 or left == 1:
+            raise HeaderError("the seek head has no room")
+        file.seek(at)
+        file.write(heads + (filler(left) if left else b""))
+        file.seek(end)
+        file.write(new)
+        file.seek(body - 8)  # FFmpeg writes the segment's size in eight bytes
+        if file.read(1) != b"\x01":
+            raise HeaderError("the size of the segment is not eight bytes long")
+        file.seek(body - 7)
+        file.write((end + len(new) - body).to_bytes(7, "big"))
+
+
+def _seek_head(file: BinaryIO, body: int, end: int) -> tuple[int, int] | None:
+    """Where the seek head with the padding behind it begins, and how long both are."""
+    file.seek(body)
+    at = body
+    found: tuple[int, int] | None = None
+    for name, size in elements(file, end):
+        stop = file.tell() + size
+        if found is None:
+            if name != _SEEK_HEAD:
+                return None
+            found = at, stop - at
+        else:
+            return (found[0], stop - found[0]) if name == VOID else found
+        at = stop
+    return found
