@@ -18,8 +18,10 @@ _COLUMNS = 240  # about as many columns of a picture are looked at
 _MOVED = 6  # codes of 8 bits between this picture and those beside it
 _LEAST = 64  # samples that must move in a picture that is flagged interlaced
 _SHARE = 1 / 500  # of all samples that must move in one that is not
-_FITS = 1.6  # how much worse than its own line the line of another time fits at most
-_ORDERED, _PLAIN = 1.15, 1.5  # how much better one order of fields must fit than the other, with a flag and without
+# How much worse than its own line the line of another time fits at most, and how much better one order of fields
+# must fit than the other: with a flag that says interlaced, and without.
+_FITS, _PLAIN_FITS = 1.6, 1.1
+_ORDERED, _PLAIN_ORDERED = 1.15, 1.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,10 @@ class Combing:
 
     def is_seen(self, *, flagged: bool) -> bool:
         """Whether the fields are of two times; without a flag that says so more must move."""
-        least = _LEAST if flagged else max(_LEAST, self.size * _SHARE)
-        return self.moved >= least and self.fit < _FITS and self.ordered > (_ORDERED if flagged else _PLAIN)
+        if flagged:
+            return self.moved >= _LEAST and self.fit < _FITS and self.ordered > _ORDERED
+        least = max(_LEAST, self.size * _SHARE)
+        return self.moved >= least and self.fit < _PLAIN_FITS and self.ordered > _PLAIN_ORDERED
 
 
 def luma_lines(frame: VideoFrame) -> Tensor:

@@ -76,6 +76,17 @@ def test_whole_pictures_in_an_interlaced_carrier_are_left_alone(tmp_path: Path, 
     assert "flagged interlaced but show no combing" in source.notes[0]
 
 
+@pytest.mark.parametrize("size", ["96x64", "160x96", "320x240"])
+def test_progressive_pictures_are_never_touched(tmp_path: Path, size: str) -> None:
+    """Small test pictures move by whole lines, which looks most like combing."""
+    path = tmp_path / "a.mkv"
+    source = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=3", "-pix_fmt", "yuv420p"]
+    subprocess.run([need("ffmpeg"), "-v", "error", *source, *PLAIN.split(), path], check=True)
+    read = Source(path)
+    assert len(pictures(read)) == 75
+    assert read.notes == ()
+
+
 def test_grain_is_not_combing(tmp_path: Path) -> None:
     source = Source(clip(tmp_path / "a.mkv", "25", "noise=alls=24:allf=t:all_seed=3,setfield=tff"))
     pictures(source)
