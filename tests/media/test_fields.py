@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from judges import ffprobe, need
 from numpy.typing import NDArray
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.source import Source
-from tests.judges import ffprobe, need
 
 SIZE = (320, 240)
 CARRIER = "-c:v libx264 -qp 10 -flags +ilme+ildct -x264-params keyint=12"

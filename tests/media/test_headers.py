@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judges import ffprobe, need
 
 from sdr2hdr import convert
 from sdr2hdr.convert import Report
 from sdr2hdr.media.info import read_info
-from tests.judges import ffprobe, need
 
 CHAPTERS = """<?xml version="1.0"?><Chapters><EditionEntry><EditionFlagOrdered>1</EditionFlagOrdered><ChapterAtom>
 <ChapterTimeStart>00:00:00.000</ChapterTimeStart><ChapterTimeEnd>00:00:00.800</ChapterTimeEnd>
