@@ -17,6 +17,7 @@ from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Rendered, Task, render
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.inputs import as_film
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
@@ -96,10 +97,16 @@ def convert(
     settings = Settings.of(o, spec, entry.sha256 if entry else "")
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o, spec)
-    with open_source(src, o) as source, _work(hdr, dst, keep=o.keep_work) as work:
+    with (
+        as_film(src, hdr.path.parent, o.fps) as film,
+        open_source(film.path, o) as source,
+        _work(hdr, dst, keep=o.keep_work) as work,
+    ):
         streams = streams_for(source, hdr, o)
         sdr_streams = None if sdr is None else streams_for(source, sdr, o)
-        task = Task(src.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None))
+        task = Task(
+            film.path.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None)
+        )
         plan, notes = make_plan(source, settings, o, spec, work, task.open, progress)
         rendered = render(task, plan, work, o.workers, progress)
         made = finish(work, plan, source, streams, rendered.light, progress)
@@ -110,7 +117,7 @@ def convert(
             sdr.appear(work.assembled_aux)
         hdr.appear(work.assembled)
     return _report(
-        source, Path(dst), hdr, o, rendered, (*streams.notes, *notes, *plan.survey.notes, *made.notes),
+        source, Path(dst), hdr, o, rendered, (*film.notes, *streams.notes, *notes, *plan.survey.notes, *made.notes),
         weights=entry.name if entry else "none needed", seconds=time.monotonic() - since,
     )  # fmt: skip
 

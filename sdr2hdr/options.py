@@ -149,6 +149,12 @@ class Options:
     detelecine: bool = option(
         False, "Give film that was telecined to 29.97 frames a second its 23.976 pictures back.", commands=EVERYWHERE
     )
+    fps: str | None = option(
+        None,
+        "Pictures a second of numbered pictures (%05d.png, or a folder of them).",
+        metavar="N|N/D",
+        per_folder=False,
+    )
     strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
     overwrite: bool = option(
         False, "Replace files that exist.",

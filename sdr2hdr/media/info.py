@@ -130,7 +130,7 @@ def read_info(
         hdr = hdr_of(frame, tagged, stream.codec_context.codec_tag)
         if frame.format.name.startswith("xyz"):
             raise InputError(f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first.")
-        layout, matrix_from, range_from = layout_of(frame, siting_of(stream), path, matrix, range_)
+        layout, matrix_from, range_from = layout_of(frame, _siting(path, container, stream), path, matrix, range_)
         turn = turn_of(frame)
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -231,6 +231,17 @@ def layout_of(
     sub = (form.chroma_width(16), form.chroma_height(16))
     log2 = (4 - (sub[0].bit_length() - 1), 4 - (sub[1].bit_length() - 1))
     return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from
+
+
+def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:
+    if (
+        container.format.name == "yuv4mpegpipe"
+    ):  # its header names the colour space in a word, which FFmpeg does not hand on
+        with path.open("rb") as file:
+            words = file.readline(1024).split()
+        colours = next((word[1:].decode("ascii", "replace") for word in words if word[:1] == b"C"), "420")
+        return {"420": "center", "420jpeg": "center", "420paldv": "topleft"}.get(colours, "left")
+    return siting_of(stream)
 
 
 def siting_of(stream: VideoStream) -> str:

@@ -1,5 +1,6 @@
 """Opening a video file that somebody named, and saying in a sentence what is wrong with it if it is none."""
 
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
 
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of a URL, two slashes of which pathlib makes one
 _DEEP = {"probesize": "100000000", "analyzeduration": "100000000"}  # bytes, and microseconds of film
 
 
@@ -94,12 +96,16 @@ def is_cover(stream: Stream) -> bool:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file; raises :class:`InputError` where there are none to be had."""
+    if _ADDRESS.match(str(path)):
+        raise InputError(f"{path} is an address; download the video and name the file.")
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"{path} is a folder; name a video file in it.")
         if not stat.S_ISREG(mode):  # it is read more than once, and opening a pipe would wait for a writer
-            raise InputError(f"{path} is a pipe or a device; save the video as a file first.")
+            raise InputError(
+                f"{path} is a pipe or a device; convert - reads standard input, or save the video as a file."
+            )
         with path.open("rb") as file:
             head = file.read(12)
     except ValueError as error:
