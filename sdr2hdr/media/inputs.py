@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 
 import av
+from av.container import OutputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError, OutputError
@@ -136,28 +138,43 @@ def _parts(stem: str) -> list[tuple[int, int | str]]:
 
 
 def _put_pictures(pictures: list[Path], file: Path, rate: Fraction) -> None:
-    """Writes the pictures as they are, without coding them anew, as a film in NUT, which holds
-    every codec."""
+    """Writes the pictures as a film in NUT, as they are where it holds their codec, else uncompressed."""
     with av.open(str(file), "w", format="nut", container_options={"fflags": "+bitexact"}) as out:
         film: VideoStream | None = None
         kind: tuple[object, ...] = ()
+        is_copied = True
         for place, picture in enumerate(pictures):
             try:
                 with av.open(str(picture.absolute())) as source:
                     stream = source.streams.video[0]
                     packet = next(packet for packet in source.demux(stream) if packet.size)
-                    context = stream.codec_context
-                    is_now = context.codec.canonical_name, context.width, context.height, context.pix_fmt
+                    frame = (stream.codec_context.decode(packet) + stream.codec_context.decode(None))[0]
+                    is_now = stream.codec_context.codec.canonical_name, frame.width, frame.height, frame.format.name
                     if film is None:
-                        film, kind = out.add_stream_from_template(stream, opaque=True), is_now
-                        film.time_base = 1 / rate
-                    data = bytes(packet)
+                        kind = is_now
+                        film, is_copied = _film_of(out, stream, frame, rate)
             except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
                 raise InputError(f"{picture} is not a picture that can be read; replace it.") from error
             if is_now != kind:
                 before, now = ("{} {}x{} {}".format(*each) for each in (kind, is_now))
                 raise InputError(f"{picture} is {now}, the pictures before it {before}; make them alike.")
-            made = Packet(data)
-            made.pts = made.dts = place
-            made.duration, made.time_base, made.is_keyframe, made.stream = 1, 1 / rate, True, film
-            out.mux(made)
+            if is_copied:
+                made = Packet(bytes(packet))
+                made.pts = made.dts = place
+                made.duration, made.time_base, made.is_keyframe, made.stream = 1, 1 / rate, True, film
+                out.mux(made)
+            else:
+                frame.pts, frame.time_base = place, 1 / rate
+                out.mux(film.encode(frame))
+
+
+def _film_of(out: OutputContainer, stream: VideoStream, frame: VideoFrame, rate: Fraction) -> tuple[VideoStream, bool]:
+    """The stream to write, and whether packets go into it as they are."""
+    try:
+        film = out.add_stream_from_template(stream, opaque=True)
+    except ValueError:  # a codec that NUT has no name for
+        raw = out.add_stream("rawvideo", rate=rate)
+        raw.width, raw.height, raw.pix_fmt, raw.time_base = frame.width, frame.height, frame.format.name, 1 / rate
+        return raw, False
+    film.time_base = 1 / rate
+    return film, True
