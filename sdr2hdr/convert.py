@@ -116,8 +116,9 @@ def convert(
         if sdr is not None:
             sdr.appear(work.assembled_aux)
         hdr.appear(work.assembled)
+    notes = (*work.notes, *film.notes, *streams.notes, *notes, *plan.survey.notes, *made.notes)
     return _report(
-        source, Path(dst), hdr, o, rendered, (*film.notes, *streams.notes, *notes, *plan.survey.notes, *made.notes),
+        source, Path(dst), hdr, o, rendered, notes,
         weights=entry.name if entry else "none needed", seconds=time.monotonic() - since,
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from sdr2hdr.convert import Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.run import end_with_parent, signals_held
-from sdr2hdr.jobs.work import Work
+from sdr2hdr.jobs.work import Work, folder_for
 from sdr2hdr.options import Options
 
 RESERVE = 64 << 20
@@ -165,8 +165,9 @@ class _Runner:
     def _clear(self, row: Row) -> None:
         out = self.plan.target / row.output
         keep = any(o.keep_work for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row)
-        if not keep and (out.parent / f".{out.name}.sdr2hdr-work").is_dir():
-            Work.beside(out).close(remove=True)
+        if not keep and folder_for(out).is_dir():
+            with suppress(OutputError):  # another conversion holds it by now
+                Work.beside(out).close(remove=True)
 
     def _stop(self, cause: str, exit_code: int) -> None:
         """End the children at their next frame; what is not done waits."""

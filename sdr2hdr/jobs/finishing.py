@@ -1,5 +1,6 @@
 """The end of a conversion: what becomes of the source's other streams, and a finished file that has passed its check."""
 
+from dataclasses import replace
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.output import Output
@@ -43,7 +44,7 @@ def finish(
     )
     progress(Progress("check", 0, 1))
     try:
-        check(path, assembled.expected)
+        check(path, replace(assembled.expected, pts=plan.survey.pts))  # by the survey, not by what the chunks hold
     except OutputError as error:
         path.unlink(missing_ok=True)
         raise OutputError(

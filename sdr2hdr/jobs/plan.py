@@ -99,6 +99,25 @@ class Plan:
         looks, length = self.survey.looks, registry.spec(self.settings.model).look
         if len(looks) not in (0, len(self.survey.cuts) + 1) or any(v is not None and len(v) != length for v in looks):
             raise ValueError("the looks do not fit the scenes")
+        self._check_chunks()
+
+    def _check_chunks(self) -> None:
+        """Raises ValueError unless the chunks hold every frame of the survey once, in order, each in its scene."""
+        frames = len(self.survey.pts)
+        edges = [0, *self.survey.cuts, frames]
+        for steps, what in ((self.survey.pts, "times"), (edges, "cuts")):
+            if any(b <= a for a, b in itertools.pairwise(steps)):
+                raise ValueError(f"the {what} do not increase")
+        at = 0
+        for run in itertools.chain.from_iterable(self.chunks):
+            scene = bisect_right(edges, at)
+            if run.first != at or not at < run.last <= run.scene_last:
+                raise ValueError(f"the chunks do not follow each other at frame {at}")
+            if scene == len(edges) or (run.scene_first, run.scene_last) != (edges[scene - 1], edges[scene]):
+                raise ValueError(f"frame {at} is not in the scene that its chunk names")
+            at = run.last
+        if at != frames or not all(self.chunks) or self.tile < 1:
+            raise ValueError(f"the chunks hold {at} of {frames} frames")
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values; fractions are text."""

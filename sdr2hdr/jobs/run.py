@@ -88,7 +88,7 @@ class Rendered:
 def render(task: Task, plan: Plan, work: Work, workers: int, progress: Watcher) -> Rendered:
     """Render what an earlier run has not finished. Raises whatever a chunk raises; finished chunks stay finished."""
     since = time.monotonic()
-    work.verify(len(plan.chunks))
+    work.verify(plan)
     left = {i for group in unfinished(plan, work) for i in group}
     finished = [i for i in range(len(plan.chunks)) if i not in left]
     plan, busy = run(task, plan, work, workers, Ticker(plan, finished, progress))

@@ -2,77 +2,91 @@
 
 A chunk counts as done when its facts are there; they are written last, whole or not at all. The folder lies beside the
 output, so that it is on the disk that must hold the result anyway.
+
+Plan, facts and files must fit each other. What was damaged or edited is rendered again, and :attr:`Work.notes` says so.
 """
 
-import fcntl
 import hashlib
-import json
 import os
-import shutil
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from safetensors.torch import load_file, save_file
+import msgspec
+from safetensors.torch import load, save_file
 
-from sdr2hdr import __version__
-from sdr2hdr.color.light import LightFacts
+from sdr2hdr.color.light import BINS, LightFacts
 from sdr2hdr.errors import OutputError
+from sdr2hdr.jobs.folder import Folder
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.media.encoder import ChunkFacts
 from sdr2hdr.models.spec import State
+
+_PLAN = "plan.json"
+_ENDING = ".sdr2hdr-work"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a finished chunk: its file, its light, the SHA-256 of the states after it, the file of its SDR."""
+
+    chunk: ChunkFacts
+    light: LightFacts
+    states: str | None
+    aux: ChunkFacts | None
 
 
 class Work:
     """A conversion's work folder. One process holds it; its workers join it by its path.
 
-    Raises OutputError where it cannot be made, is held by another conversion, or cannot be written.
+    ``notes`` are sentences about what was found in it and could not be used. Raises OutputError where it cannot be made, is held
+    by another conversion, belongs to another user, or cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hold_for: Path | None = None) -> None:
         self.folder = folder
-        self._lock: IO[str] | None = None
+        self.notes: list[str] = []
+        try:
+            self._files = Folder(folder) if hold_for is None else Folder.locked(folder)
+        except BlockingIOError:
+            raise OutputError(
+                f"Another conversion is writing {hold_for} right now; wait for it or choose another name."
+            ) from None
+        except (OSError, ValueError) as e:  # a name with a NUL in it is a ValueError
+            raise OutputError(
+                f"{folder} cannot be written ({getattr(e, 'strerror', e)}); choose another folder or name for the output."
+            ) from e
 
     @classmethod
     def beside(cls, target: Path) -> Self:
         """The work folder of a target file, held until :meth:`close`."""
-        work = cls(target.parent / f".{target.name}.sdr2hdr-work")
-        try:
-            work.folder.mkdir(exist_ok=True)
-            if work.folder.is_symlink():  # what lies in the folder is deleted: never where a link leads
-                raise OutputError(f"{work.folder} is a link where the work folder must be; remove it.")
-            work._lock = (work.folder / "lock").open("w")
-        except (OSError, ValueError) as e:  # a name with a NUL in it is a ValueError
-            raise OutputError(
-                f"{work.folder} cannot be written ({getattr(e, 'strerror', e)}); choose another folder or name for the output."
-            ) from e
-        try:
-            fcntl.flock(work._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(
-                f"Another conversion is writing {target} right now; wait for it or choose another name."
-            ) from None
+        work = cls(folder_for(target), hold_for=target)
+        odd = [name for name in work._files.names() if work._files.size(name) is None]
+        for name in odd:  # only files are made here: a link, a pipe or a folder is somebody else's
+            work._remove(name)
+        if odd:
+            work.notes.append(f"The work folder held what sdr2hdr does not make ({', '.join(odd)}); it was removed.")
         return work
 
     def close(self, *, remove: bool) -> None:
-        """Give the folder up, and take it away where it is no longer needed or holds no plan to go on with."""
-        if remove or not self._plan.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+        """Give the folder up, and remove it if it is no longer needed or holds no plan to go on with."""
+        if remove or self._files.size(_PLAN) is None:
+            self._files.remove()
+            return
+        with suppress(OSError):
+            for path in (self.assembled, self.assembled_aux):
+                self._files.unlink(path.name)
+        self._files.close()
 
     def chunk(self, index: int, *, aux: bool = False) -> Path:
         return self.folder / f"chunk-{index:05d}{'-aux' if aux else ''}.packets"
 
-    def _facts(self, index: int) -> Path:
-        return self.folder / f"chunk-{index:05d}.json"
+    def _facts(self, index: int) -> str:
+        return f"chunk-{index:05d}.json"
 
-    def _states(self, index: int) -> Path:
-        return self.folder / f"state-{index:05d}.safetensors"
-
-    @property
-    def _plan(self) -> Path:
-        return self.folder / "plan.json"
+    def _states(self, index: int) -> str:
+        return f"state-{index:05d}.safetensors"
 
     @property
     def assembled(self) -> Path:
@@ -83,41 +97,23 @@ class Work:
         return self.folder / "assembled-aux.part"
 
     def read_plan(self) -> Plan | None:
-        """The plan that was begun here, if there is one that can be read."""
+        """The plan that was begun here, if there is one that can be used."""
+        if self._files.size(_PLAN) is None:
+            return None
         try:
-            data = json.loads(self._plan.read_text())
-            return Plan.from_json(data["plan"]) if data["version"] == __version__ else None
+            return Plan.from_json(self._files.read_json(_PLAN)["plan"])
         except Exception:  # whatever is in the file, a new plan is the answer
+            self.notes.append("The plan of an earlier run was damaged or edited, so everything was made anew.")
             return None
 
     def begin(self, plan: Plan) -> None:
         """Start anew with a plan: everything else in the folder goes."""
-        try:
-            for path in self.folder.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.name != "lock":
-                    path.unlink()
-        except OSError as e:
-            raise OutputError(f"{path} cannot be removed ({e.strerror}); remove {self.folder} by hand.") from e
+        for name in self._files.names():
+            self._remove(name)
         self.write_plan(plan)
 
     def write_plan(self, plan: Plan) -> None:
-        # another version may find other scenes or render other frames: it starts anew
-        self._write(self._plan, {"version": __version__, "plan": plan.to_json()})
-
-    def _write(self, path: Path, data: dict[str, Any]) -> None:
-        part = path.with_suffix(".part")
-        try:
-            with part.open("w") as f:
-                json.dump(data, f)
-                f.flush()
-                os.fsync(f.fileno())
-            part.replace(path)
-        except OSError as e:
-            raise OutputError(
-                f"{path} cannot be written ({e.strerror}); free some space and run the same command again."
-            ) from e
+        self._write(_PLAN, {"plan": plan.to_json()})
 
     def finish(
         self,
@@ -130,75 +126,110 @@ class Work:
         """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from; ``aux`` is of its SDR."""
         digest = None
         if states is not None:
-            path = self._states(index)
-            part = path.with_suffix(".part")
+            name = self._states(index)
+            part = f"{name}.part"
             flat = {f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()}
             try:
-                save_file(flat, part, metadata={"tiles": str(len(states))})
-                digest = _digest(part)
-                part.replace(path)
+                self._files.create(part).close()
+                save_file(flat, self.folder / part, metadata={"tiles": str(len(states))})
+                digest = self._files.sha256(part)
+                self._files.rename(part, name)
             except Exception as e:  # safetensors wraps what the system says
-                raise OutputError(
-                    f"{path} cannot be written ({e}); free some space and run the same command again."
-                ) from e
-        sdr = asdict(aux) if aux else None
-        self._write(
-            self._facts(index), {"chunk": asdict(facts), "light": light.to_json(), "states": digest, "aux": sdr}
-        )
-
-    def _read(self, index: int) -> tuple[ChunkFacts, LightFacts, str | None, ChunkFacts | None] | None:
-        try:
-            data = json.loads(self._facts(index).read_text())
-            aux = ChunkFacts(**data["aux"]) if data["aux"] else None
-            return ChunkFacts(**data["chunk"]), LightFacts.from_json(data["light"]), data["states"], aux
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+                raise self._cannot_write(name, e) from e
+        self._write(self._facts(index), asdict(Facts(facts, light, digest, aux)))
 
     def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
         """The facts of a finished chunk whose file is still there in its full length."""
-        facts = self._read(index)
+        facts = self._read_facts(index)
         if facts is None:
             return None
-        files = [(self.chunk(index), facts[0]), (self.chunk(index, aux=True), facts[3])]
-        there = (path.is_file() and path.stat().st_size == f.bytes for path, f in files if f is not None)
-        return facts[:2] if all(there) else None
+        files = [(self.chunk(index), facts.chunk), (self.chunk(index, aux=True), facts.aux)]
+        there = (self._files.size(path.name) == f.bytes for path, f in files if f is not None)
+        return (facts.chunk, facts.light) if all(there) else None
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None
 
-    def verify(self, count: int) -> None:
-        """Forget those of so many chunks of an earlier run whose files are not what their facts say."""
-        for i in range(count):
-            facts = self._read(i)
-            if facts is None:
-                continue
-            chunk, _, states, aux = facts
-            files = [(self.chunk(i), chunk.sha256), (self._states(i), states)]
-            files += [(self.chunk(i, aux=True), aux.sha256 if aux else None)]
-            if any(digest is not None and _digest(path) != digest for path, digest in files):
-                self.forget(i)
+    def verify(self, plan: Plan) -> None:
+        """Mark as not done every chunk of an earlier run whose facts or files are not what the plan and the facts say."""
+        begun = [i for i in range(len(plan.chunks)) if self._files.size(self._facts(i)) is not None]
+        wrong = [i for i in begun if not self._fits(plan, i)]
+        for index in wrong:
+            self.forget(index)
+        if wrong:
+            many = "One chunk" if len(wrong) == 1 else f"{len(wrong)} chunks"
+            self.notes.append(f"{many} of an earlier run did not fit the record of it and had to be rendered again.")
+
+    def _fits(self, plan: Plan, index: int) -> bool:
+        facts = self._read_facts(index)
+        if facts is None:
+            return False
+        runs, pts = plan.chunks[index], plan.survey.pts
+        first, last = runs[0].first, runs[-1].last
+        goes_on = last < runs[-1].scene_last
+        if (facts.states is not None) != goes_on or (facts.aux is not None) != plan.settings.aux:
+            return False
+        if goes_on and self._files.sha256(self._states(index)) != facts.states:
+            return False
+        files = [(self.chunk(index), facts.chunk), (self.chunk(index, aux=True), facts.aux)]
+        return all(
+            (f.frames, f.first_pts, f.last_pts) == (last - first, pts[first], pts[last - 1])
+            and self._files.sha256(path.name) == f.sha256
+            for path, f in files
+            if f is not None
+        )
 
     def forget(self, index: int) -> None:
         """Let a chunk be rendered again."""
-        self._facts(index).unlink(missing_ok=True)
+        self._remove(self._facts(index))
 
     def read_states(self, index: int, count: int) -> list[State]:
         """The states after a chunk, one a tile."""
-        try:
-            flat = load_file(self._states(index))
-        except Exception as e:  # safetensors wraps what the system says
-            raise OutputError(f"{self._states(index)} cannot be read ({e}); run the same command again.") from e
+        name = self._states(index)
         states: list[State] = [{} for _ in range(count)]
-        for key, value in flat.items():
-            tile, name = key.split(".", 1)
-            states[int(tile)][name] = value
+        try:
+            for key, value in load(self._files.read(name)).items():
+                tile, part = key.split(".", 1)
+                states[int(tile)][part] = value
+        except Exception as e:  # safetensors wraps what the system says
+            raise OutputError(f"{self.folder / name} cannot be read ({e}); run the same command again.") from e
         return states
 
+    def _read_facts(self, index: int) -> Facts | None:
+        try:
+            facts = msgspec.convert(self._files.read_json(self._facts(index)), Facts)
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
+            return None
+        return facts if len(facts.light.histogram) == BINS else None
 
-def _digest(path: Path) -> str | None:
-    """The SHA-256 of a file; None where it cannot be read."""
+    def _write(self, name: str, data: dict[str, Any]) -> None:
+        try:
+            self._files.write_json(name, data)
+        except OSError as e:
+            raise self._cannot_write(name, e) from e
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._files.unlink(name)
+        except OSError as e:
+            raise OutputError(
+                f"{self.folder / name} cannot be removed ({e.strerror}); remove {self.folder} by hand."
+            ) from e
+
+    def _cannot_write(self, name: str, e: Exception) -> OutputError:
+        why = getattr(e, "strerror", None) or e
+        return OutputError(
+            f"{self.folder / name} cannot be written ({why}); free some space and run the same command again."
+        )
+
+
+def folder_for(target: Path) -> Path:
+    """Where the work folder of a target is. It is named after the target, or after a hash if that name would be too long."""
+    name = f".{target.name}{_ENDING}"
     try:
-        with path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError:
-        return None
+        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        longest = 255
+    if len(os.fsencode(name)) > longest:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}{_ENDING}"
+    return target.parent / name

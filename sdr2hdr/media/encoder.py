@@ -174,7 +174,8 @@ class ChunkEncoder:
         self._frames = self._bytes = self._first = self._last = 0
         self._parameters: tuple[bytes, ...] = ()
         try:
-            self._file: BinaryIO = self._part.open("wb")
+            self._part.unlink(missing_ok=True)
+            self._file: BinaryIO = self._part.open("xb")  # a new file: nothing is written through a link or a pipe
         except OSError as error:
             raise cannot_write(self._part, error) from error
         header = json.dumps(settings.to_json()).encode()
