@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.batch.overrides import NAME, check_options, overridden
-from sdr2hdr.batch.report import FINISHED, Row, read_rows
+from sdr2hdr.batch.report import FINISHED, Row, leads_out, read_rows
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.plan import Fingerprint
 from sdr2hdr.media.info import SourceInfo, read_info
@@ -217,6 +217,12 @@ def _compare(row: Row, before: Row | None, target: Path, options: Options, sourc
     """Decide whether a file is done and unchanged, may be converted, or would hit a file that no batch made."""
     out = target / row.output
     try:
+        if leads_out(target, row.output):
+            row.status, row.exit_code = "failed", 4
+            row.cause = (
+                f"{out} leads to another place through a link; remove the link, or choose another output folder."
+            )
+            return
         there = out.stat().st_size if out.exists() else None
         is_source = out.resolve() in sources
     except OSError as e:  # a name that is too long, say

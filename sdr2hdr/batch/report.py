@@ -5,13 +5,19 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
-from sdr2hdr.errors import OutputError
+import msgspec
+
+from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.options import CONTAINERS
+from sdr2hdr.reading import open_regular
 from sdr2hdr.text import csv_cell
 
+Status = Literal["planned", "converting", "done", "unchanged", "left out", "failed", "waiting"]
 FINISHED = ("done", "unchanged")
 COLUMNS = (
     "source",
@@ -40,7 +46,7 @@ class Row:
 
     source: str
     output: str = ""
-    status: str = "planned"
+    status: Status = "planned"
     cause: str = ""
     model: str = ""
     seconds: float = 0.0
@@ -65,14 +71,53 @@ class Row:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """What an earlier batch wrote of its files, by source; nothing where there is no report that can be read."""
+    """What an earlier batch wrote of its files, by source.
+
+    The report is only believed as far as a batch could have written it: every field has its type, paths stay within the two
+    folders, and an output's name follows from its source's. Other entries are as if they were not there: what lies under
+    their outputs' names is then not ours, and is not replaced.
+    """
+    path = folder / "report.json"
     try:
-        data = json.loads((folder / "report.json").read_text())
-        known = {f.name for f in fields(Row)}
-        rows = [Row(**{k: v for k, v in r.items() if k in known}) for r in [*data["files"], *data["earlier"]]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if path.is_symlink():
+            return {}
+        with open_regular(path, "a report") as f:
+            data = json.loads(f.read(), parse_constant=_refuse)
+        entries = [*data["files"], *data["earlier"]]
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
-    return {row.source: row for row in rows}
+    rows = {}
+    for entry in entries:
+        with suppress(msgspec.ValidationError):
+            row = msgspec.convert(entry, Row)
+            if _within(row.source) and (not row.output or _is_named_after(row.output, row.source)):
+                rows[row.source] = row
+    return rows
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _within(name: str) -> bool:
+    """Whether a path is relative, plain, and leads nowhere up."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and str(path) == name != "." and "\0" not in name
+
+
+def _is_named_after(output: str, source: str) -> bool:
+    """Whether a batch may have given this output to this source (see ``plan.py``)."""
+    stem, dot, ending = output.rpartition(".")
+    if not dot or ending not in CONTAINERS:
+        return False
+    number = stem.removeprefix(f"{source}-")
+    return stem in (str(PurePosixPath(source).with_suffix("")), source) or (number != stem and number.isdecimal())
+
+
+def leads_out(folder: Path, output: str) -> bool:
+    """Whether a link would take an output to another place than its name says."""
+    path = folder / output
+    return path.is_symlink() or path.parent.resolve() != folder.resolve() / Path(output).parent
 
 
 def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> None:
@@ -85,7 +130,8 @@ def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> Non
     for name, text in (("report.json", json.dumps(data, indent=1)), ("report.csv", table.getvalue())):
         part = folder / f".{name}.part"
         try:
-            with part.open("wb") as f:
+            part.unlink(missing_ok=True)
+            with part.open("xb") as f:
                 f.write(text.encode(errors="surrogateescape"))  # names need not be UTF-8
                 f.flush()
                 os.fsync(f.fileno())

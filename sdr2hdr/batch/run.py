@@ -1,5 +1,6 @@
 """Working a batch off: a process for each file, so that one that goes down takes nothing with it."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from sdr2hdr.batch.plan import BatchPlan
-from sdr2hdr.batch.report import Row, write_rows
+from sdr2hdr.batch.report import Row, leads_out, write_rows
 from sdr2hdr.convert import Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.progress import Progress
@@ -102,6 +103,8 @@ class _Runner:
             row.cause = f"It needs about {needed >> 20} MiB of disk and {free >> 20} are free; free some and run again."
         else:
             try:
+                if leads_out(self.plan.target, row.output):
+                    raise OSError(errno.ELOOP, "a link leads to another place")
                 out.parent.mkdir(parents=True, exist_ok=True)
                 options = options.changed(overwrite=options.overwrite or row.ours, keep_work=True)
                 row.status, row.ours = "converting", True

@@ -118,15 +118,18 @@ def test_figures_are_those_of_the_files_and_of_convert(
     rows = rows_of(out)
     with (out / "report.csv").open(newline="") as f:
         table = {r["source"]: r for r in csv.DictReader(f)}
-    assert table.keys() == rows.keys()
+    shown = {name: name.replace("\n", " ") for name in rows}
+    assert list(table) == list(shown.values())
     for name, frames in (("a.mov", 6), ("a.mp4", 5), (f"sub/deep/{ODD}", 7), ("sub/no_ending", 4)):
         row = rows[name]
         made = out / row["output"]
         said = ffprobe(made.absolute(), "-count_packets", "-show_frames", "-show_streams", "-select_streams", "v")
         light = next(s for s in said["frames"][0]["side_data_list"] if "Content light" in s["side_data_type"])
-        assert row["frames"] == frames == int(said["streams"][0]["nb_read_packets"]) == int(table[name]["frames"])
+        assert (
+            row["frames"] == frames == int(said["streams"][0]["nb_read_packets"]) == int(table[shown[name]]["frames"])
+        )
         assert ContentLight(row["max_cll"], row["max_fall"]) == ContentLight(light["max_content"], light["max_average"])
-        assert str(row["max_cll"]) == table[name]["max_cll"]
+        assert str(row["max_cll"]) == table[shown[name]]["max_cll"]
     alone = convert(folder / "a.mp4", tmp_path / "alone.mkv", "bt2446a", preset="ultrafast")
     assert (alone.max_cll, alone.max_fall) == (rows["a.mp4"]["max_cll"], rows["a.mp4"]["max_fall"])
     assert packets_of(tmp_path / "alone.mkv") == packets_of(out / "a.mp4.mkv")
