@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli.convert import STAGES
-from sdr2hdr.cli.options import conversion_options, stop_on_term
+from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.errors import InputError
 from sdr2hdr.text import printable
 
@@ -102,7 +102,6 @@ def batch(
       sdr2hdr batch films/ films-hdr/ --dry-run
       sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
     """
-    stop_on_term()
     console = Console(stderr=True)
     from sdr2hdr.batch.plan import make_plan  # torch and av load here
     from sdr2hdr.batch.run import run_batch

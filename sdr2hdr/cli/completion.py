@@ -18,7 +18,7 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from sdr2hdr.cli.main import cli
+    from sdr2hdr.cli.commands import cli
 
     made = get_completion_class(shell)
     if made is None:

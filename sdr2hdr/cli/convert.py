@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from sdr2hdr.cli.options import conversion_options, stop_on_term
+from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.errors import Interrupted
 from sdr2hdr.text import printable
 
@@ -114,7 +114,6 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
-    stop_on_term()
     console = Console(stderr=True)
     screen = _Lines() if as_json else _Screen(quiet)
     from sdr2hdr.convert import convert as run  # torch and av load here, with the first sign of life already given

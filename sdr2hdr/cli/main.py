@@ -1,172 +1,30 @@
-"""The command ``sdr2hdr``: finds the sub-command, and turns whatever goes wrong into one line and an exit code."""
+"""The program: what is called before anything else is loaded, so that Ctrl-C is understood from the start."""
 
-import difflib
-import os
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
-import click
-
-from sdr2hdr import __version__
-from sdr2hdr.cli.config import defaults
-from sdr2hdr.errors import Interrupted, Sdr2HdrError
-from sdr2hdr.text import printable
-
-# name: (module and function, what the list of commands says); a module is loaded when its command is called
-COMMANDS = {
-    "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
-    "batch": ("sdr2hdr.cli.batch:batch", "Turn a folder of SDR videos into HDR10."),
-    "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
-    "scenes": ("sdr2hdr.cli.scenes:scenes", "Show how a film is split into scenes."),
-    "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
-    "compare": ("sdr2hdr.cli.compare:compare", "Show two films beside each other on a page."),
-    "models": ("sdr2hdr.cli.models:models", "List the models."),
-    "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
-    "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),
-    "dataset": ("sdr2hdr.cli.dataset:dataset", "Make folders of paired frames ready for training."),
-    "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
-    "doctor": ("sdr2hdr.cli.doctor:doctor", "Say what this machine has and what is missing."),
-    "completion": ("sdr2hdr.cli.completion:completion", "Let a shell complete commands and values."),
-}
-
-
-@dataclass
-class Flags:
-    """What every command accepts, kept in the click context."""
-
-    debug: bool = False
-
-
-def _debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.ensure_object(Flags).debug = True
-
-
-def _offline(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["SDR2HDR_OFFLINE"] = "1"  # the environment, so that worker processes know it too
-
-
-_EVERYWHERE = (
-    click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."),
-    click.Option(["--offline"], is_flag=True, expose_value=False, callback=_offline, help="Never use the network."),
-)
-
-
-def with_flags(command: click.Command) -> click.Command:
-    """Lets a command and all below it accept ``--debug`` and ``--offline``, where it has none of its own."""
-    taken = {name for param in command.params for name in param.opts}
-    command.params += [option for option in _EVERYWHERE if not taken & set(option.opts)]
-    if isinstance(command, click.Group):
-        for below in command.commands.values():
-            with_flags(below)
-    return command
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are known by name and loaded only to run them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands and cmd_name in COMMANDS:
-            module, _, function = COMMANDS[cmd_name][0].partition(":")
-            self.add_command(with_flags(getattr(import_module(module), function)), cmd_name)
-        return self.commands.get(cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            if near:
-                hint = f"Did you mean '{near[0]}'?"
-            elif Path(name).is_file():
-                hint = f"To convert that file: sdr2hdr convert {name} OUT.mkv"
-            else:
-                hint = f"Commands: {', '.join(COMMANDS)}."
-            ctx.fail(f"There is no command '{name}'. {hint}")
-        found = super().resolve_command(ctx, args)
-        if found[1] is not None and found[0] is not None:
-            ctx.default_map = defaults(found[1], found[0], COMMANDS)
-        return found
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="sdr2hdr")
-def cli() -> None:
-    """Turn SDR video into true HDR10 with neural inverse tone mapping.
-
-    Defaults of your own: ~/.config/sdr2hdr.toml, a table a command (docs/cli.md).
-
-    \b
-    Example:
-      sdr2hdr convert film.mp4 film-hdr.mkv
-    """
-
-
-with_flags(cli)
+from sdr2hdr.cli import standard
+from sdr2hdr.cli.stopping import stopper
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code; docs/cli.md lists the codes."""
-    flags = Flags()
+    """Run the command line and return the exit code; docs/cli.md lists the codes.
+
+    Without ``args`` it is the program itself: it then also looks after signals and the three standard streams.
+    """
+    if args is None:
+        standard.complete()
+        stopper.watch()
     try:
-        result: Any = cli.main(args, prog_name="sdr2hdr", obj=flags, standalone_mode=False)
-        sys.stdout.flush()
-    except click.ClickException as e:
-        e.show()
-        return e.exit_code
-    except (BrokenPipeError, SystemExit) as e:
-        if isinstance(e, SystemExit) and not isinstance(e.__context__, BrokenPipeError):
-            raise
-        return _reader_gone(e, flags)  # click ends with SystemExit when a write hits a closed pipe
-    except (KeyboardInterrupt, click.Abort) as e:
-        return _say(_aborted_by(e), flags)
-    except Exception as e:
-        return _say(e, flags)
-    return result if isinstance(result, int) else 0
+        from sdr2hdr.cli.ending import run  # click and the commands load here, and may be stopped already
 
-
-def _say(error: BaseException, flags: Flags) -> int:
-    """One line on stderr, after the traceback if asked for; returns the exit code."""
-    if flags.debug:
-        traceback.print_exception(error)
-    if isinstance(error, Interrupted):
-        line = str(error)
-    elif isinstance(error, Sdr2HdrError):
-        line = f"Error: {error}"
-    else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report what it shows."
-    click.echo(printable(line), err=True)
-    return error.exit_code if isinstance(error, Sdr2HdrError) else 1
-
-
-def _aborted_by(error: BaseException) -> BaseException:
-    """Click turns Ctrl-C into Abort, but also an EOFError that slipped out of a command."""
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
-        return Interrupted("Stopped.")
-    return error.__cause__ or error
-
-
-def _reader_gone(error: BaseException, flags: Flags) -> int:
-    """Whoever read our output has closed it (``| head``, say): nothing more can be said, not even at exit."""
-    if flags.debug:
-        traceback.print_exception(error)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+        code = run(args)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        code = 130
+    if args is None:
+        stopper.over(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """The options of a conversion as click shows and reads them; ``sdr2hdr.options`` declares them."""
 
-import signal
-import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -68,13 +65,3 @@ def conversion_options(command: str) -> Callable[[F], F]:
         return function
 
     return decorate
-
-
-def stop_on_term() -> None:
-    """A polite end (SIGTERM) is taken as Ctrl-C: work is kept and a line says so."""
-
-    def stop(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)

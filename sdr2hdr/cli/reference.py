@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from sdr2hdr.cli.main import cli
+from sdr2hdr.cli.commands import cli
 
 WIDTH = 110
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from sdr2hdr.cli import config
+from sdr2hdr.cli.commands import COMMANDS, cli
 from sdr2hdr.cli.config import defaults
 from sdr2hdr.cli.convert import convert
-from sdr2hdr.cli.main import COMMANDS, cli, main
+from sdr2hdr.cli.main import main
 from sdr2hdr.cli.reference import reference
 from sdr2hdr.errors import ModelError
 from sdr2hdr.weights import fetch

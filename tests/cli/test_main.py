@@ -14,8 +14,9 @@ import click
 import pytest
 
 from sdr2hdr import __version__
-from sdr2hdr.cli import main as cli_main
-from sdr2hdr.cli.main import COMMANDS, LazyGroup, cli, main, with_flags
+from sdr2hdr.cli import commands as cli_commands
+from sdr2hdr.cli.commands import COMMANDS, LazyGroup, cli, with_flags
+from sdr2hdr.cli.main import main
 from sdr2hdr.cli.probe import groups, shown
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.models import registry
@@ -175,7 +176,7 @@ def test_a_closed_pipe_is_quiet(args: list[str]) -> None:
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
     code = (
-        "import sys, time, click; from sdr2hdr.cli.main import cli, main, with_flags\n"
+        "import sys, time, click; from sdr2hdr.cli.commands import cli, with_flags; from sdr2hdr.cli.main import main\n"
         "@click.command()\n"
         "def wait():\n"
         "    print('ready', flush=True)\n"
@@ -201,7 +202,7 @@ def test_a_command_is_loaded_once_and_only_when_called(monkeypatch: pytest.Monke
         module.go = click.Command("go", callback=lambda: None)  # type: ignore[attr-defined]
         return module
 
-    monkeypatch.setattr(cli_main, "import_module", load)
+    monkeypatch.setattr(cli_commands, "import_module", load)
     monkeypatch.setitem(COMMANDS, "go", ("somewhere:go", "Go."))
     monkeypatch.setattr(cli, "commands", {})
     assert main(["--help"]) == 0

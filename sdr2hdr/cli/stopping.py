@@ -1,0 +1,59 @@
+"""What Ctrl-C and a polite end (SIGTERM) do, from the program's first moment to its last."""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+PATIENCE = 1.0
+"""Seconds. A second Ctrl-C within them is the same wish; after them it ends the program at once."""
+_SOON = 0.05
+_IMPORTING = "<frozen importlib._bootstrap>"
+
+
+class Stopper:
+    """The handler of both signals: the first raises KeyboardInterrupt, and nothing disturbs what then tidies up.
+
+    While a module loads, the interrupt waits until it has loaded: torn apart in the middle, a module would fail in its own words.
+    """
+
+    def __init__(self) -> None:
+        self.asked: float | None = None
+        """When the user asked to stop, by the monotonic clock."""
+        self._code: int | None = None
+
+    def watch(self) -> None:
+        """Handle the signals from now on. A signal that is ignored (``nohup``, say) stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, self._stop)
+
+    def over(self, code: int) -> None:
+        """All is done: a signal that comes while the interpreter ends changes nothing any more."""
+        self._code = code
+
+    def _stop(self, _number: int, frame: FrameType | None) -> None:
+        if self._code is not None:
+            os._exit(self._code)
+        if self.asked is None and _imports(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        elif self.asked is None:
+            self.asked = time.monotonic()
+            raise KeyboardInterrupt
+        elif time.monotonic() - self.asked > PATIENCE:
+            os.write(2, b"Stopped at once; what is finished is kept.\n")
+            os._exit(130)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is loading."""
+    while frame is not None and frame.f_code.co_filename != _IMPORTING:
+        frame = frame.f_back
+    return frame is not None
+
+
+stopper = Stopper()
