@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sdr2hdr.cli.convert import STAGES
 from sdr2hdr.cli.options import conversion_options
+from sdr2hdr.cli.screen import console, say
 from sdr2hdr.errors import InputError
 from sdr2hdr.text import printable
 
@@ -35,7 +36,7 @@ class _Screen:
             BarColumn(),
             TextColumn("{task.percentage:3.0f} %"),
             TimeRemainingColumn(elapsed_when_finished=True),
-            console=Console(stderr=True),
+            console=console(stderr=True),
             disable=quiet,
         )
         todo = plan.todo
@@ -102,12 +103,12 @@ def batch(
       sdr2hdr batch films/ films-hdr/ --dry-run
       sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
     """
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     from sdr2hdr.batch.plan import make_plan  # torch and av load here
     from sdr2hdr.batch.run import run_batch
     from sdr2hdr.options import Options
 
-    with Bar(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True, disable=quiet) as bar:
+    with Bar(SpinnerColumn(), TextColumn("{task.description}"), console=terminal, transient=True, disable=quiet) as bar:
         looking = bar.add_task("Looking at the files")
         plan = make_plan(
             source,
@@ -120,17 +121,17 @@ def batch(
     if not plan.rows:
         raise InputError(f"{source} holds no video that was asked for ({plan.passed_over} other files).")
     if dry_run:
-        _print(Console(), _plan_table(plan), plan.rows)
+        _print(console(), _plan_table(plan), plan.rows)
         return 0
     screen = _Screen(plan, quiet)
     with screen.bar:
         run_batch(plan, jobs, screen)
     if not quiet:
-        _print(console, _table(plan.rows), plan.rows)
+        _print(terminal, _table(plan.rows), plan.rows)
     wrong = [row for row in plan.rows if row.status not in ("done", "unchanged", "left out")]
     if wrong:
         counted = f"{len(wrong)} of {len(plan.rows)} files were not converted"
-        click.echo(f"{counted}; {printable(str(target / 'report.csv'))} says why.", err=True)
+        say(f"{counted}; {target / 'report.csv'} says why.")
     return wrong[0].exit_code or 1 if wrong else 0
 
 
@@ -180,15 +181,15 @@ def _table(rows: "list[Row]") -> Table:
     return table
 
 
-def _print(console: Console, table: Table, rows: "list[Row]") -> None:
+def _print(terminal: Console, table: Table, rows: "list[Row]") -> None:
     """The table, and below it a sentence for each file that has one: too long for a column."""
-    console.print(table)
+    terminal.print(table)
     for row in rows:
         if row.cause or row.lost:
             words = row.cause or f"{row.source}: converted, but for {row.lost}."
             if row.status != "failed" and row.cause:
                 words = f"{row.source}: {words}"
-            console.print(Text(f"{row.status}: {printable(words)}"))
+            terminal.print(Text(f"{row.status}: {printable(words)}"))
 
 
 def _count(number: int | None) -> str:

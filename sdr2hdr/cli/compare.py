@@ -1,16 +1,15 @@
 """``sdr2hdr compare``: two films on one page."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli.preview import Bars
+from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.text import printable
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ def compare(a: Path, b: Path, html: Path, as_json: bool, quiet: bool, **options:
         found = run(a, b, html, progress=bars, **options)
         bars.finish()
     if as_json:
-        click.echo(json.dumps(_facts(found), indent=2))
+        show_json(_facts(found))
     elif not quiet:
-        Console().print(_table(found, html))
+        console().print(_table(found, html))
         for note in found.notes:
-            click.echo(printable(note), err=True)
+            say(note)
 
 
 def _facts(found: "Comparison") -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import click
 
+from sdr2hdr.cli.screen import show_text
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -23,4 +25,4 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"click knows no completion for {shell}.")
-    click.echo(made(cli, {}, "sdr2hdr", "_SDR2HDR_COMPLETE").source())
+    show_text(made(cli, {}, "sdr2hdr", "_SDR2HDR_COMPLETE").source() + "\n")

@@ -1,11 +1,9 @@
 """``sdr2hdr convert``: one file."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli.options import conversion_options
+from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.errors import Interrupted
-from sdr2hdr.text import printable
+from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
     from sdr2hdr.convert import Report
@@ -54,7 +53,7 @@ class _Screen:
             MofNCompleteColumn(),
             _Speed(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console(stderr=True),
             disable=quiet,
             transient=False,
         )
@@ -88,7 +87,7 @@ class _Lines:
         here = (p.stage, 100 * p.done // max(p.total, 1))
         if here != self.last:
             self.last = here
-            click.echo(json.dumps({"event": "progress", **vars(p)}), err=True)
+            say(json_text({"event": "progress", **vars(p)}))
 
 
 @click.command(
@@ -114,7 +113,6 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
-    console = Console(stderr=True)
     screen = _Lines() if as_json else _Screen(quiet)
     from sdr2hdr.convert import convert as run  # torch and av load here, with the first sign of life already given
 
@@ -128,9 +126,9 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
     except KeyboardInterrupt:
         raise Interrupted("Stopped before anything was rendered; nothing was written.") from None
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        show_json(report.to_json())
     elif not quiet:
-        console.print(_table(report, verbose))
+        console(stderr=True).print(_table(report, verbose))
 
 
 def _table(r: "Report", verbose: bool) -> Table:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress
+
+from sdr2hdr.cli.screen import console
 
 _SIDES = (
     click.argument("folder", type=click.Path(path_type=Path)),
@@ -60,9 +61,9 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     from sdr2hdr.writing import check_free, write_whole
 
     check_free(list, overwrite)
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
-    with Progress(console=console) as bar:
+    with Progress(console=terminal) as bar:
         task = bar.add_task("Finding scenes")
         found = list_scenes(
             pairs, least=least, share=share, seed=seed, progress=lambda d, t: bar.update(task, completed=d, total=t)
@@ -70,7 +71,7 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     write_whole(list, found.to_json().encode(), overwrite)
     parts = {p: [s for s in found.scenes if s.part == p] for p in ("train", "test")}
     counts = ", ".join(f"{len(s)} to {p} on ({sum(len(x.frames) for x in s)} frames)" for p, s in parts.items())
-    console.print(f"{len(found.scenes)} scenes: {counts}; {found.dropped} shorter than {least} frames left out.")
+    terminal.print(f"{len(found.scenes)} scenes: {counts}; {found.dropped} shorter than {least} frames left out.")
 
 
 @dataset.command()
@@ -105,8 +106,8 @@ def crop(folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes
     if scenes is not None:
         of: Part | None = "train" if part == "train" else "test" if part == "test" else None
         pairs = select(pairs, read_scene_list(scenes), of)
-    console = Console(stderr=True)
-    with Progress(console=console) as bar:
+    terminal = console(stderr=True)
+    with Progress(console=terminal) as bar:
         task = bar.add_task("Cutting")
         made = cut(pairs, out, size=size, step=step, progress=lambda d, t: bar.update(task, completed=d, total=t))
-    console.print(f"{made} pairs of patches of {size} pixels in {out}.")
+    terminal.print(f"{made} pairs of patches of {size} pixels in {out}.")

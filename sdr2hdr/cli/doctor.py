@@ -1,11 +1,12 @@
 """``sdr2hdr doctor``: what this machine has, and what is missing."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from sdr2hdr.cli.screen import console, say, show_json
 
 if TYPE_CHECKING:
     from sdr2hdr.doctor import Finding
@@ -29,14 +30,13 @@ def doctor(folder: Path, as_json: bool) -> int:
     found = list(examine(folder))
     bad = [f for f in found if f.state == "bad"]
     if as_json:
-        click.echo(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
+        show_json([asdict(f) for f in found])
     else:
         _show(found)
-        click.echo(
+        say(
             f"Conversions will not all work: {', '.join(f'{f.topic} {f.name}' for f in bad)}."
             if bad
-            else "Conversions can work.",
-            err=True,
+            else "Conversions can work."
         )
     if not bad:
         return 0
@@ -45,7 +45,6 @@ def doctor(folder: Path, as_json: bool) -> int:
 
 def _show(found: "list[Finding]") -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -57,4 +56,4 @@ def _show(found: "list[Finding]") -> None:
         topic = f.topic if f.topic != before else ""
         table.add_row(topic, Text(f.name), Text(f.state, style=styles[f.state]), Text(f.said), Text(f.way_out))
         before = f.topic
-    Console().print(table)
+    console().print(table)

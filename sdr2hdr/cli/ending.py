@@ -21,8 +21,7 @@ def run(args: Sequence[str] | None) -> int:
         if any("\0" in word for word in args or ()):
             raise UsageError("An argument holds a NUL character, which no name and no option can; leave it out.")
         result: Any = cli.main(args, prog_name="sdr2hdr", obj=flags, standalone_mode=False)
-        if problem := standard.failure():
-            raise problem
+        standard.flush()
     except click.ClickException as e:
         _teach(e)
         return e.exit_code
@@ -32,9 +31,9 @@ def run(args: Sequence[str] | None) -> int:
         if not isinstance(e.__context__, BrokenPipeError):
             raise
         return _unprinted(e.__context__, flags)
+    except (standard.PrintError, BrokenPipeError) as e:
+        return _unprinted(e, flags)
     except Exception as e:
-        if problem := standard.failure():
-            return _unprinted(problem, flags)
         return _say(e if stopper.asked is None else Interrupted("Stopped."), flags)
     return result if isinstance(result, int) else 0
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sdr2hdr.cli import values
+from sdr2hdr.cli.screen import console, say, show_text
 
 if TYPE_CHECKING:
     from sdr2hdr.evaluation.scores import Score, Summary
@@ -107,9 +108,9 @@ def evaluate(
         raise click.UsageError(str(e)) from e
     if out is not None:
         check_folder(out, overwrite)
-    error = Console(stderr=True)
+    error = console(stderr=True)
     for key, why in chosen.absent.items():
-        click.echo(f"{key} is left out: {why}.", err=True)
+        say(f"{key} is left out: {why}.")
     worst = Worst(most if out is not None else 0)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -146,9 +147,9 @@ def evaluate(
             )  # fmt: skip
     if out is not None:
         for note in write_report(out, scores, chosen.measures, chosen.absent, worst):
-            click.echo(note, err=True)
+            say(note)
     if as_json:
-        click.echo(to_json(scores, chosen.measures, chosen.absent), nl=False)
+        show_text(to_json(scores, chosen.measures, chosen.absent))
         return
     _show(scores, chosen.measures)
 
@@ -157,14 +158,14 @@ def _show(scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
     """Tables on standard output."""
     from sdr2hdr.evaluation.scores import GROUPINGS, parts_of
 
-    console = Console()
+    terminal = console()
     for part, mine in parts_of(scores).items():
-        _whole(console, part, mine, measures)
+        _whole(terminal, part, mine, measures)
         for by in GROUPINGS:
-            _grouped(console, f"{part}, by {by}", mine, measures, by)
+            _grouped(terminal, f"{part}, by {by}", mine, measures, by)
 
 
-def _whole(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
+def _whole(terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
     from sdr2hdr.evaluation.scores import models_of, summary
 
     names = models_of(scores)
@@ -175,7 +176,7 @@ def _whole(console: Console, title: str, scores: "Sequence[Score]", measures: "S
     for m in measures:
         if any(m.key in f.mean for f in found.values()):
             table.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *(_cell(f, m) for f in found.values()))
-    console.print(table)
+    terminal.print(table)
 
 
 def _cell(found: "Summary", m: "Measure") -> str:
@@ -185,7 +186,7 @@ def _cell(found: "Summary", m: "Measure") -> str:
     return f"{mean:.{m.digits}f}" + (f" ({std:.{m.digits}f})" if math.isfinite(std) else "")
 
 
-def _grouped(console: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:
+def _grouped(terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:
     from sdr2hdr.evaluation.scores import groups
 
     found = groups(scores, by)
@@ -208,4 +209,4 @@ def _grouped(console: Console, title: str, scores: "Sequence[Score]", measures: 
             for n in found["all"]
         ]
         table.add_row(key, *cells)
-    console.print(table)
+    terminal.print(table)

@@ -1,9 +1,10 @@
 """``sdr2hdr models``: what there is to choose from."""
 
-import json
 from typing import Any
 
 import click
+
+from sdr2hdr.cli.screen import console, show_json
 
 
 @click.command()
@@ -19,10 +20,9 @@ def models(as_json: bool) -> None:
     """
     facts = [_facts(name) for name in _names()]
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        show_json(facts)
         return
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -44,9 +44,9 @@ def models(as_json: bool) -> None:
             f["paper"],
         )
         table.add_row(*(Text(cell) for cell in cells))
-    console = Console()
-    console.print(table)
-    console.print("window: frames seen before + frames returned a call + frames seen after", style="dim")
+    terminal = console()
+    terminal.print(table)
+    terminal.print("window: frames seen before + frames returned a call + frames seen after", style="dim")
 
 
 def _names() -> list[str]:

@@ -1,19 +1,18 @@
 """``sdr2hdr preview``: single frames, before the whole film."""
 
-import json
 import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from sdr2hdr.cli import values
 from sdr2hdr.cli.options import conversion_options
+from sdr2hdr.cli.screen import console, show_json
 from sdr2hdr.text import printable
 
 STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
@@ -37,7 +36,7 @@ class Bars:
     """Progress for people: a bar a stage, on standard error."""
 
     def __init__(self, quiet: bool) -> None:
-        self.bar = Progress(console=Console(stderr=True), disable=quiet)
+        self.bar = Progress(console=console(stderr=True), disable=quiet)
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -113,7 +112,7 @@ def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], *
         shown = run(source, out, models=models, progress=bars, **options)
         bars.finish()
     if as_json:
-        click.echo(json.dumps([s.to_json() for s in shown], indent=2))
+        show_json([s.to_json() for s in shown])
     elif not quiet:
         table = Table(show_edge=False)
         for head in ("time", "model", "brightest", "mean", "files"):
@@ -123,4 +122,4 @@ def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], *
                 words = " ".join(str(f) for f in s.files) if number == 0 else ""
                 time = f"{s.seconds:.3f} s" if number == 0 else ""
                 table.add_row(time, name, f"{brightest:.0f} nits", f"{mean:.1f} nits", Text(printable(words)))
-        Console().print(table)
+        console().print(table)

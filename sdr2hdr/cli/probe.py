@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from sdr2hdr.text import json_text, printable
+from sdr2hdr.cli.screen import console, show_json
+from sdr2hdr.text import printable
 
 
 @click.command()
@@ -23,20 +24,19 @@ def probe(file: Path, as_json: bool) -> None:
 
     facts = look(file)
     if as_json:
-        click.echo(json_text(facts, indent=2))
+        show_json(facts)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    terminal = console()
     for title, rows in groups(facts, file.name):
         table = Table(title=Text(printable(title)), title_justify="left", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for key, value in rows.items():
             table.add_row(Text(printable(key)), Text(printable(shown(value))))
-        console.print(table)
+        terminal.print(table)
 
 
 def groups(facts: Mapping[str, Any], title: str) -> Iterator[tuple[str, dict[str, Any]]]:

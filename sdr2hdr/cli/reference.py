@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 
 from sdr2hdr.cli.commands import cli
+from sdr2hdr.cli.screen import show_text
 
 WIDTH = 110
 
@@ -33,4 +34,4 @@ def _pages(command: click.Command, name: str, parent: click.Context | None) -> I
 
 
 if __name__ == "__main__":
-    click.echo(reference(), nl=False)
+    show_text(reference())

@@ -1,16 +1,14 @@
 """``sdr2hdr scenes``: where the scenes are, before the film is converted."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from sdr2hdr.cli.preview import Bars
-from sdr2hdr.text import printable
+from sdr2hdr.cli.screen import console, say, show_json
 
 _FILE = click.Path(path_type=Path, readable=False)
 
@@ -48,7 +46,7 @@ def scenes(source: Path, as_json: bool, quiet: bool, **options: Any) -> None:
         found = split(source, progress=bars, **options)
         bars.finish()
     if as_json:
-        click.echo(json.dumps([row.to_json() for row in found.rows], indent=2))
+        show_json([row.to_json() for row in found.rows])
         return
     if quiet:
         return
@@ -62,9 +60,8 @@ def scenes(source: Path, as_json: bool, quiet: bool, **options: Any) -> None:
         kind = f"{row.kind} ?" if row.is_doubtful else row.kind or ""
         cells = (str(row.number), str(row.first), *times, strength, kind)
         table.add_row(*cells, style="yellow" if row.is_doubtful else None)
-    Console().print(table)
-    said = Console(stderr=True)
+    console().print(table)
     if found.loss:
-        said.print(f"Not everything could be read: {found.loss}.", markup=False)
+        say(f"Not everything could be read: {found.loss}.")
     for path in found.files:
-        said.print(f"Written: {printable(str(path))}", markup=False, highlight=False, soft_wrap=True)
+        say(f"Written: {path}")

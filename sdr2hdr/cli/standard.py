@@ -3,6 +3,23 @@
 import io
 import os
 import sys
+from typing import Any
+
+
+class PrintError(OSError):
+    """The standard output cannot be written."""
+
+
+class _Output(io.FileIO):
+    """The standard output, whose errors are told from those of other files."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            raise PrintError(e.errno, e.strerror) from e
 
 
 def complete() -> None:
@@ -10,23 +27,22 @@ def complete() -> None:
 
     Messages then go nowhere. A result that is printed still fails, because it would be lost.
     """
-    for fd, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_RDWR)):
+    for fd, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, mode)  # the lowest number that is free, which is this one
-            if fd:
-                setattr(sys, name, io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), errors="backslashreplace"))
+            os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
+    out = io.BufferedWriter(_Output(1, "w", closefd=False))
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+    sys.stdout = io.TextIOWrapper(out, encoding, errors="backslashreplace", line_buffering=out.isatty())
+    if sys.stderr is None:
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", line_buffering=True)
 
 
-def failure() -> OSError | None:
-    """Why the standard output cannot be written; None if it can."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as e:
-        return e
-    return None
+def flush() -> None:
+    """Print what still waits. Raises PrintError or BrokenPipeError."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def discard() -> None:

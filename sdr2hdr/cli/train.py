@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from sdr2hdr.cli import values
+from sdr2hdr.cli.screen import console
 
 
 @click.command()
@@ -58,7 +58,7 @@ def train(
     from sdr2hdr.weights.starting import starting_tensors
 
     keep_one_heap()
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     r = read_recipe(recipe_path(recipe))
     begin = start or r.start
     tensors = starting_tensors(begin) if begin else None
@@ -86,7 +86,7 @@ def train(
         TimeRemainingColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=terminal) as progress:
         for split, count, maker in makers:
             if maker.scenes:
                 task = progress.add_task(f"{split} clips", total=count, said="")
@@ -95,14 +95,14 @@ def train(
                     progress.update(task, completed=n + 1)
         trainer = Trainer(r, clips, out, device=device, start=tensors)
         went_on = trainer.resume()
-        console.print(f"{'Going on at' if went_on else 'Starting at'} step {trainer.step} of {r.steps}")
+        terminal.print(f"{'Going on at' if went_on else 'Starting at'} step {trainer.step} of {r.steps}")
         arithmetic = speed.share(trainer)
         task = progress.add_task("steps", total=r.steps, completed=trainer.step, said="")
 
         def show(said: Report) -> None:
             rate = f"{said.samples:.1f} samples/s, {arithmetic(said.samples):.0%} of the device's peak"
             chosen = "" if said.psnr is None else f", {said.psnr:.2f} dB on select clips"
-            console.print(f"step {said.step}: loss {said.loss:.5f}, {said.seconds:.2f} s a step, {rate}{chosen}")
+            terminal.print(f"step {said.step}: loss {said.loss:.5f}, {said.seconds:.2f} s a step, {rate}{chosen}")
             progress.update(task, completed=said.step, said="")
             draw(out)
 

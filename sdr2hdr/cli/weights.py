@@ -1,6 +1,5 @@
 """``sdr2hdr weights``: the weights' own commands. The manifest is read without loading torch."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sdr2hdr.cli.screen import console, say, show_json, show_path, show_text
 from sdr2hdr.errors import ModelError
+from sdr2hdr.text import printable
 from sdr2hdr.weights import fetch, manifest
 from sdr2hdr.weights.manifest import WeightEntry
 
@@ -43,10 +44,10 @@ def list_(as_json: bool) -> None:
     """
     known = manifest.entries().values()
     if as_json:
-        click.echo(json.dumps([_facts(entry) for entry in known], indent=2, ensure_ascii=False))
+        show_json([_facts(entry) for entry in known])
         return
     if not known:
-        click.echo(f"No weights yet. Your own go into {manifest.user_manifest()}.")
+        show_text(f"No weights yet. Your own go into {manifest.user_manifest()}.\n")
         return
     table = _table("weight", "model", "default", "size", "licence", "where")
     for entry in known:
@@ -67,7 +68,7 @@ def show(name: str, as_json: bool) -> None:
     """
     facts = _facts(_find(name))
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        show_json(facts)
         return
     table = _table("key", "value")
     for key, value in facts.items():
@@ -87,7 +88,7 @@ def pull(name: str) -> None:
     """
     with _progress(name) as tell:
         path = fetch.pull(manifest.find(name), tell)
-    click.echo(path)
+    show_path(path)
 
 
 @weights.command()
@@ -103,13 +104,13 @@ def verify(name: str | None) -> None:
     for entry in [manifest.find(name)] if name else manifest.entries().values():
         path = fetch.place(entry)
         if entry.file is None and not path.exists() and not name:
-            click.echo(f"{entry.name}: not downloaded")
+            show_text(f"{entry.name}: not downloaded\n")
             continue
         try:
             fetch.check(path, entry)
-            click.echo(f"{entry.name}: good")
+            show_text(f"{entry.name}: good\n")
         except ModelError as e:
-            click.echo(f"{entry.name}: {e}")
+            show_text(f"{entry.name}: {printable(e)}\n")
             spoilt.append(entry.name)
     if spoilt:
         raise ModelError(f"These weights are not what they should be: {', '.join(spoilt)}; the lines above say why.")
@@ -129,7 +130,7 @@ def path(name: str) -> None:
     if entry.file is None and not file.exists():
         raise ModelError(f"Weight {name!r} is not downloaded yet; run `sdr2hdr weights pull {name}`.")
     fetch.check(file, entry)
-    click.echo(file)
+    show_path(file)
 
 
 @weights.command("import")
@@ -146,15 +147,15 @@ def import_(model: str, file: Path, output: Path | None) -> None:
     from sdr2hdr.weights import importers
 
     known = importers.published(model)
-    click.echo(f"Licence: {known.note}", err=True)
+    say(f"Licence: {known.note}")
     result = importers.import_checkpoint(model, file, output or file.with_suffix(".safetensors"))
     if result.left_out:
-        click.echo(f"Left out, as the network has no use for it: {', '.join(result.left_out)}.", err=True)
+        say(f"Left out, as the network has no use for it: {', '.join(result.left_out)}.")
     entry = result.entry
-    click.echo(f"Written: {entry.file} ({_size(entry.size)}, SHA-256 {entry.sha256})", err=True)
-    click.echo(f"Use it with --model {model} --weights {entry.file}", err=True)
-    click.echo(f"or by name, after adding this to {manifest.user_manifest()}:", err=True)
-    click.echo(entry.to_toml(), nl=False)
+    say(f"Written: {entry.file} ({_size(entry.size)}, SHA-256 {entry.sha256})")
+    say(f"Use it with --model {model} --weights {entry.file}")
+    say(f"or by name, after adding this to {manifest.user_manifest()}:")
+    show_text(entry.to_toml())
 
 
 @weights.command("export")
@@ -191,7 +192,7 @@ def export_(
             entry = replace(entry, scores=scores_of(written, r.model, corpus, every=every))
         enter(entry, out / "weights.toml", worse=worse)
         written.replace(out / written.name)
-    click.echo(entry.to_toml(), nl=False)
+    show_text(entry.to_toml())
 
 
 def _find(name: str) -> WeightEntry:
@@ -234,19 +235,16 @@ def _add_row(table: "Table", *cells: str) -> None:
 
 
 def _print(table: "Table") -> None:
-    from rich.console import Console
-
-    Console().print(table)
+    console().print(table)
 
 
 @contextmanager
 def _progress(name: str) -> Iterator["Progress"]:
     """A progress bar on stderr, shown on a terminal only, that appears with the first byte."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
         task = bar.add_task(name, total=None, visible=False)
         yield lambda had, size: bar.update(task, completed=had, total=size, visible=True)
