@@ -29,8 +29,10 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as e:
         raise MissingFile(f"{path} does not exist; name {what}.") from e
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        raise InputError(f"{path} cannot be read as {what} ({getattr(e, 'strerror', None) or e}).") from e
+    except OSError as e:
+        raise InputError(f"{path} cannot be read as {what} ({e.strerror}).") from e
+    except ValueError as e:
+        raise InputError(f"{path} is not the name of a file, for it holds a NUL character; name {what}.") from e
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(fd, "rb")

@@ -38,7 +38,7 @@ def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path) -> None:
             (tmp_path, "a folder"),
             (Path("/dev/zero"), "a device"),
             (tmp_path / "socket", "cannot"),
-            (tmp_path / "a\0b", "null"),
+            (tmp_path / "a\0b", "NUL"),
             (tmp_path / ("a" * 300), "too long"),
         ):
             with pytest.raises(InputError, match=word):

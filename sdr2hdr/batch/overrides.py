@@ -1,13 +1,13 @@
 """``sdr2hdr.toml`` in a source folder: options for the videos in it and below."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import InputError, ModelError, UsageError
 from sdr2hdr.jobs.exposures import read_exposures
 from sdr2hdr.options import Option, Options, by_key
+from sdr2hdr.reading import MissingFile, read_toml
 from sdr2hdr.weights.load import choose
 
 NAME = "sdr2hdr.toml"
@@ -21,14 +21,9 @@ def read_overrides(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     try:
-        with path.open("rb") as f:
-            table = tomllib.load(f)
-    except FileNotFoundError:
+        table = read_toml(path, "a file of options")
+    except MissingFile:
         return {}
-    except OSError as e:
-        raise InputError(f"{path} cannot be read ({e.strerror}); check its permissions.") from e
-    except (ValueError, RecursionError) as e:  # wrong TOML, or bytes that are not text
-        raise InputError(f"{path} is not TOML ({e}); write lines as: peak = 600") from e
     found: dict[str, Any] = {}
     for key, given in table.items():
         option = by_key().get(key)

@@ -1,6 +1,5 @@
 """Defaults of one's own: a TOML file with a table for each command."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from sdr2hdr.cli.options import ConversionOption
 from sdr2hdr.errors import InputError, UsageError
+from sdr2hdr.reading import MissingFile, read_toml
 
 NEVER = ("overwrite",)
 """What must be said each time: a default that replaces files would lose some."""
@@ -34,11 +34,9 @@ def defaults(command: click.Command, name: str, known: dict[str, Any]) -> dict[s
     """
     path = config_path()
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        data = read_toml(path, "a file of defaults")
+    except MissingFile:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise InputError(f"{path} cannot be read as TOML ({e}); mend it or move it away.") from e
     for table, value in data.items():
         if table not in known or not isinstance(value, dict):
             raise InputError(f"{path}: {table!r} is no command; give a table for each, [convert] say.")

@@ -16,6 +16,7 @@ from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.data.paired import PairedScene
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_png
+from sdr2hdr.reading import read_text
 from sdr2hdr.scenes.likeness import likeness, structure
 from sdr2hdr.scenes.small import small_frame
 
@@ -101,15 +102,13 @@ def list_scenes(
 def read_scene_list(path: Path) -> SceneList:
     """A list written by :meth:`SceneList.to_json`. Raises InputError, also for a frame that is in two scenes."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(read_text(path, "a list that dataset scenes wrote"))
         scenes = tuple(
             ListedScene(str(s["name"]), str(s["folder"]), tuple(map(str, s["frames"])), _part(s["part"]))
             for s in data["scenes"]
         )
         found = SceneList(scenes, int(data["seed"]), int(data["least"]), int(data["dropped"]))
-    except OSError as e:
-        raise InputError(f"{path} cannot be read ({e.strerror}); name a list that dataset scenes wrote.") from e
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise InputError(f"{path} is no list of scenes ({e!r}); make one with sdr2hdr dataset scenes.") from e
     of: dict[tuple[str, str], ListedScene] = {}
     for scene in found.scenes:

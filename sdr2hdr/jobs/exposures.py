@@ -11,6 +11,7 @@ from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.reading import MissingFile, read_text
 
 Times = tuple[float, ...]
 """Relative exposure times of the frames from a film's first one on, repeated to its end; none where the film is ordinary SDR."""
@@ -38,10 +39,10 @@ def read_exposures(text: str | None) -> Times:
     if not stops and any(_number(w) is None for w in words):
         path = Path(text)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError, ValueError) as e:
+            lines = read_text(path, "a list of exposures").splitlines()
+        except MissingFile as e:
             raise InputError(
-                f"--exposures {text} is neither a cycle nor a file that can be read ({getattr(e, 'strerror', None) or e}); "
+                f"--exposures {text} is neither a cycle nor a file; "
                 "write times as 1,1/4, stops as ev:0,-2, or name a text file with a time for each frame."
             ) from e
         words, where = [line.strip() for line in lines if line.strip()], f"{path}, line"
@@ -50,7 +51,7 @@ def read_exposures(text: str | None) -> Times:
         value = _number(word)
         at = f"{where} {number}" if where.endswith("line") else where
         if value is None or (not stops and value <= 0) or abs(value) > 1e6:
-            raise InputError(f"{at}: {word!r} is no exposure; a time is a number above 0, such as 1, 0.25 or 1/4.")
+            raise InputError(f"{at}: {word[:40]!r} is no exposure; a time is a number above 0, such as 1, 0.25 or 1/4.")
         times.append(2.0 ** max(-64.0, min(64.0, value)) if stops else value)
     if not times:
         raise InputError(f"{text} holds no exposures; write one for each frame, a line each.")

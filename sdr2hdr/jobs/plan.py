@@ -19,6 +19,7 @@ from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.reading import open_regular
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Run
 from sdr2hdr.scenes.cutlist import read_cutlist
@@ -38,11 +39,12 @@ class Fingerprint:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path, what: str = "a source") -> Self:
+        """Of a file that is to serve as ``what``. Raises InputError."""
         try:
             size, changed_ns = path.stat().st_size, path.stat().st_mtime_ns
             digest = hashlib.sha256()
-            with path.open("rb") as f:
+            with open_regular(path, what) as f:
                 for start in (0, size // 2, max(0, size - _EDGE)):
                     f.seek(start)
                     digest.update(f.read(_EDGE))

@@ -65,7 +65,7 @@ def make_plan(
         Fingerprint.of(source.path),
         settings,
         encode_settings(source, settings),
-        "" if settings.scenes in ("auto", "none") else Fingerprint.of(Path(settings.scenes)).sha256,
+        "" if settings.scenes in ("auto", "none") else Fingerprint.of(Path(settings.scenes), "a cut list").sha256,
         options.tile,
     )
     plan = None if options.fresh else work.read_plan()

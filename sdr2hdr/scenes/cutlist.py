@@ -15,8 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.reading import read_text
 
-_LARGEST = 16 << 20  # bytes; a list of every frame of a film is smaller
 TITLE = "first_frame"
 """The title of the first column, where a list has titles."""
 _TIME = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
@@ -43,17 +43,7 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
 
     A time code means the frame whose time is nearest. Raises InputError, naming file and line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        lines = data.decode("utf-8-sig").splitlines()
-    except FileNotFoundError as e:
-        raise InputError(f"{path} does not exist; name a cut list, or use 'auto' or 'none'.") from e
-    except (OSError, UnicodeDecodeError) as e:
-        cause = e.strerror if isinstance(e, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path} cannot be read as a cut list ({cause}); name a text file.") from e
-    if len(data) > _LARGEST:
-        raise InputError(f"{path} is too large for a cut list (more than {_LARGEST >> 20} MiB); name a text file.")
+    lines = read_text(path, "a cut list, or use 'auto' or 'none'").splitlines()
     frames: list[int] = []
     for number, line in enumerate(lines, 1):
         field = re.split(r"[,;\t]", line.split("#")[0], maxsplit=1)[0].strip()

@@ -193,7 +193,7 @@ def test_include_and_exclude(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("peak = ", "not TOML"),
+        ("peak = ", "must be TOML"),
         ("peek = 600", "peek"),
         ('peak = "600"', "whole number"),
         ("peak = 9999", "9999"),
@@ -203,8 +203,8 @@ def test_include_and_exclude(folder: Path, tmp_path: Path) -> None:
         ('model = "wnet"', "wnet"),
         ('container = "avi"', "avi"),
         ("overwrite = true", "overwrite"),
-        ("a = " + "[" * 5000, "not TOML"),
-        ("\x00", "not TOML"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ("\x00", "must be TOML"),
     ],
 )
 def test_an_override_that_is_wrong_is_one_sentence(text: str, word: str, tmp_path: Path) -> None:

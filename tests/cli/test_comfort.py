@@ -58,7 +58,7 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[convert\n", "cannot be read as TOML"),
+        ("[convert\n", "must be TOML"),
         ("peak = 600\n", "'peak' is no command"),
         ("[konvert]\n", "'konvert' is no command"),
         ("[convert]\npaek = 600\n", "paek in [convert] is no option"),
