@@ -1,10 +1,9 @@
 """SDR video to true HDR10: ``from sdr2hdr import convert, load_model, detect_scenes``."""
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 __all__ = ["__version__", "convert", "detect_scenes", "load_model"]
 
+TYPE_CHECKING = False  # typing takes as long to load as all of this; type checkers know the name
 if TYPE_CHECKING:
     from sdr2hdr.convert import convert, detect_scenes
     from sdr2hdr.weights import load_model
@@ -16,7 +15,7 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # torch and av load only when a name that needs them is used
     if name in _LAZY:
         from importlib import import_module

@@ -69,5 +69,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(read_text(path, what))
     except RecursionError as e:
         raise InputError(f"{path} cannot be read as {what} (it is nested too deeply); correct it.") from e
-    except ValueError as e:  # not TOML, or a number of thousands of digits
+    except tomllib.TOMLDecodeError as e:
         raise InputError(f"{path} cannot be read as {what}, which must be TOML ({e}); correct it.") from e
+    except ValueError as e:  # Python reads no more than 4300 digits
+        raise InputError(
+            f"{path} cannot be read as {what} (a number in it has thousands of digits); correct it."
+        ) from e

@@ -74,5 +74,7 @@ def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
     each = value if option.multiple and isinstance(value, list) else [value]
     if not all(isinstance(v, kind) and isinstance(v, bool) is (kind is bool) for v in each):
         raise UsageError(f"It must be {words}.")
+    if "\0" in str(value):
+        raise UsageError("It holds a NUL character, which no name can.")
     option.type_cast_value(ctx, value)
     return value

@@ -34,7 +34,8 @@ def run(args: Sequence[str] | None) -> int:
     except (standard.PrintError, BrokenPipeError) as e:
         return _unprinted(e, flags)
     except Exception as e:
-        return _say(e if stopper.asked is None else Interrupted("Stopped."), flags)
+        torn = stopper.asked is not None and not isinstance(e, Sdr2HdrError)  # what was stopped fails in its own words
+        return _say(Interrupted("Stopped.") if torn else e, flags)
     return result if isinstance(result, int) else 0
 
 

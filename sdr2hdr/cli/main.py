@@ -3,8 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from sdr2hdr.cli import standard
-from sdr2hdr.cli.stopping import stopper
+try:
+    from sdr2hdr.cli import standard
+    from sdr2hdr.cli.stopping import stopper
+except KeyboardInterrupt:
+    sys.exit(130)
 
 
 def main(args: Sequence[str] | None = None) -> int:

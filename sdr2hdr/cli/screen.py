@@ -30,8 +30,9 @@ class _Console(Console):
 def console(*, stderr: bool = False) -> Console:
     """The terminal behind standard output or standard error."""
     environ = dict(os.environ)
-    if not environ.get("COLUMNS", "").isdecimal() or int(environ["COLUMNS"][:9]) < _NARROWEST:
-        environ.pop("COLUMNS", None)
+    columns = environ.pop("COLUMNS", "")
+    if columns.isdecimal() and len(columns) < 5 and int(columns) >= _NARROWEST:
+        environ["COLUMNS"] = columns
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environ)
 
 

@@ -3,7 +3,10 @@
 import io
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class PrintError(OSError):
@@ -13,7 +16,7 @@ class PrintError(OSError):
 class _Output(io.FileIO):
     """The standard output, whose errors are told from those of other files."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:

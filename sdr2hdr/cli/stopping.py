@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from types import FrameType
 
@@ -25,12 +24,9 @@ class Stopper:
 
     def watch(self) -> None:
         """Handle the signals from now on. A signal that is ignored (``nohup``, say) stays ignored."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
-        signal.signal(signal.SIGALRM, self._stop)
 
     def over(self, code: int) -> None:
         """All is done: a signal that comes while the interpreter ends changes nothing any more."""

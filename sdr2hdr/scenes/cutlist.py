@@ -43,7 +43,7 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
 
     A time code means the frame whose time is nearest. Raises InputError, naming file and line.
     """
-    lines = read_text(path, "a cut list, or use 'auto' or 'none'").splitlines()
+    lines = read_text(path, "a cut list").splitlines()
     frames: list[int] = []
     for number, line in enumerate(lines, 1):
         field = re.split(r"[,;\t]", line.split("#")[0], maxsplit=1)[0].strip()
