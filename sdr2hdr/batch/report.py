@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -12,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.errors import InputError
 from sdr2hdr.options import CONTAINERS
 from sdr2hdr.reading import open_regular
 from sdr2hdr.text import csv_cell
+from sdr2hdr.writing import whole_file
 
 Status = Literal["planned", "converting", "done", "unchanged", "left out", "failed", "waiting"]
 FINISHED = ("done", "unchanged")
@@ -128,17 +128,5 @@ def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> Non
     writer.writerows([csv_cell(getattr(row, name)) for name in COLUMNS] for row in rows)
     data = {"files": [asdict(row) for row in rows], "earlier": [asdict(row) for row in earlier]}
     for name, text in (("report.json", json.dumps(data, indent=1)), ("report.csv", table.getvalue())):
-        part = folder / f".{name}.part"
-        try:
-            part.unlink(missing_ok=True)
-            with part.open("xb") as f:
-                f.write(text.encode(errors="surrogateescape"))  # names need not be UTF-8
-                f.flush()
-                os.fsync(f.fileno())
-            part.replace(folder / name)
-        except OSError as e:
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"{folder / name} cannot be written ({e.strerror}); free some space, or check the folder's permissions, "
-                "and run the same command again."
-            ) from e
+        with whole_file(folder / name) as part:
+            part.write_bytes(text.encode(errors="surrogateescape"))  # names need not be UTF-8

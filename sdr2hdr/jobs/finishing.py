@@ -1,6 +1,7 @@
 """The end of a conversion: what becomes of the source's other streams, and a finished file that has passed its check."""
 
 from dataclasses import replace
+
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.output import Output

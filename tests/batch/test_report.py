@@ -88,7 +88,7 @@ def test_a_report_is_read_from_a_file_alone(tmp_path: Path) -> None:
 def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("PRECIOUS")
-    for name in (".report.json.part", ".report.csv.part"):
+    for name in (f".report.{kind}.{os.getpid()}.part" for kind in ("json", "csv")):
         (tmp_path / name).symlink_to(precious)
     write_rows(tmp_path, [Row("b.mkv")], [])
     assert precious.read_text() == "PRECIOUS" and list(read_rows(tmp_path)) == ["b.mkv"]

@@ -26,8 +26,13 @@ def shell(line: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """A line of bash in which ``sdr2hdr`` is the command."""
     script = f'sdr2hdr() {{ "$PYTHON" -m sdr2hdr "$@"; }}; {line}'
     return subprocess.run(
-        ["bash", "-c", script], check=False, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHON": sys.executable, **env}
-    )  # fmt: skip
+        ["bash", "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHON": sys.executable, **env},
+    )
 
 
 @pytest.mark.parametrize(
