@@ -96,6 +96,12 @@ def test_importing_the_package_loads_neither_torch_nor_av() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_functions_are_not_hidden_by_their_modules() -> None:
+    code = "import sdr2hdr.convert; from sdr2hdr.convert import Report; from sdr2hdr import convert; print(convert.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "convert"
+
+
 def test_the_librarys_three_functions_are_there() -> None:
     from sdr2hdr import convert, detect_scenes, load_model
 
