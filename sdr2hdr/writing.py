@@ -1,6 +1,7 @@
 """Writing files that appear whole or not at all."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     At the end of the block it takes the name ``path`` in one step, in the place of what had it. After an error it is removed,
     and what had the name stays. Raises OutputError for whatever the system says.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's own name is
+    part = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         part.unlink(missing_ok=True)
         part.touch(exist_ok=False)  # made anew: never through a link that somebody has put there

@@ -13,6 +13,7 @@ from media_makers import make_clip
 from sdr2hdr.batch.plan import make_plan
 from sdr2hdr.batch.report import Row, read_rows, write_rows
 from sdr2hdr.batch.run import run_batch
+from sdr2hdr.errors import OutputError
 from sdr2hdr.options import Options
 
 OPTIONS = Options(model="bt2446a", device="cpu", preset="ultrafast")
@@ -85,11 +86,23 @@ def test_a_report_is_read_from_a_file_alone(tmp_path: Path) -> None:
     assert read_rows(out) == {}
 
 
-def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precious = tmp_path / "precious"
     precious.write_text("PRECIOUS")
-    for name in (f".report.{kind}.{os.getpid()}.part" for kind in ("json", "csv")):
-        (tmp_path / name).symlink_to(precious)
+    unlink = Path.unlink
+
+    def planted(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        if path.name.endswith(".part") and not writes:
+            path.symlink_to(precious)
+            writes.append(path)
+
+    writes: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", planted)  # somebody plants a link between the removal and the making
+        with pytest.raises(OutputError):
+            write_rows(tmp_path, [Row("a.mkv")], [])
+    assert writes
     write_rows(tmp_path, [Row("b.mkv")], [])
     assert precious.read_text() == "PRECIOUS" and list(read_rows(tmp_path)) == ["b.mkv"]
 
