@@ -109,6 +109,7 @@ class SoundCopy:
                 self._first = None
                 slack = fate.form.hidden
         self._times = _Times(self.stream, container)
+        self._length = Fraction(0)
         self._begun = False
         self._any = False
         if self._latm:
@@ -118,8 +119,11 @@ class SoundCopy:
         self._newest: tuple[bytes, list[av.AudioFrame], Fraction, int] | None = None
 
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
-        when, length = _time(packet, shift), (packet.duration or 0) * packet.time_base
+        when = _time(packet, shift)
         frames = decoded(self._context, packet)
+        # Where the source does not say how long a packet is, its samples do: MP4 plays no last packet without a length.
+        length = (packet.duration or 0) * packet.time_base or sum(Fraction(f.samples, f.sample_rate) for f in frames)
+        self._length = length = length or self._length
         if packet.is_discard and (self._begun or not self._is_needed(packet)):
             return
         self._begun = self._begun or not packet.is_discard

@@ -117,6 +117,8 @@ class SoundConverter:
 def _layout(layout: AudioLayout) -> AudioLayout:
     """The source's channels, or as many of no known place as usual ones; of more than eight, stereo."""
     channels = layout.nb_channels
+    if not channels:
+        raise ValueError("the source does not say how many channels it has")
     if channels > max(LAYOUTS):
         return AudioLayout("stereo")
     return AudioLayout(LAYOUTS[channels]) if "channels" in layout.name else layout

@@ -66,6 +66,14 @@ def test_packets_that_share_a_time_keep_it(tmp_path: Path, chunks: list[Path]) -
     assert float(ffprobe(out, "-show_format")["format"]["duration"]) == pytest.approx(2, abs=0.002)
 
 
+def test_a_last_packet_of_no_stated_length_is_played(tmp_path: Path, chunks: list[Path]) -> None:
+    source = write_film(tmp_path / "s.nut", "-c:v", "mpeg4", "-c:a", "dca", "-strict", "-2", "-t", "1")
+    with av.open(str(source)) as file:
+        assert not any(packet.duration for packet in file.demux(audio=0))
+    out, _ = carry(source, chunks, "mp4")
+    assert np.array_equal(heard(out)[0], heard(source)[0])
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("edits", [[(1.5, 3.0)], [(0.0, 2.0)], [(0.25, 1.0), (2.25, 3.75)], [(3.0, 3.5), (1.0, 1.5)]])
 def test_only_what_an_edit_list_keeps_is_heard(
