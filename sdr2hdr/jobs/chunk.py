@@ -4,20 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 
 from sdr2hdr.color.light import LightMeter
-from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.prefetch import Prefetch, Stopwatch
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.encoder import ChunkEncoder
+from sdr2hdr.media.picture import Picture
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.device import is_out_of_memory
 from sdr2hdr.render.renderer import Renderer
+from sdr2hdr.render.stream import Finished, open_stream
 from sdr2hdr.weights.opened import Loaded
 
 DEPTH = 4
@@ -35,7 +34,7 @@ class ChunkRenderer:
         self.source, self.plan, self.work, self.spec = source, plan, work, loaded.spec
         width, height = source.info.size
         s = plan.settings
-        self.renderer = Renderer(
+        renderer = Renderer(
             loaded.model,
             loaded.spec,
             (height, width),
@@ -47,6 +46,7 @@ class ChunkRenderer:
             aux=s.aux,
             exposures=s.times,
         )
+        self.stream = open_stream(renderer)
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
 
     def render(self, index: int, tick: Callable[[int], None]) -> None:
@@ -54,27 +54,25 @@ class ChunkRenderer:
         first, last = self.plan.chunks[index][0].first, self.plan.chunks[index][-1].last
         pts = self.plan.survey.pts
         path, meter = self.work.chunk(index), LightMeter()
-        peak_code = pq_code(float(self.plan.settings.peak))
         encode = self.busy["encode"]
         states: list[list[State]] = []  # after the last run
         with (
-            Prefetch(lambda: self.busy["decode"].time(self._frames(index)), DEPTH) as frames,
-            Prefetch(lambda: self.busy["render"].time(self._codes(index, frames, states)), DEPTH) as codes,
+            Prefetch(lambda: self.busy["decode"].time(self._pictures(index)), DEPTH) as frames,
+            Prefetch(lambda: self.busy["render"].time(self._finished(index, frames, states)), DEPTH) as finished,
             ChunkEncoder(path, self.plan.encode) as encoder,
             self._aux_encoder(index) as aux_encoder,
         ):
             for frame in range(first, last):
-                code = next(codes)
+                made = next(finished)
                 with encode.working():
-                    planes = to_yuv(code[:3], seed=pts[frame], peak_code=peak_code)
-                    meter.add(planes)
-                    encoder.encode(planes, pts[frame], self.plan.survey.duration(frame))
-                    if aux_encoder is not None:
-                        planes = to_yuv(code[3:], seed=pts[frame], peak_code=1.0, matrix="bt709")
-                        aux_encoder.encode(planes, pts[frame], self.plan.survey.duration(frame))
+                    meter.add_light(made.light)
+                    duration = self.plan.survey.duration(frame)
+                    encoder.encode(made.planes, pts[frame], duration)
+                    if aux_encoder is not None and made.restored is not None:
+                        aux_encoder.encode(made.restored, pts[frame], duration)
                 tick(frame)
             # the render stage sets the states after its last frame
-            if next(codes, None) is not None:
+            if next(finished, None) is not None:
                 raise AssertionError("more frames than planned")
             with encode.working():
                 facts = encoder.close()
@@ -87,8 +85,8 @@ class ChunkRenderer:
             return nullcontext()
         return ChunkEncoder(self.work.chunk(index, aux=True), self.plan.aux_encode)
 
-    def _frames(self, index: int) -> Iterator[Tensor]:
-        """The chunk's frames and their context, R'G'B' ``3,H,W``, each exactly as planned."""
+    def _pictures(self, index: int) -> Iterator[Picture]:
+        """The chunk's frames and their context, each exactly as planned."""
         runs = self.plan.chunks[index]
         lo, hi = runs[0].needs(self.spec)[0], runs[-1].needs(self.spec)[1]
         pts = self.plan.survey.pts
@@ -96,7 +94,7 @@ class ChunkRenderer:
         for picture in self.source.pictures(pts[lo]):
             if picture.pts != pts[frame]:
                 break
-            yield picture.rgb()
+            yield picture
             frame += 1
             if frame == hi:
                 return
@@ -105,7 +103,7 @@ class ChunkRenderer:
             if i >= hi or picture.pts != pts[i]:
                 break
             if i >= frame:
-                yield picture.rgb()
+                yield picture
                 frame += 1
         if frame < hi:
             raise InputError(
@@ -113,17 +111,18 @@ class ChunkRenderer:
                 "delete the work folder beside the output and start again."
             )
 
-    def _codes(self, index: int, frames: Iterator[Tensor], after: list[list[State]]) -> Iterator[Tensor]:
-        """PQ codes ``3,H,W`` of the chunk's frames; appends the states after each run to ``after``."""
-        frames = self.busy["render"].wait(frames)
+    def _finished(self, index: int, pictures: Iterator[Picture], after: list[list[State]]) -> Iterator[Finished]:
+        """The chunk's frames to encode; appends the states after each run to ``after``."""
+        pictures = self.busy["render"].wait(pictures)
         try:
             for run in self.plan.chunks[index]:
                 look = self.plan.survey.look(run.scene_first)
-                states = self.renderer.new_states(None if look is None else torch.tensor(look))
+                states = self.stream.renderer.new_states(None if look is None else torch.tensor(look))
                 if run.first > run.scene_first:
                     states = self.work.read_states(index - 1, len(states))
-                    states = [{k: v.to(self.renderer.device) for k, v in s.items()} for s in states]
-                yield from self.renderer.run(frames, run, states)
+                    states = [{k: v.to(self.stream.renderer.device) for k, v in s.items()} for s in states]
+                settled = look is not None or not self.spec.stateful
+                yield from self.stream.run(pictures, run, states, self.plan.survey.pts, settled=settled)
                 after.append(states)
         except (RuntimeError, MemoryError) as e:
             if is_out_of_memory(e):

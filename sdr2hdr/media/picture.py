@@ -34,6 +34,11 @@ class Picture:
     hlg: bool = False
     exposure: Fraction | None = None
 
+    @property
+    def coding(self) -> tuple[YuvLayout, Turn, str]:
+        """All that decides how the planes are read, but their size."""
+        return self.layout, self.turn, self.primaries
+
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1."""
         return self.turn(self.recoded(from_yuv(self.planes, self.layout)))

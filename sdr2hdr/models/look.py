@@ -20,6 +20,7 @@ LOOK_SPEC = ModelSpec(
     thumb=64,
     look=VECTOR,
     state_from_thumbs=True,
+    pixelwise=True,
     tile=1024,
     overlap=0,
     tolerance=0.0001,

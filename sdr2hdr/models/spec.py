@@ -27,6 +27,9 @@ class ModelSpec:
     default edge of a tile. ``tolerance`` is the largest difference between tiles and the whole frame in PQ codes 0..1,
     as measured by ``benchmarks/tiles.py``. ``bytes_per_pixel`` estimates the working memory for one frame in float32.
 
+    A ``pixelwise`` model maps each pixel alone, the same in the whole scene once its look is known, after its frames were
+    steadied over ``past`` and ``future`` neighbours (:mod:`sdr2hdr.models.base.steady`).
+
     ``has_aux``: the model is a :class:`~sdr2hdr.models.model.RestoringModel`. ``tasks`` are the kinds of training stage
     that it knows; ``config`` are the arguments that its class is built with.
     """
@@ -54,5 +57,6 @@ class ModelSpec:
     bytes_per_pixel: int = 100
     has_weights: bool = True
     has_aux: bool = False
+    pixelwise: bool = False
     tasks: tuple[str, ...] = ("mapping",)
     config: dict[str, Any] = field(default_factory=dict)

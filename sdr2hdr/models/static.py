@@ -14,6 +14,7 @@ BT2408_SPEC = ModelSpec(
     title="Direct mapping, SDR white to 203 nits",
     paper="ITU-R BT.2408-7, clause 5.1.3",
     has_weights=False,
+    pixelwise=True,
     tasks=(),
     config={"mapping": "bt2408"},
 )

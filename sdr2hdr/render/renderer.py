@@ -140,6 +140,15 @@ class Renderer:
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
         return self._finish(out)
 
+    @torch.inference_mode()
+    def mapped(self, picture: Tensor, state: State) -> Tensor:
+        """Codes ``3,H,W`` of a picture ``3,H,W`` of any size by a model that is ``pixelwise``, in a scene with this state."""
+        inputs: Inputs = {}
+        if self.spec.thumb:
+            inputs["thumbs"] = picture.new_zeros(1, 1, 3, self.spec.thumb, self.spec.thumb)
+        codes, _ = self.model(picture[None, None], state, **inputs)
+        return self._finish(codes[0].float())[0]
+
     def _tile(self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]) -> Tensor:
         part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
         height, width = part.shape[-2:]

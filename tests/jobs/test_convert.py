@@ -195,16 +195,16 @@ def test_variable_rate_keeps_every_time_stamp(tmp_path: Path) -> None:
 def test_memory_running_out_halves_the_tile_and_goes_on(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes = ChunkRenderer._codes
+    finished = ChunkRenderer._finished
 
     def short_of_memory(self: ChunkRenderer, index: int, *rest: Any) -> Any:
         if self.plan.tile > 64:
             raise TileTooLarge
-        return codes(self, index, *rest)
+        return finished(self, index, *rest)
 
-    monkeypatch.setattr(ChunkRenderer, "_codes", short_of_memory)
+    monkeypatch.setattr(ChunkRenderer, "_finished", short_of_memory)
     assert convert(clip, tmp_path / "out.mkv", **FAST, tile=128).tile == 48
-    monkeypatch.setattr(ChunkRenderer, "_codes", lambda *_: (_ for _ in ()).throw(TileTooLarge()))
+    monkeypatch.setattr(ChunkRenderer, "_finished", lambda *_: (_ for _ in ()).throw(TileTooLarge()))
     with pytest.raises(ModelError, match="Memory ran out"):
         convert(clip, tmp_path / "never.mkv", **FAST, tile=128)
 

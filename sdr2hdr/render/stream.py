@@ -1,0 +1,98 @@
+"""The frame loop: pictures as their file stores them into 10-bit planes and their light, run by run."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from sdr2hdr.color.light import FrameLight
+from sdr2hdr.color.transfer import pq_code
+from sdr2hdr.color.turn import Turn
+from sdr2hdr.color.yuv import YuvLayout, brightest, to_yuv
+from sdr2hdr.kernels.compiled import why_not
+from sdr2hdr.models.spec import State
+from sdr2hdr.render.renderer import Renderer, Run
+
+Planes = tuple[Tensor, Tensor, Tensor]
+
+
+class Coded(Protocol):
+    """A picture as its file stores it, and what it means; :class:`sdr2hdr.media.picture.Picture` is one."""
+
+    @property
+    def planes(self) -> tuple[Tensor, ...]: ...
+    @property
+    def layout(self) -> YuvLayout: ...
+    @property
+    def turn(self) -> Turn: ...
+
+    @property
+    def coding(self) -> Hashable:
+        """All that decides how the planes are read, but their size."""
+
+    def recoded(self, rgb: Tensor) -> Tensor:
+        """BT.709 R'G'B' of the file's R'G'B', pixel by pixel."""
+
+    def rgb(self) -> Tensor:
+        """Upright BT.709 R'G'B' ``3,H,W`` 0..1."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A frame to encode: uint16 ``planes`` as :func:`sdr2hdr.color.yuv.to_yuv` leaves them, and their light.
+
+    ``restored`` is the restored SDR picture in BT.709, of a renderer with ``aux``.
+    """
+
+    planes: Planes
+    light: FrameLight
+    restored: Planes | None = None
+
+
+class Stream:
+    """Renders runs of pictures with one renderer, in torch."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self.renderer = renderer
+        self.peak_code = pq_code(renderer.peak)
+
+    def run(
+        self, pictures: Iterator[Coded], run: Run, states: list[State], pts: Sequence[int], *, settled: bool
+    ) -> Iterator[Finished]:
+        """The frames of a run from the pictures that it needs (:meth:`Run.needs`); ``states`` are moved on in place.
+
+        ``pts`` are those of the whole film and seed the noise. ``settled``: what the model remembers will not change in this
+        scene, because its look is known or because it reads none.
+        """
+        frames = (self.rgb(picture) for picture in pictures)
+        for number, codes in enumerate(self.renderer.run(frames, run, states), run.first):
+            yield self.finished(codes, pts[number])
+
+    def rgb(self, picture: Coded) -> Tensor:
+        """What the model sees of a picture."""
+        return picture.rgb()
+
+    def finished(self, codes: Tensor, seed: int) -> Finished:
+        """The frame of codes ``3,H,W``, or with a restored picture ``6,H,W``."""
+        planes = self.packed(codes[:3], seed, self.peak_code, "bt2020nc")
+        light = self.light(planes)
+        restored = self.packed(codes[3:], seed, 1.0, "bt709") if len(codes) > 3 else None
+        return Finished(planes, light, restored)
+
+    def packed(self, codes: Tensor, seed: int, peak_code: float, matrix: str) -> Planes:
+        """Planes of codes ``3,H,W``."""
+        return to_yuv(codes, seed=seed, peak_code=peak_code, matrix=matrix)
+
+    def light(self, planes: Planes) -> FrameLight:
+        """The light of finished planes."""
+        return FrameLight.of(brightest(planes).clamp_(0.0, 1.0))
+
+
+def open_stream(renderer: Renderer) -> Stream:
+    """The fastest stream that there is here for a renderer: compiled on a CPU, if kernels can be used."""
+    if renderer.device.type == "cpu" and why_not() is None:
+        from sdr2hdr.render.compiled import CompiledStream
+
+        return CompiledStream(renderer)
+    return Stream(renderer)

@@ -1,0 +1,164 @@
+"""The compiled frame loop against the one in torch, and what must hold for both."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sdr2hdr.color.light import LightMeter
+from sdr2hdr.color.turn import Turn
+from sdr2hdr.color.yuv import YuvLayout, to_yuv
+from sdr2hdr.kernels.compiled import why_not
+from sdr2hdr.media.picture import Picture
+from sdr2hdr.models import registry
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.stream import Finished, Stream, open_stream
+from sdr2hdr.weights.opened import open_model
+
+compiled = pytest.mark.skipif(why_not() is not None, reason=f"no kernels here: {why_not()}")
+
+HEIGHT, WIDTH, COUNT = 72, 130, 9
+PTS = [100 * n for n in range(COUNT)]
+
+
+def film(layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries: str = "bt709") -> list[Picture]:
+    """Pictures that stand still under noise, but for a square that moves."""
+    few = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(4))
+    still = torch.nn.functional.interpolate(few, (HEIGHT, WIDTH), mode="bilinear")[0]
+    out = []
+    for n in range(COUNT):
+        rgb = still + 0.004 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(n))
+        rgb[:, 10:40, 5 * n : 5 * n + 24] = 0.8
+        planes = [p.to(torch.int32) >> 2 for p in to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")]
+        out.append(Picture(PTS[n], 100, tuple(p.to(torch.uint8) for p in planes), layout, turn, primaries))
+    return out
+
+
+def opened(name: str, size: tuple[int, int] = (HEIGHT, WIDTH), peak: float = 1000.0) -> Renderer:
+    loaded = open_model(name)
+    return Renderer(loaded.model, loaded.spec, size, device="cpu", precision="float32", tile=1024, peak=peak)
+
+
+def look_of(renderer: Renderer) -> torch.Tensor | None:
+    thumb = torch.nn.functional.adaptive_avg_pool2d(film()[0].rgb()[None], 64)
+    with torch.inference_mode():
+        return renderer.model.read_look(thumb)[0] if renderer.spec.look else None
+
+
+def rendered(stream: Stream, pictures: list[Picture], *runs: Run) -> list[Finished]:
+    renderer, out = stream.renderer, list[Finished]()
+    look = look_of(renderer)
+    for run in runs or (Run(0, COUNT, 0, COUNT),):
+        low, high = run.needs(renderer.spec)
+        source: Iterator[Picture] = iter(pictures[low:high])
+        out += stream.run(source, run, renderer.new_states(look), PTS, settled=True)
+    return out
+
+
+def same(a: list[Finished], b: list[Finished]) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(p, q)
+        for x, y in zip(a, b, strict=True)
+        for p, q in zip((*x.planes, x.light.counts), (*y.planes, y.light.counts), strict=True)
+    )
+
+
+def apart(a: list[Finished], b: list[Finished]) -> tuple[float, int]:
+    """The mean and the largest difference in codes."""
+    pairs = [(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x.planes, y.planes, strict=True)]
+    steps = torch.cat([(p.int() - q.int()).abs().flatten() for p, q in pairs]).float()
+    return float(steps.mean()), int(steps.max())
+
+
+@compiled
+@pytest.mark.parametrize("name", ["bt2408", "bt2446a", "look"])
+def test_compiled_frames_are_those_of_the_formulas(name: str) -> None:
+    for peak in (1000.0, 600.0):
+        renderer = opened(name, peak=peak)
+        fast, slow = rendered(open_stream(renderer), film()), rendered(Stream(renderer), film())
+        mean, most = apart(fast, slow)
+        assert mean < 0.06
+        assert most <= 3
+        facts = []
+        for frames in (fast, slow):
+            meter = LightMeter()
+            for frame in frames:
+                meter.add_light(frame.light)
+            facts.append(meter.facts())
+        assert facts[0].max_cll == pytest.approx(facts[1].max_cll, rel=0.02)
+        assert facts[0].max_fall == pytest.approx(facts[1].max_fall, rel=0.001)
+        assert max(f.max_cll for f in facts) <= peak
+
+
+@compiled
+@pytest.mark.parametrize("turn", [Turn(True, False, True), Turn(False, True, True), Turn(True, True, True)])
+def test_compiled_frames_of_turned_pictures(turn: Turn) -> None:
+    size = (WIDTH, HEIGHT) if turn.transpose else (HEIGHT, WIDTH)
+    renderer = opened("bt2446a", size)
+    mean, most = apart(*(rendered(stream, film(turn=turn)) for stream in (open_stream(renderer), Stream(renderer))))
+    assert mean < 0.06
+    assert most <= 2
+
+
+@compiled
+def test_compiled_frames_of_other_primaries_and_of_tags_that_change() -> None:
+    renderer = opened("look")
+    pictures = film(primaries="p3-d65")
+    full = replace(pictures[0].layout, full_range=True)
+    pictures = [replace(p, layout=full) if n > 4 else p for n, p in enumerate(pictures)]
+    fast, slow = rendered(open_stream(renderer), pictures), rendered(Stream(renderer), pictures)
+    still = [
+        n for n in range(COUNT) if not 3 <= n <= 6
+    ]  # the formulas steady over the change, which is another picture
+    mean, most = apart([fast[n] for n in still], [slow[n] for n in still])
+    assert mean < 0.1
+    assert most <= 4
+
+
+@pytest.mark.parametrize("name", ["bt2408", "look"])
+def test_a_scene_in_two_runs_gives_the_frames_of_one(name: str) -> None:
+    stream = open_stream(opened(name))
+    whole = rendered(stream, film())
+    assert same(whole, rendered(stream, film(), Run(0, 8, 0, COUNT), Run(8, COUNT, 0, COUNT)))
+    other = rendered(stream, [*film()[:4], *film()[4:]], Run(0, 4, 0, 4), Run(4, COUNT, 4, COUNT))
+    assert same(whole, other) == (name == "bt2408")  # what is steadied sees no frame beyond a cut
+
+
+@compiled
+def test_codes_of_networks_are_packed_and_metered_to_the_bit() -> None:
+    renderer = opened("bt2408")
+    codes = torch.rand(6, 35, 50, generator=torch.Generator().manual_seed(1))
+    fast, slow = (stream.finished(codes, 7) for stream in (open_stream(renderer), Stream(renderer)))
+    assert same([fast], [slow])
+    assert fast.restored is not None and slow.restored is not None
+    assert all(torch.equal(a, b) for a, b in zip(fast.restored, slow.restored, strict=True))
+    for layout in (YuvLayout("bt709"), YuvLayout("bt601", True)):
+        picture = film(layout)[0]
+        torch.testing.assert_close(open_stream(renderer).rgb(picture), picture.rgb(), atol=1e-6, rtol=0)
+
+
+@compiled
+def test_grey_and_rgb_pictures_are_rendered_in_torch() -> None:
+    renderer = opened("bt2408")
+    planes = film()[0].planes
+    grey = Picture(0, 100, planes[:1], YuvLayout("bt709", grey=True))
+    rgb = Picture(0, 100, (planes[0],) * 3, YuvLayout("rgb", True, sub=(0, 0)))
+    run = Run(0, 1, 0, 1)
+    for picture in (grey, rgb):
+        fast, slow = (rendered(stream, [picture], run) for stream in (open_stream(renderer), Stream(renderer)))
+        assert same(fast, slow)
+
+
+def test_only_models_that_map_each_pixel_alone_say_so() -> None:
+    """Changing one pixel of a picture changes that pixel alone."""
+    for name in registry.names():
+        if registry.spec(name).pixelwise:
+            renderer = opened(name, (8, 8))
+            frame = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(2))
+            other = frame.clone()
+            other[:, 3, 4] = 0.9
+            state = renderer.new_states(look_of(renderer))[0]
+            changed = np.argwhere((renderer.mapped(frame, state) != renderer.mapped(other, state)).any(0).numpy())
+            assert changed.tolist() == [[3, 4]]
