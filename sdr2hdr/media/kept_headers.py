@@ -74,7 +74,7 @@ def with_room(language: str, headers: Headers, place: int, *, is_picture: bool) 
     room = 0
     if tag := headers.languages.get(place):
         room += len(element(LANGUAGE_IETF, tag.encode()))
-    if is_picture:
+    if is_picture and headers.video:
         room += sum(len(element(name, body)) for name, body in headers.video.items()) + _SPARE
     return language + "-" * room
 

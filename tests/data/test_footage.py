@@ -184,7 +184,7 @@ def test_a_bad_corpus_is_one_sentence_and_nothing_is_written(
 
 
 CHANGES = {
-    "unknown key": ("warmup = 1", "warmpu = 1", "unknown key 'warmpu'"),
+    "unknown key": ("warmup = 1", "warmpu = 1", "the key 'warmpu' is unknown"),
     "impossible size": ("patch = 32", "patch = 40", "more than a clip has"),
     "unknown model": ('"wmnet"', '"wnet"', "There is no model 'wnet'"),
     "bad configuration": ("blocks = 3", "blocks = 4", "blocks a multiple of 3"),

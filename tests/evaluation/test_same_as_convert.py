@@ -74,7 +74,11 @@ def test_evaluate_measures_the_frames_that_convert_encodes(
     assert len(codes) == len(handed) == FRAMES
     for frame, (planes, pts) in zip(codes, sorted(handed, key=lambda h: h[1]), strict=True):
         wanted = to_yuv(frame, seed=pts, peak_code=pq_code(1000.0))
-        assert all(torch.equal(a, b) for a, b in zip(planes, wanted, strict=True))
+        for a, b in zip(planes, wanted, strict=True):
+            apart = (a.to(torch.int32) - b.to(torch.int32)).abs()
+            # a conversion steadies planes and maps single pixels by a table: tests/render/test_stream.py
+            assert apart.float().mean() < 0.1
+            assert (apart > 1).float().mean() < 0.02
 
     scores = list(measure([pair], [model], choose(["psnr"]).measures, Worst(0)))
     assert pair.truth is not None
