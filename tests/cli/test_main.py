@@ -235,25 +235,26 @@ FACTS = {
 }
 
 
-def fake_probe(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path], dict[str, Any]]) -> None:
+def fake_probe(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path, str], dict[str, Any]]) -> None:
     module = ModuleType("sdr2hdr.media.probe")
     module.probe = look  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sdr2hdr.media.probe", module)
 
 
 def test_probe_shows_every_fact(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    asked: list[Path] = []
-    fake_probe(monkeypatch, lambda path: asked.append(path) or FACTS)  # type: ignore[func-returns-value]
+    asked: list[tuple[Path, str]] = []
+    fake_probe(monkeypatch, lambda *words: asked.append(words) or FACTS)  # type: ignore[func-returns-value]
     assert main(["probe", "[red]film.mp4"]) == 0
     out = capsys.readouterr().out
-    assert asked == [Path("[red]film.mp4")]
-    assert all(word in out for word in ("[red]film.mp4", "3.25", "h264", "bt709", "range, transfer", "audio 2", "flac"))
-    assert main(["probe", "film.mp4", "--json"]) == 0
+    assert asked == [(Path("[red]film.mp4"), "mkv")]
+    assert all(word in out for word in ("[red]film.mp4", "3.25", "h264", "bt709", "range, transfer", "audio", "flac"))
+    assert main(["probe", "film.mp4", "--json", "--for", "mov"]) == 0
+    assert asked[-1] == (Path("film.mp4"), "mov")
     assert json.loads(capsys.readouterr().out) == FACTS
 
 
 def test_probe_says_what_the_file_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def look(path: Path) -> dict[str, Any]:
+    def look(path: Path, container: str) -> dict[str, Any]:
         raise InputError(f"{path}: this is not a video file.")
 
     fake_probe(monkeypatch, look)
@@ -262,7 +263,7 @@ def test_probe_says_what_the_file_lacks(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_groups_put_plain_facts_first() -> None:
-    assert [title for title, _ in groups(FACTS, "film")] == ["film", "video", "colour", "audio 1", "audio 2"]
+    assert [title for title, _ in groups(FACTS, "film")] == ["film", "video", "colour", "audio"]
     assert shown(True) == "yes"
     assert shown(None) == "-"
     assert shown([1.0, "a"]) == "1, a"
