@@ -23,7 +23,7 @@ import av
 import numpy as np
 
 from benchmarks.command import parser
-from benchmarks.made import write_clip
+from sdr2hdr.media.made import write_clip
 
 OPTIONS = ["--preset", "ultrafast", "--chunk-frames", "5", "--scenes", "none", "-q"]
 FRAMES = 150

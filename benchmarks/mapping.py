@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.made import write_clip
 from sdr2hdr import convert
 from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.tonemap import bt2408
 from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.media.made import write_clip
 from sdr2hdr.media.source import Source
 
 PATCH, FRAMES = 48, 5

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.command import parser
 from benchmarks.cost import in_child, peak_mib
-from benchmarks.made import write_clip
 from sdr2hdr import convert
+from sdr2hdr.media.made import write_clip
 
 SIZE = (320, 180)
 

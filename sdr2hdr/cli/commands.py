@@ -25,6 +25,7 @@ COMMANDS = {
     "dataset": ("sdr2hdr.cli.dataset:dataset", "Make folders of paired frames ready for training."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
     "doctor": ("sdr2hdr.cli.doctor:doctor", "Say what this machine has and what is missing."),
+    "bench": ("sdr2hdr.cli.bench:bench", "Measure how fast this machine converts."),
     "completion": ("sdr2hdr.cli.completion:completion", "Let a shell complete commands and values."),
 }
 

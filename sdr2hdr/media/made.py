@@ -1,4 +1,4 @@
-"""Clips made for a benchmark."""
+"""SDR clips of pictures that were made up, to measure with."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,0 +1,253 @@
+"""How fast this machine converts: every stage alone, and whole conversions."""
+
+import multiprocessing
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from sdr2hdr import __version__
+from sdr2hdr.color.transfer import pq_code
+from sdr2hdr.color.yuv import to_yuv
+from sdr2hdr.convert import convert
+from sdr2hdr.errors import ModelError
+from sdr2hdr.media.encoder import ChunkEncoder, EncodeSettings
+from sdr2hdr.media.made import write_clip
+from sdr2hdr.media.source import Source
+from sdr2hdr.options import DEFAULTS, Options
+from sdr2hdr.render.device import keep_one_heap, pick_device
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.weights.opened import open_model, spec_of
+
+SIZES = {"540p": (960, 540), "1080p": (1920, 1080), "2160p": (3840, 2160)}
+MODELS = ("look", "wmnet")
+FILM = 2 * 60 * 60 * 24
+"""Frames of a film of two hours."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model at a size. ``stages`` are the seconds a frame that each stage takes alone: ``decode``, ``colour in``,
+    ``model``, ``colour out``, ``encode``.
+
+    ``frames_per_second`` is that of a whole conversion without its start; ``slowest`` is the stage of it that worked
+    longest, for ``share`` of the time. ``memory`` is the most main memory that was held, in bytes, or None where the system
+    does not tell; ``gpu_memory`` that of the GPU. ``operations`` are the model's multiplications and additions a frame,
+    ``of_peak`` their rate over the device's peak. ``film_hours`` is how long a film of two hours takes.
+    """
+
+    model: str
+    size: str
+    width: int
+    height: int
+    device: str
+    precision: str
+    frames: int
+    stages: dict[str, float]
+    frames_per_second: float
+    slowest: str
+    share: float
+    memory: int | None
+    gpu_memory: int | None
+    operations: float
+    of_peak: float
+    film_hours: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What the device can do: operations a second of a bfloat16 matrix product, measured."""
+
+    device: str
+    name: str
+    operations: float
+
+
+def bench(
+    models: Sequence[str] = MODELS,
+    sizes: Sequence[str] = tuple(SIZES),
+    *,
+    frames: int = 8,
+    options: Options = DEFAULTS,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure models at picture sizes (keys of :data:`SIZES`) on a made-up moving picture of ``frames`` frames.
+
+    Each measurement has a process of its own, so that memory is its own too. ``progress`` is told what is measured next.
+    Returns plain values: ``versions``, ``machine``, ``peak`` and ``measured``. Raises ModelError for a model or a device that
+    cannot be had, or a process that the system ended.
+    """
+    pick_device(options.device)
+    for model in models:
+        spec_of(model)
+    progress("the device's peak")
+    peak = _apart(peak_of, options.device)
+    measured = []
+    for size in sizes:
+        for model in models:
+            progress(f"{model} at {size}")
+            measured.append(_apart(measure, model, size, frames, options, peak.operations))
+    packages = ("torch", "av", "numpy")
+    return {
+        "versions": {"sdr2hdr": __version__, "python": platform.python_version()} | {n: version(n) for n in packages},
+        "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
+        "peak": asdict(peak),
+        "measured": [asdict(each) for each in measured],
+    }
+
+
+def _apart(work: Callable[..., T], *args: Any) -> T:
+    """The result of a function in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *args).result()
+        except BrokenProcessPool as e:
+            raise ModelError(
+                "The system ended a measurement, perhaps because memory ran out; give fewer --models or smaller --sizes."
+            ) from e
+
+
+def peak_of(device: str, edge: int = 2048, seconds: float = 1.0) -> Peak:
+    """The best rate of a product of two bfloat16 matrices in a second of trying."""
+    where = pick_device(device)
+    a = torch.randn(edge, edge, device=where, dtype=torch.bfloat16)
+    least, until = float("inf"), time.monotonic() + seconds
+    torch.mm(a, a)
+    while time.monotonic() < until:
+        _settle(where)
+        since = time.perf_counter()
+        torch.mm(a, a)
+        _settle(where)
+        least = min(least, time.perf_counter() - since)
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor() or platform.machine()
+    return Peak(str(where), name, 2 * edge**3 / least)
+
+
+def measure(model: str, size: str, frames: int, options: Options, peak: float) -> Measured:
+    """One model at one size, in this process. ``peak`` is the device's, operations a second."""
+    keep_one_heap()
+    width, height = SIZES[size]
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mkv"
+        write_clip(clip, moving_picture(width, height, frames), options={"preset": "veryfast", "crf": "18"})
+        stages, renderer, operations = _stages(clip, Path(folder), model, options)
+        report = convert(clip, Path(folder) / "out.mkv", model, options=options)
+    slowest, seconds = max(report.busy.items(), key=lambda item: item[1])
+    on_gpu = renderer.device.type == "cuda"
+    return Measured(
+        model=model,
+        size=size,
+        width=width,
+        height=height,
+        device=str(renderer.device),
+        precision=renderer.precision,
+        frames=frames,
+        stages=stages,
+        frames_per_second=report.frames_per_second,
+        slowest=slowest,
+        share=min(1.0, seconds / report.render_seconds),
+        memory=_most_memory(),
+        gpu_memory=torch.cuda.max_memory_allocated(renderer.device) if on_gpu else None,
+        operations=operations,
+        of_peak=operations / stages["model"] / peak,
+        film_hours=FILM / report.frames_per_second / 3600,
+    )
+
+
+def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict[str, float], Renderer, float]:
+    """Seconds a frame of each stage alone, on every frame of the clip; the renderer, and its operations a frame."""
+    with Source(clip) as source:
+        pictures, decode = _timed(lambda: list(source.pictures()))
+        rate, step, (width, height) = source.info.rate, source.info.time_base, source.info.size
+    count = len(pictures)
+    loaded = open_model(name)
+    renderer = Renderer(
+        loaded.model, loaded.spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
+    )  # fmt: skip
+    pictures[0].rgb()
+    frames, colour_in = _timed(lambda: [picture.rgb() for picture in pictures])
+    run = Run(0, count, 0, count)
+    with FlopCounterMode(
+        display=False, custom_mapping=_fused_operations()
+    ) as counted:  # and the first call's own work is done
+        list(renderer.run(iter(frames), run, renderer.new_states()))
+    codes, model = _timed(lambda: list(renderer.run(iter(frames), run, renderer.new_states())))
+    peak = pq_code(float(options.peak))
+    planes, colour_out = _timed(
+        lambda: [to_yuv(c[:3], seed=p.pts, peak_code=peak) for c, p in zip(codes, pictures, strict=True)]
+    )
+    settings = EncodeSettings(
+        options.codec, options.quality, options.speed, width, height, time_base=step, rate=Fraction(rate)
+    )
+
+    def encoded() -> None:
+        with ChunkEncoder(folder / "alone.packets", settings) as encoder:
+            for plane, picture in zip(planes, pictures, strict=True):
+                encoder.encode(plane, picture.pts, picture.duration)
+            encoder.close()
+
+    _, encode = _timed(encoded)
+    seconds = {
+        "decode": decode,
+        "colour in": colour_in,
+        "model": model,
+        "colour out": colour_out,
+        "encode": encode,
+    }
+    return {stage: s / count for stage, s in seconds.items()}, renderer, counted.get_total_flops() / count
+
+
+def _fused_operations() -> dict[Any, Callable[..., int]]:
+    """How to count the fused convolutions of ``models/parts/fused.py``, which PyTorch's counter does not know."""
+
+    def fused(x: list[int], *shapes: Any, out_shape: list[int], **_: Any) -> int:
+        with_sum = isinstance(shapes[1], torch.Size) and len(shapes[1]) == 4  # the sum stands before the kernel
+        return int(conv_flop_count(x, shapes[1 if with_sum else 0], out_shape))
+
+    try:
+        return {torch.ops.mkldnn._convolution_pointwise: fused}
+    except AttributeError:  # a build without oneDNN, where nothing is fused
+        return {}
+
+
+def moving_picture(width: int, height: int, frames: int) -> Iterator[NDArray[np.uint8]]:
+    """R'G'B' pictures ``H,W,3`` of a fine texture over a gradient that drifts by 3 pixels a frame."""
+    rng = np.random.default_rng(0)
+    slope = np.linspace(30, 220, width)[None, :, None] * np.array([1.0, 0.9, 0.7])
+    texture = np.kron(rng.uniform(-25, 25, (height // 4 + 1, width // 4 + 1, 3)), np.ones((4, 4, 1)))
+    picture = (slope + texture[:height, :width]).clip(0, 255).astype(np.uint8)
+    return (np.roll(picture, 3 * i, axis=1) for i in range(frames))
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    since = time.perf_counter()
+    done = work()  # results come back to the CPU, so that a GPU has finished too
+    return done, time.perf_counter() - since
+
+
+def _settle(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _most_memory() -> int | None:
+    """The most memory that this process has held; getrusage would count its parent's, too."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    except (OSError, StopIteration):
+        return None
