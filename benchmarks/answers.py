@@ -86,7 +86,7 @@ def tripod(corpus: Path, count: int) -> tuple[Tensor, Tensor]:
     noisy = sdr + 0.01 * torch.from_numpy(rng.standard_normal(sdr[:, :1].shape, dtype=np.float32))
     clean = to_planes(noisy.clamp(0, 1), rng)
     planes = through_codec(clean, "libx264", 27)
-    return Clip(planes, clean, torch.zeros(1), still.name, "graded", 27).sdr(), pq_inverse_eotf(master.nits)
+    return Clip(planes, clean, torch.zeros(1), still.name, "graded", 27, 0.0).sdr(), pq_inverse_eotf(master.nits)
 
 
 def main() -> None:

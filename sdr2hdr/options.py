@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import msgspec
 
 from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
 from sdr2hdr.errors import UsageError
 
 CRFS = {"hevc": 16.0, "av1": 22.0}
@@ -126,6 +127,14 @@ class Options:
     keep_start: bool = option(
         False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
     )
+    input_transfer: str = option(
+        "auto", "The curve of the display that the source was made for, instead of its tag.",
+        noun="transfer", choices=("auto", *TRANSFERS), commands=EVERYWHERE,
+    )  # fmt: skip
+    input_primaries: str = option(
+        "auto", "The primaries of the display that the source was made for, instead of its tag.",
+        noun="set of primaries", choices=("auto", *DISPLAY_PRIMARIES), commands=EVERYWHERE,
+    )  # fmt: skip
     audio: str = option(
         "copy", "What to encode a sound to that OUT cannot hold as it is; copy leaves it out.",
         choices=("copy", "flac", "aac", "opus"), decides="file",

@@ -152,7 +152,14 @@ def _look_at(path: Path, name: str, options: Options) -> Row | None:
     """A row for a video; None for a file that is none: a picture, sound, a text."""
     row = Row(name, model=options.model)
     try:
-        info = read_info(path, options.input_matrix, options.input_range, keep_start=options.keep_start)
+        info = read_info(
+            path,
+            options.input_matrix,
+            options.input_range,
+            transfer=options.input_transfer,
+            primaries=options.input_primaries,
+            keep_start=options.keep_start,
+        )
         if _is_still(path, info):
             return None
         row.fingerprint = asdict(Fingerprint.of(path))

@@ -75,8 +75,7 @@ def train(
             frames=made.frames,
             seed=made.seed,
             listed=scenes,
-            graded=made.graded,
-            restaged=made.restaged,
+            mix=made.mix,
         )
         makers.append((split, n, maker))
     columns = (

@@ -16,8 +16,10 @@ PRIMARIES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float
     "bt601-625": ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),
     "bt2020": ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
     "p3-d65": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+    "p3-dci": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
 }
-"""Chromaticities x, y of red, green and blue; all have white D65."""
+"""Chromaticities x, y of red, green and blue; all have white D65. DCI's own white (0.314, 0.351, SMPTE RP 431-2) is shown as
+D65, each primary keeping its chromaticity: white stays white, and that is how a P3 monitor is set up for such films."""
 
 
 def _xyz(xy: tuple[float, float]) -> Tensor:

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdr2hdr.color import yuv
+from sdr2hdr.color import tonemap, yuv
+from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.luma import weights
-from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
-from sdr2hdr.data import camera
-from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, grade, look_shares, render_sdr
+from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
+from sdr2hdr.data import aces, camera
+from sdr2hdr.data.grading import LOOKS, USUAL, Mix, brightness_of, grade, rendition
 from sdr2hdr.data.splits import Split, rng
 from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import Still, load_linear, load_sdr, stills
@@ -36,7 +37,7 @@ WHOLE: Area = (slice(None), slice(None))
 @dataclass(frozen=True)
 class Clip:
     """``planes``: uint8 ``T,H,W`` and two of ``T,H/2,W/2``; ``clean``: the same before the codec; ``codes``: int32 PQ
-    codes * 65535, ``T,3,H,W``; and how it was made."""
+    codes * 65535, ``T,3,H,W``; how it was made; and its ``brightness`` (:mod:`sdr2hdr.color.exposure`)."""
 
     planes: Planes
     clean: Planes
@@ -44,6 +45,7 @@ class Clip:
     scene: str
     look: str
     qp: int
+    brightness: float
 
     def sdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
         """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some, and all places or an area of them."""
@@ -99,14 +101,14 @@ class ClipMaker:
         size: tuple[int, int] = (160, 256),
         frames: int = 3,
         seed: int = 0,
-        graded: float = LOOK_WEIGHTS[0],
-        restaged: float = 0.0,
+        mix: Mix = USUAL,
     ) -> None:
-        """``graded`` is the share of the look of that name in training clips, ``restaged`` that of scenes changed first."""
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
-        self.shares, self.restaged = look_shares(graded), restaged if split == "train" else 0.0
+        self.mix, self.restaged = mix, mix.restaged if split == "train" else 0.0
         self.stills = stills(folder, split)
         self._light: dict[str, Tensor] = {}
+        self._sdr: dict[str, Tensor] = {}
+        self._brightness: dict[str, float] = {}
 
     @property
     def scenes(self) -> int:
@@ -124,13 +126,19 @@ class ClipMaker:
         """Clip ``number`` of an endless list: scene, move, grade, look, codec and QP all drawn from its own seed."""
         rng = self._rng(number)
         pairs = [s for s in self.stills if s.sdr is not None]
-        kind = rng.choice(["scene", "pair", "chart"], p=[0.8, 0.14, 0.06])
+        kind = self.mix.kind(rng)
         qp = int(rng.integers(18, 48))
+        if self.mix.undamaged and rng.random() < self.mix.undamaged:
+            qp = 0
         if kind == "pair" and pairs:
             return self.pair_clip(pairs[int(rng.integers(len(pairs)))], qp, rng)
+        if kind == "aces":
+            scenes = [s for s in self.stills if not s.white_is_one]
+            version = str(rng.choice(list(aces.PEAKS)))
+            peak = int(rng.choice(aces.PEAKS[version]))
+            return self.aces_clip(scenes[int(rng.integers(len(scenes)))], version, peak, qp, rng)
         still = None if kind == "chart" else self.stills[int(rng.integers(len(self.stills)))]
-        look = str(rng.choice(LOOKS, p=self.shares))
-        return self.scene_clip(still, look, qp, rng)
+        return self.scene_clip(still, self.mix.look(rng), qp, rng)
 
     def val_clips(self) -> list[tuple[Still, str, int, int]]:
         """The grid results are reported on: every simulated scene, look and QP (still, look, QP, number)."""
@@ -143,17 +151,33 @@ class ClipMaker:
 
     def scene_clip(self, still: Still | None, look: str, qp: int, rng: np.random.Generator) -> Clip:
         """A simulated clip of a still (or of a made chart, where there is none)."""
+        light = self._scene(still, rng)
+        night, white_is_one = still is not None and still.tag == "night", still is not None and still.white_is_one
+        brightness = float(np.exp(rng.uniform(0.0, np.log(4.5)))) if look == "grades" else 0.0
+        exposure = (brightness / 3.0) ** 0.7 if brightness else 1.0  # brighter grades are of brighter masters
+        master = grade(light, look, rng, night=night, white_is_one=white_is_one, exposure=exposure)
+        render = rendition(look, rng, master.peak, brightness)
+        name, codes = still.name if still else "chart", pq_inverse_eotf(master.nits)
+        brightness = brightness_of(render, master.peak)
+        return finish(render(master.nits), codes, name, look, qp, rng, brightness=brightness, vary=self.split != "val")
+
+    def aces_clip(self, still: Still, version: str, peak: int, qp: int, rng: np.random.Generator) -> Clip:
+        """A scene through the SDR and the HDR output transform of a version of ACES; peaks above 1000 nits roll off to it."""
+        light = aces.expose(self._scene(still, rng), rng, night=still.tag == "night")
+        nits = tonemap.bt2390_eetf(pq_eotf(aces.to_hdr(light, version, peak)), float(peak), PAIR_PEAK)
+        sdr, brightness = aces.to_sdr(light, version), aces.brightness(version, peak)
+        codes = pq_inverse_eotf(nits)
+        return finish(sdr, codes, still.name, version, qp, rng, brightness=brightness, vary=self.split != "val")
+
+    def _scene(self, still: Still | None, rng: np.random.Generator) -> Tensor:
+        """Scene light ``T,3,H,W`` of a moving view, some of it restaged, some with grain."""
         light = camera.chart(self.size, self.frames, rng) if still is None else self._views(still, rng)
         if still is not None and self.restaged and rng.random() < self.restaged:
             light = restage(light, lambda: self._views(self.stills[int(rng.integers(len(self.stills)))], rng), rng)
         if rng.random() < 0.3:  # grain belongs to the master as to its SDR rendition
             grain = torch.from_numpy(rng.standard_normal(light[:, :1].shape, dtype=np.float32))
             light = light * (grain * float(rng.uniform(0.0, 0.06))).exp()
-        white_is_one = still is not None and still.white_is_one
-        master = grade(light, look, rng, night=still is not None and still.tag == "night", white_is_one=white_is_one)
-        sdr = render_sdr(master, look, rng)
-        name = still.name if still else "chart"
-        return finish(sdr, pq_inverse_eotf(master.nits), name, look, qp, rng, vary=self.split != "val")
+        return light
 
     def _views(self, still: Still, rng: np.random.Generator) -> Tensor:
         if still.panorama:
@@ -162,9 +186,14 @@ class ClipMaker:
 
     def pair_clip(self, still: Still, qp: int, rng: np.random.Generator) -> Clip:
         """A moving window through a real pair: the phone's own SDR, and its HDR with SDR white at 203 nits."""
-        light, sdr = camera.photo_views([self.light(still), load_sdr(still)], self.size, self.frames, rng)
+        if still.name not in self._sdr:
+            self._sdr[still.name] = load_sdr(still).half()
+            self._brightness[still.name] = brightness_between(self._sdr[still.name], self.light(still) * WHITE)
+        pictures = [self.light(still), self._sdr[still.name].float()]
+        light, sdr = camera.photo_views(pictures, self.size, self.frames, rng)
         codes = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))
-        return finish(sdr, codes, still.name, "phone", qp, rng, vary=self.split != "val")
+        brightness = self._brightness[still.name]
+        return finish(sdr, codes, still.name, "phone", qp, rng, brightness=brightness, vary=self.split != "val")
 
 
 def finish(
@@ -175,10 +204,10 @@ def finish(
     qp: int,
     rng: np.random.Generator,
     *,
+    brightness: float,
     vary: bool = True,
-    damage: bool = True,
 ) -> Clip:
-    """The clip of R'G'B' ``T,3,H,W`` and its master's PQ codes: quantised, and through a codec unless ``damage`` is False.
+    """The clip of R'G'B' ``T,3,H,W`` and its master's PQ codes: quantised, and through a codec unless ``qp`` is 0.
 
     With ``vary`` bars are laid over some clips, and half of them are mirrored.
     """
@@ -193,4 +222,4 @@ def finish(
     codec = "libx264" if rng.random() < 0.6 else "libx265"
     clean = to_planes(sdr.clamp(0, 1), rng)
     kept = (codes * 65535.0).round().to(torch.int32)
-    return Clip(through_codec(clean, codec, qp) if damage else clean, clean, kept, scene, look, qp)
+    return Clip(through_codec(clean, codec, qp) if qp else clean, clean, kept, scene, look, qp, brightness)

@@ -14,12 +14,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, finish
-from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, Master, look_shares, render_sdr
+from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
 from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
 from sdr2hdr.data.scene_list import SceneList, read_scene_list, select
 from sdr2hdr.data.splits import TrainingSplit, rng, set_aside
@@ -56,12 +56,11 @@ def open_corpus(
     frames: int,
     seed: int,
     listed: Path | None = None,
-    graded: float = LOOK_WEIGHTS[0],
-    restaged: float = 0.0,
+    mix: Mix = USUAL,
 ) -> Maker:
     """The maker of clips (``frames`` pictures of ``size`` = height, width) for whatever ``folder`` holds.
 
-    ``graded`` (the share of that look) matters where looks are drawn, ``restaged`` for stills alone.
+    Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone.
 
     That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of which
     those for training are taken. Raises InputError where it is none of these, and for what is wrong in it.
@@ -75,10 +74,10 @@ def open_corpus(
     if listed is not None:
         raise InputError(f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out.")
     if any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names) or not folder.exists():
-        return ClipMaker(folder, split, size=size, frames=frames, seed=seed, graded=graded, restaged=restaged)
+        return ClipMaker(folder, split, size=size, frames=frames, seed=seed, mix=mix)
     films = sorted(p for p in names if p.suffix.lower() in FILMS)
     if films:
-        return FilmMaker(films, split, size=size, frames=frames, seed=seed, graded=graded)
+        return FilmMaker(films, split, size=size, frames=frames, seed=seed, mix=mix)
     raise InputError(
         f"{folder} is no training corpus: it holds no manifest.json, no HDR stills (.exr, .hdr), no folders of paired frames "
         "(sdr and hdr) and no HDR films."
@@ -154,7 +153,8 @@ class PairedMaker:
         area, shrink = window(random, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size)
         sdr, codes = (avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True))
         qp, damage = int(random.integers(18, 48)), bool(random.random() >= UNDAMAGED)
-        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, random, damage=damage)
+        brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
+        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, random, brightness=brightness)
 
 
 def _check_sizes(scene: PairedScene, size: tuple[int, int]) -> None:
@@ -214,10 +214,10 @@ class FilmMaker:
         size: tuple[int, int],
         frames: int,
         seed: int = 0,
-        graded: float = LOOK_WEIGHTS[0],
+        mix: Mix = USUAL,
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
-        self.shares = look_shares(graded)
+        self.mix = mix
         for film in films:
             width, height = Source(film, hdr=True, hlg=True).info.size
             if height < size[0] or width < size[1]:
@@ -246,6 +246,8 @@ class FilmMaker:
         codes = [p.codes() for p in islice(source.pictures(shot.pts[first]), self.frames)]
         area, shrink = window(random, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
         nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(PAIR_PEAK)
-        look, qp = str(random.choice(LOOKS, p=self.shares)), int(random.integers(18, 48))
-        sdr: Tensor = render_sdr(Master(nits, PAIR_PEAK), look, random)
-        return finish(sdr, pq_inverse_eotf(nits), shot.name, look, qp, random)
+        look, qp = self.mix.look(random), int(random.integers(18, 48))
+        brightness = float(np.exp(random.uniform(0.0, np.log(4.5)))) if look == "grades" else 0.0
+        render = rendition(look, random, PAIR_PEAK, brightness)
+        brightness = brightness_of(render, PAIR_PEAK)
+        return finish(render(nits), pq_inverse_eotf(nits), shot.name, look, qp, random, brightness=brightness)

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color import tonemap
+from sdr2hdr.color.exposure import MID_GREY
 from sdr2hdr.color.primaries import convert, luminance
 from sdr2hdr.color.transfer import WHITE, bt1886_inverse_eotf
+from sdr2hdr.data import grades
+from sdr2hdr.data.grades import table
+
+Curve = Callable[[Tensor], Tensor]
+"""From nits to SDR light 0..1, element by element."""
 
 LOOKS = ("graded", "bt2446a", "bt2446c", "bt2390", "reinhard", "filmic", "clip", "camera")
 LOOK_WEIGHTS = (0.30, 0.12, 0.10, 0.10, 0.10, 0.10, 0.08, 0.10)
@@ -26,10 +32,39 @@ GRADED_NITS = (0.005, 1.1, 8.25, 26.0, 60.0, 116.0, 190.0, 240.0, 300.0, 383.0, 
 """What networks trained on graded television answer to a grey picture (mean of two), as a curve from SDR code to nits."""
 
 
-def look_shares(graded: float) -> tuple[float, ...]:
-    """How often each look is drawn if ``graded`` is the share of the first; the others keep their shares of the rest."""
-    rest = (1 - graded) / (1 - LOOK_WEIGHTS[0])
-    return (graded, *(w * rest for w in LOOK_WEIGHTS[1:]))
+CHARTS = 0.06
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often training draws what, in shares.
+
+    Of all clips, ``pairs`` are real ones and ``aces`` scenes through two output transforms of ACES (:mod:`sdr2hdr.data.aces`);
+    :data:`CHARTS` are made-up charts, the rest is simulated. Of the simulated, ``graded`` have that look and ``grades`` a curve
+    drawn around real grades (:mod:`sdr2hdr.data.grades`), and the other looks share what is left. ``restaged`` scenes are lit,
+    tinted or mixed with another first: more scenes than there are stills. ``undamaged`` clips of stills go through no codec.
+    """
+
+    graded: float = LOOK_WEIGHTS[0]
+    grades: float = 0.0
+    pairs: float = 0.14
+    aces: float = 0.0
+    restaged: float = 0.0
+    undamaged: float = 0.0
+
+    def look(self, rng: np.random.Generator) -> str:
+        """A look, drawn."""
+        rest = (1 - self.graded - self.grades) / (1 - LOOK_WEIGHTS[0])
+        shares = [self.graded, *(w * rest for w in LOOK_WEIGHTS[1:]), self.grades]
+        return str(rng.choice([*LOOKS, "grades"], p=shares))
+
+    def kind(self, rng: np.random.Generator) -> str:
+        """``scene``, ``pair``, ``chart`` or ``aces``, drawn."""
+        shares = [1 - self.pairs - self.aces - CHARTS, self.pairs, CHARTS, self.aces]
+        return str(rng.choice(["scene", "pair", "chart", "aces"], p=shares))
+
+
+USUAL = Mix()
 
 
 @dataclass(frozen=True)
@@ -40,10 +75,13 @@ class Master:
     peak: float
 
 
-def grade(light: Tensor, look: str, rng: np.random.Generator, *, night: bool, white_is_one: bool) -> Master:
+def grade(
+    light: Tensor, look: str, rng: np.random.Generator, *, night: bool, white_is_one: bool, exposure: float = 1.0
+) -> Master:
     """Linear scene light ``T,3,H,W`` (BT.2020) to an HDR master: exposure, contrast, saturation, shoulder, peak.
 
-    Nobody grades what a camera makes (``look`` is ``camera``): its exposure puts the average at 18 % of white, and that is all.
+    ``exposure`` is for masters brighter or darker than graded television. Nobody grades what a camera makes (``look`` is
+    ``camera``): its exposure puts the average at 18 % of white, and that is all.
     """
     camera = look == "camera"
     peak = 1000.0 if rng.random() < 0.7 else float(np.exp(rng.uniform(math.log(500), math.log(2000))))
@@ -58,7 +96,7 @@ def grade(light: Tensor, look: str, rng: np.random.Generator, *, night: bool, wh
         gain = key / float((y + 1e-4).log().mean().exp())
         # keep a bright tail within reach: the 90th percentile stays below 600 nits
         gain = min(gain, 600.0 / max(float(torch.quantile(y.flatten()[::7], 0.9)), 1e-6))
-    nits = light * gain
+    nits = light * gain * exposure
     contrast = rng.normal(1.0, 0.03) if white_is_one or camera else rng.normal(1.08, 0.1)
     luma = luminance(nits).unsqueeze(1).clamp_min(1e-5)
     nits = nits * (luma / 26.0).pow(contrast - 1.0)  # about mid grey: 18 % of white is 26 nits (BT.2408-7 clause 3.2)
@@ -69,7 +107,7 @@ def grade(light: Tensor, look: str, rng: np.random.Generator, *, night: bool, wh
     return Master(tonemap.bt2390_eetf(nits.clamp_max(shoulder), shoulder, peak), peak)
 
 
-def _graded_curve(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
+def _graded_curve(rng: np.random.Generator) -> Curve:
     gain, power, lift = math.exp(rng.normal(-0.04, 0.12)), rng.normal(1.0, 0.04), rng.normal(-0.05, 0.15)
     codes = torch.linspace(0, 1, 256)
     logs = np.interp(codes.numpy(), GRADED_CODES, np.log(GRADED_NITS))
@@ -78,19 +116,10 @@ def _graded_curve(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
     logs = np.maximum.accumulate((logs - math.log(60)) * power + math.log(60 * gain) + top + low) + 1e-6 * np.arange(
         256
     )
-    knots = torch.from_numpy(logs).float()
-
-    def curve(n: Tensor) -> Tensor:
-        x = (n + 1e-4).log()
-        i = torch.searchsorted(knots, x.contiguous()).clamp(1, 255)
-        a, b = knots[i - 1], knots[i]
-        code = codes[i - 1] + (codes[i] - codes[i - 1]) * ((x - a) / (b - a)).clamp(0, 1)
-        return code.pow(2.4)
-
-    return curve
+    return table(codes, torch.from_numpy(logs).float())
 
 
-def _anchored(shape: Callable[[Tensor], Tensor], nits_at_half: float) -> Callable[[Tensor], Tensor]:
+def _anchored(shape: Curve, nits_at_half: float) -> Curve:
     """Scale the input of a rising light-to-light curve so that SDR code 0.5 comes from the given nits."""
     xs = torch.logspace(-5, 4, 4000)
     at = float(xs[int(torch.searchsorted(shape(xs).contiguous(), torch.tensor(0.5**2.4)).clamp(0, 3999))])
@@ -98,7 +127,7 @@ def _anchored(shape: Callable[[Tensor], Tensor], nits_at_half: float) -> Callabl
     return lambda n: shape(n * scale)
 
 
-def _curve(look: str, rng: np.random.Generator, peak: float) -> Callable[[Tensor], Tensor]:
+def _curve(look: str, rng: np.random.Generator, peak: float) -> Curve:
     anchor = math.exp(rng.normal(math.log(58.0), 0.12))
     if look == "graded":
         return _graded_curve(rng)
@@ -126,29 +155,55 @@ def _curve(look: str, rng: np.random.Generator, peak: float) -> Callable[[Tensor
     return camera
 
 
-def render_sdr(master: Master, look: str, rng: np.random.Generator) -> Tensor:
-    """The SDR picture ``T,3,H,W`` R'G'B' 0..1 (BT.709, BT.1886) that a look makes of a master; not yet quantised."""
-    nits = master.nits
+def rendition(look: str, rng: np.random.Generator, peak: float, brightness: float = 0.0) -> Curve:
+    """Draw how a look renders masters of a peak: a function from nits ``T,3,H,W`` (BT.2020) to SDR R'G'B' ``T,3,H,W`` 0..1
+    (BT.709, BT.1886), not yet quantised. ``brightness`` is that of ``grades``; the other looks have their own."""
     if look == "bt2446a":
-        light = tonemap.bt2446a_down(nits * math.exp(rng.normal(0.15, 0.1)))
-        light = convert(light, "bt2020", "bt709")
+        gain = math.exp(rng.normal(0.15, 0.1))
+        mapped: Curve = lambda nits: convert(tonemap.bt2446a_down(nits * gain), "bt2020", "bt709")  # noqa: E731
     elif look == "bt2446c":
         # made for masters of half the light that graded ones have: exposed down, so that code 0.5 is near 55 nits
-        light = tonemap.bt2446c_down(nits * math.exp(rng.normal(-0.75, 0.1)), rng.uniform(0, 0.1)) / 1.18
-        light = convert(light, "bt2020", "bt709")
+        gain, crosstalk = math.exp(rng.normal(-0.75, 0.1)), rng.uniform(0, 0.1)
+        mapped = lambda nits: convert(tonemap.bt2446c_down(nits * gain, crosstalk) / 1.18, "bt2020", "bt709")  # noqa: E731
     else:
-        curve = _curve(look, rng, master.peak)
+        curve = grades.curve(rng, brightness, peak) if look == "grades" else _curve(look, rng, peak)
         mode = rng.choice(["rgb709", "rgb2020", "max"], p=[0.5, 0.2, 0.3])
-        if look == "bt2390" or mode == "max":
-            brightest = nits.amax(dim=1, keepdim=True)
-            light = convert(nits * (curve(brightest) / brightest.clamp_min(1e-4)), "bt2020", "bt709")
-        elif mode == "rgb2020":
-            light = convert(curve(nits), "bt2020", "bt709")
-        else:
-            rgb = convert(nits, "bt2020", "bt709")
-            light = curve(rgb.clamp_min(0.0)) + rgb.clamp_max(0.0) / 100.0
-    saturation = float(rng.normal(1.0, 0.06))
-    luma = luminance(light, "bt709").unsqueeze(1)
-    light = luma + (light - luma) * saturation
-    light = tonemap.gamut_clip(light) if rng.random() < 0.6 else tonemap.gamut_compress(light)
-    return bt1886_inverse_eotf(light)
+        mapped = _applied(curve, "max" if look == "bt2390" else str(mode))
+    saturation, clips = float(rng.normal(1.0, 0.06)), rng.random() < 0.6
+
+    def render(nits: Tensor) -> Tensor:
+        light = mapped(nits)
+        luma = luminance(light, "bt709").unsqueeze(1)
+        light = luma + (light - luma) * saturation
+        return bt1886_inverse_eotf(tonemap.gamut_clip(light) if clips else tonemap.gamut_compress(light))
+
+    return render
+
+
+def render_sdr(master: Master, look: str, rng: np.random.Generator) -> Tensor:
+    """The SDR picture ``T,3,H,W`` R'G'B' 0..1 (BT.709, BT.1886) that a drawn :func:`rendition` makes of a master."""
+    return rendition(look, rng, master.peak)(master.nits)
+
+
+def brightness_of(render: Curve, peak: float) -> float:
+    """How many times as bright as on a 100-nit SDR display the grey was that a rendition turns into SDR code 0.5."""
+    nits = torch.logspace(-1, math.log10(peak), 2000)
+    codes = render(nits.view(1, 1, 1, -1).expand(1, 3, 1, -1))[0, 1, 0]
+    at = int(torch.searchsorted(codes.cummax(0).values.contiguous(), torch.tensor(0.5)).clamp(0, 1999))
+    return float(nits[at]) / MID_GREY
+
+
+def _applied(curve: Curve, mode: str) -> Curve:
+    """A curve on R, G and B of either primaries, or on the brightest of them: nits (BT.2020) to BT.709 light."""
+    if mode == "rgb2020":
+        return lambda nits: convert(curve(nits), "bt2020", "bt709")
+
+    def on_brightest(nits: Tensor) -> Tensor:
+        brightest = nits.amax(dim=1, keepdim=True)
+        return convert(nits * (curve(brightest) / brightest.clamp_min(1e-4)), "bt2020", "bt709")
+
+    def on_rgb(nits: Tensor) -> Tensor:
+        rgb = convert(nits, "bt2020", "bt709")
+        return curve(rgb.clamp_min(0.0)) + rgb.clamp_max(0.0) / 100.0
+
+    return on_brightest if mode == "max" else on_rgb

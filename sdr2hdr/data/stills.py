@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.primaries import PRIMARIES, convert
+from sdr2hdr.color.transfer import bt1886_inverse_eotf, srgb_eotf
 from sdr2hdr.data.splits import Split, is_select, is_val
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_radiance
@@ -157,10 +158,11 @@ def load_linear(still: Still) -> Tensor:
 
 
 def load_sdr(still: Still) -> Tensor:
-    """The phone's rendition ``3,H,W`` float32 codes 0..1 of a still that has one."""
+    """The SDR rendition ``3,H,W`` of a still that has one, an sRGB file, as BT.1886 codes 0..1 of the same display light."""
     if still.sdr is None:
         raise InputError(f"{still.path} has no SDR rendition beside it.")
-    return torch.from_numpy(_picture(still.sdr)).permute(2, 0, 1).float() / 255.0
+    codes = torch.from_numpy(_picture(still.sdr)).permute(2, 0, 1).float() / 255.0
+    return bt1886_inverse_eotf(srgb_eotf(codes))
 
 
 def _picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:

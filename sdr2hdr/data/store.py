@@ -20,7 +20,7 @@ def write_clip(clip: Clip, path: Path) -> None:
     """One clip as an uncompressed archive; it appears whole or not at all."""
     with whole_file(path) as part, part.open("wb") as f:
         planes = {k: p.numpy() for k, p in zip(_PLANES, clip.planes + clip.clean, strict=True)}
-        meta = np.array([clip.scene, clip.look, str(clip.qp)])
+        meta = np.array([clip.scene, clip.look, str(clip.qp), repr(clip.brightness)])
         np.savez(f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta)
 
 
@@ -28,8 +28,9 @@ def read_clip(path: Path) -> Clip:
     """A clip written by :func:`write_clip`."""
     with np.load(path, allow_pickle=False) as z:
         y, cb, cr, y0, cb0, cr0 = (torch.from_numpy(z[k]) for k in _PLANES)
-        scene, look, qp = (str(v) for v in z["meta"])
-        return Clip((y, cb, cr), (y0, cb0, cr0), torch.from_numpy(z["codes"].astype(np.int32)), scene, look, int(qp))
+        scene, look, qp, brightness = (str(v) for v in z["meta"])
+        codes = torch.from_numpy(z["codes"].astype(np.int32))
+        return Clip((y, cb, cr), (y0, cb0, cr0), codes, scene, look, int(qp), float(brightness))
 
 
 def clip_paths(folder: Path, count: int | None = None) -> list[Path]:

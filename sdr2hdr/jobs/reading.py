@@ -12,6 +12,8 @@ def open_source(path: Path, options: Options) -> Source:
         path,
         matrix=options.input_matrix,
         range=options.input_range,
+        transfer=options.input_transfer,
+        primaries=options.input_primaries,
         strict=options.strict,
         keep_start=options.keep_start,
         deinterlace=options.deinterlace,

@@ -11,25 +11,28 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from sdr2hdr.color.display import Display
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.clock import clock_time
-from sdr2hdr.media.info import SourceInfo, hdr_of, layout_of, primaries_of
+from sdr2hdr.media.info import SourceInfo, hdr_of, layout_of
+from sdr2hdr.media.shown import primaries_of, shown
 
 
 class Changes:
     """Compares every picture with the first one.
 
     Size, pixel format, aspect ratio and a switch to HDR are refused with the time at which to cut.
-    Matrix, range and primaries are read from each picture; ``notes`` tell where they change.
+    Matrix, range, transfer and primaries are read from each picture; ``notes`` tell where they change.
     """
 
-    def __init__(self, info: SourceInfo, matrix: str | None, range_: str | None) -> None:
-        self._info, self._given = info, (matrix, range_)
+    def __init__(self, info: SourceInfo, matrix: str | None, range_: str | None, transfer: str, primaries: str) -> None:
+        self._info = info
+        self._given, self._given_display = (matrix, range_), (transfer, primaries)
         self._context: VideoCodecContext | None = None
         self._aspect: Fraction | None = None  # of the film's first picture, whichever is decoded first
-        self._known: dict[tuple[int, ...], tuple[YuvLayout, str]] = {}
-        self._last: tuple[YuvLayout, str] = info.layout, info.primaries
+        self._known: dict[tuple[int, ...], tuple[YuvLayout, Display, str]] = {}
+        self._last = info.layout, info.shown.display, info.primaries
         self._keyframes: deque[int] = deque(maxlen=64)  # pts of those that went to the decoder
         self.notes: list[str] = []
 
@@ -46,8 +49,8 @@ class Changes:
                 self._keyframes.append(packet.pts)
             yield packet
 
-    def colour(self, frame: VideoFrame, pts: int) -> tuple[YuvLayout, str]:
-        """The layout and the primaries of a picture. Raises InputError where it cannot follow the
+    def colour(self, frame: VideoFrame, pts: int) -> tuple[YuvLayout, Display]:
+        """The layout and the display of a picture. Raises InputError where it cannot follow the
         first one.
         """
         self._check(frame, pts)
@@ -62,13 +65,14 @@ class Changes:
                     f"the colour tags change from {before} to {after} at {self._clock(pts)}; each picture was read by its own"
                 )
             self._last = found
-        return found
+        return found[:2]
 
-    def _read(self, frame: VideoFrame, pts: int) -> tuple[YuvLayout, str]:
+    def _read(self, frame: VideoFrame, pts: int) -> tuple[YuvLayout, Display, str]:
         info = self._info
         if info.hdr is None and (kind := hdr_of(frame, frame.color_trc, "")) is not None:
             self._refuse("SDR", kind, pts)
-        return layout_of(frame, info.layout.siting, info.path, *self._given)[0], primaries_of(frame)
+        layout = layout_of(frame, info.layout.siting, info.path, *self._given)[0]
+        return layout, shown(frame, *self._given_display).display, primaries_of(frame)
 
     def _check(self, frame: VideoFrame, pts: int) -> None:
         is_now = (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv"))
@@ -90,8 +94,9 @@ class Changes:
         return clock_time((begun - self._info.start_pts) * self._info.time_base)
 
 
-def _words(layout: YuvLayout, primaries: str) -> str:
-    return f"{layout.matrix} {'full' if layout.full_range else 'limited'} ({primaries} primaries)"
+def _words(layout: YuvLayout, display: Display, primaries: str) -> str:
+    levels = "full" if layout.full_range else "limited"
+    return f"{layout.matrix} {levels} ({primaries} primaries, read as {display.transfer})"
 
 
 def _ratio(ratio: Fraction) -> str:

@@ -24,43 +24,10 @@ from sdr2hdr.media.headers import Headers, read_headers, video_elements
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
 from sdr2hdr.media.opening import first_frame, is_cover, opened
 from sdr2hdr.media.picture import planar, side_data, turn_of
+from sdr2hdr.media.shown import Shown, primaries_of, shown, transfer_of
 
 UNTAGGED = 2  # "unspecified" in all three tables of H.273
 MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}
-PRIMARY_NAMES = {
-    1: "bt709",
-    4: "bt470m",
-    5: "bt601-625",
-    6: "bt601-525",
-    7: "bt601-525",  # SMPTE 240M has the same
-    8: "film",
-    9: "bt2020",
-    10: "xyz",
-    11: "p3-dci",
-    12: "p3-d65",
-    22: "ebu3213",
-}
-TRANSFER_NAMES = {
-    1: "bt709",
-    4: "gamma22",
-    5: "gamma28",
-    6: "bt601",
-    7: "smpte240m",
-    8: "linear",
-    9: "log100",
-    10: "log316",
-    11: "xvycc",
-    12: "bt1361",
-    13: "srgb",
-    14: "bt2020-10",
-    15: "bt2020-12",
-    16: "pq",
-    17: "smpte428",
-    18: "hlg",
-}
-CONVERTED = {"bt601-525", "bt601-625", "bt2020", "p3-d65"}
-"""Primaries that are converted to BT.709; any other is taken as BT.709."""
-
 DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
 FIELD_ORDERS = {1: "progressive", 2: "top first", 3: "bottom first", 4: "top coded first", 5: "bottom coded first"}
 
@@ -72,7 +39,8 @@ class SourceInfo:
     ``coded_size`` is width and height as stored; ``size`` and ``sample_aspect_ratio`` are of the
     upright picture, ``turn`` leads from one to the other. ``matrix_from`` and ``range_from`` say
     how the layout was decided: ``tagged``, ``untagged rule`` or ``given``. ``primaries`` and
-    ``transfer`` are the file's tags, ``untagged`` if it has none. ``frames`` and ``duration`` are
+    ``transfer`` are the file's tags, ``untagged`` if it has none; ``shown`` is the display that the
+    picture is taken to be made for. ``frames`` and ``duration`` are
     the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or
     ``Dolby Vision`` where it is one of these. ``clock`` is what was moved, and by how much, so that
     ``start_pts`` and all times of pictures are as they are.
@@ -99,6 +67,7 @@ class SourceInfo:
     range_from: str
     primaries: str
     transfer: str
+    shown: Shown
     hdr: str | None
     video_streams: int
     audio: tuple[str, ...]
@@ -117,11 +86,18 @@ class SourceInfo:
 
 
 def read_info(
-    path: Path, matrix: str | None = None, range_: str | None = None, *, keep_start: bool = False
+    path: Path,
+    matrix: str | None = None,
+    range_: str | None = None,
+    *,
+    transfer: str = "auto",
+    primaries: str = "auto",
+    keep_start: bool = False,
 ) -> SourceInfo:
     """Open a file, decode its first picture and say what it is, HDR or not.
 
-    ``matrix`` and ``range_`` overrule the tags; ``keep_start`` is that of :func:`read_clock`.
+    ``matrix`` and ``range_`` overrule the tags, and so do ``transfer`` and ``primaries`` if they are not
+    ``auto``; ``keep_start`` is that of :func:`read_clock`.
     Raises :class:`InputError` for anything that is not a video that decodes.
     """
     with opened(path) as (container, stream):
@@ -164,7 +140,8 @@ def read_info(
             matrix_from=matrix_from,
             range_from=range_from,
             primaries=primaries_of(frame),
-            transfer=TRANSFER_NAMES.get(frame.color_trc, "untagged"),
+            transfer=transfer_of(frame),
+            shown=shown(frame, transfer, primaries),
             hdr=hdr,
             video_streams=sum(1 for s in streams.video if not is_cover(s)),
             audio=tuple(_codec(s) for s in streams.audio),
@@ -174,11 +151,6 @@ def read_info(
             clock=clock,
             headers=headers if turn == Turn() else replace(headers, video={}),
         )
-
-
-def primaries_of(frame: VideoFrame) -> str:
-    """The name of the primaries that a frame is tagged with; ``untagged`` if it is not."""
-    return PRIMARY_NAMES.get(frame.color_primaries, "untagged")
 
 
 def hdr_of(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:

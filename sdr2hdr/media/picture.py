@@ -9,8 +9,8 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from sdr2hdr.color.primaries import convert
-from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf, hlg_eotf, pq_inverse_eotf
+from sdr2hdr.color.display import USUAL, Display
+from sdr2hdr.color.transfer import hlg_eotf, pq_inverse_eotf
 from sdr2hdr.color.turn import UPRIGHT, Turn
 from sdr2hdr.color.yuv import YuvLayout, from_yuv
 
@@ -21,7 +21,7 @@ class Picture:
 
     ``pts`` and ``duration`` are in the source's time base. ``planes`` are uint8 or uint16 ``H,W`` as stored, not turned: Y', Cb,
     Cr, or R', G', B' (``layout.matrix`` is then ``rgb``), or Y' alone; they share memory with the decoder and are not to be
-    written to. ``primaries`` names the file's primaries where they are tagged and not BT.709's. ``hlg`` pictures are HLG.
+    written to. ``display`` is what they were made for. ``hlg`` pictures are HLG.
     ``exposure`` is what the frame itself says of its exposure (:func:`exposure_of`), if it does.
     """
 
@@ -30,7 +30,7 @@ class Picture:
     planes: tuple[Tensor, ...]
     layout: YuvLayout
     turn: Turn = UPRIGHT
-    primaries: str = "bt709"
+    display: Display = USUAL
     hlg: bool = False
     exposure: Fraction | None = None
 
@@ -40,20 +40,19 @@ class Picture:
         return self.layout, self.turn, self.primaries
 
     def rgb(self) -> Tensor:
-        """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1."""
+        """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1, for a BT.1886 display."""
         return self.turn(self.recoded(from_yuv(self.planes, self.layout)))
 
     def recoded(self, rgb: Tensor) -> Tensor:
-        """BT.709 R'G'B' of R'G'B' ``3,H,W`` 0..1 as the planes give it, each pixel alone; may be written over.
+        """R'G'B' ``3,H,W`` 0..1 as the planes give it, as BT.709 for a BT.1886 display, each pixel alone; may be written over.
 
-        Other primaries are converted in display light (BT.1886) and what lies outside BT.709 is clipped (BT.2087 for the order).
+        What lies outside BT.709 is clipped.
         """
-        if self.primaries != "bt709":
+        if self.display != USUAL:
             band = max(1, 10_000 // rgb.shape[2])  # in the cache, and on one thread (color/yuv.py)
             for top in range(0, rgb.shape[1], band):
                 rows = rgb[:, top : top + band]
-                light = convert(bt1886_eotf(rows), self.primaries, "bt709")
-                rows.copy_(bt1886_inverse_eotf(light.clamp_(0.0, 1.0)))
+                rows.copy_(self.display.as_bt709(rows))
         return rgb
 
     def codes(self) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.errors import InputError
-from sdr2hdr.media.info import TRANSFER_NAMES
+from sdr2hdr.media.shown import TRANSFER_NAMES
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"

@@ -44,6 +44,7 @@ def probe(path: str | Path, container: str = "mkv") -> dict[str, Any]:
             "range_from": info.range_from,
             "primaries": info.primaries,
             "transfer": info.transfer,
+            "read_as": {**vars(info.shown.display), **{k: v for k, v in vars(info.shown).items() if k != "display"}},
         },
         "clock": _clock(info),
         "chapters": {

@@ -14,14 +14,16 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from sdr2hdr.color.display import Display
 from sdr2hdr.color.luma import MATRICES
+from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.changes import Changes
 from sdr2hdr.media.clock import clock_time
 from sdr2hdr.media.deinterlace import MODES
 from sdr2hdr.media.fields import Fields, FieldTally
-from sdr2hdr.media.info import CONVERTED, SourceInfo, read_info
+from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole, segments
 from sdr2hdr.media.opening import opened
 from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
@@ -62,7 +64,8 @@ class Source:
     in HLG.
 
     ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``)
-    overrule the file's tags. All times are moved so that the film begins at 0 and its clock never
+    overrule the file's tags, and so do ``transfer`` and ``primaries`` of the display that it was made for
+    (:mod:`sdr2hdr.color.display`) if they are not ``auto``. All times are moved so that the film begins at 0 and its clock never
     jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the
     newest :meth:`pictures`. Raises :class:`InputError` for anything that is not an SDR video that
@@ -75,6 +78,8 @@ class Source:
         *,
         matrix: str | None = None,
         range: str | None = None,
+        transfer: str = "auto",
+        primaries: str = "auto",
         strict: bool = False,
         hdr: bool = False,
         hlg: bool = False,
@@ -86,15 +91,18 @@ class Source:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
         if deinterlace not in MODES:
             raise ValueError(f"no such way to deinterlace: {deinterlace}")
+        if transfer not in {"auto", *TRANSFERS} or primaries not in {"auto", *DISPLAY_PRIMARIES}:
+            raise ValueError(f"no such transfer or primaries: {transfer}, {primaries}")
         self.path = Path(path)
         self.loss = Loss()
         self._tally = FieldTally()
         self._strict = strict
-        self._matrix, self._range = matrix, range
-        self.info: SourceInfo = read_info(self.path, matrix, range, keep_start=keep_start)
+        self.info: SourceInfo = read_info(
+            self.path, matrix, range, transfer=transfer, primaries=primaries, keep_start=keep_start
+        )
         info = self.info
         self._fields = Fields(info.time_base, info.rate, info.start_pts, deinterlace, detelecine)
-        self._changes = Changes(info, matrix, range)
+        self._changes = Changes(info, matrix, range, transfer, primaries)
         if detelecine:
             self._take_film()
         if self.info.hdr is not None and not hdr:
@@ -129,7 +137,8 @@ class Source:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what was found and done in the newest :meth:`pictures`."""
-        notes = [*self.info.clock.notes, *self._changes.notes, *self._fields.notes(self._tally)]
+        doubts = self.info.shown.doubts(self.info.transfer, self.info.primaries) if self.info.hdr is None else ()
+        notes = [*doubts, *self.info.clock.notes, *self._changes.notes, *self._fields.notes(self._tally)]
         if mended := self.loss.mended:
             notes.append(f"{mended} pictures had no time of their own, or one out of order, and were given the next")
         return tuple(notes)
@@ -152,7 +161,7 @@ class Source:
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
-        self._changes = Changes(self.info, self._matrix, self._range)
+        self._changes = Changes(self.info, *self._given)
         begin = first = -(1 << 63) if start_pts is None else start_pts
         try:
             for picture in self._run(begin, first, threads=True):
@@ -194,8 +203,8 @@ class Source:
         times = _Times(info, self._fields.rate)
         changes = self._changes
         changes.begin(stream.codec_context)
-        # by pts: the frame, whether its time was mended, its layout and primaries
-        decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, str]] = {}
+        # by pts: the frame, whether its time was mended, its layout and display
+        decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, Display]] = {}
 
         def timed() -> Iterator[VideoFrame]:
             for frame in self._decode(stream, changes.watched(packets), begin, threads):
@@ -210,7 +219,7 @@ class Source:
         end: int | None = None
         for flat, origin in self._fields.made(timed(), first, self._tally):
             pts = flat.pts or 0
-            frame, mended, layout, primaries = decoded[origin]
+            frame, mended, layout, display = decoded[origin]
             for passed in [each for each in decoded if each <= origin]:
                 del decoded[passed]
             if pts < first:
@@ -227,7 +236,7 @@ class Source:
                 planes_of(flat),
                 layout,
                 info.turn,
-                primaries if primaries in CONVERTED else "bt709",
+                display,
                 info.hdr == "HLG",
                 exposure_of(frame),
             )

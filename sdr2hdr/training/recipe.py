@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from sdr2hdr.data.grading import CHARTS, Mix
 from sdr2hdr.errors import InputError
 from sdr2hdr.reading import read_toml
 from sdr2hdr.typed import typed
@@ -55,8 +56,7 @@ class Stage:
 class ClipSet:
     """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more to choose on.
 
-    ``graded`` is the share of the simulated clips that have the look ``graded``, the others share the rest. ``restaged`` is the
-    share whose scene is lit, tinted or mixed with another first: more scenes than there are stills.
+    The other keys are shares of what is drawn: those of :class:`~sdr2hdr.data.grading.Mix`.
     """
 
     count: Count
@@ -66,10 +66,19 @@ class ClipSet:
     select: Whole = 64
     seed: Whole = 0
     graded: Share = 0.30
+    grades: Share = 0.0
+    pairs: Share = 0.14
+    aces: Share = 0.0
     restaged: Share = 0.0
+    undamaged: Share = 0.0
 
     def __repr__(self) -> str:
-        return _said(self, graded=0.30, restaged=0.0)
+        return _said(self, graded=0.30, grades=0.0, pairs=0.14, aces=0.0, restaged=0.0, undamaged=0.0)
+
+    @property
+    def mix(self) -> Mix:
+        """What clips are drawn from."""
+        return Mix(**{f.name: getattr(self, f.name) for f in fields(Mix)})
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,6 +145,8 @@ def read_recipe(path: Path) -> Recipe:
     except ValueError as e:
         raise InputError(f"Recipe {path}: {e}; see docs/training.md.") from e
     clips = recipe.clips
+    if max(clips.graded + clips.grades, clips.pairs + clips.aces + CHARTS) > 1:
+        raise InputError(f"Recipe {path}: the shares of {clips} add up to more than 1; see docs/training.md.")
     for stage in recipe.stages:
         if stage.patch > min(clips.height, clips.width) or stage.frames > clips.frames:
             raise InputError(f"Recipe {path}: stage {stage} asks for more than a clip has ({clips}).")

@@ -17,6 +17,8 @@ import torch
 from judges import ffprobe, need
 from media_makers import Planes, frame_of, make_clip, moving_texture, plane_shapes
 
+from sdr2hdr.color.tonemap import bt2408
+from sdr2hdr.color.transfer import bt1886_eotf
 from sdr2hdr.errors import InputError
 from sdr2hdr.media import source as source_module
 from sdr2hdr.media.picture import Picture
@@ -747,3 +749,45 @@ def test_hlg_is_read_as_the_light_of_a_display_of_1000_nits(tmp_path: Path) -> N
         Source(path, hdr=True)
     codes = [p.codes() for p in Source(path, hdr=True, hlg=True).pictures()]
     assert len(codes) == 2 and torch.allclose(codes[0], torch.tensor(0.58), atol=0.003)
+
+
+# ---- display
+
+
+@pytest.mark.parametrize(
+    ("tags", "nits"),
+    [
+        ({"color_primaries": 11, "color_trc": 17}, (72.6, 9.4, 5.1)),  # DCI-P3, gamma 2.6
+        ({"color_primaries": 1, "color_trc": 8}, (113.5, 56.8, 51.2)),  # linear
+        ({}, (64.9, 13.4, 8.4)),  # BT.709 and BT.1886 where nothing is said
+        ({"color_primaries": 1, "color_trc": 1}, (64.9, 13.4, 8.4)),
+    ],
+)
+def test_the_light_of_the_display_that_a_file_is_tagged_with(
+    tmp_path: Path, tags: dict[str, int], nits: tuple[float, ...]
+) -> None:
+    """A red patch as it is coded, in nits of BT.2020 with white at 203."""
+    picture = flat("yuv420p", (16, 16), (93, 114, 189))
+    clip = make_clip(
+        tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, colorspace=1, color_range=1, **tags
+    )
+    source = Source(clip)
+    (read,) = source.pictures()
+    assert bt2408(read.rgb())[:, 0, 0].tolist() == pytest.approx(nits, rel=0.02)
+    assert source.notes == ()
+
+
+def test_unknown_tags_are_named_and_can_be_overruled(tmp_path: Path) -> None:
+    picture = flat("yuv420p", (16, 16), (126, 128, 128))
+    tags = {"colorspace": 1, "color_range": 1, "color_primaries": 8, "color_trc": 9}
+    clip = make_clip(tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, **tags)
+    source = Source(clip)
+    list(source.pictures())
+    assert len(source.notes) == 2
+    assert "log100" in source.notes[0] and "BT.1886" in source.notes[0] and "--input-transfer" in source.notes[0]
+    assert "film" in source.notes[1] and "BT.709" in source.notes[1] and "--input-primaries" in source.notes[1]
+    given = Source(clip, transfer="linear", primaries="bt709")
+    (read,) = given.pictures()
+    assert given.notes == ()
+    code = (126 - 16) / 219
+    assert bt1886_eotf(read.rgb()).mean().item() == pytest.approx(code, rel=1e-3)

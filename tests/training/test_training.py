@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 from sdr2hdr.cli.weights import export_
 from sdr2hdr.data import camera
 from sdr2hdr.data.clips import ClipMaker, to_planes
-from sdr2hdr.data.grading import LOOK_WEIGHTS, LOOKS, Master, grade, look_shares, render_sdr
+from sdr2hdr.data.grading import LOOKS, Master, Mix, grade, render_sdr
 from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import stills
 from sdr2hdr.data.store import Sampler, make_clips, read_clip, write_clip
@@ -120,10 +121,11 @@ def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: P
 
 
 def test_looks_are_drawn_in_the_shares_asked_for(corpus: Path) -> None:
-    assert np.allclose(look_shares(LOOK_WEIGHTS[0]), LOOK_WEIGHTS)
-    shares = look_shares(0.5)
-    assert shares[0] == 0.5 and abs(sum(shares) - 1) < 1e-9 and shares[1] / shares[2] == pytest.approx(1.2)
-    only = ClipMaker(corpus, "train", size=(48, 64), frames=1, seed=5, graded=1.0)
+    rng = np.random.default_rng(0)
+    drawn = Counter(Mix(graded=0.5, grades=0.2).look(rng) for _ in range(4000))
+    assert abs(drawn["graded"] / 4000 - 0.5) < 0.03 and abs(drawn["grades"] / 4000 - 0.2) < 0.03
+    assert set(drawn) == {*LOOKS, "grades"}
+    only = ClipMaker(corpus, "train", size=(48, 64), frames=1, seed=5, mix=Mix(graded=1.0, pairs=0.0))
     assert {only.train_clip(n).look for n in range(8)} == {"graded"}
 
 
@@ -133,7 +135,9 @@ def test_restaged_scenes_are_new_light_as_much_of_it_and_never_val_or_select(cor
     for _ in range(20):
         changed = restage(light, lambda: other, rng)
         assert changed.shape == light.shape and torch.isfinite(changed).all() and (changed >= 0).all()
-    makers = [ClipMaker(corpus, s, size=(48, 64), frames=2, seed=5, restaged=1.0) for s in ("train", "select", "val")]
+    makers = [
+        ClipMaker(corpus, s, size=(48, 64), frames=2, seed=5, mix=Mix(restaged=1.0)) for s in ("train", "select", "val")
+    ]
     plain = [maker(corpus, s) for s in ("train", "select", "val")]
     cells = [(m.train_clip(0).codes, p.train_clip(0).codes) for m, p in zip(makers, plain, strict=True)]
     assert [torch.equal(*c) for c in cells] == [False, True, True]

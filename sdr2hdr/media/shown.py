@@ -1,0 +1,109 @@
+"""The display that an SDR picture was made for, by its tags: what they stand for, and what is assumed where they say nothing.
+
+Source: ITU-T H.273 tables 2 and 3 (the numbers of primaries and transfers).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from av.video.frame import VideoFrame
+
+from sdr2hdr.color.display import USUAL, Display
+from sdr2hdr.color.names import DISPLAY_PRIMARIES
+
+PRIMARY_NAMES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt601-625",
+    6: "bt601-525",
+    7: "bt601-525",  # SMPTE 240M has the same
+    8: "film",
+    9: "bt2020",
+    10: "xyz",
+    11: "p3-dci",
+    12: "p3-d65",
+    22: "ebu3213",
+}
+TRANSFER_NAMES = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "bt601",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "xvycc",
+    12: "bt1361",
+    13: "srgb",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "pq",
+    17: "smpte428",
+    18: "hlg",
+}
+CURVES = {
+    "gamma22": "gamma22",
+    "gamma28": "gamma28",
+    "srgb": "srgb",
+    "linear": "linear",
+    "smpte428": "gamma26",
+} | dict.fromkeys(("bt709", "bt601", "smpte240m", "xvycc", "bt1361", "bt2020-10", "bt2020-12"), USUAL.transfer)
+"""The display curve that a transfer tag stands for. BT.709 and its kin define a camera's curve; what is made with it is looked at
+on a BT.1886 display."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The display of a picture, and how its transfer and primaries were decided: ``tagged``, ``untagged rule``, ``given`` or
+    ``unknown tag``."""
+
+    display: Display
+    transfer_from: str
+    primaries_from: str
+
+    def doubts(self, transfer: str, primaries: str) -> tuple[str, ...]:
+        """What is assumed of a file with these tags, one sentence for each that is not known."""
+        found = []
+        if self.transfer_from == "unknown tag":
+            found.append(
+                f"The transfer {transfer} that the source is tagged with is not converted here; it was read as BT.1886. "
+                "--input-transfer names another."
+            )
+        if self.primaries_from == "unknown tag":
+            found.append(
+                f"The primaries {primaries} that the source is tagged with are not converted here; they were read as BT.709's. "
+                "--input-primaries names others."
+            )
+        return tuple(found)
+
+
+def primaries_of(frame: VideoFrame) -> str:
+    """The name of the primaries that a frame is tagged with, ``untagged`` if it is not."""
+    return _named(PRIMARY_NAMES, frame.color_primaries)
+
+
+def transfer_of(frame: VideoFrame) -> str:
+    """The name of the transfer that a frame is tagged with, ``untagged`` if it is not."""
+    return _named(TRANSFER_NAMES, frame.color_trc)
+
+
+def shown(frame: VideoFrame, transfer: str = "auto", primaries: str = "auto") -> Shown:
+    """The display that a frame was made for: as given, as tagged, or the usual one."""
+    curve, curve_from = _decided(transfer, transfer_of(frame), CURVES, USUAL.transfer)
+    gamut, gamut_from = _decided(
+        primaries, primaries_of(frame), {name: name for name in DISPLAY_PRIMARIES}, USUAL.primaries
+    )
+    return Shown(Display(curve, gamut), curve_from, gamut_from)
+
+
+def _named(names: Mapping[int, str], number: int) -> str:
+    return names.get(number, "untagged" if number in (0, 2) else f"number {number}")  # 2 is "unspecified"
+
+
+def _decided(given: str, tag: str, known: Mapping[str, str], usual: str) -> tuple[str, str]:
+    if given != "auto":
+        return given, "given"
+    if tag == "untagged":
+        return usual, "untagged rule"
+    return (known[tag], "tagged") if tag in known else (usual, "unknown tag")
