@@ -35,9 +35,9 @@ class Picture:
     exposure: Fraction | None = None
 
     @property
-    def coding(self) -> tuple[YuvLayout, Turn, str]:
+    def coding(self) -> tuple[YuvLayout, Turn, Display]:
         """All that decides how the planes are read, but their size."""
-        return self.layout, self.turn, self.primaries
+        return self.layout, self.turn, self.display
 
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1, for a BT.1886 display."""

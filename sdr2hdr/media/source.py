@@ -102,7 +102,8 @@ class Source:
         )
         info = self.info
         self._fields = Fields(info.time_base, info.rate, info.start_pts, deinterlace, detelecine)
-        self._changes = Changes(info, matrix, range, transfer, primaries)
+        self._given = matrix, range, transfer, primaries
+        self._changes = Changes(info, *self._given)
         if detelecine:
             self._take_film()
         if self.info.hdr is not None and not hdr:

@@ -767,7 +767,7 @@ def test_the_light_of_the_display_that_a_file_is_tagged_with(
     tmp_path: Path, tags: dict[str, int], nits: tuple[float, ...]
 ) -> None:
     """A red patch as it is coded, in nits of BT.2020 with white at 203."""
-    picture = flat("yuv420p", (16, 16), (93, 114, 189))
+    picture = flat("yuv420p", (16, 16), (93, 115, 184))
     clip = make_clip(
         tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, colorspace=1, color_range=1, **tags
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdr2hdr.color.display import USUAL, Display
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import YuvLayout, to_yuv
@@ -32,7 +33,11 @@ def film(layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries:
         rgb = still + 0.004 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(n))
         rgb[:, 10:40, 5 * n : 5 * n + 24] = 0.8
         planes = [p.to(torch.int32) >> 2 for p in to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")]
-        out.append(Picture(PTS[n], 100, tuple(p.to(torch.uint8) for p in planes), layout, turn, primaries))
+        out.append(
+            Picture(
+                PTS[n], 100, tuple(p.to(torch.uint8) for p in planes), layout, turn, Display(USUAL.transfer, primaries)
+            )
+        )
     return out
 
 
