@@ -174,7 +174,10 @@ def judged(source: Path, target: Path) -> tuple[str, str]:
     if done.returncode:
         sentence = len(words) == 1 and words[0].startswith("Error: ") and done.returncode in (2, 3, 4, 5)
         return ("refused" if sentence else "wrong"), " ".join(words)[-200:]
-    report = json.loads(done.stdout)
+    try:
+        report = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        return "wrong", f"the report is not JSON ({error}): {done.stdout[:200]!r} {' '.join(words)[-200:]}"
     before, after = streams(source), streams(target)
     missing = []
     if before["video"][:1] != after["video"][:1]:

@@ -1,5 +1,6 @@
 """The end of a conversion: what becomes of the source's other streams, and a finished file that has passed its check."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sdr2hdr.color.light import LightFacts
@@ -9,7 +10,7 @@ from sdr2hdr.jobs.plan import Fingerprint, Plan
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.assemble import AssembleReport, assemble
-from sdr2hdr.media.check import check
+from sdr2hdr.media.check import StreamsDiffer, check
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import StreamChoice, StreamPlan, plan_streams
@@ -28,30 +29,47 @@ def finish(
 ) -> AssembleReport:
     """Assemble a file in the work folder and check it. Without ``light`` it is that of the restored SDR picture.
 
-    A file that fails its check is removed. The chunks are kept, for they take longest to make. Raises OutputError.
+    Sounds and subtitles that are not in it as the source has them are left out, and it is assembled anew, unless the plan of
+    streams is strict. Any other file that fails its check is removed. The chunks are kept, for they take longest to make.
+    Raises OutputError.
     """
     aux, peak = light is None, plan.settings.peak
     path = work.assembled_aux if aux else work.assembled
-    progress(Progress("assemble", 0, 1))
-    assembled = assemble(
-        [work.chunk(i, aux=aux) for i in range(len(plan.chunks))],
-        source.path,
-        path,
-        streams,
-        mastering=None if aux else Mastering("bt2020", float(peak)),
-        light=None if light is None else ContentLight(*light.written(peak)),
-        clock=source.info.clock,
-        headers=source.info.headers,
-    )
-    progress(Progress("check", 0, 1))
-    try:
-        check(path, replace(assembled.expected, pts=plan.survey.pts))  # by the survey, not by what the chunks hold
-    except OutputError as error:
-        path.unlink(missing_ok=True)
-        raise OutputError(
-            f"{error} It was removed; the rendered chunks are kept in {work.folder}, from where the same command goes on."
-        ) from error
-    return assembled
+    while True:
+        progress(Progress("assemble", 0, 1))
+        assembled = assemble(
+            [work.chunk(i, aux=aux) for i in range(len(plan.chunks))],
+            source.path,
+            path,
+            streams,
+            mastering=None if aux else Mastering("bt2020", float(peak)),
+            light=None if light is None else ContentLight(*light.written(peak)),
+            clock=source.info.clock,
+            headers=source.info.headers,
+        )
+        progress(Progress("check", 0, 1))
+        try:
+            check(path, replace(assembled.expected, pts=plan.survey.pts))  # by the survey, not by what the chunks hold
+        except OutputError as error:
+            path.unlink(missing_ok=True)
+            if not isinstance(error, StreamsDiffer) or streams.strict:
+                raise OutputError(
+                    f"{error} It was removed; the rendered chunks are kept in {work.folder}, from where the same command"
+                    " goes on."
+                ) from error
+            streams = streams.without(_reasons(error, assembled, streams.container))
+        else:
+            return assembled
+
+
+def _reasons(error: StreamsDiffer, assembled: AssembleReport, container: str) -> Mapping[int, str]:
+    """Why streams are left out, by their index in the source."""
+    kinds = ((error.sounds, assembled.sounds), (error.subtitles, assembled.subtitles))
+    return {
+        indexes[number]: f"read back from the {container.upper()} file, it {why}"
+        for differing, indexes in kinds
+        for number, why in differing.items()
+    }
 
 
 def check_unchanged(source: Source, plan: Plan) -> None:

@@ -54,13 +54,18 @@ _MOV_LANGUAGES = {
 
 @dataclass(frozen=True, slots=True)
 class AssembleReport:
-    """What was written: ``expected`` is what ``check`` must find, ``damaged`` counts source packets left out."""
+    """What was written: ``expected`` is what ``check`` must find, ``damaged`` counts source packets left out.
+
+    ``sounds`` and ``subtitles`` are the source's indexes of those streams, in the order written.
+    """
 
     frames: int
     iraps: int
     damaged: int
     notes: tuple[str, ...]
     expected: Expected
+    sounds: tuple[int, ...]
+    subtitles: tuple[int, ...]
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -99,7 +104,9 @@ def assemble(
             dst.unlink(missing_ok=True)
             raise
     settings, timeline = picture.settings, picture.timeline
-    tallies = [each.tally for each in writer.carriers.values()]
+    tallies = {index: each.tally for index, each in writer.carriers.items()}
+    sounds = {index: tally.facts() for index, tally in tallies.items() if isinstance(tally, AudioTally)}
+    subtitles = {index: tally.facts() for index, tally in tallies.items() if isinstance(tally, CueTally)}
     expected = Expected(
         container=container,
         codec=settings.codec,
@@ -111,12 +118,20 @@ def assemble(
         iraps=timeline.iraps,
         mastering=mastering,
         light=light,
-        audio=tuple(tally.facts() for tally in tallies if isinstance(tally, AudioTally)),
-        subtitles=tuple(tally.facts() for tally in tallies if isinstance(tally, CueTally)),
+        audio=tuple(sounds.values()),
+        subtitles=tuple(subtitles.values()),
         shift=timeline.shift,
         step=timeline.step if container == "mkv" else None,
     )
-    return AssembleReport(len(timeline.source_pts), timeline.iraps, writer.damaged, (*plan.notes, *notes), expected)
+    return AssembleReport(
+        frames=len(timeline.source_pts),
+        iraps=timeline.iraps,
+        damaged=writer.damaged,
+        notes=(*plan.notes, *notes),
+        expected=expected,
+        sounds=tuple(sounds),
+        subtitles=tuple(subtitles),
+    )
 
 
 @contextmanager

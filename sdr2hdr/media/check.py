@@ -147,6 +147,20 @@ def _bitstream_facts(file: InputContainer, stream: VideoStream) -> dict[str, Any
     return facts
 
 
+class StreamsDiffer(OutputError):
+    """The picture is as expected, but other streams are not: what differs, by number among the streams of their kind."""
+
+    def __init__(self, path: Path, sounds: dict[int, str], subtitles: dict[int, str]) -> None:
+        self.sounds, self.subtitles = sounds, subtitles
+        named = [f"sound stream {number} {why}" for number, why in sounds.items()]
+        named += [f"subtitle stream {number} {why}" for number, why in subtitles.items()]
+        super().__init__(_failed(path, named[0]))
+
+
+def _failed(path: Path, what: str) -> str:
+    return f"The finished file {path} fails its check: {what}; it was not put in place, please report this."
+
+
 class _Check:
     """One file against what is expected of it; every method raises OutputError at the first difference."""
 
@@ -154,9 +168,7 @@ class _Check:
         self.path, self.expected = path, expected
 
     def fail(self, what: str) -> NoReturn:
-        raise OutputError(
-            f"The finished file {self.path} fails its check: {what}; it was not put in place, please report this."
-        )
+        raise OutputError(_failed(self.path, what))
 
     def equal(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
@@ -169,9 +181,9 @@ class _Check:
             self.stream(stream)
             last_key = self.packets(file, stream)
             self.decodes(file, stream, last_key)
+        self.container()
         with av.open(name) as file:
             self.others(file)
-        self.container()
 
     def stream(self, stream: VideoStream) -> None:
         wanted, context = self.expected, stream.codec_context
@@ -256,12 +268,12 @@ class _Check:
         for stream in file.streams.audio:
             sounds[stream.index].hear(decoded(stream.codec_context, None))
         hides = wanted.container == "mkv"
-        for number, (sound, asked) in enumerate(zip(sounds.values(), wanted.audio, strict=True)):
-            if difference := asked.difference(sound.facts(), hides_padding=hides):
-                self.fail(f"sound stream {number} {difference}")
-        for number, (text, shown) in enumerate(zip(texts.values(), wanted.subtitles, strict=True)):
-            if difference := shown.difference(text.facts()):
-                self.fail(f"subtitle stream {number} {difference}")
+        heard = [
+            a.difference(s.facts(), hides_padding=hides) for a, s in zip(wanted.audio, sounds.values(), strict=True)
+        ]
+        seen = [a.difference(s.facts()) for a, s in zip(wanted.subtitles, texts.values(), strict=True)]
+        if any(heard) or any(seen):
+            raise StreamsDiffer(self.path, *({n: why for n, why in enumerate(all_) if why} for all_ in (heard, seen)))
 
     def container(self) -> None:
         wanted = self.expected
@@ -276,7 +288,10 @@ class _Check:
 
 
 def check(path: Path, expected: Expected) -> None:
-    """Reads the whole file back and raises OutputError if anything differs from what is expected."""
+    """Reads the whole file back and raises OutputError if anything differs from what is expected.
+
+    It is StreamsDiffer if sounds or subtitles alone do.
+    """
     try:
         _Check(path, expected).run()
     except (av.error.FFmpegError, OSError, struct.error, EOFError, IndexError) as error:

@@ -1,8 +1,8 @@
 """What becomes of the streams of a source beside the picture that is converted."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -41,11 +41,15 @@ class StreamChoice:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """What becomes of every stream but the one at ``video_stream_index``, in the source's order."""
+    """What becomes of every stream but the one at ``video_stream_index``, in the source's order.
+
+    ``strict``: refuse rather than leave a stream out.
+    """
 
     container: str
     video_stream_index: int
     fates: tuple[Fate, ...]
+    strict: bool = False
 
     @property
     def copied(self) -> tuple[int, ...]:
@@ -55,6 +59,14 @@ class StreamPlan:
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what is left out or changed."""
         return tuple(fate.note for fate in self.fates if fate.note)
+
+    def without(self, reasons: Mapping[int, str]) -> "StreamPlan":
+        """The plan that leaves further streams out; ``reasons`` by index in the source."""
+        fates = (
+            left_out(fate.index, fate.name, reasons[fate.index]) if fate.index in reasons else fate
+            for fate in self.fates
+        )
+        return replace(self, fates=tuple(fates))
 
 
 def open_source(source: Path) -> InputContainer:
@@ -105,7 +117,7 @@ def plan_streams(
     lost = [fate for fate in fates if fate.how == LEFT_OUT and fate.note and not fate.asked]
     if choice.strict and lost:
         raise OutputError(f"{source}: {lost[0].note}; convert it without --strict-streams, or write another container.")
-    return StreamPlan(container, video_stream_index, tuple(fates))
+    return StreamPlan(container, video_stream_index, tuple(fates), choice.strict)
 
 
 def _chosen(streams: Sequence[Stream], tracks: tuple[str, ...], option: str, source: Path) -> set[int]:

@@ -1,10 +1,12 @@
-"""A file that fails its check is not delivered; what took long to make is kept, and is said."""
+"""A file that fails its check is not delivered; what took long to make is kept, and is said. A sound refuses no film."""
 
 from pathlib import Path
 from typing import NoReturn
 
+import av
 import pytest
 from media_makers import make_clip
+from sound_makers import write_film
 
 from sdr2hdr import convert
 from sdr2hdr.errors import OutputError
@@ -29,3 +31,27 @@ def test_a_failed_check_removes_the_file_and_keeps_the_chunks(tmp_path: Path, mo
     assert not list(folder.glob("assembled*"))
     assert convert(clip, out, "bt2408", preset="ultrafast").resumed_chunks == 1
     assert sorted(tmp_path.iterdir()) == [clip, out]
+
+
+SPEEX_AND_AAC = ("-c:v", "mpeg4", "-c:a:0", "libspeex", "-ar:a:0", "16000", "-c:a:1", "aac", "-t", "1")
+
+
+def test_a_sound_that_fails_its_check_is_left_out_and_named(tmp_path: Path) -> None:
+    # The edit list of a MOV ends within the last packet of Speex, and Matroska cannot say so of Speex.
+    film = write_film(tmp_path / "film.mov", *SPEEX_AND_AAC, sounds=2)
+    out = tmp_path / "out.mkv"
+    report = convert(film, out, "bt2408", preset="ultrafast")
+    with av.open(str(out)) as made:
+        assert [stream.codec_context.name for stream in made.streams.audio] == ["aac"]
+        assert sum(packet.size > 0 for packet in made.demux(video=0)) == 25
+    notes = [note for note in report.notes if "left out" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("audio stream 1 (speex) left out: read back from the MKV file, it is ")
+    assert sorted(tmp_path.iterdir()) == [film, out]
+
+
+def test_strict_streams_refuse_a_sound_that_fails_its_check(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mov", *SPEEX_AND_AAC, sounds=2)
+    with pytest.raises(OutputError, match=r"sound stream 0 is .* samples long"):
+        convert(film, tmp_path / "out.mkv", "bt2408", preset="ultrafast", strict_streams=True)
+    assert not (tmp_path / "out.mkv").exists()
