@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from sdr2hdr import __version__
-from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.convert import convert
 from sdr2hdr.errors import ModelError
 from sdr2hdr.media.encoder import ChunkEncoder, EncodeSettings
@@ -29,6 +27,7 @@ from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap, pick_device
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.stream import open_stream
 from sdr2hdr.weights.opened import open_model, spec_of
 
 SIZES = {"540p": (960, 540), "1080p": (1920, 1080), "2160p": (3840, 2160)}
@@ -178,17 +177,17 @@ def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict
     renderer = Renderer(
         loaded.model, loaded.spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
     )  # fmt: skip
-    pictures[0].rgb()
-    frames, colour_in = _timed(lambda: [picture.rgb() for picture in pictures])
+    stream = open_stream(renderer)
+    stream.finished(stream.rgb(pictures[0]), 0)  # kernels are compiled here, and not while the clock runs
+    frames, colour_in = _timed(lambda: [stream.rgb(picture) for picture in pictures])
     run = Run(0, count, 0, count)
     with FlopCounterMode(
         display=False, custom_mapping=_fused_operations()
     ) as counted:  # and the first call's own work is done
         list(renderer.run(iter(frames), run, renderer.new_states()))
     codes, model = _timed(lambda: list(renderer.run(iter(frames), run, renderer.new_states())))
-    peak = pq_code(float(options.peak))
-    planes, colour_out = _timed(
-        lambda: [to_yuv(c[:3], seed=p.pts, peak_code=peak) for c, p in zip(codes, pictures, strict=True)]
+    finished, colour_out = _timed(
+        lambda: [stream.finished(c, picture.pts) for c, picture in zip(codes, pictures, strict=True)]
     )
     settings = EncodeSettings(
         options.codec, options.quality, options.speed, width, height, time_base=step, rate=Fraction(rate)
@@ -196,8 +195,8 @@ def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict
 
     def encoded() -> None:
         with ChunkEncoder(folder / "alone.packets", settings) as encoder:
-            for plane, picture in zip(planes, pictures, strict=True):
-                encoder.encode(plane, picture.pts, picture.duration)
+            for made, picture in zip(finished, pictures, strict=True):
+                encoder.encode(made.planes, picture.pts, picture.duration)
             encoder.close()
 
     _, encode = _timed(encoded)

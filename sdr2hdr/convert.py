@@ -23,7 +23,7 @@ from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 from sdr2hdr.weights.load import choose
-from sdr2hdr.weights.opened import spec_of
+from sdr2hdr.weights.opened import spec_with
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def convert(
     since = time.monotonic()
     keep_one_heap()
     src, o = Path(src), options.changed(**changes if model is None else {"model": model, **changes})
-    entry, spec = choose(o.model, o.weights), spec_of(o.model, o.weights)
+    entry = choose(o.model, o.weights)
+    spec = spec_with(o.model, entry)
     settings = Settings.of(o, spec, entry.sha256 if entry else "")
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o, spec)

@@ -4,8 +4,10 @@ import tone
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.color.luma import weights
+from sdr2hdr.models.base.reader import TONES, colours_by_light
+
 _BINS = 48
-_TONES = 32
 _WIDTH = 256
 
 
@@ -20,7 +22,7 @@ class SceneReader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        seen = 5 * _BINS + 6 * _TONES
+        seen = 5 * _BINS + 6 * TONES
         self.read = nn.Sequential(nn.Linear(seen, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH // 2), nn.ReLU())
         self.told = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, tone.NUMBERS))
         self.choose = nn.Sequential(
@@ -44,22 +46,9 @@ class SceneReader(nn.Module):
 def seen(thumb: Tensor) -> Tensor:
     """What a reader sees of thumbnails ``B,3,S,S``: ``B,432``, histograms of light and mean colours by light."""
     x = thumb.float().clamp(0, 1)
-    luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
+    luma = (x * x.new_tensor(weights("bt709"))[:, None, None]).sum(1, keepdim=True)
     light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
     counts = light.new_zeros(*light.shape[:2], _BINS)
     counts.scatter_add_(2, (light * (_BINS - 0.001)).long(), torch.ones_like(light))
     counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
-    return torch.cat([counts.flatten(1), _colours_by_light(x, luma).flatten(1)], 1)
-
-
-def _colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
-    """Means ``B,6,32`` over the pixels of ``B,3,S,S`` by their brightest channel: spread of the channels, their distances from
-    luma, that of red without its sign, and the squared spread. Tones that hardly occur count as grey."""
-    brightest = x.amax(1, keepdim=True)
-    spread = brightest - x.amin(1, keepdim=True)
-    off = x - luma
-    what = torch.cat([spread, off, off[:, :1].abs(), spread.square()], 1).flatten(2)
-    tones = (brightest.flatten(2) * (_TONES - 0.001)).long()
-    count = what.new_zeros(what.shape[0], 1, _TONES).scatter_add_(2, tones, torch.ones_like(what[:, :1]))
-    sums = what.new_zeros(what.shape[0], 6, _TONES).scatter_add_(2, tones.expand(-1, 6, -1), what)
-    return 4 * sums / (count + 2)
+    return torch.cat([counts.flatten(1), colours_by_light(x, luma).flatten(1)], 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdr2hdr.color import yuv
 from sdr2hdr.kernels.compiled import row
 
 Row = NDArray[np.float32]
@@ -19,9 +20,7 @@ Plane = NDArray[Any]
 f4, i4, u4 = np.float32, np.int32, np.uint32
 
 HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
-BLACK, WHITE_STEPS = f4(64.0), f4(876.0)
-NEUTRAL, CHROMA_STEPS = f4(512.0), f4(896.0)
-"""10-bit limited range, as in :mod:`sdr2hdr.color.yuv`."""
+BLACK, NEUTRAL = f4(yuv.BLACK), f4(yuv.NEUTRAL)
 
 
 @row

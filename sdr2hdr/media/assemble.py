@@ -31,12 +31,12 @@ from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, UNWR
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.headers import NO_HEADERS, Headers
 from sdr2hdr.media.heard import AudioTally
-from sdr2hdr.media.joined import Picture
+from sdr2hdr.media.joined import JoinedPicture
 from sdr2hdr.media.kept_headers import append_chapters, keep_tracks, moved_chapters, not_kept, with_room
 from sdr2hdr.media.latm import LatmError
 from sdr2hdr.media.matroska import complete_tracks
 from sdr2hdr.media.sound_track import ACM
-from sdr2hdr.media.stream_plan import IMAGES, StreamPlan, open_source
+from sdr2hdr.media.stream_plan import IMAGES, StreamPlan, open_to_copy
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
@@ -92,8 +92,8 @@ def assemble(
     there. Raises InputError and OutputError.
     """
     container = plan.container
-    picture = Picture(chunks, container, mastering, light)
-    with open_source(source) as file:
+    picture = JoinedPicture(chunks, container, mastering, light)
+    with open_to_copy(source) as file:
         writer = _Writer(file, dst, plan, picture, clock, headers)
         try:
             with _told(dst, source, container):
@@ -156,7 +156,7 @@ class _Writer:
         file: InputContainer,
         dst: Path,
         plan: StreamPlan,
-        picture: Picture,
+        picture: JoinedPicture,
         clock: Clock,
         headers: Headers,
     ) -> None:
@@ -316,7 +316,7 @@ class _Writer:
 
     def _cover(self, source: Path, index: int, out: OutputContainer) -> "Packet[Stream] | None":
         """Adds a cover picture: to Matroska as an attachment, to MP4 as a stream, whose only packet is returned."""
-        with open_source(source) as file:
+        with open_to_copy(source) as file:
             stream = file.streams[index]
             packet = next((p for p in file.demux(stream) if p.size), None)
             if packet is None:

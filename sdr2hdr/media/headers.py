@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import av
-from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -248,9 +246,3 @@ def _has_grain(path: Path, stream: VideoStream) -> bool:
 def _track_timecode(container: InputContainer) -> str:
     codes = [s.metadata["timecode"] for s in container.streams if "timecode" in s.metadata]
     return codes[0] if codes else ""
-
-
-def is_image(stream: Stream) -> bool:
-    """Whether a stream's codec is one of pictures on boxes."""
-    context: CodecContext | None = stream.codec_context
-    return context is not None and context.codec.canonical_name in {"mjpeg", "png", "bmp", "gif", "webp"}

@@ -86,7 +86,7 @@ class Timeline:
             yield shown[place], dts, duration
 
 
-class Picture:
+class JoinedPicture:
     """The chunks as one stream of edited packets."""
 
     def __init__(

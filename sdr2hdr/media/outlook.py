@@ -12,7 +12,7 @@ from sdr2hdr.media.fate import CONVERTED, UNWRAPPED, Fate
 from sdr2hdr.media.info import SourceInfo
 from sdr2hdr.media.kept_headers import not_kept
 from sdr2hdr.media.source import Source
-from sdr2hdr.media.stream_plan import StreamPlan, open_source, plan_streams
+from sdr2hdr.media.stream_plan import StreamPlan, open_to_copy, plan_streams
 
 LOOKED_AT = 50
 """Pictures at the beginning that show what will be done about fields: ten groups of telecine's
@@ -50,7 +50,7 @@ def refused(error: InputError, container: str) -> dict[str, Any]:
 def streams(path: Path, info: SourceInfo, plan: StreamPlan | None) -> list[dict[str, Any]]:
     """The streams of a file in their order, with what becomes of each by the plan, if there is
     one."""
-    with open_source(path) as file:
+    with open_to_copy(path) as file:
         return list(_rows(file.streams, info, plan))
 
 

@@ -69,7 +69,7 @@ class StreamPlan:
         return replace(self, fates=tuple(fates))
 
 
-def open_source(source: Path) -> InputContainer:
+def open_to_copy(source: Path) -> InputContainer:
     """Opens a source to copy from; tags that are not UTF-8 are no reason to refuse it. Raises InputError."""
     try:
         return open_deep(source)
@@ -92,9 +92,9 @@ def plan_streams(
         raise OutputError(
             "MOV cannot hold AV1 (it is defined for MP4 and Matroska alone); write MP4 or MKV, or use HEVC."
         )
-    with open_source(source) as file:
+    with open_to_copy(source) as file:
         starts = find_starts(file)
-    with open_source(source) as file:
+    with open_to_copy(source) as file:
         entries = sample_entries(source) if file.format.name.startswith("mov") else {}
         wanted = {
             *([] if choice.silent else _chosen(file.streams.audio, choice.audio_tracks, "--audio-track", source)),

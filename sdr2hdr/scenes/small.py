@@ -6,6 +6,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from sdr2hdr.color.luma import weights
 from sdr2hdr.color.yuv import YuvLayout
+from sdr2hdr.kernels.compiled import why_not
 
 HEIGHT, WIDTH = 36, 64
 KR, KG, KB = weights("bt709")
@@ -49,6 +50,15 @@ def brightened(small: Tensor, gain: float) -> Tensor:
 
 def _shrink(plane: Tensor) -> Tensor:
     """Mean of up to ``_SAMPLES`` squared samples in each of the cells of the small frame."""
+    if plane.dtype in (torch.uint8, torch.uint16) and why_not() is None:
+        from sdr2hdr.kernels.small import shrunk
+
+        return shrunk(plane, (HEIGHT, WIDTH), _SAMPLES)
+    return shrink(plane)
+
+
+def shrink(plane: Tensor) -> Tensor:
+    """The same cells in torch."""
     h, w = plane.shape
     thin = plane[:: -(-h // (HEIGHT * _SAMPLES)), :: -(-w // (WIDTH * _SAMPLES))].to(torch.float32)
     return adaptive_avg_pool2d(thin[None], (HEIGHT, WIDTH))[0]

@@ -1,6 +1,6 @@
 """Colour tables of the user's own: the weight of the model ``lut`` is a ``.cube`` file."""
 
-import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor, tensor
@@ -8,33 +8,31 @@ from torch import Tensor, tensor
 from sdr2hdr.color.cube import parse_cube
 from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.reading import read_bytes
-from sdr2hdr.weights.manifest import WeightEntry
 
 SUFFIX = ".cube"
 MODEL = "lut"
 
 
-def cube_entry(path: Path) -> WeightEntry:
-    """The entry that a ``.cube`` file makes for itself. Raises ModelError if it holds no table that can be used."""
-    data = _data(path)
+def read_cube(path: Path) -> bytes:
+    """The bytes of a ``.cube`` file. Raises ModelError if it cannot be read as a text of reasonable size."""
+    try:
+        return read_bytes(path, "a colour table")
+    except InputError as e:
+        raise ModelError(str(e)) from e
+
+
+def cube_config(data: bytes, path: Path) -> dict[str, int]:
+    """The configuration of the model ``lut`` for a file's table; raises ModelError as :func:`cube_tensors` does."""
     table = cube_tensors(data, path)["table"]
-    return WeightEntry(
-        name=path.stem,
-        model=MODEL,
-        source=f"file:{path.absolute()}",
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        manifest=path.absolute(),
-        config={"size": table.shape[0], "dimensions": table.ndim - 1},
-        licence="unknown",
-        data="unknown",
-        recipe="unknown",
-        commit="unknown",
-    )
+    return {"size": table.shape[0], "dimensions": table.ndim - 1}
 
 
+@lru_cache(maxsize=1)  # a large table takes a second to parse, and a conversion asks for it several times
 def cube_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
-    """A file's table and domain as the tensors of the model ``lut``; ``path`` is for the message."""
+    """A file's table and domain as the tensors of the model ``lut``, not to be written to; ``path`` is for the message.
+
+    Raises ModelError if the file holds no table that can be used.
+    """
     try:
         cube = parse_cube(data.decode("utf-8-sig"))
     except UnicodeDecodeError as e:
@@ -42,10 +40,3 @@ def cube_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     except ValueError as e:
         raise ModelError(f"{path} cannot be used as a colour table: {e}.") from e
     return {"table": cube.table, "domain": tensor([cube.low, cube.high])}
-
-
-def _data(path: Path) -> bytes:
-    try:
-        return read_bytes(path, "a colour table")
-    except InputError as e:
-        raise ModelError(str(e)) from e

@@ -61,21 +61,19 @@ def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
 
     It is a ``.safetensors`` file that sdr2hdr wrote, or a ``.cube`` file. Raises ModelError for any other.
     """
+    model: str
+    config: dict[str, Any]
+    metadata: dict[str, str]
     if path.suffix.lower() == cubes.SUFFIX:
-        return cubes.cube_entry(path)
-    if path.suffix != ".safetensors":
+        data = cubes.read_cube(path)
+        model, config, metadata = cubes.MODEL, cubes.cube_config(data, path), {}
+    elif path.suffix == ".safetensors":
+        data = read_own(path)
+        _, metadata = parse(data, path)
+        model, config = _named_model(metadata, path)
+    else:
         names = ", ".join(known) or "none yet"
         raise ModelError(f"{path}: neither a .safetensors file nor a known weight (known are: {names}).")
-    data = read_own(path)
-    _, metadata = parse(data, path)
-    try:
-        model, config = metadata["model"], json.loads(metadata["config"])
-    except (KeyError, ValueError) as e:
-        raise ModelError(
-            f"{path}: the file does not say which model it is for; bring it in with `sdr2hdr weights import`."
-        ) from e
-    if not isinstance(config, dict):
-        raise ModelError(f"{path}: the configuration that the file carries is not a table; it cannot be used.")
     return WeightEntry(
         name=path.stem,
         model=model,
@@ -89,6 +87,19 @@ def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
         recipe=metadata.get("recipe", "unknown"),
         commit=metadata.get("commit", "unknown"),
     )
+
+
+def _named_model(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str, Any]]:
+    """The model and the configuration that a file's metadata name."""
+    try:
+        model, config = metadata["model"], json.loads(metadata["config"])
+    except (KeyError, ValueError) as e:
+        raise ModelError(
+            f"{path}: the file does not say which model it is for; bring it in with `sdr2hdr weights import`."
+        ) from e
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: the configuration that the file carries is not a table; it cannot be used.")
+    return model, config
 
 
 def read_own(path: Path) -> bytes:

@@ -32,7 +32,7 @@ def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded
     """
     entry = choose(name, weights)
     if entry is None:
-        return Loaded(registry.build(name), registry.spec(name), None)
+        return Loaded(registry.build(name), spec_with(name, None), None)
     path = fetch.place(entry)
     if path.suffix.lower() == cubes.SUFFIX:
         tensors = cubes.cube_tensors(fetch.read(entry), path)
@@ -41,12 +41,16 @@ def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded
         check_agrees(entry, metadata, path)
     model = registry.build(entry.model, entry.config)
     fill(model, tensors, entry.model, path)
-    return Loaded(model, registry.spec(entry.model, entry.config), entry)
+    return Loaded(model, spec_with(name, entry), entry)
 
 
 def spec_of(name: str = "wmnet", weights: str | Path | None = None) -> ModelSpec:
     """What the model that :func:`open_model` would open needs; opens no weight of the manifest. Raises ModelError."""
-    entry = choose(name, weights)
+    return spec_with(name, choose(name, weights))
+
+
+def spec_with(name: str, entry: WeightEntry | None) -> ModelSpec:
+    """What the model of that name needs with the weight that :func:`~sdr2hdr.weights.load.choose` gave for it."""
     return registry.spec(name) if entry is None else registry.spec(entry.model, entry.config)
 
 

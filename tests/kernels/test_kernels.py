@@ -246,7 +246,7 @@ def test_a_thumbnail_is_the_mean_of_its_areas(size: tuple[int, int]) -> None:
 def test_small_planes_are_those_of_the_scene_detector(size: tuple[int, int]) -> None:
     plane = random_planes(YuvLayout("bt709", depth=10), *size)[0]
     got = small.shrunk(plane, (scene_small.HEIGHT, scene_small.WIDTH), scene_small._SAMPLES)
-    assert torch.equal(got, scene_small._shrink(plane))
+    assert torch.equal(got, scene_small.shrink(plane))
 
 
 def why(environment: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color import tonemap
+from sdr2hdr.color.luma import weights
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.parts.precision import Float32
 from sdr2hdr.models.spec import State
@@ -21,7 +22,7 @@ LOOK_STATE = {"look", "look_frames"}
 """What a state holds of the look: the mean vector ``B,128`` and how many frames it is of, ``B,1`` (0: it stays as it is)."""
 
 _BINS = 48
-_TONES = 32
+TONES = 32
 _BAND = 32768  # pixels
 _LONGEST = 120
 """Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
@@ -38,7 +39,7 @@ class LookReader(Float32):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
         self.encoder = nn.Sequential(*layers, nn.Conv2d(c[-1], c[-1], 1), nn.ReLU())
         self.embed = nn.Sequential(
-            nn.Linear(2 * c[-1] + 5 * _BINS + 6 * _TONES, 2 * VECTOR),
+            nn.Linear(2 * c[-1] + 5 * _BINS + 6 * TONES, 2 * VECTOR),
             nn.ReLU(),
             nn.Linear(2 * VECTOR, VECTOR),
             nn.ReLU(),
@@ -54,12 +55,12 @@ class LookReader(Float32):
         colours go with which light (curves on R, G and B desaturate bright colours, others do not)."""
         x = thumb.float().clamp(0, 1)
         f = self.encoder(x)
-        luma = (x * x.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
+        luma = (x * x.new_tensor(weights("bt709"))[:, None, None]).sum(1, keepdim=True)
         light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
         counts = light.new_zeros(*light.shape[:2], _BINS)
         counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
         counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
-        colours = _colours_by_light(x, luma)
+        colours = colours_by_light(x, luma)
         out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1))
         return out
 
@@ -104,16 +105,16 @@ def known(look: Tensor) -> State:
     return {"look": look, "look_frames": look.new_zeros(look.shape[0], 1)}
 
 
-def _colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
+def colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
     """Means ``B,6,32`` over the pixels of ``B,3,S,S`` by their brightest channel: spread of the channels, their distances from
     luma, that of red without its sign, and the squared spread. Tones that hardly occur count as grey."""
     brightest = x.amax(1, keepdim=True)
     spread = brightest - x.amin(1, keepdim=True)
     off = x - luma
     what = torch.cat([spread, off, off[:, :1].abs(), spread.square()], 1).flatten(2)
-    tone = (brightest.flatten(2).detach() * (_TONES - 0.001)).long()
-    count = what.new_zeros(what.shape[0], 1, _TONES).scatter_add_(2, tone, torch.ones_like(what[:, :1]))
-    sums = what.new_zeros(what.shape[0], 6, _TONES).scatter_add_(2, tone.expand(-1, 6, -1), what)
+    tone = (brightest.flatten(2).detach() * (TONES - 0.001)).long()
+    count = what.new_zeros(what.shape[0], 1, TONES).scatter_add_(2, tone, torch.ones_like(what[:, :1]))
+    sums = what.new_zeros(what.shape[0], 6, TONES).scatter_add_(2, tone.expand(-1, 6, -1), what)
     return 4 * sums / (count + 2)
 
 
