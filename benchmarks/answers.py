@@ -51,7 +51,9 @@ def pictures(corpus: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
     """SDR pictures ``3,H,W`` of val scenes as graded television and as a camera's, and the val phone photos; each with the
     luminance ``H,W`` of its truth in nits."""
     maker = ClipMaker(corpus, "val", size=(288, 512), frames=1, seed=3)
-    for number, (still, look) in enumerate((s, k) for s in maker.stills if s.sdr is None for k in ("graded", "camera")):
+    for number, (still, look) in enumerate(
+        (s, k) for s in maker.stills if s.sdr is None for k in ("graded", "camera")
+    ):
         for view in range(3):
             clip = maker.scene_clip(still, look, 22, np.random.default_rng([number // 2, view]))
             yield look, clip.sdr()[0], luminance(pq_eotf(clip.hdr()[0]))
@@ -59,7 +61,9 @@ def pictures(corpus: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
         if still.sdr is not None:
             photo, light = load_sdr(still), luminance(load_linear(still) * WHITE)[None]
             step = max(1, photo.shape[1] // 600)
-            photo, light = (torch.nn.functional.avg_pool2d(x[None], step)[0] for x in (photo, light))
+            photo, light = (
+                torch.nn.functional.avg_pool2d(x[None], step)[0] for x in (photo, light)
+            )
             yield "phone", photo, light[0]
 
 
@@ -86,7 +90,9 @@ def tripod(corpus: Path, count: int) -> tuple[Tensor, Tensor]:
     noisy = sdr + 0.01 * torch.from_numpy(rng.standard_normal(sdr[:, :1].shape, dtype=np.float32))
     clean = to_planes(noisy.clamp(0, 1), rng)
     planes = through_codec(clean, "libx264", 27)
-    return Clip(planes, clean, torch.zeros(1), still.name, "graded", 27, 0.0).sdr(), pq_inverse_eotf(master.nits)
+    return Clip(
+        planes, clean, torch.zeros(1), still.name, "graded", 27, 0.0
+    ).sdr(), pq_inverse_eotf(master.nits)
 
 
 def main() -> None:
@@ -96,7 +102,10 @@ def main() -> None:
     options.add_argument("--precision", default="auto")
     args = options.parse_args()
     opened = {name: open_model(name) for name in args.models.split(",")}
-    models = {name: converter(each, device="cpu", precision=args.precision) for name, each in opened.items()}
+    models = {
+        name: converter(each, device="cpu", precision=args.precision)
+        for name, each in opened.items()
+    }
     answers: dict[tuple[str, str], list[Tensor]] = {}
     chroma: dict[str, float] = {}
     falls: dict[str, int] = {}
@@ -130,13 +139,18 @@ def main() -> None:
         mean = torch.stack(found).clamp_min(1e-3).log().mean(0).exp()
         print(f"{look:7} {name:8}" + " ".join(f"{n:7.1f}" for n in mean))
     for name in models:
-        print(f"{name}: largest chroma of a grey {chroma[name]:.2f} dE_ITP; ramps that fall {falls[name]}; ", end="")
+        print(
+            f"{name}: largest chroma of a grey {chroma[name]:.2f} dE_ITP; ramps that fall {falls[name]}; ",
+            end="",
+        )
         print(f"brightest black {blacks[name]:.4f} nits")
     sdr, truth = tripod(args.corpus, 32)
     base = None
     for name, convert in models.items():
         codes = convert(sdr)
-        shaking = fmean(flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes)))
+        shaking = fmean(
+            flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes))
+        )
         base = base if base is not None else shaking
         level = luma(codes).mean((1, 2)).diff().abs() * 1023
         block = opened[name].spec.block

@@ -40,12 +40,18 @@ def main() -> None:
         count = sum(1 for _ in source.pictures())
         wanted = {round((i + 0.5) * count / a.frames) for i in range(a.frames)}
         before = {i: p.rgb() for i, p in enumerate(source.pictures()) if i in wanted}
-    after = {i: p.codes() for i, p in enumerate(Source(a.converted, hdr=True).pictures()) if i in wanted}
+    after = {
+        i: p.codes() for i, p in enumerate(Source(a.converted, hdr=True).pictures()) if i in wanted
+    }
     rows = []
     for i in sorted(wanted & set(before) & set(after)):
         pair = [before[i], for_sdr(after[i])[..., : before[i].shape[-2], : before[i].shape[-1]]]
         height = round(a.width * before[i].shape[-2] / before[i].shape[-1])
-        rows.append(torch.cat([F.interpolate(p[None], (height, a.width), mode="area")[0] for p in pair], dim=-1))
+        rows.append(
+            torch.cat(
+                [F.interpolate(p[None], (height, a.width), mode="area")[0] for p in pair], dim=-1
+            )
+        )
     half = (len(rows) + 1) // 2
     columns = [torch.cat(c, dim=-2) for c in (rows[:half], rows[half:]) if c]
     if len(columns) == 2 and columns[1].shape != columns[0].shape:

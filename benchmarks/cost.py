@@ -19,11 +19,15 @@ def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 def peak_mib() -> float:
     """The most memory that this process has held so far, MiB. Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()  # getrusage counts the parent's memory, too
+    lines = (
+        Path("/proc/self/status").read_text().splitlines()
+    )  # getrusage counts the parent's memory, too
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-def least(*runs: Callable[[], object], times: int = 5, clock: Callable[[], float] = time.thread_time) -> list[float]:
+def least(
+    *runs: Callable[[], object], times: int = 5, clock: Callable[[], float] = time.thread_time
+) -> list[float]:
     """Each run's least time in seconds; they take turns, so that a busy moment meets all. The first round does not count."""
     taken: list[list[float]] = [[] for _ in runs]
     for _ in range(times + 1):

@@ -28,16 +28,26 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    return least(finished, times=RUNS, clock=time.process_time if device.type == "cpu" else time.perf_counter)[0]
+    return least(
+        finished, times=RUNS, clock=time.process_time if device.type == "cpu" else time.perf_counter
+    )[0]
 
 
-def given(dtype: torch.dtype, device: torch.device, batch: int, height: int, width: int) -> list[Tensor]:
+def given(
+    dtype: torch.dtype, device: torch.device, batch: int, height: int, width: int
+) -> list[Tensor]:
     torch.manual_seed(0)
     x = torch.rand(batch, GROUPS, height, width)
-    offset, mask = 2 * torch.randn(batch, 18 * GROUPS, height, width), torch.rand(batch, 9 * GROUPS, height, width)
+    offset, mask = (
+        2 * torch.randn(batch, 18 * GROUPS, height, width),
+        torch.rand(batch, 9 * GROUPS, height, width),
+    )
     weight, bias = torch.randn(CHANNELS, GROUPS, 3, 3) / (9 * GROUPS) ** 0.5, torch.randn(CHANNELS)
     last = torch.channels_last
-    moved = [t.to(device, dtype) for t in (offset.to(memory_format=last), mask.to(memory_format=last), weight, bias)]
+    moved = [
+        t.to(device, dtype)
+        for t in (offset.to(memory_format=last), mask.to(memory_format=last), weight, bias)
+    ]
     return [x.to(device), *(t.requires_grad_() for t in moved)]
 
 
@@ -59,11 +69,16 @@ def deformable(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, 
         results[operator] = [forward().detach().float(), *(g.float() for g in both())]
         with torch.no_grad():
             alone = seconds(forward, device)
-        print(f"{operator} {dtype}: forward {1e3 * alone:.1f} ms, with gradients {1e3 * seconds(both, device):.1f} ms")
+        print(
+            f"{operator} {dtype}: forward {1e3 * alone:.1f} ms, with gradients {1e3 * seconds(both, device):.1f} ms"
+        )
     if len(results) == 2:
         gaps = [float((a - b).abs().max()) for a, b in zip(*results.values(), strict=True)]
         names = ("result", "d offset", "d mask", "d weight", "d bias")
-        print("largest differences:", ", ".join(f"{n} {g:.1e}" for n, g in zip(names, gaps, strict=True)))
+        print(
+            "largest differences:",
+            ", ".join(f"{n} {g:.1e}" for n, g in zip(names, gaps, strict=True)),
+        )
 
 
 @torch.inference_mode()
@@ -71,8 +86,12 @@ def modulated(dtype: torch.dtype, device: torch.device) -> None:
     torch.manual_seed(0)
     for height, width in ((270, 480), (540, 960), (1080, 1920)):
         conv = ModulatedConv(CHANNELS).to(device, dtype)
-        x = torch.rand(1, CHANNELS, height, width, device=device).to(dtype, memory_format=torch.channels_last)
-        m = Modulation(*(0.1 * torch.randn(1, CHANNELS, device=device, dtype=dtype) for _ in range(3)))
+        x = torch.rand(1, CHANNELS, height, width, device=device).to(
+            dtype, memory_format=torch.channels_last
+        )
+        m = Modulation(
+            *(0.1 * torch.randn(1, CHANNELS, device=device, dtype=dtype) for _ in range(3))
+        )
         kernel, features = (seconds(partial(way, x, m), device) for way in (conv, conv.by_features))
         gap = float((conv(x, m) - conv.by_features(x, m)).abs().max())
         # eq. 13 against eq. 12: two products and a sum a number, of the kernel or of the features before and after

@@ -107,7 +107,9 @@ def network(net: HDRVDiff, steps: int | None) -> Method:
             return pq_inverse_eotf(mu_law_inverse(base))
         net.steps = steps
         thumbs = torch.zeros(1, FRAMES, 3, 64, 64)
-        codes: Tensor = net(shot.frames, {}, past=MIDDLE, future=MIDDLE, thumbs=thumbs, exposures=shot.exposures)[0]
+        codes: Tensor = net(
+            shot.frames, {}, past=MIDDLE, future=MIDDLE, thumbs=thumbs, exposures=shot.exposures
+        )[0]
         return codes[:, 0]
 
     return run
@@ -135,7 +137,9 @@ def steep(picture: Tensor, where: Tensor) -> float:
 
 
 @torch.inference_mode()
-def measured(corpus: Path, every: int, methods: dict[str, Method], moving: bool = False) -> dict[str, dict[str, Sums]]:
+def measured(
+    corpus: Path, every: int, methods: dict[str, Method], moving: bool = False
+) -> dict[str, dict[str, Sums]]:
     haarpsi = library.from_piq("haarpsi")
     found: dict[str, dict[str, Sums]] = {}
     for kind, shot, where in shots(corpus, every, moving):
@@ -153,7 +157,10 @@ def measured(corpus: Path, every: int, methods: dict[str, Method], moving: bool 
                 s.haarpsi.append(haarpsi(result, truth))
                 s.error += float((result - truth)[:, clipped].square().sum())
                 s.on_object += float((result - truth)[:, where].square().sum())
-                s.steepness, s.wanted = s.steepness + steep(result, clipped), s.wanted + steep(truth, clipped)
+                s.steepness, s.wanted = (
+                    s.steepness + steep(result, clipped),
+                    s.wanted + steep(truth, clipped),
+                )
     return found
 
 
@@ -170,7 +177,10 @@ def table(found: dict[str, dict[str, Sums]], first: str, *, seconds: bool = Fals
         print("|---" * (6 + moving + seconds) + "|")
         for name, s in rows.items():
             cells = [f"{fmean(s.psnr):.2f}", f"{fmean(s.ssim):.4f}", f"{fmean(s.haarpsi):.4f}"]
-            cells += [f"{s.error / max(rows[first].error, 1e-12):.3f}", f"{s.steepness / max(s.wanted, 1e-12):.3f}"]
+            cells += [
+                f"{s.error / max(rows[first].error, 1e-12):.3f}",
+                f"{s.steepness / max(s.wanted, 1e-12):.3f}",
+            ]
             cells += [f"{s.on_object / max(rows[first].on_object, 1e-12):.3f}"] if moving else []
             cells += [f"{s.seconds / count:.2f}"] if seconds else []
             print(f"| {name} | " + " | ".join(cells) + " |")
@@ -182,8 +192,12 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
     maker = ClipMaker(corpus, "val", size=SIZE, frames=1, seed=0)
     height, width = SIZE
     kinds = ("noise of its place", "noise anew each frame", "without the prior")
-    sums: dict[str, dict[str, list[float]]] = {k: {"alternating": [], "ordinary": []} for k in kinds}
-    alone: dict[str, dict[str, list[float]]] = {k: {"alternating": [], "ordinary": []} for k in kinds}
+    sums: dict[str, dict[str, list[float]]] = {
+        k: {"alternating": [], "ordinary": []} for k in kinds
+    }
+    alone: dict[str, dict[str, list[float]]] = {
+        k: {"alternating": [], "ordinary": []} for k in kinds
+    }
     for number, still in enumerate(maker.stills[::every]):
         clip = maker.val_clip(still, "graded", 22, 7000 + number)
         codes = clip.hdr()[None].expand(1, 8, -1, -1, -1)
@@ -205,29 +219,42 @@ def boiling(net: HDRVDiff, corpus: Path, every: int) -> None:
                     part = slice(t - 2, t + 3)
                     told = None if times is None else times[:, part]
                     given, small = frames[:, part].clamp(0, 1), thumbs[:, part]
-                    out, state = net(given, state, past=2, future=2, thumbs=small, exposures=told, noise=noise)
+                    out, state = net(
+                        given, state, past=2, future=2, thumbs=small, exposures=told, noise=noise
+                    )
                     results.append(out[0, 0])
                     if net.steps:
-                        seen = frames[:, t].clamp(0, 1), torch.zeros(1) if times is None else times[:, t]
+                        seen = (
+                            frames[:, t].clamp(0, 1),
+                            torch.zeros(1) if times is None else times[:, t],
+                        )
                         picture = net.prior(*seen, noise, net.steps).picture[0]
                         priors.append(pq_inverse_eotf(mu_law_inverse(picture)))
                 sums[kind][what] += [flicker(b, a) for a, b in pairwise(results)]
                 # the prior of frames of one exposure, so that it is the noise that changes
-                pairs = zip(priors, priors[2:], strict=False) if times is not None else pairwise(priors)
+                pairs = (
+                    zip(priors, priors[2:], strict=False) if times is not None else pairwise(priors)
+                )
                 alone[kind][what] += [flicker(b, a) for a, b in pairs]
     print("\n| flicker of a still scene | alternating 1,1/4 | ordinary SDR |\n|---|---|---|")
     for kind, found in sums.items():
         print(f"| {kind} | {fmean(found['alternating']):.3f} | {fmean(found['ordinary']):.3f} |")
     for kind in kinds[:2]:
         found = alone[kind]
-        print(f"| the prior's picture, {kind} | {fmean(found['alternating']):.3f} | {fmean(found['ordinary']):.3f} |")
+        print(
+            f"| the prior's picture, {kind} | {fmean(found['alternating']):.3f} | {fmean(found['ordinary']):.3f} |"
+        )
 
 
 @torch.inference_mode()
 def ordinary(weights: str | None, corpus: Path, every: int) -> None:
     """Every n-th val clip, its last frame: as ``sdr2hdr evaluate --val``, and over clipped places alone."""
-    models = {name: converter(open_model(name), device="cpu") for name in ("bt2408", "bt2446a", "look")}
-    models["hdrvdiff"] = converter(open_model("hdrvdiff", weights), device="cpu", precision="float32")
+    models = {
+        name: converter(open_model(name), device="cpu") for name in ("bt2408", "bt2446a", "look")
+    }
+    models["hdrvdiff"] = converter(
+        open_model("hdrvdiff", weights), device="cpu", precision="float32"
+    )
     maker = ClipMaker(corpus, "val", seed=0)
     whole: dict[str, list[float]] = {m: [] for m in models}
     decibels: dict[str, list[float]] = {m: [] for m in models}
@@ -248,14 +275,17 @@ def ordinary(weights: str | None, corpus: Path, every: int) -> None:
         f"\nordinary SDR, {len(whole['look'])} val clips\n\n| | PSNR dB | dE_ITP | dE_ITP, clipped |\n|---|---|---|---|"
     )
     for name in models:
-        print(f"| {name} | {fmean(decibels[name]):.2f} | {fmean(whole[name]):.2f} | {clipped[name] / places:.2f} |")
+        print(
+            f"| {name} | {fmean(decibels[name]):.2f} | {fmean(whole[name]):.2f} | {clipped[name] / places:.2f} |"
+        )
 
 
 def memory(net: HDRVDiff, precision: str) -> None:
     """A window of one 1080p frame and its neighbours, in tiles."""
     net.steps = 10
     frames = [
-        torch.rand(3, 34, 60).repeat_interleave(32, 1).repeat_interleave(32, 2)[:, :1080, :1920] for _ in range(5)
+        torch.rand(3, 34, 60).repeat_interleave(32, 1).repeat_interleave(32, 2)[:, :1080, :1920]
+        for _ in range(5)
     ]
     renderer = Renderer(
         net,
@@ -280,7 +310,9 @@ def main() -> int:
     options.add_argument("corpus", type=Path)
     options.add_argument("--weights", default=None)
     options.add_argument("--parts", default="alternating,moving,steps,boiling,sdr,memory")
-    options.add_argument("--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)")
+    options.add_argument(
+        "--every", type=int, default=1, help="every n-th scene (sdr: every 20 n-th clip)"
+    )
     given = options.parse_args()
     keep_one_heap()
     net = open_model("hdrvdiff", given.weights).model

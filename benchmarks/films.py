@@ -41,7 +41,13 @@ def films(maker: ClipMaker, count: int) -> Iterator[tuple[str, list[tuple[Tensor
             for i, (still, k) in enumerate(zip(scenes, looks, strict=False)):
                 rng = np.random.default_rng([number, 2, i])
                 night = still.tag == "night"
-                master = grade(maker._views(still, rng), LOOKS[k], rng, night=night, white_is_one=still.white_is_one)
+                master = grade(
+                    maker._views(still, rng),
+                    LOOKS[k],
+                    rng,
+                    night=night,
+                    white_is_one=still.white_is_one,
+                )
                 draw = [number, 3, int(k), i if kind == "mixed" else 0]
                 sdr = render_sdr(master, LOOKS[k], np.random.default_rng(draw)).clamp(0, 1)
                 made.append(((sdr[0] * 255).round() / 255, pq_inverse_eotf(master.nits)[0]))
@@ -59,7 +65,9 @@ def main() -> None:
     model, spec = loaded.model, loaded.spec
     assert isinstance(model, OnBase)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for kind, scenes in films(ClipMaker(args.corpus, "val", size=(160, 256), frames=1, seed=3), args.films):
+    for kind, scenes in films(
+        ClipMaker(args.corpus, "val", size=(160, 256), frames=1, seed=3), args.films
+    ):
         for where in ("scene", "film"):
             looks = SceneLooks(model, spec, film=where == "film")
             for i, (sdr, _) in enumerate(scenes):
@@ -73,7 +81,10 @@ def main() -> None:
         "| looks in the film | scenes | look of the scene, PSNR dB / dE_ITP | half of it the film's |\n|---|---|---|---|"
     )
     for kind in ("one", "two", "mixed"):
-        cells = [" / ".join(f"{fmean(x):.2f}" for x in zip(*found[kind, w], strict=True)) for w in ("scene", "film")]
+        cells = [
+            " / ".join(f"{fmean(x):.2f}" for x in zip(*found[kind, w], strict=True))
+            for w in ("scene", "film")
+        ]
         print(f"| {kind} | {len(found[kind, 'scene'])} | {' | '.join(cells)} |")
 
 

@@ -36,9 +36,15 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 def stage(said: str) -> str:
     """What was being written, by the file that a message names."""
-    names = {"plan.json": "the plan", "chunk-": "a chunk", "assembled": "the assembled film", "report": "the report"}
+    names = {
+        "plan.json": "the plan",
+        "chunk-": "a chunk",
+        "assembled": "the assembled film",
+        "report": "the report",
+    }
     return next(
-        (what for name, what in names.items() if name in said), "the work folder" if "work" in said else "other"
+        (what for name, what in names.items() if name in said),
+        "the work folder" if "work" in said else "other",
     )
 
 
@@ -49,7 +55,9 @@ def highest(kind: str, source: Path, folder: Path, model: str) -> int:
         process = subprocess.Popen(command(kind, source, folder, model), stderr=subprocess.DEVNULL)
         while process.poll() is None:
             # files come and go while they are counted
-            found = subprocess.run(["du", "-s", "-B1", str(folder)], capture_output=True, text=True, check=False).stdout
+            found = subprocess.run(
+                ["du", "-s", "-B1", str(folder)], capture_output=True, text=True, check=False
+            ).stdout
             most = max(most, int(found.split()[0]) if found else 0)
     return most
 
@@ -76,7 +84,11 @@ def main() -> None:
                 size = 8192 + (most - 8192) * step // a.steps
                 with disk(out, str(size)):
                     run = subprocess.run(
-                        command(kind, source, out, a.model), capture_output=True, text=True, check=False, timeout=300
+                        command(kind, source, out, a.model),
+                        capture_output=True,
+                        text=True,
+                        check=False,
+                        timeout=300,
                     )
                     full[stage(run.stderr) if run.returncode else "nothing: there was room"] += 1
                     lines = run.stderr.strip().splitlines()
@@ -85,23 +97,38 @@ def main() -> None:
                         or "Traceback" in run.stderr
                         or (kind == "convert" and len(lines) > 1)
                     ):
-                        wrong.append(f"{kind}, {size} bytes: exit code {run.returncode}: {run.stderr}")
+                        wrong.append(
+                            f"{kind}, {size} bytes: exit code {run.returncode}: {run.stderr}"
+                        )
                     subprocess.run(["mount", "-o", f"remount,size={LARGE}", str(out)], check=True)
                     if said := trouble(kind, source, out, a.model, truth):
                         wrong.append(f"{kind}, {size} bytes, run again: {said}")
             print(
-                f"{kind}: full while writing {', '.join(f'{what} {n}' for what, n in full.most_common())}", flush=True
+                f"{kind}: full while writing {', '.join(f'{what} {n}' for what, n in full.most_common())}",
+                flush=True,
             )
         film = str(source / "a.mkv")
         for words in (
-            ["scenes", film, "--sheet", str(out / "s.png"), "--csv", str(out / "s.csv"), "--html", str(out / "s.html")],
+            [
+                "scenes",
+                film,
+                "--sheet",
+                str(out / "s.png"),
+                "--csv",
+                str(out / "s.csv"),
+                "--html",
+                str(out / "s.html"),
+            ],
             ["preview", film, "--at", "1", "--models", a.model, "--out", str(out)],
             ["compare", film, film, "--html", str(out / "c.html")],
         ):
             with disk(out, "4k"):
                 (out / "filler").write_bytes(b"x" * 4096)
                 run = subprocess.run(
-                    [sys.executable, "-m", "sdr2hdr", *words], capture_output=True, text=True, check=False
+                    [sys.executable, "-m", "sdr2hdr", *words],
+                    capture_output=True,
+                    text=True,
+                    check=False,
                 )
                 left = sorted(p.name for p in out.iterdir() if p.name != "filler")
                 last = run.stderr.strip().splitlines()[-1:]

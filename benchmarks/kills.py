@@ -42,7 +42,11 @@ def packets(path: Path) -> list[tuple[int | None, bytes]]:
 
 def command(kind: str, source: Path, out: Path, model: str) -> list[str]:
     start = [sys.executable, "-m", "sdr2hdr", kind]
-    where = [str(source), str(out)] if kind == "batch" else [str(source / "a.mkv"), str(out / "a.mkv"), "-y"]
+    where = (
+        [str(source), str(out)]
+        if kind == "batch"
+        else [str(source / "a.mkv"), str(out / "a.mkv"), "-y"]
+    )
     return [*start, *where, "--model", model, *OPTIONS]
 
 
@@ -50,11 +54,15 @@ def films(out: Path) -> dict[str, list[tuple[int | None, bytes]]]:
     return {path.name: packets(path) for path in sorted(out.glob("*.mkv"))}
 
 
-def trouble(kind: str, source: Path, out: Path, model: str, truth: dict[str, list[tuple[int | None, bytes]]]) -> str:
+def trouble(
+    kind: str, source: Path, out: Path, model: str, truth: dict[str, list[tuple[int | None, bytes]]]
+) -> str:
     """What is wrong after a kill and a second run; nothing if all is well."""
     if any(truth[name] != found for name, found in films(out).items()):
         return "a target's name held something else than the whole film after the kill"
-    again = subprocess.run(command(kind, source, out, model), capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        command(kind, source, out, model), capture_output=True, text=True, check=False
+    )
     if again.returncode != 0:
         return f"exit code {again.returncode}: {again.stderr}"
     if films(out) != truth:
@@ -63,7 +71,10 @@ def trouble(kind: str, source: Path, out: Path, model: str, truth: dict[str, lis
         return f"left behind: {left}"
     if kind == "batch":
         rows = json.loads((out / "report.json").read_text())["files"]
-        if any(r["status"] not in ("done", "unchanged") or r["frames"] != FRAMES or not r["max_cll"] for r in rows):
+        if any(
+            r["status"] not in ("done", "unchanged") or r["frames"] != FRAMES or not r["max_cll"]
+            for r in rows
+        ):
             return f"the report is wrong: {rows}"
     return ""
 
@@ -105,7 +116,10 @@ def attack(kind: str, count: int, rng: random.Random, model: str, folder: Path) 
                 print(f"{kind} {killed}: {words}", flush=True)
             killed += 1
         shutil.rmtree(out)
-    print(f"{kind}: {killed} kills, {wrong} went wrong; at the kill: {dict(sorted(moments.items()))}", flush=True)
+    print(
+        f"{kind}: {killed} kills, {wrong} went wrong; at the kill: {dict(sorted(moments.items()))}",
+        flush=True,
+    )
     return int(wrong > 0 or killed < count)
 
 

@@ -32,12 +32,18 @@ def main() -> None:
     args = options.parse_args()
     drawn = {look: np.array([undone(look, seed) for seed in range(args.draws)]) for look in LOOKS}
     print("code       " + "".join(f"{c:20.3f}" for c in CODES[::6]))
-    print("graded TV  " + "".join(f"{n:20.3g}" for n in np.interp(CODES[::6], GRADED_CODES, GRADED_NITS)))
+    print(
+        "graded TV  "
+        + "".join(f"{n:20.3g}" for n in np.interp(CODES[::6], GRADED_CODES, GRADED_NITS))
+    )
     for look, found in drawn.items():
         low, mid, high = (np.percentile(found, p, axis=0)[::6] for p in (10, 50, 90))
         print(
             f"{look:11}"
-            + "".join(f"{f'{m:.3g} ({a:.3g}-{b:.3g})':>20}" for a, m, b in zip(low, mid, high, strict=True))
+            + "".join(
+                f"{f'{m:.3g} ({a:.3g}-{b:.3g})':>20}"
+                for a, m, b in zip(low, mid, high, strict=True)
+            )
         )
     if args.plot:
         import matplotlib
@@ -45,9 +51,16 @@ def main() -> None:
         matplotlib.use("Agg")
         from matplotlib import pyplot as plt
 
-        figure, panels = plt.subplots(2, 4, figsize=(14, 6.4), sharex=True, sharey=True, layout="constrained")
+        figure, panels = plt.subplots(
+            2, 4, figsize=(14, 6.4), sharex=True, sharey=True, layout="constrained"
+        )
         for panel, (look, found) in zip(panels.flat, drawn.items(), strict=True):
-            panel.fill_between(CODES, *np.percentile(found, (10, 90), axis=0), alpha=0.3, label="10 to 90 % of draws")
+            panel.fill_between(
+                CODES,
+                *np.percentile(found, (10, 90), axis=0),
+                alpha=0.3,
+                label="10 to 90 % of draws",
+            )
             panel.plot(CODES, np.median(found, axis=0), label="median")
             panel.plot(GRADED_CODES, GRADED_NITS, "k--", linewidth=1, label="graded television")
             panel.plot(CODES, 203 * CODES**2.4, "k:", linewidth=1, label="direct (BT.2408)")

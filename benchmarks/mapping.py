@@ -28,7 +28,9 @@ PATCH, FRAMES = 48, 5
 def reference(chart: np.ndarray) -> torch.Tensor:
     """PQ codes ``3,N`` by colour-science of SDR colours ``N,3``."""
     light = colour.models.eotf_BT1886(chart) * 203.0
-    matrix = colour.matrix_RGB_to_RGB(colour.RGB_COLOURSPACES["ITU-R BT.709"], colour.RGB_COLOURSPACES["ITU-R BT.2020"])
+    matrix = colour.matrix_RGB_to_RGB(
+        colour.RGB_COLOURSPACES["ITU-R BT.709"], colour.RGB_COLOURSPACES["ITU-R BT.2020"]
+    )
     codes = colour.models.eotf_inverse_ST2084(np.clip(light @ matrix.T, 0, None))
     return torch.from_numpy(codes.T.copy()).float()
 
@@ -50,7 +52,9 @@ def measure(name: str, chart: np.ndarray) -> None:
     truth = reference(chart / 255.0)
     ours = pq_inverse_eotf(bt2408(torch.from_numpy(chart.T / 255.0).float()[..., None]))[..., 0]
     before = delta_e_itp(ours[..., None], truth[..., None])
-    print(f"{name}: before quantisation mean {before.mean():.4f}, max {before.max():.4f} dE_ITP (asked: below 0.1)")
+    print(
+        f"{name}: before quantisation mean {before.mean():.4f}, max {before.max():.4f} dE_ITP (asked: below 0.1)"
+    )
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "chart.mkv", Path(folder) / "out.mkv"
         write(chart, source)

@@ -105,7 +105,14 @@ def kinds(seed: int) -> list[Kind]:
     triples = list(itertools.product(CONTAINERS, VIDEO, SOUND))
     rng.shuffle(triples)
     return [
-        Kind(c, v, s, rng.choice([*SUBTITLES, "none", "none", "none"]), rng.choice(SIZES), rng.choice(RATES))
+        Kind(
+            c,
+            v,
+            s,
+            rng.choice([*SUBTITLES, "none", "none", "none"]),
+            rng.choice(SIZES),
+            rng.choice(RATES),
+        )
         for c, v, s in triples
     ]
 
@@ -123,9 +130,18 @@ def made(kind: Kind, folder: Path, name: str) -> Path | None:
         (folder / "lines.srt").write_text(_SRT)
         maps += ["-map", f"{2 if kind.sound != 'none' else 1}:s"]
         command += ["-i", str(folder / "lines.srt")]
-    command += [*maps, "-pix_fmt", "yuv420p", *VIDEO[kind.video], *SOUND[kind.sound], *SUBTITLES[kind.subtitles]]
+    command += [
+        *maps,
+        "-pix_fmt",
+        "yuv420p",
+        *VIDEO[kind.video],
+        *SOUND[kind.sound],
+        *SUBTITLES[kind.subtitles],
+    ]
     try:
-        done = subprocess.run([*command, "-t", str(SECONDS), str(path)], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [*command, "-t", str(SECONDS), str(path)], capture_output=True, timeout=60, check=False
+        )
     except subprocess.TimeoutExpired:
         return None
     if done.returncode or not path.exists():
@@ -149,7 +165,9 @@ def streams(path: Path) -> dict[str, list[float]]:
                 "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path),
             )  # fmt: skip
             number = count.partition("\n")[0].strip(",\n ")
-            found[kind].append(float(number) if number.isdigit() else 0.0)  # "N/A" where nothing decodes
+            found[kind].append(
+                float(number) if number.isdigit() else 0.0
+            )  # "N/A" where nothing decodes
         elif kind == "audio":
             raw = subprocess.run(
                 ["ffmpeg", "-v", "quiet", "-i", path, "-map", f"0:{index}", "-ac", "1", "-ar", "8000", "-f", "s16le", "-"],
@@ -171,13 +189,28 @@ def _run(*command: str) -> str:
 
 def judged(source: Path, target: Path) -> tuple[str, str]:
     """``whole``, ``named``, ``refused`` or ``wrong``, and why."""
-    command = [sys.executable, "-m", "sdr2hdr", "convert", str(source), str(target), "--model", "bt2408"]
+    command = [
+        sys.executable,
+        "-m",
+        "sdr2hdr",
+        "convert",
+        str(source),
+        str(target),
+        "--model",
+        "bt2408",
+    ]
     done = subprocess.run(
-        [*command, "--preset", "ultrafast", "-y", "--json"], capture_output=True, text=True, timeout=300, check=False
+        [*command, "--preset", "ultrafast", "-y", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     words = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     if done.returncode:
-        sentence = len(words) == 1 and words[0].startswith("Error: ") and done.returncode in (2, 3, 4, 5)
+        sentence = (
+            len(words) == 1 and words[0].startswith("Error: ") and done.returncode in (2, 3, 4, 5)
+        )
         return ("refused" if sentence else "wrong"), " ".join(words)[-200:]
     report = json.loads(done.stdout)
     before, after = streams(source), streams(target)
@@ -194,7 +227,9 @@ def judged(source: Path, target: Path) -> tuple[str, str]:
     if not missing:
         return "whole", ""
     said = sum("left out" in note for note in report["notes"]) >= len(missing)
-    return ("named" if said else "wrong"), ", ".join(missing) + " missing: " + "; ".join(report["notes"])[:200]
+    return ("named" if said else "wrong"), ", ".join(missing) + " missing: " + "; ".join(
+        report["notes"]
+    )[:200]
 
 
 def main() -> int:
@@ -235,7 +270,9 @@ def table(results: dict[Kind, tuple[str, str]]) -> str:
     for title in ("container", "video", "sound", "subtitles", "size", "rate"):
         for name in dict.fromkeys(str(getattr(k, title)) for k in results):
             mine = Counter(how for k, (how, _) in results.items() if str(getattr(k, title)) == name)
-            lines.append(f"| {title} {name} | {sum(mine.values())} | {' | '.join(str(mine[c]) for c in columns)} |")
+            lines.append(
+                f"| {title} {name} | {sum(mine.values())} | {' | '.join(str(mine[c]) for c in columns)} |"
+            )
     return "\n".join(lines) + "\n"
 
 

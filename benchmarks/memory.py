@@ -44,7 +44,9 @@ def main() -> None:
             source = Path(folder) / f"{frames}.mkv"
             write_clip(source, pictures(frames), options={"preset": "ultrafast"})
             peaks.append(in_child(peak, source, Path(folder) / f"{frames}-hdr.mkv", a.model))
-            print(f"{frames} frames of {SIZE[0]}x{SIZE[1]} with {a.model}: peak {peaks[-1]:.0f} MiB")
+            print(
+                f"{frames} frames of {SIZE[0]}x{SIZE[1]} with {a.model}: peak {peaks[-1]:.0f} MiB"
+            )
     print(f"ratio {peaks[1] / peaks[0]:.3f} (asked: at most 1.10)")
 
 

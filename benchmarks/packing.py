@@ -23,7 +23,9 @@ Array = NDArray[np.float64]
 
 
 def blocks(seed: int) -> torch.Tensor:
-    small = torch.rand(3, HEIGHT // BLOCK, WIDTH // BLOCK, generator=torch.Generator().manual_seed(seed))
+    small = torch.rand(
+        3, HEIGHT // BLOCK, WIDTH // BLOCK, generator=torch.Generator().manual_seed(seed)
+    )
     return small.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
 
 
@@ -44,14 +46,19 @@ def formula(rgb: Array) -> list[Array]:
 def swscale_to_yuv(rgb: torch.Tensor) -> list[Array]:
     packed = (rgb.permute(1, 2, 0) * 65535 + 0.5).to(torch.int32).numpy().astype(np.uint16)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(packed), "rgb48le")
-    out = frame.reformat(format="yuv420p10le", dst_colorspace=Colorspace.BT2020, dst_color_range=ColorRange.MPEG)
+    out = frame.reformat(
+        format="yuv420p10le", dst_colorspace=Colorspace.BT2020, dst_color_range=ColorRange.MPEG
+    )
     return [
-        np.frombuffer(bytes(p), np.uint16).reshape(p.height, -1)[:, : p.width].astype(np.float64) for p in out.planes
+        np.frombuffer(bytes(p), np.uint16).reshape(p.height, -1)[:, : p.width].astype(np.float64)
+        for p in out.planes
     ]
 
 
 def row(name: str, errors: list[Array]) -> None:
-    cells = [f"{e.mean():+8.4f} {np.sqrt((e**2).mean()):7.4f} {np.abs(e).max():7.3f}" for e in errors]
+    cells = [
+        f"{e.mean():+8.4f} {np.sqrt((e**2).mean()):7.4f} {np.abs(e).max():7.3f}" for e in errors
+    ]
     print(f"{name:28}" + " |".join(cells))
 
 
@@ -63,7 +70,9 @@ def writing() -> float:
     worst = 0.0
     for name, planes in {
         "ours": [p.numpy().astype(np.float64) for p in to_yuv(rgb, seed=None, peak_code=1.0)],
-        "ours, with noise": [p.numpy().astype(np.float64) for p in to_yuv(rgb, seed=1, peak_code=1.0)],
+        "ours, with noise": [
+            p.numpy().astype(np.float64) for p in to_yuv(rgb, seed=1, peak_code=1.0)
+        ],
         "swscale": swscale_to_yuv(rgb),
     }.items():
         errors = [inside(p) - t for p, t in zip(planes, truth, strict=True)]
@@ -77,7 +86,8 @@ def reading() -> None:
     """10-bit BT.709 4:2:0 planes to R'G'B'."""
     rng = np.random.default_rng(0)
     small = [
-        rng.integers(low, high, (HEIGHT // BLOCK, WIDTH // BLOCK)) for low, high in ((400, 600), (440, 584), (440, 584))
+        rng.integers(low, high, (HEIGHT // BLOCK, WIDTH // BLOCK))
+        for low, high in ((400, 600), (440, 584), (440, 584))
     ]
     planes = [
         np.kron(s, np.ones((n, n))).astype(np.uint16)
@@ -87,7 +97,9 @@ def reading() -> None:
     cb, cr = (np.kron((c.astype(np.float64) - 512) / 896, np.ones((2, 2))) for c in planes[1:])
     r, b = y + 1.5748 * cr, y + 1.8556 * cb
     truth = np.stack([r, (y - 0.2126 * r - 0.0722 * b) / 0.7152, b])
-    ours = from_yuv(tuple(torch.from_numpy(p) for p in planes), YuvLayout("bt709", depth=10)).numpy()
+    ours = from_yuv(
+        tuple(torch.from_numpy(p) for p in planes), YuvLayout("bt709", depth=10)
+    ).numpy()
     frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p10le")
     for plane, data in zip(frame.planes, planes, strict=True):
         rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
@@ -98,7 +110,13 @@ def reading() -> None:
     print("\n10-bit Y'CbCr to R'G'B', error in 10-bit codes (mean, rms, max)")
     print(f"{'':28}{'R':^24}|{'G':^25}|{'B':^24}")
     for name, rgb in (("ours", ours), ("swscale, rgb48", scaled)):
-        row(name, [876 * (inside(c.astype(np.float64)) - inside(t)) for c, t in zip(rgb, truth, strict=True)])
+        row(
+            name,
+            [
+                876 * (inside(c.astype(np.float64)) - inside(t))
+                for c, t in zip(rgb, truth, strict=True)
+            ],
+        )
 
 
 def speed() -> None:
@@ -107,7 +125,9 @@ def speed() -> None:
     rgb = torch.nn.functional.interpolate(grid, (HEIGHT, WIDTH), mode="bilinear")[0]
     planes = to_yuv(rgb, seed=1, peak_code=0.75)
     narrow = tuple((p.to(torch.int16) >> 2).to(torch.uint8) for p in planes)
-    packed = np.ascontiguousarray((rgb.permute(1, 2, 0) * 65535).to(torch.int32).numpy().astype(np.uint16))
+    packed = np.ascontiguousarray(
+        (rgb.permute(1, 2, 0) * 65535).to(torch.int32).numpy().astype(np.uint16)
+    )
     frame = av.VideoFrame.from_ndarray(packed, "rgb48le")
     print("\nProcessor time of a 1080p frame on one thread, ms")
     meter = LightMeter()
@@ -115,7 +135,9 @@ def speed() -> None:
         "to_yuv, near the peak": lambda: to_yuv(rgb, seed=1, peak_code=0.75),
         "to_yuv, well below it": lambda: to_yuv(rgb * 0.5, seed=1, peak_code=0.75),
         "to_yuv, no noise, no peak": lambda: to_yuv(rgb, seed=None, peak_code=1.0),
-        "swscale from rgb48": lambda: frame.reformat(format="yuv420p10le", dst_colorspace=Colorspace.BT2020, threads=1),
+        "swscale from rgb48": lambda: frame.reformat(
+            format="yuv420p10le", dst_colorspace=Colorspace.BT2020, threads=1
+        ),
         "light meter": lambda: meter.add(planes),
         "from_yuv, 8 bit": lambda: from_yuv(narrow, YuvLayout("bt709")),
         "from_yuv, 10 bit": lambda: from_yuv(planes, YuvLayout("bt709", depth=10)),

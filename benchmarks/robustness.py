@@ -57,18 +57,31 @@ def clip(path: Path, codec: str, options: dict[str, str]) -> None:
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = 96, 64, formats.get(codec, "yuv420p")
         sound = out.add_stream(
-            "libopus" if path.suffix == ".webm" else "mp2" if path.suffix in (".mpg", ".ts") else "aac", 48000
+            "libopus"
+            if path.suffix == ".webm"
+            else "mp2"
+            if path.suffix in (".mpg", ".ts")
+            else "aac",
+            48000,
         )
         assert isinstance(sound, av.AudioStream)
         sound.layout = "stereo"
         for i in range(24):
-            picture = np.roll(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8) // 4 + i * 4, i, axis=1)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=video.pix_fmt)
+            picture = np.roll(
+                rng.integers(0, 255, (64, 96, 3), dtype=np.uint8) // 4 + i * 4, i, axis=1
+            )
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+                format=video.pix_fmt
+            )
             frame.pts, frame.time_base = i, Fraction(1, 25)
             out.mux(video.encode(frame))
-        resampler = av.AudioResampler(format=sound.codec_context.format, layout="stereo", rate=48000)
+        resampler = av.AudioResampler(
+            format=sound.codec_context.format, layout="stereo", rate=48000
+        )
         fifo = av.AudioFifo()
-        tone = av.AudioFrame.from_ndarray(np.zeros((2, 46080), np.float32), format="fltp", layout="stereo")
+        tone = av.AudioFrame.from_ndarray(
+            np.zeros((2, 46080), np.float32), format="fltp", layout="stereo"
+        )
         tone.sample_rate, tone.pts = 48000, 0
         for part in resampler.resample(tone):
             fifo.write(part)
@@ -140,7 +153,9 @@ def is_hdr10(path: Path) -> bool:
     """Whether the file decodes to its end as PQ pictures."""
     with av.open(str(path)) as file:
         frames = list(file.decode(video=0))
-    return bool(frames) and all(int(f.color_trc) == 16 and f.format.name == "yuv420p10le" for f in frames)
+    return bool(frames) and all(
+        int(f.color_trc) == 16 and f.format.name == "yuv420p10le" for f in frames
+    )
 
 
 def main() -> int:
@@ -169,7 +184,17 @@ def main() -> int:
         folder.mkdir()
         source, target, log = folder / name, folder / "out.mkv", folder / "log"
         source.write_bytes(damaged(whole[name], how, rng))
-        command = ["convert", str(source), str(target), "--model", "bt2408", "--device", "cpu", "--preset", "ultrafast"]
+        command = [
+            "convert",
+            str(source),
+            str(target),
+            "--model",
+            "bt2408",
+            "--device",
+            "cpu",
+            "--preset",
+            "ultrafast",
+        ]
         code, seconds, peak = run(command, log, args.seconds)
         slowest, largest = max(slowest, seconds), max(largest, peak)
         said = log.read_text(errors="replace")
@@ -196,8 +221,13 @@ def main() -> int:
         shutil.rmtree(folder)
     print(f"{'damage':18}{'converted':>10}{'refused':>10}{'broken':>10}")
     for how in DAMAGES:
-        print(f"{how:18}" + "".join(f"{ends[how, end]:10}" for end in ("converted", "refused", "broken")))
-    print(f"{args.count} inputs, {len(broken)} break a rule; slowest {slowest:.1f} s, largest {largest >> 20} MiB")
+        print(
+            f"{how:18}"
+            + "".join(f"{ends[how, end]:10}" for end in ("converted", "refused", "broken"))
+        )
+    print(
+        f"{args.count} inputs, {len(broken)} break a rule; slowest {slowest:.1f} s, largest {largest >> 20} MiB"
+    )
     shutil.rmtree(work)
     return bool(broken)
 

@@ -90,7 +90,9 @@ class Board:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Tally]] = {name: defaultdict(Tally) for name in DETECTORS}
 
-    def run(self, path: Path, group: str, truth: tuple[Change, ...], frames: int, *, say: bool) -> None:
+    def run(
+        self, path: Path, group: str, truth: tuple[Change, ...], frames: int, *, say: bool
+    ) -> None:
         for name, detect in DETECTORS.items():
             av.logging.set_level(None)  # PySceneDetect turns FFmpeg's own words on
             since = time.perf_counter()
@@ -113,14 +115,23 @@ class Board:
     def show(self, title: str) -> None:
         print(f"\n### {title}\n\n| material | {' | '.join(f'{n} P / R / F1' for n in DETECTORS)} |")
         print(f"|---|{'---|' * len(DETECTORS)}")
-        names = dict.fromkeys(k for row in self.rows.values() for k in row if k != "time" and not k.endswith("false"))
+        names = dict.fromkeys(
+            k for row in self.rows.values() for k in row if k != "time" and not k.endswith("false")
+        )
         for key in names:
-            cells = ["{:.3f} / {:.3f} / {:.3f}".format(*self.rows[n][key].scores) for n in DETECTORS]
+            cells = [
+                "{:.3f} / {:.3f} / {:.3f}".format(*self.rows[n][key].scores) for n in DETECTORS
+            ]
             count = self.rows["sdr2hdr"][key]
             print(f"| {key} ({count.found + count.missed}) | {' | '.join(cells)} |")
-        for key in dict.fromkeys(k for row in self.rows.values() for k in row if k.endswith("false")):
+        for key in dict.fromkeys(
+            k for row in self.rows.values() for k in row if k.endswith("false")
+        ):
             print(f"| {key} | {' | '.join(str(self.rows[n][key].false) for n in DETECTORS)} |")
-        cells = [f"{self.rows[n]['time'].frames / max(1e-9, self.rows[n]['time'].seconds):.0f}" for n in DETECTORS]
+        cells = [
+            f"{self.rows[n]['time'].frames / max(1e-9, self.rows[n]['time'].seconds):.0f}"
+            for n in DETECTORS
+        ]
         print(f"| frames per second, decoding included | {' | '.join(cells)} |", flush=True)
 
 
@@ -154,7 +165,9 @@ def main() -> None:
             board.run(path, "real clips", tuple(changes), _frames(path), say=args.say)
         board.show("Real clips, hand-checked")
     else:
-        clips = {p: list[Change]() for p in sorted(args.unseen_clips.iterdir()) if p.suffix in VIDEO}
+        clips = {
+            p: list[Change]() for p in sorted(args.unseen_clips.iterdir()) if p.suffix in VIDEO
+        }
 
     board = Board()
     stills = sorted(p for d in args.stills for p in d.iterdir() if p.suffix in {".exr", ".jpg"})

@@ -43,7 +43,13 @@ def _still(path: Path) -> Tensor:
     """A still as ``3,H,W`` R'G'B' 0..1; linear light is exposed for its median and rolled off."""
     if path.suffix == ".exr":
         pixels = OpenEXR.File(str(path)).channels()["RGB"].pixels
-        light = torch.from_numpy(pixels).permute(2, 0, 1).float().nan_to_num(0, 60000, 0).clamp(0, 60000)
+        light = (
+            torch.from_numpy(pixels)
+            .permute(2, 0, 1)
+            .float()
+            .nan_to_num(0, 60000, 0)
+            .clamp(0, 60000)
+        )
         light = light * (0.22 / light.mean(0).median().clamp(min=1e-6))
         picture = (1.2 * light / (1 + light)).clamp(0, 1) ** (1 / 2.2)
     else:
@@ -59,9 +65,14 @@ def _clip(path: Path, changes: list[Change]) -> list[Tensor]:
     frames = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            frames.append(torch.from_numpy(frame.reformat(width=W, height=H, format="rgb24").to_ndarray()))
+            frames.append(
+                torch.from_numpy(frame.reformat(width=W, height=H, format="rgb24").to_ndarray())
+            )
     starts = [0, *(c.first if c.kind == "hard" else c.last + 1 for c in changes)]
-    shots = [frames[a:b][:150] for a, b in zip(starts, [*(c.first for c in changes), len(frames)], strict=True)]
+    shots = [
+        frames[a:b][:150]
+        for a, b in zip(starts, [*(c.first for c in changes), len(frames)], strict=True)
+    ]
     return [torch.stack(s).permute(0, 3, 1, 2) for s in shots if len(s) >= 8]
 
 
@@ -70,7 +81,11 @@ class Pool:
 
     def __init__(self, clips: dict[Path, list[Change]], stills: list[Path], part: int) -> None:
         self.clips = [shot for path, changes in clips.items() for shot in _clip(path, changes)]
-        mine = [p for p in stills if hashlib.sha256(p.stem.split(".")[0].encode()).digest()[0] % 2 == part]
+        mine = [
+            p
+            for p in stills
+            if hashlib.sha256(p.stem.split(".")[0].encode()).digest()[0] % 2 == part
+        ]
         self.stills = [_still(p) for p in mine]
         self._recent: list[int] = []
 
@@ -90,10 +105,19 @@ class Pool:
             run = list(range(start, start + length))
             there_and_back = (run + run[-2:0:-1]) * (n // max(1, len(run)) + 1)
             return clip[there_and_back[:n]].float() / 255
-        return self.camera(rng, n, speed=rng.choice([0.0, 0.05, 0.15, 0.4]), zoom=rng.choice([1.0, 1.0, 1.2, 0.8]))
+        return self.camera(
+            rng, n, speed=rng.choice([0.0, 0.05, 0.15, 0.4]), zoom=rng.choice([1.0, 1.0, 1.2, 0.8])
+        )
 
     def camera(
-        self, rng: random.Random, n: int, *, speed: float, zoom: float = 1.0, shake: float = 0.0, blur: int = 1
+        self,
+        rng: random.Random,
+        n: int,
+        *,
+        speed: float,
+        zoom: float = 1.0,
+        shake: float = 0.0,
+        blur: int = 1,
     ) -> Tensor:
         """A camera moving over a still: ``speed`` in widths per second at 25 fps, ``zoom`` from 1 at the first frame."""
         still = self._pick(rng, self.stills)
@@ -111,11 +135,16 @@ class Pool:
                 # a still is as large as it is: the camera goes to and fro between its edges
                 cx = _bounce(x + step * math.cos(way) + rng.gauss(0, shake) * field, 1 - width)
                 cy = _bounce(
-                    y + step * math.sin(way) * 0.5 + rng.gauss(0, shake) * field, max(0.05, 1 - width * aspect)
+                    y + step * math.sin(way) * 0.5 + rng.gauss(0, shake) * field,
+                    max(0.05, 1 - width * aspect),
                 )
                 theta = torch.tensor([[[width, 0, cx], [0, min(1.0, width * aspect), cy]]])
                 grid = affine_grid(theta, [1, 3, H, W], align_corners=False)
-                sub.append(grid_sample(still[None], grid, padding_mode="reflection", align_corners=False)[0])
+                sub.append(
+                    grid_sample(still[None], grid, padding_mode="reflection", align_corners=False)[
+                        0
+                    ]
+                )
             frames.append(torch.stack(sub).mean(0))
         return torch.stack(frames)
 
@@ -163,7 +192,11 @@ def _fade(rng: random.Random, pool: Pool, rate: Fraction) -> tuple[Tensor, list[
         out = min(out, len(last) // 2)
         first = sum(len(p) for p in parts) + len(last) - out
         down, up = 1 - _ramp(out), _ramp(back)
-        parts += [last[:-out], last[-out:] * down + colour * (1 - down), torch.full((hold, 3, H, W), colour)]
+        parts += [
+            last[:-out],
+            last[-out:] * down + colour * (1 - down),
+            torch.full((hold, 3, H, W), colour),
+        ]
         parts += [new[:back] * up + colour * (1 - up), new[back:]]
         truth.append(Change("gradual", first, first + out + hold + back - 1))
     return torch.cat(parts), truth
@@ -217,7 +250,9 @@ def _explosion(rng: random.Random, pool: Pool) -> Tensor:
     for i in range(30, 90):
         t = (i - 30) / rise
         radius = 0.15 + 0.9 * min(t, 1.0)
-        smoke = interpolate(torch.rand(1, 1, 12, 20, generator=generator), (H, W), mode="bicubic")[0, 0]
+        smoke = interpolate(torch.rand(1, 1, 12, 20, generator=generator), (H, W), mode="bicubic")[
+            0, 0
+        ]
         edge = ((radius - torch.hypot(xx - cx, yy - cy)) * 6 + smoke).clamp(0, 1)
         alpha = edge * (1.0 if t < 1 else math.exp(-(i - 30 - rise) / 15))
         fire = torch.stack([torch.ones_like(alpha), 0.5 + 0.5 * smoke, 0.4 * smoke]).clamp(0, 1)

@@ -19,7 +19,9 @@ from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
 
 
-def rendered(name: str, height: int, tile: str, precision: str, count: int) -> tuple[float, float, int]:
+def rendered(
+    name: str, height: int, tile: str, precision: str, count: int
+) -> tuple[float, float, int]:
     """Peak MiB, processor seconds a frame, and the number of tiles."""
     keep_one_heap()
     torch.manual_seed(0)

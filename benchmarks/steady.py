@@ -48,14 +48,19 @@ def motion(frames: list[Tensor]) -> float:
     return float(torch.stack(found).median())
 
 
-def rendered(strip: Strip, frames: list[Tensor], wanted: str) -> tuple[list[float], list[float], float, int]:
+def rendered(
+    strip: Strip, frames: list[Tensor], wanted: str
+) -> tuple[list[float], list[float], float, int]:
     """Flicker between neighbouring frames of a scene, the mean luma of each in 10-bit codes, contrast, the model's block."""
     name, _, anew = wanted.partition("@")
     loaded = open_model(name)
     spec = loaded.spec
     renderer = Renderer(loaded.model, spec, strip.size[::-1], device="cpu")
     count, look = len(frames), scene_look(renderer.model, spec, frames)
-    runs = [Run(a, min(a + int(anew or count), count), 0, count) for a in range(0, count, int(anew or count))]
+    runs = [
+        Run(a, min(a + int(anew or count), count), 0, count)
+        for a in range(0, count, int(anew or count))
+    ]
     flickers, levels, contrast, before = [], [], [], None
     needs = [run.needs(spec) for run in runs]
     for now in chain.from_iterable(
@@ -72,7 +77,10 @@ def rendered(strip: Strip, frames: list[Tensor], wanted: str) -> tuple[list[floa
 
 def jumps(levels: list[float], base: list[float], block: int) -> tuple[float, float]:
     """The largest jump between windows, and the largest within them."""
-    beyond = [abs(b - a) - abs(d - c) for (a, b), (c, d) in zip(pairwise(levels), pairwise(base), strict=True)]
+    beyond = [
+        abs(b - a) - abs(d - c)
+        for (a, b), (c, d) in zip(pairwise(levels), pairwise(base), strict=True)
+    ]
     border = [x for i, x in enumerate(beyond, 1) if i % block == 0]
     inside = [x for i, x in enumerate(beyond, 1) if i % block]
     return max(border, default=0.0), max(inside, default=0.0)
@@ -85,7 +93,9 @@ def scene_rows(path: Path, models: list[str], most: int, still: float) -> list[s
         raise InputError(f"{path} is HDR already; give SDR films.")
     found = []
     frames = strip.frames()
-    for number, (first, last) in enumerate(pairwise(sorted({min(b, most) for b in strip.scenes()}))):
+    for number, (first, last) in enumerate(
+        pairwise(sorted({min(b, most) for b in strip.scenes()}))
+    ):
         scene = list(islice(frames, last - first))
         if len(scene) < 4:
             continue
@@ -96,7 +106,11 @@ def scene_rows(path: Path, models: list[str], most: int, still: float) -> list[s
             flickers, levels, contrast, block = rendered(strip, scene, name)
             mean = sum(flickers) / len(flickers)
             base, own, usual = base or levels, own or mean, usual or contrast
-            ratio = f"{mean:.3f} | {mean / own:.2f} | {contrast / usual:.2f}" if moved < still else "- | - | -"
+            ratio = (
+                f"{mean:.3f} | {mean / own:.2f} | {contrast / usual:.2f}"
+                if moved < still
+                else "- | - | -"
+            )
             border, inside = jumps(levels, base, block)
             where = "stands" if moved < still else "moves"
             found.append(
@@ -128,7 +142,9 @@ def main() -> None:
     heads.append("within")
     print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|", flush=True)
     try:
-        for path in sorted(p for p in a.folder.glob("*") if p.is_file() and not p.name.startswith(".")):
+        for path in sorted(
+            p for p in a.folder.glob("*") if p.is_file() and not p.name.startswith(".")
+        ):
             for line in scene_rows(path, models, a.frames, a.still):
                 print(line, flush=True)
     except Sdr2HdrError as e:

@@ -44,7 +44,9 @@ def loaded(name: str, weights: str | None) -> Model:
         return model
 
 
-def render(model: Model, name: str, frames: torch.Tensor, tile: int, precision: str) -> tuple[torch.Tensor, int]:
+def render(
+    model: Model, name: str, frames: torch.Tensor, tile: int, precision: str
+) -> tuple[torch.Tensor, int]:
     size = frames.shape[-2], frames.shape[-1]
     r = Renderer(model, registry.spec(name), size, device="cpu", precision=precision, tile=tile)
     run = Run(0, len(frames), 0, len(frames))
@@ -78,7 +80,13 @@ def main() -> None:
     a = options.parse_args()
     name = a.model
     with Source(a.clip) as source:
-        frames = torch.stack([p.rgb() for i, p in zip(range(50), source.pictures(), strict=False) if i >= 50 - FRAMES])
+        frames = torch.stack(
+            [
+                p.rgb()
+                for i, p in zip(range(50), source.pictures(), strict=False)
+                if i >= 50 - FRAMES
+            ]
+        )
     for precision in ("float32", "bfloat16"):
         whole, _ = render(loaded(name, a.weights), name, frames, 1 << 20, precision)
         for tile in (t for t in TILES if t > 2 * registry.spec(name).overlap):
@@ -89,9 +97,14 @@ def main() -> None:
                 f"stated tolerance {registry.spec(name).tolerance}"
             )
             if a.picture and precision == "float32" and count > 1 and not a.picture.exists():
-                iio.imwrite(a.picture, (difference[-1].permute(1, 2, 0) * 50 * 255).clamp(0, 255).byte().numpy())
+                iio.imwrite(
+                    a.picture,
+                    (difference[-1].permute(1, 2, 0) * 50 * 255).clamp(0, 255).byte().numpy(),
+                )
     for size in (64, 128, 256) if name == "wmnet" else ():
-        effects = ", ".join(f"{form} {memory_effect(form, size):.2e}" for form in ("published", "tokens"))
+        effects = ", ".join(
+            f"{form} {memory_effect(form, size):.2e}" for form in ("published", "tokens")
+        )
         print(f"change by another remembered scene at {size}x{size}: {effects}")
 
 

@@ -62,7 +62,9 @@ def rendering(name: str) -> tuple[float, float]:
 def middle(loaded: Loaded, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
     """Codes ``3,H,W`` of the middle one of the frames ``T,3,H,W``, and the restored SDR where the model gives one."""
     height, width = sdr.shape[-2:]
-    renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", aux=loaded.spec.has_aux)
+    renderer = Renderer(
+        loaded.model, loaded.spec, (height, width), device="cpu", aux=loaded.spec.has_aux
+    )
     *_, found = render_scene(renderer, lambda: iter(sdr), Run(0, MIDDLE + 1, 0, len(sdr)))
     return found[:3], found[3:] if loaded.spec.has_aux else None
 
@@ -103,7 +105,9 @@ def identity(name: str, a: argparse.Namespace) -> dict[str, Any]:
 def clips(a: argparse.Namespace) -> Any:
     """Every n-th pair of scene and look of the val set, at all QPs."""
     maker = ClipMaker(a.corpus, "val", frames=FRAMES)
-    pairs = list(dict.fromkeys((still, look, number) for still, look, _, number in maker.val_clips()))
+    pairs = list(
+        dict.fromkeys((still, look, number) for still, look, _, number in maker.val_clips())
+    )
     for still, look, number in pairs[:: a.every]:
         for qp in QPS:
             yield maker.val_clip(still, look, qp, number)
@@ -114,11 +118,15 @@ def quality(rows: dict[str, list[dict[str, Any]]]) -> str:
     parts = []
     for key in [k for k in KEYS if any(k in r for found in rows.values() for r in found)]:
         m = MEASURES[key]
-        lines = [f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(f'QP {q}' for q in QPS)} | all |"]
+        lines = [
+            f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(f'QP {q}' for q in QPS)} | all |"
+        ]
         lines.append("|---" * (len(QPS) + 2) + "|")
         for name, found in rows.items():
             means = [fmean(r[key] for r in found if r["qp"] == q) for q in QPS]
-            lines.append(f"| {name} | {' | '.join(f'{v:.{m.digits}f}' for v in [*means, fmean(means)])} |")
+            lines.append(
+                f"| {name} | {' | '.join(f'{v:.{m.digits}f}' for v in [*means, fmean(means)])} |"
+            )
         parts.append("\n".join(lines))
     lines = []
     for name, found in rows.items():
@@ -139,12 +147,18 @@ def cost(name: str) -> str:
     side, count = 256, spec.past + spec.block + spec.future
     frames = torch.rand(1, count, 3, side, side)
     thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
-    with FlopCounterMode(display=False) as counter:  # with gradients: without them convolutions are fused, and not seen
-        model(frames, model.new_state((side, side)), past=spec.past, future=spec.future, thumbs=thumbs)
+    with FlopCounterMode(
+        display=False
+    ) as counter:  # with gradients: without them convolutions are fused, and not seen
+        model(
+            frames, model.new_state((side, side)), past=spec.past, future=spec.future, thumbs=thumbs
+        )
     work = counter.get_total_flops() / (spec.block * side * side) * 1e-3
     mib, seconds = in_child(rendering, name)
     size = "-" if entry is None else f"{entry.size / 2**20:.2f}"
-    return f"| {name} | {parameters / 1e6:.2f} | {size} | {work:.0f} | {mib:.0f} | {1 / seconds:.2f} |"
+    return (
+        f"| {name} | {parameters / 1e6:.2f} | {size} | {work:.0f} | {mib:.0f} | {1 / seconds:.2f} |"
+    )
 
 
 def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
@@ -156,7 +170,9 @@ def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
             here = max(blockiness(clip.sdr()[MIDDLE][(..., *area)]) for area in areas(clip))
             if here > found[clip.qp].get(clip.scene, (0.0, clip))[0]:
                 found[clip.qp][clip.scene] = (here, clip)
-    chosen = [c for by in found.values() for _, c in sorted(by.values(), key=lambda v: -v[0])[: a.crops]]
+    chosen = [
+        c for by in found.values() for _, c in sorted(by.values(), key=lambda v: -v[0])[: a.crops]
+    ]
     titles = ["source", *names, "truth"]
     side = CROP * ENLARGED
     out = Image.new("RGB", (len(titles) * (side + 4), 20 + len(chosen) * (side + 4)), (24, 24, 24))
@@ -168,9 +184,16 @@ def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
         area = max(areas(clip), key=lambda at: blockiness(given[(..., *at)]))
         made = [middle(models[n], clip.sdr())[0] for n in names]
         for x, codes in enumerate([as_hdr(given), *made, clip.hdr()[MIDDLE]]):
-            shown = image(on_screen(codes[(..., *area)], 1000.0)).resize((side, side), Image.Resampling.NEAREST)
+            shown = image(on_screen(codes[(..., *area)], 1000.0)).resize(
+                (side, side), Image.Resampling.NEAREST
+            )
             out.paste(shown, (x * (side + 4), 20 + y * (side + 4)))
-        draw.text((4, 22 + y * (side + 4)), f"QP {clip.qp}, {clip.look}", fill=(255, 255, 0), font=font(12))
+        draw.text(
+            (4, 22 + y * (side + 4)),
+            f"QP {clip.qp}, {clip.look}",
+            fill=(255, 255, 0),
+            font=font(12),
+        )
     return out
 
 
@@ -207,7 +230,11 @@ def main() -> None:
                 print(f"{name} is left out: {e}", file=sys.stderr)
         rows = measured(names, a)
         for name in names:
-            print(name, f"{fmean(r['psnr'] for r in rows[name]):.2f} dB over {len(rows[name])} clips", flush=True)
+            print(
+                name,
+                f"{fmean(r['psnr'] for r in rows[name]):.2f} dB over {len(rows[name])} clips",
+                flush=True,
+            )
         parts = [quality(rows)]
         if not a.no_cost:
             head = "| model | M parameters | MiB | GFLOP a megapixel | peak MiB, 960x540 | frames/s, 960x540 |"

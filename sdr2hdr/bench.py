@@ -102,7 +102,8 @@ def bench(
             measured.append(_apart(measure, model, size, frames, options, peak.operations))
     packages = ("torch", "av", "numpy")
     return {
-        "versions": {"sdr2hdr": __version__, "python": platform.python_version()} | {n: version(n) for n in packages},
+        "versions": {"sdr2hdr": __version__, "python": platform.python_version()}
+        | {n: version(n) for n in packages},
         "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
         "peak": asdict(peak),
         "measured": [asdict(each) for each in measured],
@@ -132,7 +133,11 @@ def peak_of(device: str, edge: int = 2048, seconds: float = 1.0) -> Peak:
         torch.mm(a, a)
         _settle(where)
         least = min(least, time.perf_counter() - since)
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(where)
+        if where.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
     return Peak(str(where), name, 2 * edge**3 / least)
 
 
@@ -142,7 +147,9 @@ def measure(model: str, size: str, frames: int, options: Options, peak: float) -
     width, height = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mkv"
-        write_clip(clip, moving_picture(width, height, frames), options={"preset": "veryfast", "crf": "18"})
+        write_clip(
+            clip, moving_picture(width, height, frames), options={"preset": "veryfast", "crf": "18"}
+        )
         stages, renderer, operations = _stages(clip, Path(folder), model, options)
         report = convert(clip, Path(folder) / "out.mkv", model, options=options)
     slowest, seconds = max(report.busy.items(), key=lambda item: item[1])
@@ -167,7 +174,9 @@ def measure(model: str, size: str, frames: int, options: Options, peak: float) -
     )
 
 
-def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict[str, float], Renderer, float]:
+def _stages(
+    clip: Path, folder: Path, name: str, options: Options
+) -> tuple[dict[str, float], Renderer, float]:
     """Seconds a frame of each stage alone, on every frame of the clip; the renderer, and its operations a frame."""
     with Source(clip) as source:
         pictures, decode = _timed(lambda: list(source.pictures()))
@@ -178,7 +187,9 @@ def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict
         loaded.model, loaded.spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
     )  # fmt: skip
     stream = open_stream(renderer)
-    stream.finished(stream.rgb(pictures[0]), 0)  # kernels are compiled here, and not while the clock runs
+    stream.finished(
+        stream.rgb(pictures[0]), 0
+    )  # kernels are compiled here, and not while the clock runs
     frames, colour_in = _timed(lambda: [stream.rgb(picture) for picture in pictures])
     run = Run(0, count, 0, count)
     with FlopCounterMode(
@@ -187,10 +198,18 @@ def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict
         list(renderer.run(iter(frames), run, renderer.new_states()))
     codes, model = _timed(lambda: list(renderer.run(iter(frames), run, renderer.new_states())))
     finished, colour_out = _timed(
-        lambda: [stream.finished(c, picture.pts) for c, picture in zip(codes, pictures, strict=True)]
+        lambda: [
+            stream.finished(c, picture.pts) for c, picture in zip(codes, pictures, strict=True)
+        ]
     )
     settings = EncodeSettings(
-        options.codec, options.quality, options.speed, width, height, time_base=step, rate=Fraction(rate)
+        options.codec,
+        options.quality,
+        options.speed,
+        width,
+        height,
+        time_base=step,
+        rate=Fraction(rate),
     )
 
     def encoded() -> None:
@@ -207,14 +226,20 @@ def _stages(clip: Path, folder: Path, name: str, options: Options) -> tuple[dict
         "colour out": colour_out,
         "encode": encode,
     }
-    return {stage: s / count for stage, s in seconds.items()}, renderer, counted.get_total_flops() / count
+    return (
+        {stage: s / count for stage, s in seconds.items()},
+        renderer,
+        counted.get_total_flops() / count,
+    )
 
 
 def _fused_operations() -> dict[Any, Callable[..., int]]:
     """How to count the fused convolutions of ``models/parts/fused.py``, which PyTorch's counter does not know."""
 
     def fused(x: list[int], *shapes: Any, out_shape: list[int], **_: Any) -> int:
-        with_sum = isinstance(shapes[1], torch.Size) and len(shapes[1]) == 4  # the sum stands before the kernel
+        with_sum = (
+            isinstance(shapes[1], torch.Size) and len(shapes[1]) == 4
+        )  # the sum stands before the kernel
         return int(conv_flop_count(x, shapes[1 if with_sum else 0], out_shape))
 
     try:
@@ -227,7 +252,9 @@ def moving_picture(width: int, height: int, frames: int) -> Iterator[NDArray[np.
     """R'G'B' pictures ``H,W,3`` of a fine texture over a gradient that drifts by 3 pixels a frame."""
     rng = np.random.default_rng(0)
     slope = np.linspace(30, 220, width)[None, :, None] * np.array([1.0, 0.9, 0.7])
-    texture = np.kron(rng.uniform(-25, 25, (height // 4 + 1, width // 4 + 1, 3)), np.ones((4, 4, 1)))
+    texture = np.kron(
+        rng.uniform(-25, 25, (height // 4 + 1, width // 4 + 1, 3)), np.ones((4, 4, 1))
+    )
     picture = (slope + texture[:height, :width]).clip(0, 255).astype(np.uint8)
     return (np.roll(picture, 3 * i, axis=1) for i in range(frames))
 

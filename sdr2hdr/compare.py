@@ -22,7 +22,9 @@ from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, shown_size
 from sdr2hdr.writing import check_free, write_whole
 
-_SAME = Fraction(1, 500)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
+_SAME = Fraction(
+    1, 500
+)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
 
 
 class _Film:
@@ -42,7 +44,11 @@ class _Film:
 
     @property
     def kind(self) -> str:
-        return "HDR10" if self.is_hdr else "SDR, shown with its white at 203 nits: BT.2408-7 clause 5.1.3"
+        return (
+            "HDR10"
+            if self.is_hdr
+            else "SDR, shown with its white at 203 nits: BT.2408-7 clause 5.1.3"
+        )
 
     def codes(self, picture: Picture) -> Tensor:
         """PQ codes ``3,H,W``."""
@@ -85,7 +91,9 @@ def compare(
     page = Path(html)
     films = [_Film(Path(p)) for p in ((a, b) if truth is None else (a, b, truth))]
     if truth is not None and not films[2].is_hdr:
-        raise InputError(f"{truth} is SDR and no truth to measure HDR against; give the HDR10 master.")
+        raise InputError(
+            f"{truth} is SDR and no truth to measure HDR against; give the HDR10 master."
+        )
     _check_page(page, films, overwrite)
     size = _common_size(films)
     meters = (FilmMeter(), FilmMeter())
@@ -110,7 +118,9 @@ def compare(
         matched += 1
         if (matched - 1) % every:
             continue
-        codes = [film.codes(p)[:, : size[1], : size[0]] for film, p in zip(films, together, strict=True)]
+        codes = [
+            film.codes(p)[:, : size[1], : size[0]] for film, p in zip(films, together, strict=True)
+        ]
         for meter, of in zip(meters, codes, strict=False):
             meter.add(of, codes[2] if truth is not None else None)
         frames.append(len(everything) - 1)
@@ -145,7 +155,9 @@ def compare(
 def _check_page(page: Path, films: Sequence[_Film], overwrite: bool) -> None:
     check_free(page, overwrite)
     if any(page.exists() and page.samefile(film.path) for film in films):
-        raise OutputError(f"{page} is one of the films, which are never written; choose another name for the page.")
+        raise OutputError(
+            f"{page} is one of the films, which are never written; choose another name for the page."
+        )
 
 
 def _common_size(films: Sequence[_Film]) -> tuple[int, int]:
@@ -153,7 +165,9 @@ def _common_size(films: Sequence[_Film]) -> tuple[int, int]:
     widths, heights = zip(*(film.size for film in films), strict=True)
     if max(widths) - min(widths) > 1 or max(heights) - min(heights) > 1:
         sizes = ", ".join(f"{film.path} is {film.size[0]}x{film.size[1]}" for film in films)
-        raise InputError(f"Films of different sizes cannot be compared ({sizes}); scale one of them first.")
+        raise InputError(
+            f"Films of different sizes cannot be compared ({sizes}); scale one of them first."
+        )
     return min(widths), min(heights)
 
 
@@ -230,7 +244,9 @@ def _stills(
         for film, times in zip(films[:2], pts, strict=False):
             picture = next(film.source.pictures(times[index]), None)
             if picture is None or picture.pts != times[index]:
-                raise InputError(f"{film.path} reads differently each time; it is damaged, get it anew.")
+                raise InputError(
+                    f"{film.path} reads differently each time; it is damaged, get it anew."
+                )
             codes = film.codes(picture)[:, : size[1], : size[0]]
             pictures.append(image(on_screen(fit(codes, shape), peak, found.screen)))
             maps.append(image(false_colour(fit(luminance(pq_eotf(codes))[None], shape)[0])))

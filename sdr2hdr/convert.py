@@ -106,7 +106,10 @@ def convert(
         streams = streams_for(source, hdr, o)
         sdr_streams = None if sdr is None else streams_for(source, sdr, o)
         task = Task(
-            film.path.absolute(), work.folder, spec.name, o.weights or (o.model if o.model != spec.name else None)
+            film.path.absolute(),
+            work.folder,
+            spec.name,
+            o.weights or (o.model if o.model != spec.name else None),
         )
         plan, notes = make_plan(source, settings, o, spec, work, task.open, progress)
         rendered = render(task, plan, work, o.workers, progress)

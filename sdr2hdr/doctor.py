@@ -17,7 +17,17 @@ from sdr2hdr.render.device import free_memory
 from sdr2hdr.weights import fetch
 from sdr2hdr.weights.manifest import entries
 
-PACKAGES = ("torch", "av", "numpy", "click", "rich", "pillow", "imageio", "safetensors", "huggingface-hub")
+PACKAGES = (
+    "torch",
+    "av",
+    "numpy",
+    "click",
+    "rich",
+    "pillow",
+    "imageio",
+    "safetensors",
+    "huggingface-hub",
+)
 EXTRAS = {
     "OpenEXR": ("train", "reads the stills that training is done on"),
     "pywavelets": ("train", "wavelet masking of WMNet's first phase"),
@@ -57,7 +67,11 @@ def examine(folder: Path) -> Iterator[Finding]:
         else:
             way = "install PyAV from PyPI (pip install --force-reinstall av), whose wheels have it"
             yield Finding(
-                "encoders", codec, "bad" if codec == "hevc" else "absent", f"{encoder} is not in this PyAV", way
+                "encoders",
+                codec,
+                "bad" if codec == "hevc" else "absent",
+                f"{encoder} is not in this PyAV",
+                way,
             )
     yield from _weights()
     yield _disk("results and work", folder)
@@ -79,7 +93,10 @@ def _devices() -> Iterator[Finding]:
     cpu = torch.device("cpu")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding(
-        "devices", "cpu", "ok", f"{cores} cores, {torch.get_num_threads()} threads, {_gib(free_memory(cpu))} free"
+        "devices",
+        "cpu",
+        "ok",
+        f"{cores} cores, {torch.get_num_threads()} threads, {_gib(free_memory(cpu))} free",
     )
     if not torch.cuda.is_available():
         way = "an NVIDIA GPU with its driver, and torch from pip's default index; films on a CPU take seconds a frame"
@@ -87,7 +104,10 @@ def _devices() -> Iterator[Finding]:
     for i in range(torch.cuda.device_count()):
         device = torch.device("cuda", i)
         yield Finding(
-            "devices", str(device), "ok", f"{torch.cuda.get_device_name(i)}, {_gib(free_memory(device))} free"
+            "devices",
+            str(device),
+            "ok",
+            f"{torch.cuda.get_device_name(i)}, {_gib(free_memory(device))} free",
         )
 
 
@@ -100,13 +120,19 @@ def _weights() -> Iterator[Finding]:
     for name, entry in known.items():
         path = fetch.place(entry)
         if not path.exists() and not entry.bundled:
-            yield Finding("weights", name, "absent", "not downloaded yet", f"sdr2hdr weights pull {name}")
+            yield Finding(
+                "weights", name, "absent", "not downloaded yet", f"sdr2hdr weights pull {name}"
+            )
             continue
         try:
             fetch.check(path, entry)
         except Sdr2HdrError as e:
             yield Finding(
-                "weights", name, "bad", str(e), "install sdr2hdr anew" if entry.bundled else "delete the file"
+                "weights",
+                name,
+                "bad",
+                str(e),
+                "install sdr2hdr anew" if entry.bundled else "delete the file",
             )
             continue
         yield Finding("weights", name, "ok", f"{entry.size / 1e6:.2f} MB, checked")
@@ -114,15 +140,21 @@ def _weights() -> Iterator[Finding]:
 
 def _disk(name: str, folder: Path) -> Finding:
     """Room and the right to write in a folder, or in the nearest one above that exists."""
-    there = next((p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir()), Path("/"))
+    there = next(
+        (p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir()), Path("/")
+    )
     try:
         free = shutil.disk_usage(there).free
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as e:
-        return Finding("disk", name, "bad", f"{folder}: {e.strerror}", "name a folder that can be written")
+        return Finding(
+            "disk", name, "bad", f"{folder}: {e.strerror}", "name a folder that can be written"
+        )
     said = f"{folder}: {_gib(free)} free"
-    return Finding("disk", name, "ok" if free > LEAST else "bad", said, "" if free > LEAST else "make room")
+    return Finding(
+        "disk", name, "ok" if free > LEAST else "bad", said, "" if free > LEAST else "make room"
+    )
 
 
 def _gib(count: int) -> str:

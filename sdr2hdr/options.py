@@ -64,7 +64,9 @@ class About:
         """The range in words; empty without one."""
         if self.least is None:
             return ""
-        return f"{self.least:g} or more" if self.most is None else f"{self.least:g} to {self.most:g}"
+        return (
+            f"{self.least:g} or more" if self.most is None else f"{self.least:g} to {self.most:g}"
+        )
 
 
 def option(default: T, help: str, **about: Any) -> T:
@@ -85,7 +87,12 @@ class Options:
         None, "Other weights: a named one or a .safetensors file; for --model lut, your colour table (.cube).",
         metavar="NAME|FILE", names_file=True, commands=EVERYWHERE, flags=("--weights", "--lut"),
     )  # fmt: skip
-    device: str = option("auto", "auto, cpu, cuda or cuda:N.", suggestions=("auto", "cpu", "cuda"), commands=EVERYWHERE)
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda or cuda:N.",
+        suggestions=("auto", "cpu", "cuda"),
+        commands=EVERYWHERE,
+    )
     precision: str = option(
         "auto", "The number format that the model computes in.",
         choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
@@ -95,11 +102,21 @@ class Options:
         None, "The kind of file.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
     )
     crf: float | None = option(
-        None, "Quality; lower is better.", noun="CRF", least=0, most=51, shown="16 for hevc, 22 for av1"
+        None,
+        "Quality; lower is better.",
+        noun="CRF",
+        least=0,
+        most=51,
+        shown="16 for hevc, 22 for av1",
     )
     preset: str | None = option(None, "The encoder's speed.", shown="medium for hevc, 6 for av1")
     peak: int = option(
-        1000, "Brightest light written, in nits.", unit="nits", least=400, most=4000, commands=EVERYWHERE
+        1000,
+        "Brightest light written, in nits.",
+        unit="nits",
+        least=400,
+        most=4000,
+        commands=EVERYWHERE,
     )
     white: int = option(
         203, "Nits of SDR reference white; scales all light (203 is the standard).",
@@ -122,7 +139,11 @@ class Options:
         commands=EVERYWHERE,
     )  # fmt: skip
     input_range: str | None = option(
-        None, "The source's range, instead of its tag.", noun="range", choices=("limited", "full"), commands=EVERYWHERE
+        None,
+        "The source's range, instead of its tag.",
+        noun="range",
+        choices=("limited", "full"),
+        commands=EVERYWHERE,
     )
     keep_start: bool = option(
         False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
@@ -149,14 +170,18 @@ class Options:
         metavar="N|LANGUAGE", shown="all", decides="file",
     )  # fmt: skip
     strict_streams: bool = option(
-        False, "Refuse a source with a stream that OUT cannot hold instead of leaving it out.", decides="run"
+        False,
+        "Refuse a source with a stream that OUT cannot hold instead of leaving it out.",
+        decides="run",
     )
     deinterlace: str = option(
         "auto", "Which pictures are deinterlaced: those that show combing, none, or all by this order of fields.",
         noun="way to deinterlace", choices=("auto", "off", "tff", "bff"), commands=EVERYWHERE,
     )  # fmt: skip
     detelecine: bool = option(
-        False, "Give film that was telecined to 29.97 frames a second its 23.976 pictures back.", commands=EVERYWHERE
+        False,
+        "Give film that was telecined to 29.97 frames a second its 23.976 pictures back.",
+        commands=EVERYWHERE,
     )
     fps: str | None = option(
         None,
@@ -164,13 +189,20 @@ class Options:
         metavar="N|N/D",
         per_folder=False,
     )
-    strict: bool = option(False, "Refuse a damaged source instead of converting what decodes.", decides="run")
+    strict: bool = option(
+        False, "Refuse a damaged source instead of converting what decodes.", decides="run"
+    )
     overwrite: bool = option(
         False, "Replace files that exist.",
         flags=("-y",), decides="run", commands=EVERYWHERE, saved=False, per_folder=False,
     )  # fmt: skip
     workers: int = option(
-        1, "Processes that render chunks.", noun="worker count", least=1, decides="run", per_folder=False
+        1,
+        "Processes that render chunks.",
+        noun="worker count",
+        least=1,
+        decides="run",
+        per_folder=False,
     )
     tile: int | None = option(
         None, "Largest edge computed at once.",
@@ -179,9 +211,15 @@ class Options:
     chunk_frames: int = option(
         96, "Least frames of a chunk, which is the unit of resuming.", noun="chunk length", least=1
     )
-    keep_work: bool = option(False, "Keep the work folder beside OUT.", decides="run", per_folder=False)
+    keep_work: bool = option(
+        False, "Keep the work folder beside OUT.", decides="run", per_folder=False
+    )
     fresh: bool = option(
-        False, "Start anew, and remove what is left of an earlier run.", decides="run", saved=False, per_folder=False
+        False,
+        "Start anew, and remove what is left of an earlier run.",
+        decides="run",
+        saved=False,
+        per_folder=False,
     )
     aux_sdr: str | None = option(
         None, "Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
@@ -248,7 +286,9 @@ class Option:
 
     def _one(self, value: Any, *, strict: bool = True) -> Any:
         if isinstance(value, str) and "\0" in value:
-            raise UsageError(f"{self.flag} is given text with a NUL character in it; leave that out.")
+            raise UsageError(
+                f"{self.flag} is given text with a NUL character in it; leave that out."
+            )
         try:
             return msgspec.convert(value, _allowed(self.type, self.about), strict=strict)
         except msgspec.ValidationError:
@@ -256,7 +296,9 @@ class Option:
         try:
             value = msgspec.convert(value, self.type, strict=strict)
         except msgspec.ValidationError:
-            raise UsageError(f"{self.flag} takes {_KINDS[self.type]}, not {_shown(value)}.") from None
+            raise UsageError(
+                f"{self.flag} takes {_KINDS[self.type]}, not {_shown(value)}."
+            ) from None
         raise UsageError(self._refusal(value))
 
     def _refusal(self, value: Any) -> str:

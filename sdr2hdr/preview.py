@@ -90,12 +90,16 @@ def preview(
     src, o = Path(src), options.changed(**changes)
     weights, exposures, peak = o.weights, o.exposures, o.peak
     if weights is not None and len(models) > 1:
-        raise ModelError("One file of weights does not fit several models; name the weights among --models instead.")
+        raise ModelError(
+            "One file of weights does not fit several models; name the weights among --models instead."
+        )
     specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
     with open_source(src, o) as source:
         if exposures is None and any(spec.exposures for spec in specs):
-            times, _ = read_from_frames(source, lambda done: progress("scan", done, max(done, source.info.frames or 0)))
+            times, _ = read_from_frames(
+                source, lambda done: progress("scan", done, max(done, source.info.frames or 0))
+            )
         height, wide = source.info.size[::-1]
         renderers = {}
         for name in models:
@@ -110,21 +114,28 @@ def preview(
             for name, r in renderers.items()
             if o.look == "film" and r.spec.look and not r.exposures
         }
-        known = survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
+        known = (
+            survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
+        )
         if known is not None and exposures is not None:
             check_count(exposures, times, len(known.pts), src)
         moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
             source, known or survey(source, o.scenes, scan), most
         )
         folder = _folder(src, out)
-        named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
+        named = {
+            _name(source, moment): moment for moment in moments
+        }  # two times may mean one frame
         for name in named:
             check_free(folder / f"{name}.png", o.overwrite)
         written = []
         for done, (name, moment) in enumerate(named.items()):
             progress("preview", done, len(named))
             rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
-            codes = {name: _rendered(source, moment, r, history, films.get(name)) for name, r in renderers.items()}
+            codes = {
+                name: _rendered(source, moment, r, history, films.get(name))
+                for name, r in renderers.items()
+            }
             seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
             files = {folder / f"{name}.png": b""}
             size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
@@ -134,7 +145,9 @@ def preview(
                 light[model] = _light(result)
                 columns.append(_column(model, result, None, peak, size, screen))
                 if hdr:
-                    planes = to_yuv(result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak)))
+                    planes = to_yuv(
+                        result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak))
+                    )
                     files[folder / f"{name}-{Path(model).name}.avif"] = avif(planes)
             foot = (
                 f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
@@ -156,17 +169,29 @@ def _moment(source: Source, seconds: Fraction, history: int, known: Survey | Non
     if known is None:
         pts, cuts, ended = _near(source, target, history)
     else:
-        pts, cuts, ended = known.pts, known.cuts, known.last_duration or round(1 / (info.rate * step))
+        pts, cuts, ended = (
+            known.pts,
+            known.cuts,
+            known.last_duration or round(1 / (info.rate * step)),
+        )
     if ended is not None and (not pts or target >= pts[-1] + ended):
-        end = f"it ends at {time_code((pts[-1] + ended - info.start_pts) * step)}" if pts else "it ends before"
-        raise InputError(f"{source.path} has no picture at {time_code(seconds)}, {end}; give an earlier --at.")
+        end = (
+            f"it ends at {time_code((pts[-1] + ended - info.start_pts) * step)}"
+            if pts
+            else "it ends before"
+        )
+        raise InputError(
+            f"{source.path} has no picture at {time_code(seconds)}, {end}; give an earlier --at."
+        )
     edges = [0, *(cut for cut in cuts if cut > 0), len(pts)]
     frame = max((i for i, time in enumerate(pts) if time <= target), default=0)
     first = max(e for e in edges if e <= frame)
     return Moment(pts, frame, first, min(e for e in edges if e > frame))
 
 
-def _near(source: Source, target: int, history: int) -> tuple[Sequence[int], Sequence[int], int | None]:
+def _near(
+    source: Source, target: int, history: int
+) -> tuple[Sequence[int], Sequence[int], int | None]:
     """The pts of the pictures around ``target``, the cuts between them, and the last one's duration if the film ends there."""
     info = source.info
     step = info.time_base
@@ -204,9 +229,15 @@ def _rendered(
 
     ``film`` has read the whole film, where half of the look is to be its.
     """
-    look = film.of([moment.first, moment.last])[0] if film else _look(source, moment, renderer, history)
+    look = (
+        film.of([moment.first, moment.last])[0]
+        if film
+        else _look(source, moment, renderer, history)
+    )
     spec, states = renderer.spec, renderer.new_states(look)
-    remembers = spec.stateful and not renderer.exposures  # HDR-V-Diff remembers the look, which exposures have none of
+    remembers = (
+        spec.stateful and not renderer.exposures
+    )  # HDR-V-Diff remembers the look, which exposures have none of
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not spec.state_from_thumbs:
         run = Run(begin, moment.frame + 1, moment.first, moment.last)
@@ -240,7 +271,9 @@ def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Ten
         yield picture.rgb()
         low = number + 1
     if low < high:
-        raise InputError(f"{source.path} reads differently each time (frame at {moment.pts[low]}); get it anew.")
+        raise InputError(
+            f"{source.path} reads differently each time (frame at {moment.pts[low]}); get it anew."
+        )
 
 
 def _light(codes: Tensor) -> tuple[float, float]:
@@ -249,10 +282,16 @@ def _light(codes: Tensor) -> tuple[float, float]:
     return float(nits.max()), float(nits.mean())
 
 
-def _column(title: str, codes: Tensor, rgb: Tensor | None, peak: int, size: tuple[int, int], screen: float) -> Column:
+def _column(
+    title: str, codes: Tensor, rgb: Tensor | None, peak: int, size: tuple[int, int], screen: float
+) -> Column:
     """A column of the sheet: ``rgb`` as it is or else ``codes`` for the screen, and the luminance of ``codes``."""
     brightest, mean = _light(codes)
-    picture = on_screen(fit(codes, size), max(float(peak), MODEL_PEAK), screen) if rgb is None else fit(rgb, size)
+    picture = (
+        on_screen(fit(codes, size), max(float(peak), MODEL_PEAK), screen)
+        if rgb is None
+        else fit(rgb, size)
+    )
     nits = fit(luminance(pq_eotf(codes))[None], size)[0]
     figures = f"brightest {brightest:.0f} nits, mean {mean:.1f}"
     return Column(title, figures, image(picture), image(false_colour(nits)))
@@ -272,5 +311,7 @@ def _folder(src: Path, out: str | Path | None) -> Path:
         raise OutputError(f"{folder} is not a folder; name one with --out.") from e
     except (OSError, ValueError) as e:
         cause = getattr(e, "strerror", e)
-        raise OutputError(f"The folder {folder} cannot be made ({cause}); name another with --out.") from e
+        raise OutputError(
+            f"The folder {folder} cannot be made ({cause}); name another with --out."
+        ) from e
     return folder

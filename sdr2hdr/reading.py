@@ -32,13 +32,17 @@ def open_regular(path: Path, what: str) -> BinaryIO:
     except OSError as e:
         raise InputError(f"{path} cannot be read as {what} ({e.strerror}).") from e
     except ValueError as e:
-        raise InputError(f"{path} is not the name of a file, for it holds a NUL character; name {what}.") from e
+        raise InputError(
+            f"{path} is not the name of a file, for it holds a NUL character; name {what}."
+        ) from e
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(fd, "rb")
     os.close(fd)
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-        raise InputError(f"{path} is a pipe, which cannot serve as {what}; write its content to a file and name that.")
+        raise InputError(
+            f"{path} is a pipe, which cannot serve as {what}; write its content to a file and name that."
+        )
     kind = "a folder" if stat.S_ISDIR(mode) else "a device"
     raise InputError(f"{path} is {kind}; name {what}.")
 
@@ -68,9 +72,13 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path, what))
     except RecursionError as e:
-        raise InputError(f"{path} cannot be read as {what} (it is nested too deeply); correct it.") from e
+        raise InputError(
+            f"{path} cannot be read as {what} (it is nested too deeply); correct it."
+        ) from e
     except tomllib.TOMLDecodeError as e:
-        raise InputError(f"{path} cannot be read as {what}, which must be TOML ({e}); correct it.") from e
+        raise InputError(
+            f"{path} cannot be read as {what}, which must be TOML ({e}); correct it."
+        ) from e
     except ValueError as e:  # Python reads no more than 4300 digits
         raise InputError(
             f"{path} cannot be read as {what} (a number in it has thousands of digits); correct it."

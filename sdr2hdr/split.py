@@ -65,7 +65,9 @@ def split(
     if len({path.absolute() for path in files}) < len(files):
         raise OutputError("Two of the files to write have the same name; give each its own.")
     with Source(src, matrix=input_matrix, range=input_range) as source:
-        found, cuts = survey_and_cuts(source, scenes, lambda done, total: progress("scan", done, total))
+        found, cuts = survey_and_cuts(
+            source, scenes, lambda done, total: progress("scan", done, total)
+        )
         if not found.pts:
             raise InputError(f"{src} holds no picture that decodes; check the file.")
         last = found.last_duration or (found.pts[-1] - found.pts[-2] if len(found.pts) > 1 else 1)
@@ -97,22 +99,33 @@ def _rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
 
 
 def _stills(
-    source: Source, rows: Sequence[Row], pts: Sequence[int], progress: Callable[[str, int, int], None]
+    source: Source,
+    rows: Sequence[Row],
+    pts: Sequence[int],
+    progress: Callable[[str, int, int], None],
 ) -> dict[int, Image.Image]:
     """First, middle and last frame of each scene, small, by frame number."""
     numbers = sorted({n for r in rows for n in (r.first, (r.first + r.last) // 2, r.last)})
     found = {}
-    for done, (number, picture) in enumerate(zip(numbers, picked(source, [pts[n] for n in numbers]), strict=False), 1):
+    for done, (number, picture) in enumerate(
+        zip(numbers, picked(source, [pts[n] for n in numbers]), strict=False), 1
+    ):
         rgb = picture.rgb()
         height, width = rgb.shape[-2:]
-        found[number] = image(fit(rgb, shown_size((height, width), source.info.sample_aspect_ratio, _EDGE)))
+        found[number] = image(
+            fit(rgb, shown_size((height, width), source.info.sample_aspect_ratio, _EDGE))
+        )
         progress("stills", done, len(numbers))
     return found
 
 
 def _title(row: Row) -> str:
     kind = (
-        "" if row.kind is None else f"  {row.kind} {row.strength:.2f}" if row.strength is not None else f"  {row.kind}"
+        ""
+        if row.kind is None
+        else f"  {row.kind} {row.strength:.2f}"
+        if row.strength is not None
+        else f"  {row.kind}"
     )
     doubt = "  DOUBTFUL" if row.is_doubtful else ""
     return f"{row.number}  {time_code(row.start)}  frame {row.first}  {seconds(row.length)}{kind}{doubt}"
@@ -126,7 +139,9 @@ def _sheet(rows: Sequence[Row], stills: dict[int, Image.Image], name: str) -> Im
     columns = max(1, min(len(rows), round((len(rows) * cell[1] / cell[0]) ** 0.5)))
     lines = -(-len(rows) // columns)
     if lines * cell[1] > _TALLEST:
-        raise OutputError(f"{len(rows)} scenes are too many for one sheet; ask for --html or --csv instead.")
+        raise OutputError(
+            f"{len(rows)} scenes are too many for one sheet; ask for --html or --csv instead."
+        )
     out = Image.new("RGB", (columns * cell[0], 2 * _LINE + lines * cell[1]), (22, 22, 22))
     draw = ImageDraw.Draw(out)
     draw.text((_GAP, _GAP), printable(name), fill=(230, 230, 230), font=font(14))
@@ -139,12 +154,16 @@ def _sheet(rows: Sequence[Row], stills: dict[int, Image.Image], name: str) -> Im
                 out.paste(stills[number], (x + _GAP + k * (wide + _GAP), y + _LINE))
         if row.is_doubtful:
             draw.rectangle(
-                (x + _GAP - 3, y + _LINE - 3, x + _GAP + wide + 2, y + _LINE + high + 2), outline=colour, width=3
+                (x + _GAP - 3, y + _LINE - 3, x + _GAP + wide + 2, y + _LINE + high + 2),
+                outline=colour,
+                width=3,
             )
     return out
 
 
-def _page(rows: Sequence[Row], stills: dict[int, Image.Image], name: str, loss: str | None) -> bytes:
+def _page(
+    rows: Sequence[Row], stills: dict[int, Image.Image], name: str, loss: str | None
+) -> bytes:
     head = ("scene", "frame", "start", "end", "length", "frames", "cut", "strength")
     cells = [
         (
@@ -169,6 +188,8 @@ def _page(rows: Sequence[Row], stills: dict[int, Image.Image], name: str, loss: 
             if n in stills
         )
         doubt = ' class="doubt"' if r.is_doubtful else ""
-        body.append(f"<figure{doubt}><figcaption>{html_text(_title(r))}</figcaption>{pictures}</figure>")
+        body.append(
+            f"<figure{doubt}><figcaption>{html_text(_title(r))}</figcaption>{pictures}</figure>"
+        )
     body.append("<h2>Table</h2>" + table(head, cells))
     return page(f"Scenes of {name}", "\n".join(body), _STYLE)

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
-_NAMES = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table"}
+_NAMES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "object": "a table",
+}
 _NAMES |= {"array": "a list", "null": "nothing"}
 
 
@@ -48,5 +54,9 @@ def _in_words(text: str) -> str:
         return f"the key {missing[1]!r} is missing" + (f" in {key}" if key else "")
     for name, words in _NAMES.items():
         what = what.replace(f"`{name}`", words)
-    what = what.replace("Expected ", "must be ").replace(", got", ", not").replace("Invalid enum value", "cannot be")
+    what = (
+        what.replace("Expected ", "must be ")
+        .replace(", got", ", not")
+        .replace("Invalid enum value", "cannot be")
+    )
     return f"{key!r} {what}"

@@ -31,7 +31,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     At the end of the block it takes the name ``path`` in one step, in the place of what had it. After an error it is removed,
     and what had the name stays. Raises OutputError for whatever the system says.
     """
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's own name is
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[
+        :16
+    ]  # short, however long the file's own name is
     part = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         part.unlink(missing_ok=True)
@@ -41,7 +43,9 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as e:
-        raise OutputError(f"{path} cannot be written ({e.strerror}); free space there or choose another place.") from e
+        raise OutputError(
+            f"{path} cannot be written ({e.strerror}); free space there or choose another place."
+        ) from e
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

@@ -31,9 +31,12 @@ class Browser:
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (to_child, from_child)]
         quiet = os.open(os.devnull, os.O_RDWR)
         places = [
-            (os.POSIX_SPAWN_DUP2, fd, place) for fd, place in ((quiet, 1), (quiet, 2), (ends[0], 3), (ends[1], 4))
+            (os.POSIX_SPAWN_DUP2, fd, place)
+            for fd, place in ((quiet, 1), (quiet, 2), (ends[0], 3), (ends[1], 4))
         ]
-        self._process = os.posix_spawn(program, arguments, os.environ, file_actions=places, setpgroup=0)
+        self._process = os.posix_spawn(
+            program, arguments, os.environ, file_actions=places, setpgroup=0
+        )
         for fd in (to_child, from_child, quiet, *ends):
             os.close(fd)
         self._unread, self._number, self._session = b"", 0, ""
@@ -43,8 +46,15 @@ class Browser:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        os.killpg(self._process, signal.SIGKILL)  # with all processes it has started; the profile is the test's own
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        os.killpg(
+            self._process, signal.SIGKILL
+        )  # with all processes it has started; the profile is the test's own
         os.waitpid(self._process, 0)
         os.close(self._out)
         os.close(self._in)
@@ -80,17 +90,25 @@ class Browser:
             self._events.append(params)
         elif method == "Runtime.exceptionThrown":
             self.problems.append(str(params["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and params["type"] in {"error", "warning", "assert"}:
+        elif method == "Runtime.consoleAPICalled" and params["type"] in {
+            "error",
+            "warning",
+            "assert",
+        }:
             self.problems.append(str(params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] in {"error", "warning"}:
             self.problems.append(params["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:")):
+        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(
+            ("file:", "data:")
+        ):
             self.problems.append(f"asked for {params['request']['url']}")
 
     def open(self, path: Path) -> None:
         """Load a page and wait until it and all in it is there; once a browser."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         self._events.clear()
@@ -101,7 +119,9 @@ class Browser:
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -114,7 +134,15 @@ class Browser:
             ("mouseMoved", end, 1),
             ("mouseReleased", end, 0),
         ):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons, clickCount=1)
+            self.send(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="left",
+                buttons=buttons,
+                clickCount=1,
+            )
 
     def picture(self) -> bytes:
         """The window as a PNG."""

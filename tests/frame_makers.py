@@ -34,13 +34,18 @@ patch = 32
 """
 
 
-def write_frames(folder: Path, *, scenes: int = 5, frames: int = 3, size: tuple[int, int] = (80, 112)) -> Path:
+def write_frames(
+    folder: Path, *, scenes: int = 5, frames: int = 3, size: tuple[int, int] = (80, 112)
+) -> Path:
     """A data set whose HDR codes are its SDR codes times 0.6, each scene a still camera before a texture of its own."""
     for scene in range(scenes):
         coarse = np.random.default_rng(scene).uniform(0.3, 0.7, (size[0] // 8, size[1] // 8, 3))
         sdr = torch.from_numpy(coarse.repeat(8, 0).repeat(8, 1)).permute(2, 0, 1)
         for n in range(frames):
-            for side, samples in (("sdr", (sdr * 255).to(torch.uint8)), ("hdr", (sdr * 0.6 * 65535).to(torch.int32))):
+            for side, samples in (
+                ("sdr", (sdr * 255).to(torch.uint8)),
+                ("hdr", (sdr * 0.6 * 65535).to(torch.int32)),
+            ):
                 path = folder / side / f"s{scene:03d}" / f"{n:03d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(png_of(samples))

@@ -40,7 +40,9 @@ def planes(number: int, width: int = 96, height: int = 64) -> Planes:
     return luma.round().to(torch.uint16), half[0], half[1]
 
 
-def write_chunk(path: Path, how: EncodeSettings, pts: Sequence[int], durations: Sequence[int] = ()) -> ChunkFacts:
+def write_chunk(
+    path: Path, how: EncodeSettings, pts: Sequence[int], durations: Sequence[int] = ()
+) -> ChunkFacts:
     """A chunk file with one picture for each pts."""
     with ChunkEncoder(path, how) as encoder:
         for number, time in enumerate(pts):
@@ -49,7 +51,9 @@ def write_chunk(path: Path, how: EncodeSettings, pts: Sequence[int], durations: 
         return encoder.close()
 
 
-def write_chunks(folder: Path, how: EncodeSettings, pts: Sequence[int], parts: int = 2) -> list[Path]:
+def write_chunks(
+    folder: Path, how: EncodeSettings, pts: Sequence[int], parts: int = 2
+) -> list[Path]:
     """Chunk files of about equal length, in order."""
     paths = []
     for part in range(parts):
@@ -111,7 +115,9 @@ def write_source(
             packets += _tone(tone, sound_start)
         for text, codec in zip(texts, subtitles, strict=True):
             packets += [_cue(text, codec, number, cue) for number, cue in enumerate(cues)]
-        for packet in sorted(packets, key=lambda p: (p.dts if p.dts is not None else p.pts) * p.time_base):
+        for packet in sorted(
+            packets, key=lambda p: (p.dts if p.dts is not None else p.pts) * p.time_base
+        ):
             out.mux(packet)
     return path
 
@@ -125,7 +131,13 @@ ASS_HEADER = (
     b"[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"
 )
 CHAPTERS = [
-    {"id": n, "start": n * 1000, "end": n * 1000 + 1000, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
+    {
+        "id": n,
+        "start": n * 1000,
+        "end": n * 1000 + 1000,
+        "time_base": Fraction(1, 1000),
+        "metadata": {"title": name},
+    }
     for n, name in enumerate(("Dawn", "Dusk"))
 ]
 
@@ -134,7 +146,9 @@ def _tone(stream: av.AudioStream, start: Fraction) -> list[av.Packet]:
     encoder = stream.codec_context
     size = encoder.frame_size or 1024
     wave = (torch.sin(torch.arange(2 * 48000) / 20) * 9000).to(torch.int16)
-    resampler = av.AudioResampler(format=encoder.format.name, layout=encoder.layout.name, rate=48000)
+    resampler = av.AudioResampler(
+        format=encoder.format.name, layout=encoder.layout.name, rate=48000
+    )
     packets = []
     for at in range(0, len(wave) - size, size):
         data = wave[at : at + size].repeat_interleave(2)[None].numpy()

@@ -29,6 +29,8 @@ def ffprobe(path: Path, *args: str) -> dict[str, Any]:
 
 def mediainfo(path: Path, kind: str = "Video") -> dict[str, Any]:
     """Mediainfo's first track of that kind as a flat dictionary."""
-    out = subprocess.run([need("mediainfo"), "--Output=JSON", str(path)], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        [need("mediainfo"), "--Output=JSON", str(path)], check=True, capture_output=True, text=True
+    )
     tracks = json.loads(out.stdout)["media"]["track"]
     return dict(next(t for t in tracks if t["@type"] == kind))

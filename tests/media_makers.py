@@ -31,7 +31,9 @@ def moving_texture(index: int, shapes: Sequence[tuple[int, int]], depth: int) ->
         y, x = np.mgrid[0:height, 0:width].astype(np.float64)
         wave = np.sin((x + 2 * index) / (5 + number)) * np.cos((y - index) / (7 + number))
         code = (128 + 80 * wave + grain.normal(0, 4, (height, width))) * 2 ** (depth - 8)
-        planes.append(code.round().clip(0, 2**depth - 1).astype(np.uint8 if depth == 8 else np.uint16))
+        planes.append(
+            code.round().clip(0, 2**depth - 1).astype(np.uint8 if depth == 8 else np.uint16)
+        )
     return planes
 
 
@@ -116,7 +118,9 @@ def make_clip(
                 ]
             )
         for index in range(frames):
-            frame = frame_of(picture(index) if picture else moving_texture(index, shapes, depth), pix_fmt, size)
+            frame = frame_of(
+                picture(index) if picture else moving_texture(index, shapes, depth), pix_fmt, size
+            )
             frame.pts, frame.time_base = (index if pts is None else pts[index]), time_base
             frame.color_range, frame.colorspace = color_range, colorspace
             frame.color_primaries, frame.color_trc = color_primaries, color_trc
@@ -133,10 +137,14 @@ def make_clip(
     return path
 
 
-def _write_tone(out: av.container.OutputContainer, track: av.audio.AudioStream, hertz: int, seconds: Fraction) -> None:
+def _write_tone(
+    out: av.container.OutputContainer, track: av.audio.AudioStream, hertz: int, seconds: Fraction
+) -> None:
     count = max(2048, int(seconds * 48000))
     wave = np.sin(2 * np.pi * hertz * np.arange(count) / 48000)[None]
-    sound = av.AudioFrame.from_ndarray((wave * 0.2).astype(np.float32), format="fltp", layout="mono")
+    sound = av.AudioFrame.from_ndarray(
+        (wave * 0.2).astype(np.float32), format="fltp", layout="mono"
+    )
     sound.sample_rate, sound.pts, sound.time_base = 48000, 0, Fraction(1, 48000)
     size = track.codec_context.frame_size or 1024
     resampler = av.AudioResampler(track.codec_context.format, "mono", 48000, frame_size=size)
@@ -149,29 +157,49 @@ def exif(seconds: tuple[int, int] | None, iso: int | None = None) -> bytes:
     """The EXIF data of a JPEG (CIPA DC-008): ExposureTime and PhotographicSensitivity, written by hand, little endian."""
     entries = []
     if seconds is not None:  # a rational, which lies behind the table of entries
-        entries.append(struct.pack("<HHII", 0x829A, 5, 1, 26 + 2 + 12 * (1 + (iso is not None)) + 4))
+        entries.append(
+            struct.pack("<HHII", 0x829A, 5, 1, 26 + 2 + 12 * (1 + (iso is not None)) + 4)
+        )
     if iso is not None:
         entries.append(struct.pack("<HHIHH", 0x8827, 3, 1, iso, 0))
     first = struct.pack(
         "<HHHIII", 1, 0x8769, 4, 1, 26, 0
     )  # IFD 0 at 8: where the Exif IFD is, and that no other follows
     own = struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", 0)
-    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + own + (struct.pack("<II", *seconds) if seconds else b"")
+    return (
+        b"Exif\0\0II*\0"
+        + struct.pack("<I", 8)
+        + first
+        + own
+        + (struct.pack("<II", *seconds) if seconds else b"")
+    )
 
 
-def make_jpeg_clip(path: Path, pictures: Sequence[NDArray[np.uint8]], told: Sequence[bytes | None]) -> Path:
+def make_jpeg_clip(
+    path: Path, pictures: Sequence[NDArray[np.uint8]], told: Sequence[bytes | None]
+) -> Path:
     """A clip of 25 grey JPEGs ``H,W`` a second, each with the EXIF data that is told of it, as such cameras write them."""
     height, width = pictures[0].shape
     with av.open(str(path), "w") as out:
         video = out.add_stream("mjpeg", rate=25)
-        video.width, video.height, video.pix_fmt, video.time_base = width, height, "yuvj420p", Fraction(1, 25)
+        video.width, video.height, video.pix_fmt, video.time_base = (
+            width,
+            height,
+            "yuvj420p",
+            Fraction(1, 25),
+        )
         for index, (picture, data) in enumerate(zip(pictures, told, strict=True)):
             file = io.BytesIO()
             extra = {} if data is None else {"exif": data}
             Image.fromarray(picture).convert("RGB").save(file, "jpeg", quality=97, **extra)
             packet = av.Packet(file.getvalue())
             packet.pts = packet.dts = index
-            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 1, Fraction(1, 25), video, True
+            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = (
+                1,
+                Fraction(1, 25),
+                video,
+                True,
+            )
             out.mux(packet)
     return path
 

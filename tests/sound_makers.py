@@ -17,14 +17,20 @@ STEPS = ("-f", "lavfi", "-i", "aevalsrc='0.3*sin(2*PI*t*(400+200*floor(t)))':s=4
 
 def run_ffmpeg(path: Path, *arguments: str) -> Path:
     """A file made by the ffmpeg program: an outside writer."""
-    subprocess.run([need("ffmpeg"), "-v", "error", "-y", *arguments, str(path)], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [need("ffmpeg"), "-v", "error", "-y", *arguments, str(path)],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
     return path
 
 
 def write_film(path: Path, *arguments: str, sounds: int = 1) -> Path:
     """Four seconds of moving picture with stepping tones; the arguments choose the codecs."""
     maps = [word for number in range(sounds + 1) for word in ("-map", str(number))]
-    return run_ffmpeg(path, *PICTURE, *STEPS * sounds, *maps, "-pix_fmt", "yuv420p", "-g", "25", *arguments)
+    return run_ffmpeg(
+        path, *PICTURE, *STEPS * sounds, *maps, "-pix_fmt", "yuv420p", "-g", "25", *arguments
+    )
 
 
 def heard(path: Path, number: int = 0) -> tuple[NDArray[np.float32], float]:
@@ -76,14 +82,19 @@ def cut_by_edits(source: Path, path: Path, edits: Sequence[tuple[float, float]])
 
 def _cut_track(track: bytes, edits: Sequence[tuple[float, float]], scale: int) -> bytes:
     inside = {name: track[at:end] for name, at, end in _boxes(track, 0, len(track))}
-    media = {name: inside[b"mdia"][at:end] for name, at, end in _boxes(inside[b"mdia"], 0, len(inside[b"mdia"]))}
+    media = {
+        name: inside[b"mdia"][at:end]
+        for name, at, end in _boxes(inside[b"mdia"], 0, len(inside[b"mdia"]))
+    }
     (media_scale,) = struct.unpack_from(">I", media[b"mdhd"], 12)
     priming = 0
     if b"edts" in inside:  # where the one edit that ffmpeg writes starts
         (priming,) = struct.unpack_from(">i", inside[b"edts"], 8 + 8 + 4)
     table = struct.pack(">II", 0, len(edits))
     for start, stop in edits:
-        table += struct.pack(">IiI", round((stop - start) * scale), priming + round(start * media_scale), 0x10000)
+        table += struct.pack(
+            ">IiI", round((stop - start) * scale), priming + round(start * media_scale), 0x10000
+        )
     inside[b"edts"] = _box(b"elst", table)
     order = [b"tkhd", b"edts", *(name for name in inside if name not in (b"tkhd", b"edts"))]
     return b"".join(_box(name, inside[name]) for name in order)

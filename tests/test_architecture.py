@@ -44,7 +44,9 @@ OUTSIDE = {name for row in ROWS.values() for name in row.named} - ROWS.keys()
 
 def allowed(room: str) -> set[str]:
     """The rooms that a room may import."""
-    through = {name for named in ROWS[room].named if named in ROWS for name in (named, *allowed(named))}
+    through = {
+        name for named in ROWS[room].named if named in ROWS for name in (named, *allowed(named))
+    }
     return {room} | through | {row.room for row in ROWS.values() if row.for_all}
 
 
@@ -62,7 +64,9 @@ def imports(path: Path) -> set[str]:
 
 
 def test_every_room_has_a_row() -> None:
-    on_disk = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    on_disk = {
+        p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert on_disk == ROWS.keys()
 
 
@@ -81,8 +85,12 @@ def test_rooms_import_down_the_table(room: str) -> None:
             package, _, below = name.partition(".")
             if package == "sdr2hdr" and below:
                 used = below.partition(".")[0]
-                assert used in allowed(room) or used not in ROWS, f"{path.relative_to(PACKAGE)} imports {name}"
-            assert package not in OUTSIDE or package in ROWS[room].named, f"{path.relative_to(PACKAGE)} imports {name}"
+                assert used in allowed(room) or used not in ROWS, (
+                    f"{path.relative_to(PACKAGE)} imports {name}"
+                )
+            assert package not in OUTSIDE or package in ROWS[room].named, (
+                f"{path.relative_to(PACKAGE)} imports {name}"
+            )
 
 
 def test_the_program_that_decides_pixels_is_jobs_and_all_it_imports() -> None:

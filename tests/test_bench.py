@@ -16,8 +16,13 @@ def test_a_measurement_has_every_stage_and_agrees_with_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(bench.SIZES, "540p", (128, 72))
-    monkeypatch.setattr(bench, "_apart", lambda work, *args: work(*args))  # a new process would not know the size
-    assert main(["bench", "--models", "bt2408,look", "--sizes", "540p", "--frames", "3", "--json"]) == 0
+    monkeypatch.setattr(
+        bench, "_apart", lambda work, *args: work(*args)
+    )  # a new process would not know the size
+    assert (
+        main(["bench", "--models", "bt2408,look", "--sizes", "540p", "--frames", "3", "--json"])
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert found["versions"]["torch"] == torch.__version__ and found["peak"]["operations"] > 0
     assert [m["model"] for m in found["measured"]] == ["bt2408", "look"]
@@ -64,5 +69,12 @@ def test_what_cannot_be_measured_is_refused(
 
 def test_options_reach_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bench.SIZES, "540p", (128, 72))
-    found = bench.measure("bt2446a", "540p", 2, Options(device="cpu", precision="float32", preset="ultrafast"), 1e12)
-    assert (found.device, found.precision, found.frames, found.gpu_memory) == ("cpu", "float32", 2, None)
+    found = bench.measure(
+        "bt2446a", "540p", 2, Options(device="cpu", precision="float32", preset="ultrafast"), 1e12
+    )
+    assert (found.device, found.precision, found.frames, found.gpu_memory) == (
+        "cpu",
+        "float32",
+        2,
+        None,
+    )

@@ -44,7 +44,9 @@ def scene(shades: tuple[int, ...], length: int = 15) -> Callable[[int], Planes]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("films") / "film.mp4"
     picture, rate = scene((60, 200, 120)), Fraction(30000, 1001)
-    return make_clip(path, size=SIZE, frames=45, rate=rate, picture=picture, options={"crf": "12", "g": "15"})
+    return make_clip(
+        path, size=SIZE, frames=45, rate=rate, picture=picture, options={"crf": "12", "g": "15"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,9 @@ def test_a_direct_mapping_is_its_source(source: Path, direct: Path, tmp_path: Pa
     assert found.b.stated[1] == pytest.approx(found.b.figures.max_fall, rel=0.02, abs=1)
     assert found.b.figures.beyond["bt709"] < 0.01
     shares = [side.figures.luminance / side.figures.luminance.sum() for side in (found.a, found.b)]
-    assert (shares[0].cumsum(0) - shares[1].cumsum(0)).abs().max() < 0.2  # the same light, a bin of noise apart
+    assert (
+        shares[0].cumsum(0) - shares[1].cumsum(0)
+    ).abs().max() < 0.2  # the same light, a bin of noise apart
 
 
 def test_a_truth_measures_both(direct: Path, graded: Path, tmp_path: Path) -> None:
@@ -94,7 +98,9 @@ def test_a_truth_measures_both(direct: Path, graded: Path, tmp_path: Path) -> No
     ],
     ids=["green of BT.2020", "white", "red of P3"],
 )  # fmt: skip
-def test_gamuts_and_places(codes: tuple[float, ...], beyond: dict[str, float], place: tuple[float, float]) -> None:
+def test_gamuts_and_places(
+    codes: tuple[float, ...], beyond: dict[str, float], place: tuple[float, float]
+) -> None:
     meter = FilmMeter()
     meter.add(torch.tensor(codes)[:, None, None].expand(3, 48, 64))
     found = meter.figures()
@@ -116,12 +122,16 @@ def test_light_is_counted_where_it_is() -> None:
     assert found.average[0] == pytest.approx(213, rel=1e-3)
 
 
-def test_films_that_do_not_fit_end_in_one_sentence(source: Path, graded: Path, tmp_path: Path) -> None:
+def test_films_that_do_not_fit_end_in_one_sentence(
+    source: Path, graded: Path, tmp_path: Path
+) -> None:
     page = tmp_path / "page.html"
     text = tmp_path / "notes.txt"
     text.write_text("no film")
     small = make_clip(tmp_path / "small.mkv", size=(64, 48), frames=5)
-    slow = make_clip(tmp_path / "slow.mkv", size=SIZE, frames=45, rate=25, picture=scene((60, 200, 120)))
+    slow = make_clip(
+        tmp_path / "slow.mkv", size=SIZE, frames=45, rate=25, picture=scene((60, 200, 120))
+    )
     hlg = make_clip(tmp_path / "hlg.mkv", size=SIZE, frames=5, color_trc=18)
     for a, b, words in (
         (source, text, "not a video"),
@@ -148,7 +158,20 @@ def test_films_that_do_not_fit_end_in_one_sentence(source: Path, graded: Path, t
 
 def test_what_is_shorter_is_said(source: Path, graded: Path, tmp_path: Path) -> None:
     short = tmp_path / "short.mkv"
-    cut = [need("ffmpeg"), "-v", "error", "-i", str(graded), "-c", "copy", "-frames:v", "30", "-map", "0:v", str(short)]
+    cut = [
+        need("ffmpeg"),
+        "-v",
+        "error",
+        "-i",
+        str(graded),
+        "-c",
+        "copy",
+        "-frames:v",
+        "30",
+        "-map",
+        "0:v",
+        str(short),
+    ]
     subprocess.run(cut, check=True)
     found = compare(source, short, tmp_path / "page.html")
     assert len(found.times) == 30
@@ -163,9 +186,21 @@ def test_odd_sizes_are_compared_with_their_even_conversion(tmp_path: Path) -> No
     assert len(compare(odd, tmp_path / "even.mkv", tmp_path / "page.html").times) == 4
 
 
-def test_the_command(source: Path, graded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    source: Path, graded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = tmp_path / "page.html"
-    words = ["compare", str(source), str(graded), "--html", str(page), "--every", "3", "--scenes", "none"]
+    words = [
+        "compare",
+        str(source),
+        str(graded),
+        "--html",
+        str(page),
+        "--every",
+        "3",
+        "--scenes",
+        "none",
+    ]
     assert main([*words, "--json", "--truth", str(graded)]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["frames"] == 15
@@ -187,8 +222,13 @@ def stage_pixels(browser: Browser) -> np.ndarray:
     return picture[int(top + height / 8), int(left) + 4 : int(left + width) - 4].sum(axis=-1)
 
 
-def test_the_page_works_in_a_browser(source: Path, graded: Path, tmp_path: Path, browser: Browser) -> None:
-    hostile = tmp_path / '<img src=x onerror=alert(1)> "&amp;" \n[b]</title><script>throw 1<.mkv'.replace("/", "")
+def test_the_page_works_in_a_browser(
+    source: Path, graded: Path, tmp_path: Path, browser: Browser
+) -> None:
+    hostile = (
+        tmp_path
+        / '<img src=x onerror=alert(1)> "&amp;" \n[b]</title><script>throw 1<.mkv'.replace("/", "")
+    )
     hostile.write_bytes(graded.read_bytes())
     page = tmp_path / "page.html"
     compare(source, hostile, page)
@@ -199,27 +239,44 @@ def test_the_page_works_in_a_browser(source: Path, graded: Path, tmp_path: Path,
     assert browser.ask("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
     # every plot is there, in size, with its lines
-    for plot, lines in (("histogram", 4), ("average", 8), ("brightest", 8)):  # with those of the legend
+    for plot, lines in (
+        ("histogram", 4),
+        ("average", 8),
+        ("brightest", 8),
+    ):  # with those of the legend
         assert browser.ask(f"document.querySelectorAll('#{plot} path.line').length") == lines
-        assert browser.ask(f"document.querySelector('#{plot}').getBoundingClientRect().height") > 100
-        assert browser.ask(f"[...document.querySelectorAll('#{plot} path.line')].every(p => p.getTotalLength() > 10)")
+        assert (
+            browser.ask(f"document.querySelector('#{plot}').getBoundingClientRect().height") > 100
+        )
+        assert browser.ask(
+            f"[...document.querySelectorAll('#{plot} path.line')].every(p => p.getTotalLength() > 10)"
+        )
     for plot in ("chroma-a", "chroma-b"):
         for gamut in ("bt709", "p3-d65", "bt2020"):
-            assert browser.ask(f"document.querySelector('#{plot} polygon.{gamut}').points.length") == 3
-        assert browser.ask(f"document.querySelector('#{plot} image').getBoundingClientRect().width") > 100
+            assert (
+                browser.ask(f"document.querySelector('#{plot} polygon.{gamut}').points.length") == 3
+            )
+        assert (
+            browser.ask(f"document.querySelector('#{plot} image').getBoundingClientRect().width")
+            > 100
+        )
 
     # the slider moves the edge between the films, by itself and by a drag on the picture
     browser.ask("stage.scrollIntoView({block: 'center'})")
     shades = stage_pixels(browser)
     assert abs(shades[len(shades) // 4] - shades[len(shades) * 3 // 4]) > 20
     a = shades[10]
-    box = browser.ask("(() => { const b = slider.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()")
+    box = browser.ask(
+        "(() => { const b = slider.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+    )
     middle = box[1] + box[3] / 2
     browser.drag((box[0] + box[2] / 2, middle), (box[0] + box[2] * 0.9, middle))
     assert browser.ask("Number(slider.value)") == pytest.approx(90, abs=3)
     moved = stage_pixels(browser)
     assert abs(moved[len(moved) * 3 // 4] - a) < 12
-    box = browser.ask("(() => { const b = stage.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()")
+    box = browser.ask(
+        "(() => { const b = stage.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+    )
     middle = box[1] + box[3] / 2
     browser.drag((box[0] + box[2] * 0.8, middle), (box[0] + box[2] * 0.2, middle))
     assert browser.ask("Number(slider.value)") == pytest.approx(20, abs=2)

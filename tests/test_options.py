@@ -39,7 +39,9 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "sentence"), WRONG, ids=[f"{n} {str(v)[:9]}" for n, v, _ in WRONG[:-1]] + ["huge"]
+    ("name", "value", "sentence"),
+    WRONG,
+    ids=[f"{n} {str(v)[:9]}" for n, v, _ in WRONG[:-1]] + ["huge"],
 )
 def test_a_wrong_value_is_refused_in_one_sentence(name: str, value: Any, sentence: str) -> None:
     with pytest.raises(UsageError) as e:
@@ -102,9 +104,9 @@ def test_each_way_to_set_an_option_gives_the_same_value(option: Option, config: 
     if option.many:
         words = [word for each in value for word in (option.flag, each)]
     command = COMMANDS[option.about.commands[0]]
-    given = command.make_context("x", [*words, "in.mkv", "out.mkv"], help_option_names=["-h", "--help"]).params[
-        option.name
-    ]
+    given = command.make_context(
+        "x", [*words, "in.mkv", "out.mkv"], help_option_names=["-h", "--help"]
+    ).params[option.name]
     assert (given, type(given)) == (value, tuple if option.many else option.type)
     config.write_text(f"{option.key} = {toml(value)}\n")
     if option.about.per_folder:
@@ -120,7 +122,9 @@ def test_each_way_to_set_an_option_gives_the_same_value(option: Option, config: 
             defaults(convert, "convert", COMMANDS)
 
 
-@pytest.mark.parametrize("line", ["peak = 600.5", "peak = 600.0", "workers = 2.0", 'crf = "14"', "codec = 1"])
+@pytest.mark.parametrize(
+    "line", ["peak = 600.5", "peak = 600.0", "workers = 2.0", 'crf = "14"', "codec = 1"]
+)
 def test_toml_values_are_never_taken_for_another_type(
     line: str, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +134,9 @@ def test_toml_values_are_never_taken_for_another_type(
     assert str(config) in err and "does not fit" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", ["jobs = 1.5", "jobs = true", 'include = "*.mkv"\njobs = "2"', "dry-run = 1"])
+@pytest.mark.parametrize(
+    "line", ["jobs = 1.5", "jobs = true", 'include = "*.mkv"\njobs = "2"', "dry-run = 1"]
+)
 def test_nor_are_those_of_other_options(line: str, config: Path) -> None:
     config.write_text(f"[batch]\n{line}\n")
     with pytest.raises(InputError, match="does not fit"):
@@ -176,26 +182,39 @@ def test_settings_are_resolved() -> None:
         "ab",
     )
     assert (found.crf, found.preset, found.scenes) == (22.0, "6", str(Path("cuts.json").absolute()))
-    assert (found.model, found.times, found.tile, found.aux) == ("hdrvdiff", (1.0, 0.25), None, False)
+    assert (found.model, found.times, found.tile, found.aux) == (
+        "hdrvdiff",
+        (1.0, 0.25),
+        None,
+        False,
+    )
     assert dataclasses.replace(found, codec="hevc").codec == "hevc"
 
 
-def test_a_new_option_reaches_every_way_from_its_field_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_option_reaches_every_way_from_its_field_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from sdr2hdr import options
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class More(Options):
-        audio_track: tuple[int, ...] = options.option((), "Sound tracks to keep.", least=1, noun="track")  # type: ignore[assignment]
+        audio_track: tuple[int, ...] = options.option(
+            (), "Sound tracks to keep.", least=1, noun="track"
+        )  # type: ignore[assignment]
 
     options.declared.cache_clear()
     options.by_key.cache_clear()
     monkeypatch.setattr(options, "Options", More)
     try:
         assert More(audio_track=[2, 3]).audio_track == (2, 3)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="A track of 0 is out of range; give --audio-track 1 or more"):
+        with pytest.raises(
+            UsageError, match="A track of 0 is out of range; give --audio-track 1 or more"
+        ):
             More(audio_track=(0,))
         command = click.Command("x", params=[ConversionOption(by_key()["audio-track"])])
-        assert command.make_context("x", ["--audio-track", "2", "--audio-track", "3"]).params == {"audio_track": (2, 3)}
+        assert command.make_context("x", ["--audio-track", "2", "--audio-track", "3"]).params == {
+            "audio_track": (2, 3)
+        }
     finally:
         options.declared.cache_clear()
         options.by_key.cache_clear()

@@ -84,7 +84,9 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
         run = Run(first, last, first, last)
         look = scene_look(renderer.model, renderer.spec, pictures[first:last])
         if film:  # of every eighth frame: half the mean over those of the scene, half that over all
-            every = {n: scene_look(renderer.model, renderer.spec, [pictures[n]]) for n in range(0, 60, 8)}
+            every = {
+                n: scene_look(renderer.model, renderer.spec, [pictures[n]]) for n in range(0, 60, 8)
+            }
             read = [
                 torch.stack([v for n, v in every.items() if v is not None and a <= n < b])
                 for a, b in ((first, last), (0, 60))
@@ -95,14 +97,22 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
     assert not torch.allclose(codes, whole[frame - first - 1 if frame > first else 1], atol=1e-2)
     without = list(
-        renderer.run(iter(pictures[frame : frame + 1]), Run(frame, frame + 1, frame, frame + 1), renderer.new_states())
+        renderer.run(
+            iter(pictures[frame : frame + 1]),
+            Run(frame, frame + 1, frame, frame + 1),
+            renderer.new_states(),
+        )
     )
     if frame != first:  # memory and context matter, so what was compared above is not nothing
         assert not torch.allclose(codes, without[0], atol=1e-4)
 
 
-def test_only_the_pictures_around_a_time_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = make_clip(tmp_path / "long.mkv", frames=1000, options={"preset": "ultrafast", "g": "25"}, size=SIZE)
+def test_only_the_pictures_around_a_time_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make_clip(
+        tmp_path / "long.mkv", frames=1000, options={"preset": "ultrafast", "g": "25"}, size=SIZE
+    )
     taken = counted_pictures(monkeypatch)
     (shown,) = preview(film, tmp_path / "out", at=[Fraction(30)], models=("bt2408",))
     assert shown.seconds == 30.0
@@ -148,7 +158,9 @@ def test_the_sheet_holds_the_frame_and_the_colours_of_its_luminance(tmp_path: Pa
     assert sheet.width > 3 * 320
     counts: dict[Any, int] = {c: n for n, c in sheet.getcolors(1 << 24) or []}
     assert counts[255, 255, 255] >= 3 * 320 * 180  # SDR white, and the 203 nits of two columns
-    assert max(n for c, n in counts.items() if c[0] > c[1] + 150) >= 320 * 180 * 0.9  # the 1000 nits of BT.2446
+    assert (
+        max(n for c, n in counts.items() if c[0] > c[1] + 150) >= 320 * 180 * 0.9
+    )  # the 1000 nits of BT.2446
     assert len(counts) > 100  # the scale
 
 
@@ -177,7 +189,9 @@ def test_the_still_is_ten_bit_pq_and_close_to_the_model(clip: Path, tmp_path: Pa
     }  # fmt: skip
     data = still.read_bytes()
     at = data.index(b"colrnclx") + 8
-    assert data[at : at + 7] == bytes([0, 9, 0, 16, 0, 9, 0])  # CICP 9/16/9, limited (H.273, ISO/IEC 23008-12)
+    assert data[at : at + 7] == bytes(
+        [0, 9, 0, 16, 0, 9, 0]
+    )  # CICP 9/16/9, limited (H.273, ISO/IEC 23008-12)
     assert Image.open(io.BytesIO(data)).size == (96, 64)
 
 
@@ -201,23 +215,31 @@ def test_the_still_decodes_to_the_codes(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.avif")) as file:
         frame = next(file.decode(video=0))
     back = tuple(
-        torch.frombuffer(bytearray(bytes(p)), dtype=torch.int16).view(p.height, -1)[:, : p.width] for p in frame.planes
+        torch.frombuffer(bytearray(bytes(p)), dtype=torch.int16).view(p.height, -1)[:, : p.width]
+        for p in frame.planes
     )
     assert (from_yuv(back, HDR10) - from_yuv(planes, HDR10)).abs().mean() < 0.003
 
 
 def test_a_still_leaves_no_real_time_scheduling_behind() -> None:
     avif(to_yuv(torch.full((3, 64, 96), 0.5), seed=None, peak_code=1.0))
-    assert {os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()} == {os.SCHED_OTHER}
+    assert {
+        os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()
+    } == {os.SCHED_OTHER}
 
 
 def test_a_browser_shows_the_still(tmp_path: Path, browser: Browser) -> None:
     codes = torch.full((3, 200, 400), pq_code(1.0))
     codes[..., 200:] = pq_code(100.0)
     (tmp_path / "still.avif").write_bytes(avif(to_yuv(codes, seed=None, peak_code=1.0)))
-    (tmp_path / "page.html").write_text('<body style="margin: 0"><img id="still" src="still.avif"></body>')
+    (tmp_path / "page.html").write_text(
+        '<body style="margin: 0"><img id="still" src="still.avif"></body>'
+    )
     browser.open(tmp_path / "page.html")
-    assert browser.ask("still.decode().then(() => [still.naturalWidth, still.naturalHeight])") == [400, 200]
+    assert browser.ask("still.decode().then(() => [still.naturalWidth, still.naturalHeight])") == [
+        400,
+        200,
+    ]
     shown = np.asarray(Image.open(io.BytesIO(browser.picture())).convert("L")).astype(int)
     assert shown[100, 100] < 60
     assert 90 < shown[100, 300] < 200  # half of SDR white's light, not white itself
@@ -235,7 +257,10 @@ def test_one_frame_of_one_grey_is_a_film_too(tmp_path: Path) -> None:
     film = make_clip(
         tmp_path / "a.mkv",
         frames=1,
-        picture=lambda _: [np.full((48, 64), 16, np.uint8), *[np.full((24, 32), 128, np.uint8)] * 2],
+        picture=lambda _: [
+            np.full((48, 64), 16, np.uint8),
+            *[np.full((24, 32), 128, np.uint8)] * 2,
+        ],
     )
     (shown,) = preview(film, tmp_path)
     assert shown.light["wmnet"][0] < 1
@@ -269,11 +294,29 @@ def test_the_command(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["preview", str(clip), "--at", "0:00:01", "--at", "2.0", "--models", "bt2408,bt2446a", "--json"]) == 0
+    assert (
+        main(
+            [
+                "preview",
+                str(clip),
+                "--at",
+                "0:00:01",
+                "--at",
+                "2.0",
+                "--models",
+                "bt2408,bt2446a",
+                "--json",
+            ]
+        )
+        == 0
+    )
     shown = json.loads(capsys.readouterr().out)
     assert [s["seconds"] for s in shown] == [1.0, 2.0]
     assert list(shown[0]["light"]) == ["bt2408", "bt2446a"]
-    assert sorted(p.name for p in Path("film-preview").iterdir()) == ["film-0.00.01.000.png", "film-0.00.02.000.png"]
+    assert sorted(p.name for p in Path("film-preview").iterdir()) == [
+        "film-0.00.01.000.png",
+        "film-0.00.02.000.png",
+    ]
     assert main(["preview", str(clip), "--at", "1:75"]) == 2
     assert main(["preview", str(clip), "--at", "soon"]) == 2
     assert main(["preview", str(clip), "--models", ","]) == 2

@@ -58,7 +58,8 @@ def test_what_is_too_large_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a = " + "[" * 5000, "a = " + "[" * 5000 + "]" * 5000, "a = " + "1" * 6000, "a =", "\0"]
+    "text",
+    ["a = " + "[" * 5000, "a = " + "[" * 5000 + "]" * 5000, "a = " + "1" * 6000, "a =", "\0"],
 )
 def test_toml_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.toml"

@@ -30,7 +30,9 @@ def test_the_files_of_a_split_say_the_same_scenes(tmp_path: Path) -> None:
     assert sum(r.frames for r in found.rows) == len(pts)
     assert [int(line.split()[0]) for line in names["qpfile"].read_text().splitlines()] == firsts
     events = re.findall(
-        r"^\d{3} .*?(\d\d:\d\d:\d\d:\d\d) (\d\d:\d\d:\d\d:\d\d)", names["edl"].read_text(), re.MULTILINE
+        r"^\d{3} .*?(\d\d:\d\d:\d\d:\d\d) (\d\d:\d\d:\d\d:\d\d)",
+        names["edl"].read_text(),
+        re.MULTILINE,
     )
     assert len(events) == len(firsts) and all(a[1] == b[0] for a, b in itertools.pairwise(events))
     with Image.open(names["sheet"]) as sheet:
@@ -43,7 +45,9 @@ def test_the_files_of_a_split_say_the_same_scenes(tmp_path: Path) -> None:
 def test_the_table_on_the_screen_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scenes", str(FILM), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows[0]["first_frame"] == 0 and rows[1]["kind"] == "hard" and 0 < rows[1]["strength"] <= 1
+    assert (
+        rows[0]["first_frame"] == 0 and rows[1]["kind"] == "hard" and 0 < rows[1]["strength"] <= 1
+    )
     assert main(["scenes", str(FILM)]) == 0
     assert f" {rows[1]['first_frame']} " in capsys.readouterr().out
 

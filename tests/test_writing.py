@@ -18,7 +18,9 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")]
+)
 def test_an_error_leaves_what_was_there(error: BaseException, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
@@ -43,7 +45,12 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 def test_names_that_cannot_be_taken(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
-    for name, words in ((".", "is a folder"), ("there", "exists"), ("no/a", "does not exist"), ("a\0", "NUL")):
+    for name, words in (
+        (".", "is a folder"),
+        ("there", "exists"),
+        ("no/a", "does not exist"),
+        ("a\0", "NUL"),
+    ):
         with pytest.raises(OutputError, match=words):
             check_free(tmp_path / name, overwrite=False)
     check_free(tmp_path / "there", overwrite=True)

@@ -23,7 +23,9 @@ class SceneReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         seen = 5 * _BINS + 6 * TONES
-        self.read = nn.Sequential(nn.Linear(seen, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH // 2), nn.ReLU())
+        self.read = nn.Sequential(
+            nn.Linear(seen, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH // 2), nn.ReLU()
+        )
         self.told = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, tone.NUMBERS))
         self.choose = nn.Sequential(
             nn.Linear(_WIDTH // 2 + 1, _WIDTH // 2), nn.ReLU(), nn.Linear(_WIDTH // 2, tone.NUMBERS)

@@ -73,10 +73,14 @@ def light(sdr: Tensor, look: Tensor) -> Tensor:
     high = _step(brightest, 0.5, 1.0)
     share = torch.lerp(numbers[:, MIDDLE : MIDDLE + 1], numbers[:, HIGH : HIGH + 1], high)
     common = _at(gains, level)
-    own = torch.maximum(_at(gains, codes) - common, -0.3 - 3 * high)  # mid-tones lose no colour to a curve's shadows
+    own = torch.maximum(
+        _at(gains, codes) - common, -0.3 - 3 * high
+    )  # mid-tones lose no colour to a curve's shadows
     nits = linear * (100 * numbers[:, :1]) * (common + share * own).exp()
     nits = convert(nits, "bt709", "bt2020")
-    shadows, middle, highlights = (numbers[:, i : i + 1] for i in range(SATURATION.start, SATURATION.stop))
+    shadows, middle, highlights = (
+        numbers[:, i : i + 1] for i in range(SATURATION.start, SATURATION.stop)
+    )
     low = 1 - _step(brightest, 0.0, 0.4)
     saturation = middle + (shadows - middle) * low + (highlights - middle) * high
     grey = luminance(nits).unsqueeze(1)
@@ -107,7 +111,9 @@ def _splines() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     values = ((at >= knots[:-1]) & (at < knots[1:])).astype(float)
     for degree in (1, 2, 3):
         left, right = knots[: -degree - 1], knots[degree + 1 :]
-        up = (at - left[: values.shape[1] - 1]) / np.maximum(knots[degree:-1] - left, 1e-12)[: values.shape[1] - 1]
+        up = (at - left[: values.shape[1] - 1]) / np.maximum(knots[degree:-1] - left, 1e-12)[
+            : values.shape[1] - 1
+        ]
         down = (right - at) / np.maximum(right - knots[1:-degree], 1e-12)
         values = up * values[:, :-1] + down * values[:, 1:]
     return values.T.astype(np.float32)

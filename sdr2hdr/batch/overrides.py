@@ -29,7 +29,9 @@ def read_overrides(folder: Path) -> dict[str, Any]:
         option = by_key().get(key)
         if option is None or not option.about.per_folder:
             known = ", ".join(k for k, o in by_key().items() if o.about.per_folder)
-            raise InputError(f"{path} names {key!r}, which cannot be set for a folder; known are {known}.")
+            raise InputError(
+                f"{path} names {key!r}, which cannot be set for a folder; known are {known}."
+            )
         try:
             value = option.check(given)
         except UsageError as e:

@@ -62,7 +62,9 @@ class BatchPlan:
 
     def seconds(self, row: Row) -> float:
         """About how long a file takes."""
-        rate = self.seconds_per_megapixel.get(row.model, SECONDS_PER_MEGAPIXEL.get(row.model, SECONDS_OTHERWISE))
+        rate = self.seconds_per_megapixel.get(
+            row.model, SECONDS_PER_MEGAPIXEL.get(row.model, SECONDS_OTHERWISE)
+        )
         return rate * row.megapixels
 
     def bytes(self, row: Row) -> int:
@@ -119,7 +121,14 @@ def make_plan(
     names = {row.source for row in rows}
     rates, bits = _rates(known.values())
     return BatchPlan(
-        source, target, rows, resolved, [r for r in known.values() if r.source not in names], passed_over, rates, bits
+        source,
+        target,
+        rows,
+        resolved,
+        [r for r in known.values() if r.source not in names],
+        passed_over,
+        rates,
+        bits,
     )
 
 
@@ -129,7 +138,9 @@ def _walk(source: Path, target: Path) -> Iterator[Path | Row]:
     errors: list[OSError] = []
     for folder, below, files in os.walk(source, onerror=errors.append):
         here = Path(folder)
-        below[:] = sorted(n for n in below if not n.startswith(".") and (here / n).resolve() != target)
+        below[:] = sorted(
+            n for n in below if not n.startswith(".") and (here / n).resolve() != target
+        )
         yield from (here / n for n in sorted(files) if not n.startswith(".") and n != NAME)
     for e in errors:
         cause = f"{e.filename} cannot be read ({e.strerror}); check its permissions."
@@ -140,7 +151,9 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, p) or fnmatchcase(Path(name).name, p) for p in patterns)
 
 
-def _options_for(folder: Path, source: Path, options: Options, read: dict[Path, Options]) -> Options:
+def _options_for(
+    folder: Path, source: Path, options: Options, read: dict[Path, Options]
+) -> Options:
     """The options of a folder: its own file's, over those of the folders above, over the command line's."""
     if folder not in read:
         above = options if folder == source else _options_for(folder.parent, source, options, read)
@@ -164,7 +177,11 @@ def _look_at(path: Path, name: str, options: Options) -> Row | None:
             return None
         row.fingerprint = asdict(Fingerprint.of(path))
     except InputError as e:
-        if path.suffix.lower() not in VIDEO_ENDINGS or "holds no video" in str(e) or "only a cover" in str(e):
+        if (
+            path.suffix.lower() not in VIDEO_ENDINGS
+            or "holds no video" in str(e)
+            or "only a cover" in str(e)
+        ):
             return None
         row.status, row.cause, row.exit_code = "failed", str(e), e.exit_code
         return row
@@ -180,8 +197,14 @@ def _look_at(path: Path, name: str, options: Options) -> Row | None:
 def _settings(options: Options) -> dict[str, Any]:
     """The options that decide an output, as JSON has them; of files that they name, the content, too."""
     found = options.deciding("picture", "file")
-    named = {o.name: found[o.name] for o in declared() if o.about.names_file and found[o.name] is not None}
-    hashes = {f"{k}_sha256": Fingerprint.of(Path(v)).sha256 for k, v in named.items() if Path(v).is_file()}
+    named = {
+        o.name: found[o.name]
+        for o in declared()
+        if o.about.names_file and found[o.name] is not None
+    }
+    hashes = {
+        f"{k}_sha256": Fingerprint.of(Path(v)).sha256 for k, v in named.items() if Path(v).is_file()
+    }
     return {k: list(v) if isinstance(v, tuple) else v for k, v in (found | hashes).items()}
 
 
@@ -220,24 +243,30 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[s
             taken.add(row.output.casefold())
 
 
-def _compare(row: Row, before: Row | None, target: Path, options: Options, sources: set[Path]) -> None:
+def _compare(
+    row: Row, before: Row | None, target: Path, options: Options, sources: set[Path]
+) -> None:
     """Decide whether a file is done and unchanged, may be converted, or would hit a file that no batch made."""
     out = target / row.output
     try:
         if leads_out(target, row.output):
             row.status, row.exit_code = "failed", 4
-            row.cause = (
-                f"{out} leads to another place through a link; remove the link, or choose another output folder."
-            )
+            row.cause = f"{out} leads to another place through a link; remove the link, or choose another output folder."
             return
         there = out.stat().st_size if out.exists() else None
         is_source = out.resolve() in sources
     except OSError as e:  # a name that is too long, say
-        row.status, row.cause, row.exit_code = "failed", f"{out} cannot be written ({e.strerror}).", 4
+        row.status, row.cause, row.exit_code = (
+            "failed",
+            f"{out} cannot be written ({e.strerror}).",
+            4,
+        )
         return
     if is_source:
         row.status, row.exit_code = "failed", 4
-        row.cause = f"{out} is itself a source, which is never written; choose another output folder."
+        row.cause = (
+            f"{out} is itself a source, which is never written; choose another output folder."
+        )
         return
     if before is not None and before.output == row.output:
         finished = before.status in FINISHED
@@ -250,7 +279,9 @@ def _compare(row: Row, before: Row | None, target: Path, options: Options, sourc
             return
     if there is not None and not row.ours and not options.overwrite:
         row.status, row.exit_code = "failed", 4
-        row.cause = f"{out} exists and is not as a batch has left it; move it away, or replace it with -y."
+        row.cause = (
+            f"{out} exists and is not as a batch has left it; move it away, or replace it with -y."
+        )
 
 
 def _rates(rows: Iterable[Row]) -> tuple[dict[str, float], float]:
@@ -260,5 +291,9 @@ def _rates(rows: Iterable[Row]) -> tuple[dict[str, float], float]:
     for model in {r.model for r in straight}:
         mine = [r for r in straight if r.model == model]
         rates[model] = sum(r.seconds for r in mine) / sum(r.megapixels for r in mine)
-    bits = sum(r.bytes or 0 for r in straight) * 8e-6 / sum(r.megapixels for r in straight) if straight else 0.0
+    bits = (
+        sum(r.bytes or 0 for r in straight) * 8e-6 / sum(r.megapixels for r in straight)
+        if straight
+        else 0.0
+    )
     return rates, bits or BITS_PER_PIXEL

@@ -102,7 +102,12 @@ def _refuse(constant: str) -> None:
 def _within(name: str) -> bool:
     """Whether a path is relative, plain, and leads nowhere up."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and str(path) == name != "." and "\0" not in name
+    return (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and str(path) == name != "."
+        and "\0" not in name
+    )
 
 
 def _is_named_after(output: str, source: str) -> bool:
@@ -111,7 +116,9 @@ def _is_named_after(output: str, source: str) -> bool:
     if not dot or ending not in CONTAINERS:
         return False
     number = stem.removeprefix(f"{source}-")
-    return stem in (str(PurePosixPath(source).with_suffix("")), source) or (number != stem and number.isdecimal())
+    return stem in (str(PurePosixPath(source).with_suffix("")), source) or (
+        number != stem and number.isdecimal()
+    )
 
 
 def leads_out(folder: Path, output: str) -> bool:
@@ -127,6 +134,9 @@ def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> Non
     writer.writerow(COLUMNS)
     writer.writerows([csv_cell(getattr(row, name)) for name in COLUMNS] for row in rows)
     data = {"files": [asdict(row) for row in rows], "earlier": [asdict(row) for row in earlier]}
-    for name, text in (("report.json", json.dumps(data, indent=1)), ("report.csv", table.getvalue())):
+    for name, text in (
+        ("report.json", json.dumps(data, indent=1)),
+        ("report.csv", table.getvalue()),
+    ):
         with whole_file(folder / name) as part:
             part.write_bytes(text.encode(errors="surrogateescape"))  # names need not be UTF-8

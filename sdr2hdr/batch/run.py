@@ -58,7 +58,9 @@ def run_batch(plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | No
 
 
 class _Runner:
-    def __init__(self, plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]) -> None:
+    def __init__(
+        self, plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]
+    ) -> None:
         self.plan, self.jobs, self.progress = plan, jobs, progress
         self.children: dict[int, _Child] = {}
         self.todo = plan.todo
@@ -72,7 +74,10 @@ class _Runner:
         try:
             while self.todo or self.children:
                 if not self._disk_is_free():
-                    self._stop("The disk is full; free some space and run the same command again to go on.", 4)
+                    self._stop(
+                        "The disk is full; free some space and run the same command again to go on.",
+                        4,
+                    )
                     break
                 while self.todo and len(self.children) < self.jobs:
                     self._begin(self.todo.pop(0))
@@ -97,7 +102,10 @@ class _Runner:
         row = self.plan.rows[index]
         options = self.plan.options[index]
         out = self.plan.target / row.output
-        needed, free = self.plan.bytes(row) * 3 // 2 + RESERVE, shutil.disk_usage(self.plan.target).free
+        needed, free = (
+            self.plan.bytes(row) * 3 // 2 + RESERVE,
+            shutil.disk_usage(self.plan.target).free,
+        )
         if free < needed:
             row.status, row.exit_code = "waiting", 4
             row.cause = f"It needs about {needed >> 20} MiB of disk and {free >> 20} are free; free some and run again."
@@ -120,7 +128,9 @@ class _Runner:
     def _start(self, source: Path, out: Path, options: Options) -> _Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_convert, args=(source, out, options, self.threads, theirs))
+        process = context.Process(
+            target=_convert, args=(source, out, options, self.threads, theirs)
+        )
         with signals_held():
             process.start()
         theirs.close()
@@ -167,7 +177,9 @@ class _Runner:
 
     def _clear(self, row: Row) -> None:
         out = self.plan.target / row.output
-        keep = any(o.keep_work for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row)
+        keep = any(
+            o.keep_work for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row
+        )
         if not keep and folder_for(out).is_dir():
             with suppress(OutputError):  # another conversion holds it by now
                 Work.beside(out).close(remove=True)
@@ -198,7 +210,9 @@ def _held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         fd = os.open(folder, os.O_RDONLY)
     except OSError as e:
-        raise OutputError(f"{folder} cannot be written ({e.strerror}); choose another folder.") from e
+        raise OutputError(
+            f"{folder} cannot be written ({e.strerror}); choose another folder."
+        ) from e
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -235,5 +249,9 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
         ended = Ended(None, str(e), e.exit_code)
     except Exception as e:  # whatever it is, the others go on
         what = f"{type(e).__name__}: {e}"
-        ended = Ended(None, f"This is a bug in sdr2hdr: {what}; run convert --debug on this file and report it.", 1)
+        ended = Ended(
+            None,
+            f"This is a bug in sdr2hdr: {what}; run convert --debug on this file and report it.",
+            1,
+        )
     pipe.send(ended)

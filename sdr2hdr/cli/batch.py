@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from sdr2hdr.batch.report import Row
     from sdr2hdr.jobs.progress import Progress
 
-SHARES = {"scan": (0.0, 0.1), "render": (0.1, 0.88), "assemble": (0.98, 0.01), "check": (0.99, 0.01)}
+SHARES = {
+    "scan": (0.0, 0.1),
+    "render": (0.1, 0.88),
+    "assemble": (0.98, 0.01),
+    "check": (0.99, 0.01),
+}
 """Where a stage begins in a file's whole, and its share of it: about."""
 
 
@@ -75,10 +80,26 @@ class _Screen:
 )
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN_DIR")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT_DIR")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only these names or paths; may be given again.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these names or paths; may be given again.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these names or paths; may be given again.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Not these names or paths; may be given again.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Files converted at a time.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Files converted at a time.",
+)
 @conversion_options("batch")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def batch(
@@ -108,7 +129,13 @@ def batch(
     from sdr2hdr.batch.run import run_batch
     from sdr2hdr.options import Options
 
-    with Bar(SpinnerColumn(), TextColumn("{task.description}"), console=terminal, transient=True, disable=quiet) as bar:
+    with Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        console=terminal,
+        transient=True,
+        disable=quiet,
+    ) as bar:
         looking = bar.add_task("Looking at the files")
         plan = make_plan(
             source,
@@ -119,7 +146,9 @@ def batch(
             lambda n: bar.update(looking, description=f"Looking at the files: {n}"),
         )
     if not plan.rows:
-        raise InputError(f"{source} holds no video that was asked for ({plan.passed_over} other files).")
+        raise InputError(
+            f"{source} holds no video that was asked for ({plan.passed_over} other files)."
+        )
     if dry_run:
         _print(console(), _plan_table(plan), plan.rows)
         return 0
@@ -151,14 +180,20 @@ def _plan_table(plan: "BatchPlan") -> Table:
         table.add_row(
             *_cells(row.source, row.model if planned else row.status, _count(row.frames)),
             *_cells("" if row.length is None else _time(row.length)),
-            *_cells(f"about {_time(plan.seconds(row))}" if known else "not known" if planned else ""),
+            *_cells(
+                f"about {_time(plan.seconds(row))}" if known else "not known" if planned else ""
+            ),
             *_cells(f"about {_size(plan.bytes(row))}" if known else "not known" if planned else ""),
         )
     todo = [plan.rows[i] for i in plan.todo]
     table.add_section()
     table.add_row(
-        *_cells(f"{len(todo)} of {len(plan.rows)} videos", "", str(sum(r.frames or 0 for r in todo))),
-        *_cells(_time(sum(r.length or 0 for r in todo)), f"about {_time(sum(map(plan.seconds, todo)))}"),
+        *_cells(
+            f"{len(todo)} of {len(plan.rows)} videos", "", str(sum(r.frames or 0 for r in todo))
+        ),
+        *_cells(
+            _time(sum(r.length or 0 for r in todo)), f"about {_time(sum(map(plan.seconds, todo)))}"
+        ),
         *_cells(f"about {_size(sum(map(plan.bytes, todo)))}"),
     )
     return table
@@ -172,7 +207,9 @@ def _table(rows: "list[Row]") -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     colours = {"done": "green", "unchanged": "dim", "failed": "red", "waiting": "yellow"}
     for row in rows:
-        figures = (row.frames, row.max_cll, row.max_fall) if row.max_cll is not None else (None,) * 3
+        figures = (
+            (row.frames, row.max_cll, row.max_fall) if row.max_cll is not None else (None,) * 3
+        )
         table.add_row(
             *_cells(row.source),
             Text(row.status, style=colours.get(row.status, "")),

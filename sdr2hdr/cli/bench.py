@@ -9,7 +9,13 @@ from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.options import by_key
 
 SIZES = ("540p", "1080p", "2160p")
-_SHORT = {"decode": "decode", "colour in": "in", "model": "model", "colour out": "out", "encode": "encode"}
+_SHORT = {
+    "decode": "decode",
+    "colour in": "in",
+    "model": "model",
+    "colour out": "out",
+    "encode": "encode",
+}
 """Stages, and what stands over their columns."""
 
 
@@ -37,10 +43,16 @@ def _models(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str
     help="Picture sizes: 540p, 1080p, 2160p.",
 )  # fmt: skip
 @click.option(
-    "--frames", default=8, show_default=True, type=click.IntRange(2, 1000), help="Frames of each measurement."
+    "--frames",
+    default=8,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Frames of each measurement.",
 )
 @click.option("--device", default="auto", show_default=True, help=by_key()["device"].about.help)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with versions, instead of a table.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, with versions, instead of a table."
+)
 def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json: bool) -> None:
     """Measure how fast this machine converts: each stage alone, and whole conversions of a made-up moving picture.
 
@@ -56,7 +68,13 @@ def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json
     from sdr2hdr.options import DEFAULTS
 
     options = DEFAULTS.changed(device=device)
-    found = run(models, sizes, frames=frames, options=options, progress=lambda what: say(f"Measuring {what} ..."))
+    found = run(
+        models,
+        sizes,
+        frames=frames,
+        options=options,
+        progress=lambda what: say(f"Measuring {what} ..."),
+    )
     if as_json:
         show_json(found)
     else:
@@ -71,7 +89,9 @@ def _show(found: dict[str, Any]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     screen = console()
     screen.print(f"{versions}; {found['machine']['threads']} threads")
-    screen.print(f"{peak['device']} ({peak['name']}): {peak['operations'] / 1e12:.3g} TFLOP/s in bfloat16")
+    screen.print(
+        f"{peak['device']} ({peak['name']}): {peak['operations'] / 1e12:.3g} TFLOP/s in bfloat16"
+    )
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for title in ("size", "model"):
         table.add_column(title, no_wrap=True)
@@ -94,5 +114,9 @@ def _show(found: dict[str, Any]) -> None:
         "peak: the model's share of the device's; GiB: the most memory held"
     )
     for m in found["measured"]:
-        time = f"{m['film_hours']:.3g} hours" if m["film_hours"] >= 1 else f"{m['film_hours'] * 60:.2g} minutes"
+        time = (
+            f"{m['film_hours']:.3g} hours"
+            if m["film_hours"] >= 1
+            else f"{m['film_hours'] * 60:.2g} minutes"
+        )
         screen.print(f"A film of two hours at {m['size']} takes about {time} with {m['model']}.")

@@ -26,7 +26,10 @@ COMMANDS = {
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
     "doctor": ("sdr2hdr.cli.doctor:doctor", "Say what this machine has and what is missing."),
     "bench": ("sdr2hdr.cli.bench:bench", "Measure how fast this machine converts."),
-    "completion": ("sdr2hdr.cli.completion:completion", "Let a shell complete commands and values."),
+    "completion": (
+        "sdr2hdr.cli.completion:completion",
+        "Let a shell complete commands and values.",
+    ),
 }
 
 
@@ -48,8 +51,20 @@ def _offline(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 
 
 _EVERYWHERE = (
-    click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."),
-    click.Option(["--offline"], is_flag=True, expose_value=False, callback=_offline, help="Never use the network."),
+    click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=_debug,
+        help="Show tracebacks of errors.",
+    ),
+    click.Option(
+        ["--offline"],
+        is_flag=True,
+        expose_value=False,
+        callback=_offline,
+        help="Never use the network.",
+    ),
 )
 
 

@@ -19,19 +19,47 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path, readable=False))
 @click.argument("b", type=click.Path(path_type=Path, readable=False))
-@click.option("--html", required=True, type=click.Path(path_type=Path), metavar="PAGE", help="The page to write.")
+@click.option(
+    "--html",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PAGE",
+    help="The page to write.",
+)
 @click.option(
     "--truth", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="The HDR10 master; A and B are measured against it.",
 )  # fmt: skip
-@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where A's scenes are.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each N-th frame.")
-@click.option("--most", type=click.IntRange(1), default=12, show_default=True, help="Stills at most, one a scene.")
 @click.option(
-    "--edge", type=click.IntRange(64), default=1200, show_default=True, help="Longer edge of the stills, at most."
+    "--scenes",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|FILE",
+    help="Where A's scenes are.",
 )
 @click.option(
-    "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the stills are shown for."
+    "--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each N-th frame."
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="Stills at most, one a scene.",
+)
+@click.option(
+    "--edge",
+    type=click.IntRange(64),
+    default=1200,
+    show_default=True,
+    help="Longer edge of the stills, at most.",
+)
+@click.option(
+    "--screen",
+    type=click.IntRange(100, 4000),
+    default=300,
+    show_default=True,
+    help="Nits the stills are shown for.",
 )
 @click.option("-y", "overwrite", is_flag=True, help="Replace PAGE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -72,7 +100,10 @@ def _facts(found: "Comparison") -> dict[str, Any]:
             "average": mean(side.figures.average), "beyond": side.figures.beyond,
         }  # fmt: skip
         if side.figures.psnr:
-            facts[key] |= {"psnr": _finite(mean(side.figures.psnr)), "delta_e_itp": mean(side.figures.delta)}
+            facts[key] |= {
+                "psnr": _finite(mean(side.figures.psnr)),
+                "delta_e_itp": mean(side.figures.delta),
+            }
     facts["scenes"] = [{key: _finite(value) for key, value in row.items()} for row in found.rows()]
     return facts
 

@@ -39,13 +39,19 @@ def defaults(command: click.Command, name: str, known: dict[str, Any]) -> dict[s
         return {}
     for table, value in data.items():
         if table not in known or not isinstance(value, dict):
-            raise InputError(f"{path}: {table!r} is no command; give a table for each, [convert] say.")
+            raise InputError(
+                f"{path}: {table!r} is no command; give a table for each, [convert] say."
+            )
     return {name: _checked(command, data.get(name, {}), path, name)}
 
 
-def _checked(command: click.Command, table: dict[str, Any], path: Path, name: str) -> dict[str, Any]:
+def _checked(
+    command: click.Command, table: dict[str, Any], path: Path, name: str
+) -> dict[str, Any]:
     """The table with options' own names as keys and values that fit."""
-    options = {o.removeprefix("--"): p for p in command.params for o in p.opts if o.startswith("--")}
+    options = {
+        o.removeprefix("--"): p for p in command.params for o in p.opts if o.startswith("--")
+    }
     below = command.commands if isinstance(command, click.Group) else {}
     found: dict[str, Any] = {}
     for key, value in table.items():
@@ -55,8 +61,12 @@ def _checked(command: click.Command, table: dict[str, Any], path: Path, name: st
             continue
         option = options.get(key.replace("_", "-"))
         if not isinstance(option, click.Option) or option.name is None:
-            raise InputError(f"{where} is no option; `sdr2hdr {name.replace('.', ' ')} --help` lists them.")
-        if option.name in NEVER or (isinstance(option, ConversionOption) and not option.known.about.saved):
+            raise InputError(
+                f"{where} is no option; `sdr2hdr {name.replace('.', ' ')} --help` lists them."
+            )
+        if option.name in NEVER or (
+            isinstance(option, ConversionOption) and not option.known.about.saved
+        ):
             raise InputError(f"{where} cannot be a default; say it each time.")
         try:
             found[option.name] = _value(option, value, click.Context(command))
@@ -70,7 +80,9 @@ def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
     """A value of the file as the option takes it. TOML has types of its own: none is taken for another."""
     if isinstance(option, ConversionOption):
         return option.known.check(value)
-    kind, words = next((k for t, k in _KINDS.items() if isinstance(option.type, t)), (str, "text in quotes"))
+    kind, words = next(
+        (k for t, k in _KINDS.items() if isinstance(option.type, t)), (str, "text in quotes")
+    )
     each = value if option.multiple and isinstance(value, list) else [value]
     if not all(isinstance(v, kind) and isinstance(v, bool) is (kind is bool) for v in each):
         raise UsageError(f"It must be {words}.")

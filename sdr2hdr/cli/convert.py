@@ -66,7 +66,9 @@ class _Screen:
         if p.stage not in self.tasks:
             self.finish()
             counted = p.stage in ("scan", "render")
-            self.tasks[p.stage] = self.bar.add_task(text, total=p.total if counted else None, completed=p.done)
+            self.tasks[p.stage] = self.bar.add_task(
+                text, total=p.total if counted else None, completed=p.done
+            )
             return
         self.bar.update(self.tasks[p.stage], completed=p.done, total=p.total, description=text)
 
@@ -97,10 +99,17 @@ class _Lines:
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT")
 @conversion_options("convert")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output, progress as JSON lines.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The report as JSON on standard output, progress as JSON lines.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more in the report.")
-def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> None:
+def convert(
+    source: Path, target: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
     """Turn the SDR video IN into the HDR10 file OUT.
 
     Sound, subtitles, chapters, attachments, tags and every time stamp are kept. Stopped at any moment, the same command
@@ -114,7 +123,9 @@ def convert(source: Path, target: Path, as_json: bool, quiet: bool, verbose: boo
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
     screen = _Lines() if as_json else _Screen(quiet)
-    from sdr2hdr.convert import convert as run  # torch and av load here, with the first sign of life already given
+    from sdr2hdr.convert import (
+        convert as run,
+    )  # torch and av load here, with the first sign of life already given
 
     try:
         if isinstance(screen, _Screen):
@@ -142,8 +153,14 @@ def _table(r: "Report", verbose: bool) -> Table:
     resumed = f", {r.resumed_chunks} from an earlier run" if r.resumed_chunks else ""
     row("Source", f"{r.source}: {r.input_colour}")
     row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
-    row("Picture", f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}")
-    row("Written", f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits")
+    row(
+        "Picture",
+        f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}",
+    )
+    row(
+        "Written",
+        f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits",
+    )
     if r.aux_sdr is not None:
         row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")
     row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
@@ -154,7 +171,10 @@ def _table(r: "Report", verbose: bool) -> Table:
     for note in r.notes:
         row("Note", note)
     if verbose:
-        row("Measured", f"MaxCLL {r.measured_max_cll:.2f}, MaxFALL {r.measured_max_fall:.2f} nits before rounding up")
+        row(
+            "Measured",
+            f"MaxCLL {r.measured_max_cll:.2f}, MaxFALL {r.measured_max_fall:.2f} nits before rounding up",
+        )
         row("Tile", f"{r.tile} pixels")
         for stage, seconds in r.busy.items():
             row(stage.capitalize(), f"{seconds:.1f} s at work")

@@ -11,7 +11,10 @@ from sdr2hdr.cli.screen import console
 _SIDES = (
     click.argument("folder", type=click.Path(path_type=Path)),
     click.option(
-        "--hdr", type=click.Path(path_type=Path), default=None, help="Folder of HDR frames; FOLDER is then the SDR one."
+        "--hdr",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Folder of HDR frames; FOLDER is then the SDR one.",
     ),
 )
 
@@ -36,7 +39,13 @@ def dataset() -> None:
 @dataset.command()
 @_with_sides
 @click.argument("list", type=click.Path(path_type=Path), metavar="LIST")
-@click.option("--least", type=click.IntRange(1), default=8, show_default=True, help="Frames a scene must have.")
+@click.option(
+    "--least",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Frames a scene must have.",
+)
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
@@ -44,9 +53,17 @@ def dataset() -> None:
     show_default=True,
     help="Share of the scenes that is for training.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which scenes that are.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Decides which scenes that are.",
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Replace LIST if it exists.")
-def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float, seed: int, overwrite: bool) -> None:
+def scenes(
+    folder: Path, list: Path, hdr: Path | None, least: int, share: float, seed: int, overwrite: bool
+) -> None:
     """Group the frames of a data set into scenes and write which are for training, which for testing.
 
     FOLDER holds a folder of SDR frames and one of HDR frames (sdr and hdr, or train_sdr and train_hdr, say). Frames are taken
@@ -66,24 +83,42 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     with Progress(console=terminal) as bar:
         task = bar.add_task("Finding scenes")
         found = list_scenes(
-            pairs, least=least, share=share, seed=seed, progress=lambda d, t: bar.update(task, completed=d, total=t)
+            pairs,
+            least=least,
+            share=share,
+            seed=seed,
+            progress=lambda d, t: bar.update(task, completed=d, total=t),
         )
     write_whole(list, found.to_json().encode(), overwrite)
     parts = {p: [s for s in found.scenes if s.part == p] for p in ("train", "test")}
-    counts = ", ".join(f"{len(s)} to {p} on ({sum(len(x.frames) for x in s)} frames)" for p, s in parts.items())
-    terminal.print(f"{len(found.scenes)} scenes: {counts}; {found.dropped} shorter than {least} frames left out.")
+    counts = ", ".join(
+        f"{len(s)} to {p} on ({sum(len(x.frames) for x in s)} frames)" for p, s in parts.items()
+    )
+    terminal.print(
+        f"{len(found.scenes)} scenes: {counts}; {found.dropped} shorter than {least} frames left out."
+    )
 
 
 @dataset.command()
 @_with_sides
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--size", type=click.IntRange(8), default=128, show_default=True, help="Width and height of a patch, pixels."
+    "--size",
+    type=click.IntRange(8),
+    default=128,
+    show_default=True,
+    help="Width and height of a patch, pixels.",
 )
 @click.option(
-    "--step", type=click.IntRange(1), default=240, show_default=True, help="From one patch to the next, pixels."
+    "--step",
+    type=click.IntRange(1),
+    default=240,
+    show_default=True,
+    help="From one patch to the next, pixels.",
 )
-@click.option("--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list.")
+@click.option(
+    "--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list."
+)
 @click.option(
     "--part",
     type=click.Choice(["train", "test", "all"]),
@@ -91,7 +126,9 @@ def scenes(folder: Path, list: Path, hdr: Path | None, least: int, share: float,
     show_default=True,
     help="Which of its scenes.",
 )
-def crop(folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes: Path | None, part: str) -> None:
+def crop(
+    folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes: Path | None, part: str
+) -> None:
     """Cut paired frames into patches: OUT/sdr and OUT/hdr with a folder for each place of each scene.
 
     \b
@@ -109,5 +146,11 @@ def crop(folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes
     terminal = console(stderr=True)
     with Progress(console=terminal) as bar:
         task = bar.add_task("Cutting")
-        made = cut(pairs, out, size=size, step=step, progress=lambda d, t: bar.update(task, completed=d, total=t))
+        made = cut(
+            pairs,
+            out,
+            size=size,
+            step=step,
+            progress=lambda d, t: bar.update(task, completed=d, total=t),
+        )
     terminal.print(f"{made} pairs of patches of {size} pixels in {out}.")

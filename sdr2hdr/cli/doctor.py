@@ -54,6 +54,8 @@ def _show(found: "list[Finding]") -> None:
     styles, before = {"ok": "green", "absent": "yellow", "bad": "red"}, ""
     for f in found:
         topic = f.topic if f.topic != before else ""
-        table.add_row(topic, Text(f.name), Text(f.state, style=styles[f.state]), Text(f.said), Text(f.way_out))
+        table.add_row(
+            topic, Text(f.name), Text(f.state, style=styles[f.state]), Text(f.said), Text(f.way_out)
+        )
         before = f.topic
     console().print(table)

@@ -19,7 +19,9 @@ def run(args: Sequence[str] | None) -> int:
     flags = Flags()
     try:
         if any("\0" in word for word in args or ()):
-            raise UsageError("An argument holds a NUL character, which no name and no option can; leave it out.")
+            raise UsageError(
+                "An argument holds a NUL character, which no name and no option can; leave it out."
+            )
         result: Any = cli.main(args, prog_name="sdr2hdr", obj=flags, standalone_mode=False)
         standard.flush()
     except click.ClickException as e:
@@ -34,7 +36,9 @@ def run(args: Sequence[str] | None) -> int:
     except (standard.PrintError, BrokenPipeError) as e:
         return _unprinted(e, flags)
     except Exception as e:
-        torn = stopper.asked is not None and not isinstance(e, Sdr2HdrError)  # what was stopped fails in its own words
+        torn = stopper.asked is not None and not isinstance(
+            e, Sdr2HdrError
+        )  # what was stopped fails in its own words
         return _say(Interrupted("Stopped.") if torn else e, flags)
     return result if isinstance(result, int) else 0
 
@@ -79,5 +83,8 @@ def _unprinted(problem: OSError, flags: Flags) -> int:
             traceback.print_exception(problem)
         return 1
     return _say(
-        OutputError(f"The standard output cannot be written ({problem.strerror}); write to another place."), flags
+        OutputError(
+            f"The standard output cannot be written ({problem.strerror}); write to another place."
+        ),
+        flags,
     )

@@ -29,7 +29,12 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.argument("what", type=click.Path(path_type=Path), required=False)
 @click.argument("truth", type=click.Path(path_type=Path), required=False)
 @click.option("--val", is_flag=True, help="Measure models on the val scenes of --corpus instead.")
-@click.option("--corpus", type=click.Path(path_type=Path), default=None, help="Folder of HDR stills, for --val.")
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of HDR stills, for --val.",
+)
 @click.option(
     "--models",
     default="bt2408,bt2446a,wmnet",
@@ -48,9 +53,22 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     metavar="quick|all|A,B,C",
     help="What to measure; docs/measuring.md says what each is.",
 )
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="With --val: every n-th clip only.")
-@click.option("--limit", type=click.IntRange(1), default=None, help="The first frames of each film or scene only.")
-@click.option("--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="With --val: every n-th clip only.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=None,
+    help="The first frames of each film or scene only.",
+)
+@click.option(
+    "--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list."
+)
 @click.option(
     "--part",
     type=click.Choice(["train", "test", "all"]),
@@ -65,15 +83,30 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     help="Exposures that alternate in what is SDR (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="Folder for CSV, JSON, charts and worst frames."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for CSV, JSON, charts and worst frames.",
 )
 @click.option(
-    "--worst", "most", type=click.IntRange(0), default=4, show_default=True, help="Worst frames a model, in --out."
+    "--worst",
+    "most",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Worst frames a model, in --out.",
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Write into --out although it holds files.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output, single scores too.")
+@click.option(
+    "--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Everything as JSON on standard output, single scores too.",
+)
 def evaluate(
     what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
     wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
@@ -99,7 +132,9 @@ def evaluate(
 
     val = val or (corpus is not None and what is None)
     if val and (what is not None or corpus is None):
-        raise click.UsageError("--val measures the val scenes of a corpus: give --corpus FOLDER and no other file.")
+        raise click.UsageError(
+            "--val measures the val scenes of a corpus: give --corpus FOLDER and no other file."
+        )
     if not val and what is None:
         raise click.UsageError("Name what to measure: RESULT TRUTH, or --val with --corpus FOLDER.")
     try:
@@ -125,12 +160,16 @@ def evaluate(
             from sdr2hdr.evaluation.val import converter, real_pairs, simulated
             from sdr2hdr.weights.opened import open_model
 
-            loaded = {n: converter(open_model(n), device=device, precision=precision) for n in models}
+            loaded = {
+                n: converter(open_model(n), device=device, precision=precision) for n in models
+            }
 
             def show(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            scores = [*simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)]
+            scores = [
+                *simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)
+            ]
             scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
             from sdr2hdr.evaluation.films import measure
@@ -165,17 +204,25 @@ def _show(scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
             _grouped(terminal, f"{part}, by {by}", mine, measures, by)
 
 
-def _whole(terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]") -> None:
+def _whole(
+    terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]"
+) -> None:
     from sdr2hdr.evaluation.scores import models_of, summary
 
     names = models_of(scores)
     found = {name: summary([s for s in scores if s.model == name]) for name in names}
-    table = Table("measure", title=f"{title}: mean over frames (and their standard deviation)", title_justify="left")
+    table = Table(
+        "measure",
+        title=f"{title}: mean over frames (and their standard deviation)",
+        title_justify="left",
+    )
     for name in names:
         table.add_column(f"{name}, {found[name].frames} frames", justify="right")
     for m in measures:
         if any(m.key in f.mean for f in found.values()):
-            table.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *(_cell(f, m) for f in found.values()))
+            table.add_row(
+                f"{m.title} {'↑' if m.higher else '↓'}", *(_cell(f, m) for f in found.values())
+            )
     terminal.print(table)
 
 
@@ -186,7 +233,9 @@ def _cell(found: "Summary", m: "Measure") -> str:
     return f"{mean:.{m.digits}f}" + (f" ({std:.{m.digits}f})" if math.isfinite(std) else "")
 
 
-def _grouped(terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str) -> None:
+def _grouped(
+    terminal: Console, title: str, scores: "Sequence[Score]", measures: "Sequence[Measure]", by: str
+) -> None:
     from sdr2hdr.evaluation.scores import groups
 
     found = groups(scores, by)
@@ -203,7 +252,9 @@ def _grouped(terminal: Console, title: str, scores: "Sequence[Score]", measures:
         table.add_column(name, justify="right")
     for key, row in found.items():
         cells = [
-            " / ".join(f"{row[n].mean[m.key]:.{m.digits}f}" if m.key in row[n].mean else "-" for m in shown)
+            " / ".join(
+                f"{row[n].mean[m.key]:.{m.digits}f}" if m.key in row[n].mean else "-" for m in shown
+            )
             if n in row
             else "-"
             for n in found["all"]

@@ -19,7 +19,9 @@ def main(args: Sequence[str] | None = None) -> int:
         standard.complete()
         stopper.watch()
     try:
-        from sdr2hdr.cli.ending import run  # click and the commands load here, and may be stopped already
+        from sdr2hdr.cli.ending import (
+            run,
+        )  # click and the commands load here, and may be stopped already
 
         code = run(args)
     except KeyboardInterrupt:

@@ -46,7 +46,9 @@ def models(as_json: bool) -> None:
         table.add_row(*(Text(cell) for cell in cells))
     terminal = console()
     terminal.print(table)
-    terminal.print("window: frames seen before + frames returned a call + frames seen after", style="dim")
+    terminal.print(
+        "window: frames seen before + frames returned a call + frames seen after", style="dim"
+    )
 
 
 def _names() -> list[str]:

@@ -43,8 +43,11 @@ class ConversionOption(click.Option):
                 multiple=known.many,
                 show_default=True,
                 metavar=about.metavar or "|".join(about.choices) or None,
-                help=f"{about.help.removesuffix('.')} ({about.range})." if about.range else about.help,
-                shell_complete=_COMPLETIONS.get(known.name) or (values.one_of(*offered) if offered else None),
+                help=f"{about.help.removesuffix('.')} ({about.range})."
+                if about.range
+                else about.help,
+                shell_complete=_COMPLETIONS.get(known.name)
+                or (values.one_of(*offered) if offered else None),
             )
         self.known = known
 

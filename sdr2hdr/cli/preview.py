@@ -15,7 +15,12 @@ from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, show_json
 from sdr2hdr.text import printable
 
-STAGES = {"scan": "Finding scenes", "preview": "Rendering", "measure": "Measuring", "stills": "Taking stills"}
+STAGES = {
+    "scan": "Finding scenes",
+    "preview": "Rendering",
+    "measure": "Measuring",
+    "stills": "Taking stills",
+}
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?([0-5]?\d):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -24,7 +29,9 @@ class Time(click.ParamType[Fraction]):
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
         match = _TIME.fullmatch(value)
         if match is None or (match[2] is not None and Fraction(match[3]) >= 60):
             self.fail(f"{value!r} is no time; write 12.5, 1:02.5 or 0:01:02.5.", param, ctx)
@@ -68,31 +75,51 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     help="Folder to write to.  [default: IN's name-preview]",
 )
 @click.option(
-    "--at", type=Time(), multiple=True, metavar="TIME", help="A time: 12.5, 1:02.5 or 0:01:02.5; may be repeated."
+    "--at",
+    type=Time(),
+    multiple=True,
+    metavar="TIME",
+    help="A time: 12.5, 1:02.5 or 0:01:02.5; may be repeated.",
 )
 @click.option(
-    "--most", type=click.IntRange(1), default=24, show_default=True, help="Scenes to show at most, without --at."
+    "--most",
+    type=click.IntRange(1),
+    default=24,
+    show_default=True,
+    help="Scenes to show at most, without --at.",
 )
 @click.option(
     "--models", "--model", default="wmnet", show_default=True, callback=_names, metavar="A,B,C",
     shell_complete=values.models,
     help="Models or named weights, side by side.",
 )  # fmt: skip
-@click.option("--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens.")
+@click.option(
+    "--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens."
+)
 @click.option(
     "--history", type=click.IntRange(0, 1000), default=24, show_default=True,
     help="Frames that a model with memory sees before each one shown.",
 )  # fmt: skip
 @click.option(
-    "--edge", type=click.IntRange(64), default=960, show_default=True, help="Longer edge of one picture, at most."
+    "--edge",
+    type=click.IntRange(64),
+    default=960,
+    show_default=True,
+    help="Longer edge of one picture, at most.",
 )
 @click.option(
-    "--screen", type=click.IntRange(100, 4000), default=300, show_default=True, help="Nits the PNG is tone-mapped for."
+    "--screen",
+    type=click.IntRange(100, 4000),
+    default=300,
+    show_default=True,
+    help="Nits the PNG is tone-mapped for.",
 )
 @conversion_options("preview")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], **options: Any) -> None:
+def preview(
+    source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], **options: Any
+) -> None:
     """Show frames of IN as the model would make them: one frame a scene, or those at given times.
 
     Each PNG holds the SDR frame, the HDR frame toned down for an SDR screen, and the luminance of both in false colour
@@ -121,5 +148,7 @@ def preview(source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], *
             for number, (name, (brightest, mean)) in enumerate(s.light.items()):
                 words = " ".join(str(f) for f in s.files) if number == 0 else ""
                 time = f"{s.seconds:.3f} s" if number == 0 else ""
-                table.add_row(time, name, f"{brightest:.0f} nits", f"{mean:.1f} nits", Text(printable(words)))
+                table.add_row(
+                    time, name, f"{brightest:.0f} nits", f"{mean:.1f} nits", Text(printable(words))
+                )
         console().print(table)

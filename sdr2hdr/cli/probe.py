@@ -55,7 +55,9 @@ def _facts(title: str, facts: Mapping[str, Any]) -> "Table":
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
-        table.add_row(Text(printable(key)), Text("\n").join(Text(printable(part)) for part in _lines(value)))
+        table.add_row(
+            Text(printable(key)), Text("\n").join(Text(printable(part)) for part in _lines(value))
+        )
     return table
 
 
@@ -97,12 +99,18 @@ def groups(facts: Mapping[str, Any], title: str) -> Iterator[tuple[str, Rows]]:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(item, Mapping) for item in value)
+    )
 
 
 def _lines(value: Any) -> list[str]:
     """A fact on one line, sentences on a line each."""
-    sentences = isinstance(value, list | tuple) and any(" " in str(item) and len(str(item)) > 40 for item in value)
+    sentences = isinstance(value, list | tuple) and any(
+        " " in str(item) and len(str(item)) > 40 for item in value
+    )
     return [shown(item) for item in value] if sentences else [shown(value)]
 
 

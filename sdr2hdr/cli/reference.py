@@ -21,9 +21,16 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _pages(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+def _pages(
+    command: click.Command, name: str, parent: click.Context | None
+) -> Iterator[tuple[str, str]]:
     ctx = click.Context(
-        command, parent, name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=["-h", "--help"]
+        command,
+        parent,
+        name,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
     )
     yield ctx.command_path, "\n".join(line.rstrip() for line in command.get_help(ctx).splitlines())
     if isinstance(command, click.Group):

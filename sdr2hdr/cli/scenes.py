@@ -15,14 +15,31 @@ _FILE = click.Path(path_type=Path, readable=False)
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
-@click.option("--scenes", default="auto", show_default=True, metavar="auto|none|FILE", help="Where the scenes are.")
-@click.option("--csv", type=_FILE, default=None, help="Write a table; edited or not, `convert --scenes` takes it.")
+@click.option(
+    "--scenes",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|FILE",
+    help="Where the scenes are.",
+)
+@click.option(
+    "--csv",
+    type=_FILE,
+    default=None,
+    help="Write a table; edited or not, `convert --scenes` takes it.",
+)
 @click.option("--qpfile", type=_FILE, default=None, help="Write key frames for x264 and x265.")
-@click.option("--edl", type=_FILE, default=None, help="Write a CMX 3600 edit list for editing programs.")
-@click.option("--sheet", type=_FILE, default=None, help="Write a PNG with three frames of each scene.")
+@click.option(
+    "--edl", type=_FILE, default=None, help="Write a CMX 3600 edit list for editing programs."
+)
+@click.option(
+    "--sheet", type=_FILE, default=None, help="Write a PNG with three frames of each scene."
+)
 @click.option("--html", type=_FILE, default=None, help="Write one page with table and pictures.")
 @click.option("--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags.")
-@click.option("--input-range", default=None, help="The source's range, over its tags: limited or full.")
+@click.option(
+    "--input-range", default=None, help="The source's range, over its tags: limited or full."
+)
 @click.option("-y", "overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")

@@ -22,7 +22,9 @@ _NARROWEST = 20
 class _Console(Console):
     """A terminal that takes no text for markup, an emoji code or a control code, whoever renders it."""
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         for part in super().render(renderable, options):
             yield part if part.control else Segment(_lines(part.text), part.style)
 

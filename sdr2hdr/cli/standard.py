@@ -37,9 +37,13 @@ def complete() -> None:
             os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
     out = io.BufferedWriter(_Output(1, "w", closefd=False))
     encoding = sys.stdout.encoding if sys.stdout else "utf-8"
-    sys.stdout = io.TextIOWrapper(out, encoding, errors="backslashreplace", line_buffering=out.isatty())
+    sys.stdout = io.TextIOWrapper(
+        out, encoding, errors="backslashreplace", line_buffering=out.isatty()
+    )
     if sys.stderr is None:
-        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", line_buffering=True)
+        sys.stderr = io.TextIOWrapper(
+            io.FileIO(2, "w", closefd=False), errors="backslashreplace", line_buffering=True
+        )
 
 
 def flush() -> None:

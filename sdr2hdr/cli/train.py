@@ -23,17 +23,31 @@ from sdr2hdr.cli.screen import console
     help="List of scenes: of paired frames only those to train on.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, loss.csv and loss.png."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for checkpoint, loss.csv and loss.png.",
 )
 @click.option(
-    "--clips", type=click.Path(path_type=Path), default=None, help="Folder for the clips.  [default: OUT/clips]"
+    "--clips",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for the clips.  [default: OUT/clips]",
 )
 @click.option(
-    "--start", default=None, help="Weight to begin with instead of the recipe's: a name or a .safetensors file."
+    "--start",
+    default=None,
+    help="Weight to begin with instead of the recipe's: a name or a .safetensors file.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 def train(
-    recipe: Path, corpus: Path, scenes: Path | None, out: Path, clips: Path | None, start: str | None, device: str
+    recipe: Path,
+    corpus: Path,
+    scenes: Path | None,
+    out: Path,
+    clips: Path | None,
+    start: str | None,
+    device: str,
 ) -> None:
     """Train a model by a recipe: a TOML file, or the name of one that comes with sdr2hdr (look, wmnet, fmstfnet, hdrvdiff, ...).
 
@@ -45,7 +59,13 @@ def train(
       sdr2hdr train wmnet --corpus hdri/ --out run/
       sdr2hdr train mine.toml --corpus HDRTV4K/ --scenes scenes.json --out run/
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from sdr2hdr.data.footage import Maker, open_corpus
     from sdr2hdr.data.splits import TrainingSplit
@@ -64,7 +84,10 @@ def train(
     tensors = starting_tensors(begin) if begin else None
     clips = clips or out / "clips"
     check(r, out, tensors or {})
-    parts: tuple[tuple[TrainingSplit, int], ...] = (("train", r.clips.count), ("select", r.clips.select))
+    parts: tuple[tuple[TrainingSplit, int], ...] = (
+        ("train", r.clips.count),
+        ("select", r.clips.select),
+    )
     made = r.clips
     makers: list[tuple[TrainingSplit, int, Maker]] = []
     for split, n in parts:
@@ -94,14 +117,20 @@ def train(
                     progress.update(task, completed=n + 1)
         trainer = Trainer(r, clips, out, device=device, start=tensors)
         went_on = trainer.resume()
-        terminal.print(f"{'Going on at' if went_on else 'Starting at'} step {trainer.step} of {r.steps}")
+        terminal.print(
+            f"{'Going on at' if went_on else 'Starting at'} step {trainer.step} of {r.steps}"
+        )
         arithmetic = speed.share(trainer)
         task = progress.add_task("steps", total=r.steps, completed=trainer.step, said="")
 
         def show(said: Report) -> None:
-            rate = f"{said.samples:.1f} samples/s, {arithmetic(said.samples):.0%} of the device's peak"
+            rate = (
+                f"{said.samples:.1f} samples/s, {arithmetic(said.samples):.0%} of the device's peak"
+            )
             chosen = "" if said.psnr is None else f", {said.psnr:.2f} dB on select clips"
-            terminal.print(f"step {said.step}: loss {said.loss:.5f}, {said.seconds:.2f} s a step, {rate}{chosen}")
+            terminal.print(
+                f"step {said.step}: loss {said.loss:.5f}, {said.seconds:.2f} s a step, {rate}{chosen}"
+            )
             progress.update(task, completed=said.step, said="")
             draw(out)
 

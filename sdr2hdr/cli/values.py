@@ -19,7 +19,9 @@ def recipes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[st
     from importlib.resources import files
 
     found = (files("sdr2hdr") / "training" / "recipes").iterdir()
-    return sorted(n for p in found if (n := p.name.removesuffix(".toml")) != p.name and n.startswith(begun))
+    return sorted(
+        n for p in found if (n := p.name.removesuffix(".toml")) != p.name and n.startswith(begun)
+    )
 
 
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -52,7 +52,15 @@ def list_(as_json: bool) -> None:
     table = _table("weight", "model", "default", "size", "licence", "where")
     for entry in known:
         default = "yes" if entry.default else ""
-        _add_row(table, entry.name, entry.model, default, _size(entry.size), entry.licence, _whereabouts(entry))
+        _add_row(
+            table,
+            entry.name,
+            entry.model,
+            default,
+            _size(entry.size),
+            entry.licence,
+            _whereabouts(entry),
+        )
     _print(table)
 
 
@@ -72,7 +80,11 @@ def show(name: str, as_json: bool) -> None:
         return
     table = _table("key", "value")
     for key, value in facts.items():
-        text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        text = (
+            ", ".join(f"{k}: {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else str(value)
+        )
         _add_row(table, key, text or "-")
     _print(table)
 
@@ -113,7 +125,9 @@ def verify(name: str | None) -> None:
             show_text(f"{entry.name}: {printable(e)}\n")
             spoilt.append(entry.name)
     if spoilt:
-        raise ModelError(f"These weights are not what they should be: {', '.join(spoilt)}; the lines above say why.")
+        raise ModelError(
+            f"These weights are not what they should be: {', '.join(spoilt)}; the lines above say why."
+        )
 
 
 @weights.command()
@@ -128,7 +142,9 @@ def path(name: str) -> None:
     entry = manifest.find(name)
     file = fetch.place(entry)
     if entry.file is None and not file.exists():
-        raise ModelError(f"Weight {name!r} is not downloaded yet; run `sdr2hdr weights pull {name}`.")
+        raise ModelError(
+            f"Weight {name!r} is not downloaded yet; run `sdr2hdr weights pull {name}`."
+        )
     fetch.check(file, entry)
     show_path(file)
 
@@ -136,7 +152,12 @@ def path(name: str) -> None:
 @weights.command("import")
 @click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="New file; FILE with .safetensors by default.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file; FILE with .safetensors by default.",
+)
 def import_(model: str, file: Path, output: Path | None) -> None:
     """Turn the published checkpoint FILE of MODEL into a weight of ours. Nothing in FILE is executed.
 
@@ -162,15 +183,38 @@ def import_(model: str, file: Path, output: Path | None) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for NAME.safetensors and its weights.toml."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for NAME.safetensors and its weights.toml.",
 )
-@click.option("--corpus", type=click.Path(path_type=Path), default=None, help="Measure it on this corpus's val scenes.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure every n-th clip only.")
-@click.option("--data", required=True, help="What it was trained on, and under which licences, in a sentence.")
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Measure it on this corpus's val scenes.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Measure every n-th clip only.",
+)
+@click.option(
+    "--data", required=True, help="What it was trained on, and under which licences, in a sentence."
+)
 @click.option("--commit", default="unknown", help="The commit it was trained with.")
 @click.option("--worse", is_flag=True, help="Replace a weight that scored better.")
 def export_(
-    run: Path, recipe: Path, out: Path, corpus: Path | None, every: int, data: str, commit: str, worse: bool
+    run: Path,
+    recipe: Path,
+    out: Path,
+    corpus: Path | None,
+    every: int,
+    data: str,
+    commit: str,
+    worse: bool,
 ) -> None:
     """Write the weight that a training found best, with its manifest entry and scores.
 
@@ -244,7 +288,12 @@ def _progress(name: str) -> Iterator["Progress"]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     terminal = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
         task = bar.add_task(name, total=None, visible=False)
         yield lambda had, size: bar.update(task, completed=had, total=size, visible=True)

@@ -40,7 +40,9 @@ class Cube:
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Codes ``...,3,H,W`` through the table, float32; codes outside of its domain take its border's value."""
-        low, high = (codes.new_tensor(x, dtype=torch.float32)[:, None, None] for x in (self.low, self.high))
+        low, high = (
+            codes.new_tensor(x, dtype=torch.float32)[:, None, None] for x in (self.low, self.high)
+        )
         at = ((codes.float() - low) / (high - low)).clamp(0.0, 1.0) * (self.size - 1)
         return (
             _lines(self.table.to(codes.device), at)
@@ -71,7 +73,9 @@ def tetrahedral(table: Tensor, at: Tensor) -> Tensor:
     share = at - below
     r, g, b = below.long().unbind(-3)
     corner = (b * size + g) * size + r
-    steps = at.new_tensor([1, size, size * size], dtype=torch.long)  # what one entry of R, G, B is in the flat table
+    steps = at.new_tensor(
+        [1, size, size * size], dtype=torch.long
+    )  # what one entry of R, G, B is in the flat table
     order = share.movedim(-3, -1).argsort(dim=-1, descending=True, stable=True)
     sorted_share = share.movedim(-3, -1).gather(-1, order)
     value = flat[corner]
@@ -100,7 +104,9 @@ def parse_cube(text: str) -> Cube:
             raise ValueError(f"line {number} is a value before the table's size is known")
         values += _numbers(line, 3, number)
         if len(values) > 3 * head.entries:
-            raise ValueError(f"it holds more values than its size of {head.size} allows (line {number})")
+            raise ValueError(
+                f"it holds more values than its size of {head.size} allows (line {number})"
+            )
     if not head.kind:
         raise ValueError("it names neither LUT_1D_SIZE nor LUT_3D_SIZE")
     if len(values) < 3 * head.entries:
@@ -108,7 +114,9 @@ def parse_cube(text: str) -> Cube:
     if any(a >= b for a, b in zip(head.low, head.high, strict=True)):
         raise ValueError(f"its domain from {head.low} to {head.high} is empty")
     shape = (head.size,) if head.kind == "LUT_1D_SIZE" else (head.size,) * 3
-    return Cube(torch.tensor(values).view(*shape, 3), head.title, head.low, head.high, tuple(head.comments))
+    return Cube(
+        torch.tensor(values).view(*shape, 3), head.title, head.low, head.high, tuple(head.comments)
+    )
 
 
 @dataclass
@@ -168,7 +176,11 @@ def lattice(size: int) -> Tensor:
 
 def _size(word: str, rest: str, number: int) -> int:
     digits = rest.strip()
-    if not (digits.isascii() and digits.isdigit()) or not 2 <= int(digits[:9]) <= LARGEST[word] or len(digits) > 9:
+    if (
+        not (digits.isascii() and digits.isdigit())
+        or not 2 <= int(digits[:9]) <= LARGEST[word]
+        or len(digits) > 9
+    ):
         raise ValueError(
             f"line {number} gives {word} as {digits[:40]!r}, and sizes from 2 to {LARGEST[word]} are supported"
         )

@@ -52,7 +52,9 @@ def debanded(planes: tuple[Tensor, ...], layout: YuvLayout, strength: str) -> tu
     black = 0.0 if layout.full_range else 16.0 * unit
     lit = 3 if layout.matrix == "rgb" else 1  # planes whose least value is black
     limits = STRENGTHS[strength]
-    return tuple(smoothed(p.float(), limits, black if i < lit else None) for i, p in enumerate(planes[:3]))
+    return tuple(
+        smoothed(p.float(), limits, black if i < lit else None) for i, p in enumerate(planes[:3])
+    )
 
 
 def smoothed(plane: Tensor, limits: Limits, black: float | None = None) -> Tensor:

@@ -18,7 +18,11 @@ def light(codes: Tensor, transfer: str) -> Tensor:
     """Display light 0..1 of SDR codes, by one of :data:`sdr2hdr.color.names.TRANSFERS`; codes below 0 give no light."""
     if transfer == "srgb":
         return srgb_eotf(codes)
-    return bt1886_eotf(codes) if transfer == "bt1886" else codes.float().clamp_min(0.0).pow(POWERS[transfer])
+    return (
+        bt1886_eotf(codes)
+        if transfer == "bt1886"
+        else codes.float().clamp_min(0.0).pow(POWERS[transfer])
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,11 @@ MID_GREY = 100.0 * 0.5**2.4
 def exposed(nits: Tensor, factor: float, peak: float) -> Tensor:
     """BT.2020 light ``...,3,H,W`` times a factor. What would exceed the peak rolls off to it, hue kept (BT.2390 EETF)."""
     bright = nits * factor
-    return tonemap.bt2390_eetf(bright.clamp_max(peak * factor), peak * factor, peak) if factor > 1 else bright
+    return (
+        tonemap.bt2390_eetf(bright.clamp_max(peak * factor), peak * factor, peak)
+        if factor > 1
+        else bright
+    )
 
 
 def brightness_between(sdr: Tensor, nits: Tensor) -> float:

@@ -82,7 +82,12 @@ class LightFacts:
     def from_json(cls, facts: dict[str, Any]) -> "LightFacts":
         """The inverse of :meth:`to_json`."""
         box = facts["box"]
-        return cls(facts["max_cll"], facts["max_sum"], tuple(box) if box else None, tuple(facts["histogram"]))
+        return cls(
+            facts["max_cll"],
+            facts["max_sum"],
+            tuple(box) if box else None,
+            tuple(facts["histogram"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,9 @@ class FrameLight:
         fine = code.mul_(FINE_BINS).to(torch.int64).clamp_(max=FINE_BINS - 1).flatten()
         if fine.device.type == "cpu":
             return cls(top, torch.bincount(fine, minlength=FINE_BINS), *lit)
-        counts = fine.new_zeros(FINE_BINS)  # bincount would wait for the device to learn how long its result is
+        counts = fine.new_zeros(
+            FINE_BINS
+        )  # bincount would wait for the device to learn how long its result is
         return cls(top, counts.scatter_add_(0, fine, torch.ones_like(fine)), *lit)
 
 
@@ -140,7 +147,10 @@ class LightMeter:
     def add_light(self, light: FrameLight) -> Tensor:
         """Add one frame that was measured already. Returns the sum of its pixels in nits."""
         if self._rows is None or self._columns is None:
-            self._rows, self._columns = torch.zeros_like(light.rows), torch.zeros_like(light.columns)
+            self._rows, self._columns = (
+                torch.zeros_like(light.rows),
+                torch.zeros_like(light.columns),
+            )
             device = light.counts.device
             self._nits, self._histogram = self._nits.to(device), self._histogram.to(device)
             self._max_code, self._max_sum = self._max_code.to(device), self._max_sum.to(device)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from sdr2hdr.color.luma import weights
 from sdr2hdr.color.primaries import convert, luminance
-from sdr2hdr.color.transfer import WHITE, bt1886_eotf, bt1886_inverse_eotf, pq_code, pq_eotf, pq_inverse_eotf
+from sdr2hdr.color.transfer import (
+    WHITE,
+    bt1886_eotf,
+    bt1886_inverse_eotf,
+    pq_code,
+    pq_eotf,
+    pq_inverse_eotf,
+)
 
 KR, KG, KB = weights("bt2020nc")
 
@@ -28,7 +35,9 @@ def bt2446a(sdr: Tensor) -> Tensor:
     luma = KR * r + KG * g + KB * b
     y = 255.0 * luma
     exponent = torch.where(
-        y <= 70.0, (1.8712e-5 * y - 2.7334e-3) * y + 1.3141, (2.8305e-6 * y - 7.4622e-4) * y + 1.2528
+        y <= 70.0,
+        (1.8712e-5 * y - 2.7334e-3) * y + 1.3141,
+        (2.8305e-6 * y - 7.4622e-4) * y + 1.2528,
     )
     y_hdr = y.pow(exponent)  # 0..1000 in the gamma domain
     # chroma follows luma with a gain of 1.075; written on colour differences, so that black divides nothing
@@ -44,7 +53,9 @@ def bt2446a_down(nits: Tensor, peak: float = 1000.0) -> Tensor:
     rho_hdr, rho_sdr = (1.0 + 32.0 * (p / 10000.0) ** (1.0 / 2.4) for p in (peak, 100.0))
     p = torch.log(1.0 + (rho_hdr - 1.0) * luma) / math.log(rho_hdr)
     c = torch.where(
-        p <= 0.7399, 1.0770 * p, torch.where(p < 0.9909, (-1.1510 * p + 2.7811) * p - 0.6302, 0.5 * p + 0.5)
+        p <= 0.7399,
+        1.0770 * p,
+        torch.where(p < 0.9909, (-1.1510 * p + 2.7811) * p - 0.6302, 0.5 * p + 0.5),
     )
     sdr = (torch.pow(rho_sdr, c) - 1.0) / (rho_sdr - 1.0)
     gain = sdr / (1.1 * luma).clamp_min(1e-6)
@@ -81,7 +92,9 @@ def bt2390_eetf(nits: Tensor, source_peak: float, peak: float) -> Tensor:
     knee = 1.5 * max_lum - 0.5
     t = ((e1 - knee) / (1.0 - knee)).clamp_min(0.0)
     t2, t3 = t * t, t * t * t
-    spline = (2 * t3 - 3 * t2 + 1) * knee + (t3 - 2 * t2 + t) * (1 - knee) + (-2 * t3 + 3 * t2) * max_lum
+    spline = (
+        (2 * t3 - 3 * t2 + 1) * knee + (t3 - 2 * t2 + t) * (1 - knee) + (-2 * t3 + 3 * t2) * max_lum
+    )
     target = pq_eotf(torch.where(e1 < knee, e1, spline) * top)
     return torch.where(e1 < knee, nits, nits * target / brightest.clamp_min(1e-6)).clamp(0.0, peak)
 

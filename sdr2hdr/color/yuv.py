@@ -22,7 +22,12 @@ SITINGS: dict[str, tuple[bool, bool]] = {
 """Whether chroma sits on the first luma sample of its group horizontally, vertically; if not, in the middle (H.273 8.7)."""
 
 KR, KG, KB = weights("bt2020nc")
-Y_STEPS, C_STEPS, BLACK, NEUTRAL = 876.0, 896.0, 64.0, 512.0  # 10-bit limited range, H.273 8.3 equations 35 to 37
+Y_STEPS, C_STEPS, BLACK, NEUTRAL = (
+    876.0,
+    896.0,
+    64.0,
+    512.0,
+)  # 10-bit limited range, H.273 8.3 equations 35 to 37
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,22 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     unit = float(1 << (layout.depth - 8))
     black, span = (0.0, top) if layout.full_range else (16.0 * unit, 219.0 * unit)
     if layout.matrix == "rgb" and not layout.grey:
-        return torch.stack([p.to(torch.float32) for p in planes[:3]]).sub_(black).div_(span).clamp_(0.0, 1.0)
+        return (
+            torch.stack([p.to(torch.float32) for p in planes[:3]])
+            .sub_(black)
+            .div_(span)
+            .clamp_(0.0, 1.0)
+        )
     if layout.grey:
-        return planes[0].to(torch.float32).sub_(black).div_(span).clamp_(0.0, 1.0).expand(3, -1, -1).contiguous()
+        return (
+            planes[0]
+            .to(torch.float32)
+            .sub_(black)
+            .div_(span)
+            .clamp_(0.0, 1.0)
+            .expand(3, -1, -1)
+            .contiguous()
+        )
     reach = top if layout.full_range else 224.0 * unit
     y, cb, cr = planes[:3]
     out = torch.empty(3, *y.shape, dtype=torch.float32, device=y.device)
@@ -101,7 +119,9 @@ def to_yuv(
         height, width = codes.shape[-2:]
     dtype, device = torch.int16, codes.device
     y_plane = torch.empty(height, width, dtype=dtype, device=device)
-    cb_plane, cr_plane = (torch.empty(height // 2, width // 2, dtype=dtype, device=device) for _ in range(2))
+    cb_plane, cr_plane = (
+        torch.empty(height // 2, width // 2, dtype=dtype, device=device) for _ in range(2)
+    )
     noise = None if seed is None else _Noise(seed, height, width, device)
     for here in _bands(y_plane, 2):
         top, end = here.start, here.stop
@@ -122,7 +142,9 @@ def to_yuv(
         # adding a half and cutting off rounds to the nearest: all is positive
         y_plane[here] = y.add_(BLACK + 0.5).clamp_(BLACK, BLACK + Y_STEPS)
         for plane, c in ((cb_plane, cb), (cr_plane, cr)):
-            plane[small] = c.add_(NEUTRAL + 0.5).clamp_(NEUTRAL - C_STEPS / 2, NEUTRAL + C_STEPS / 2)
+            plane[small] = c.add_(NEUTRAL + 0.5).clamp_(
+                NEUTRAL - C_STEPS / 2, NEUTRAL + C_STEPS / 2
+            )
     if peak_code < 1.0:
         _hold_peak(y_plane, cb_plane, cr_plane, peak_code)
     return y_plane.view(torch.uint16), cb_plane.view(torch.uint16), cr_plane.view(torch.uint16)
@@ -199,7 +221,9 @@ def _stretch(x: Tensor, dim: int, log2: int, on_first: bool) -> Tensor:
     shape = list(x.shape)
     shape[dim] = count * step
     out = x.new_empty(shape)
-    lead = 0.0 if on_first else (step - 1) / 2  # how far the first chroma sample lies from the first luma sample
+    lead = (
+        0.0 if on_first else (step - 1) / 2
+    )  # how far the first chroma sample lies from the first luma sample
     for phase in range(step):
         to = out[phase::step] if dim == 0 else out[:, phase::step]
         place = (phase - lead) / step
@@ -242,7 +266,10 @@ class _Noise:
     def __init__(self, seed: int, height: int, width: int, device: torch.device) -> None:
         sizes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
         self._keys = [
-            (noise_key(3 * seed + plane, 0, h, device)[:, None], noise_key(3 * seed + plane, 1, (w + 1) // 2, device))
+            (
+                noise_key(3 * seed + plane, 0, h, device)[:, None],
+                noise_key(3 * seed + plane, 1, (w + 1) // 2, device),
+            )
             for plane, (h, w) in enumerate(sizes)
         ]
 
@@ -264,7 +291,10 @@ def noise_key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
     x = torch.arange(count, dtype=torch.int64, device=device) * 0x1E3779B1 + 0x632BE5AB * axis
     for word in (low, high):
         x = (x ^ word) & 0xFFFFFFFF
-        for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):  # below 2^31, so that no product leaves 64 bits
+        for shift, factor in (
+            (16, 0x21F0AAAD),
+            (15, 0x735A2D97),
+        ):  # below 2^31, so that no product leaves 64 bits
             x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
         x = x ^ (x >> 15)
     return (x - ((x >> 31) << 32)).to(torch.int32)

@@ -12,11 +12,19 @@ _FLOOR = 1e-5
 
 
 def _sample(logs: Tensor, grid: Tensor) -> Tensor:
-    out = F.grid_sample(logs[None].expand(grid.shape[0], -1, -1, -1), grid, "bilinear", "border", align_corners=False)
+    out = F.grid_sample(
+        logs[None].expand(grid.shape[0], -1, -1, -1),
+        grid,
+        "bilinear",
+        "border",
+        align_corners=False,
+    )
     return (out.exp() - _FLOOR).clamp_min_(0.0)
 
 
-def panorama_views(light: Tensor, size: tuple[int, int], count: int, rng: np.random.Generator) -> Tensor:
+def panorama_views(
+    light: Tensor, size: tuple[int, int], count: int, rng: np.random.Generator
+) -> Tensor:
     """``count`` perspective views ``T,3,height,width`` of an equirectangular ``3,h,2h`` along a random smooth path."""
     height, width = size
     fov = math.radians(rng.uniform(45, 95))
@@ -24,7 +32,9 @@ def panorama_views(light: Tensor, size: tuple[int, int], count: int, rng: np.ran
     speed = fov / width * rng.choice([0.0, 1.0, 4.0], p=[0.25, 0.5, 0.25])  # about pixels a frame
     turn, tilt, zoom = rng.normal(0, speed), rng.normal(0, 0.4 * speed), rng.normal(0, 0.004)
     y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height * 2 - 1, (torch.arange(width) + 0.5) / width * 2 - 1, indexing="ij"
+        (torch.arange(height) + 0.5) / height * 2 - 1,
+        (torch.arange(width) + 0.5) / width * 2 - 1,
+        indexing="ij",
     )
     grids = []
     for t in range(count):
@@ -45,12 +55,16 @@ def panorama_views(light: Tensor, size: tuple[int, int], count: int, rng: np.ran
     return _sample(logs, grid)
 
 
-def photo_views(pictures: list[Tensor], size: tuple[int, int], count: int, rng: np.random.Generator) -> list[Tensor]:
+def photo_views(
+    pictures: list[Tensor], size: tuple[int, int], count: int, rng: np.random.Generator
+) -> list[Tensor]:
     """The same moving window ``T,3,height,width`` through aligned pictures ``3,H,W`` (linear light, or any positive signal)."""
     height, width = size
     _, h, w = pictures[0].shape
     reach = min(h / height, w / width)
-    scale = float(np.exp(rng.uniform(0, math.log(reach)))) if reach > 1 else reach  # source pixels a view pixel
+    scale = (
+        float(np.exp(rng.uniform(0, math.log(reach)))) if reach > 1 else reach
+    )  # source pixels a view pixel
     factor = max(1, round(scale))
     pictures = [F.avg_pool2d(p[None], factor)[0] if factor > 1 else p for p in pictures]
     _, h, w = pictures[0].shape
@@ -62,7 +76,9 @@ def photo_views(pictures: list[Tensor], size: tuple[int, int], count: int, rng: 
     grids = []
     for t in range(count):
         x0, y0 = np.clip(start + step * t, 0, spare)
-        gy, gx = torch.meshgrid((ys * scale + y0) / h * 2 - 1, (xs * scale + x0) / w * 2 - 1, indexing="ij")
+        gy, gx = torch.meshgrid(
+            (ys * scale + y0) / h * 2 - 1, (xs * scale + x0) / w * 2 - 1, indexing="ij"
+        )
         grids.append(torch.stack([gx, gy], dim=-1).float())
     grid = torch.stack(grids)
     return [_sample((p + _FLOOR).log(), grid) for p in pictures]
@@ -76,7 +92,11 @@ def chart(size: tuple[int, int], count: int, rng: np.random.Generator) -> Tensor
         h, w = (int(rng.integers(8, max(9, int(0.7 * s)))) for s in size)
         y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
         light = float(np.exp(rng.normal(-1.7, 1.6)))
-        colour = torch.from_numpy(rng.dirichlet([1.0, 1.2, 1.0]) * 3).float() if rng.random() < 0.6 else torch.ones(3)
+        colour = (
+            torch.from_numpy(rng.dirichlet([1.0, 1.2, 1.0]) * 3).float()
+            if rng.random() < 0.6
+            else torch.ones(3)
+        )
         patch = light * colour[:, None, None].expand(3, h, w)
         if rng.random() < 0.5:  # a ramp over some stops
             stops = torch.linspace(0, float(rng.uniform(2, 9)), w if rng.random() < 0.7 else h)

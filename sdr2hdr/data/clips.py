@@ -23,7 +23,9 @@ from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import Still, load_linear, load_sdr, stills
 from sdr2hdr.media.transcode import through_codec
 
-LAYOUT = yuv.YuvLayout(matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False)
+LAYOUT = yuv.YuvLayout(
+    matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False
+)
 PAIR_PEAK = 1000.0
 """The phone's masters are clipped here: the peak that is written by default, and the norm of the simulated grades."""
 
@@ -79,15 +81,28 @@ def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:
     y = kr * r + kg * g + kb * b
     chroma = torch.stack([(b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)], dim=1)
     padded = F.pad(chroma, (1, 0, 0, 0), mode="replicate")
-    across = (padded[..., :-1:2] + 2 * padded[..., 1::2] + F.pad(padded, (0, 1, 0, 0), mode="replicate")[..., 2::2]) / 4
+    across = (
+        padded[..., :-1:2]
+        + 2 * padded[..., 1::2]
+        + F.pad(padded, (0, 1, 0, 0), mode="replicate")[..., 2::2]
+    ) / 4
     chroma = (across[..., 0::2, :] + across[..., 1::2, :]) / 2
     dither = rng.random() < 0.3
 
     def quantise(x: Tensor, gain: float, offset: float) -> Tensor:
         noise = torch.from_numpy(rng.random(x.shape, dtype=np.float32)) - 0.5 if dither else 0.0
-        return (x * gain + offset + noise).round().clamp(16, 235 if offset == 16 else 240).to(torch.uint8)
+        return (
+            (x * gain + offset + noise)
+            .round()
+            .clamp(16, 235 if offset == 16 else 240)
+            .to(torch.uint8)
+        )
 
-    return quantise(y, 219.0, 16.0), quantise(chroma[:, 0], 224.0, 128.0), quantise(chroma[:, 1], 224.0, 128.0)
+    return (
+        quantise(y, 219.0, 16.0),
+        quantise(chroma[:, 0], 224.0, 128.0),
+        quantise(chroma[:, 1], 224.0, 128.0),
+    )
 
 
 class ClipMaker:
@@ -143,7 +158,12 @@ class ClipMaker:
     def val_clips(self) -> list[tuple[Still, str, int, int]]:
         """The grid results are reported on: every simulated scene, look and QP (still, look, QP, number)."""
         scenes = [s for s in self.stills if s.sdr is None]
-        return [(s, look, qp, i * 100 + j) for i, s in enumerate(scenes) for j, look in enumerate(LOOKS) for qp in QPS]
+        return [
+            (s, look, qp, i * 100 + j)
+            for i, s in enumerate(scenes)
+            for j, look in enumerate(LOOKS)
+            for qp in QPS
+        ]
 
     def val_clip(self, still: Still, look: str, qp: int, number: int) -> Clip:
         """One cell of the grid; the same master and SDR rendition at every QP."""
@@ -152,28 +172,61 @@ class ClipMaker:
     def scene_clip(self, still: Still | None, look: str, qp: int, rng: np.random.Generator) -> Clip:
         """A simulated clip of a still (or of a made chart, where there is none)."""
         light = self._scene(still, rng)
-        night, white_is_one = still is not None and still.tag == "night", still is not None and still.white_is_one
+        night, white_is_one = (
+            still is not None and still.tag == "night",
+            still is not None and still.white_is_one,
+        )
         brightness = float(np.exp(rng.uniform(0.0, np.log(4.5)))) if look == "grades" else 0.0
-        exposure = (brightness / 3.0) ** 0.7 if brightness else 1.0  # brighter grades are of brighter masters
+        exposure = (
+            (brightness / 3.0) ** 0.7 if brightness else 1.0
+        )  # brighter grades are of brighter masters
         master = grade(light, look, rng, night=night, white_is_one=white_is_one, exposure=exposure)
         render = rendition(look, rng, master.peak, brightness)
         name, codes = still.name if still else "chart", pq_inverse_eotf(master.nits)
         brightness = brightness_of(render, master.peak)
-        return finish(render(master.nits), codes, name, look, qp, rng, brightness=brightness, vary=self.split != "val")
+        return finish(
+            render(master.nits),
+            codes,
+            name,
+            look,
+            qp,
+            rng,
+            brightness=brightness,
+            vary=self.split != "val",
+        )
 
-    def aces_clip(self, still: Still, version: str, peak: int, qp: int, rng: np.random.Generator) -> Clip:
+    def aces_clip(
+        self, still: Still, version: str, peak: int, qp: int, rng: np.random.Generator
+    ) -> Clip:
         """A scene through the SDR and the HDR output transform of a version of ACES; peaks above 1000 nits roll off to it."""
         light = aces.expose(self._scene(still, rng), rng, night=still.tag == "night")
-        nits = tonemap.bt2390_eetf(pq_eotf(aces.to_hdr(light, version, peak)), float(peak), PAIR_PEAK)
+        nits = tonemap.bt2390_eetf(
+            pq_eotf(aces.to_hdr(light, version, peak)), float(peak), PAIR_PEAK
+        )
         sdr, brightness = aces.to_sdr(light, version), aces.brightness(version, peak)
         codes = pq_inverse_eotf(nits)
-        return finish(sdr, codes, still.name, version, qp, rng, brightness=brightness, vary=self.split != "val")
+        return finish(
+            sdr,
+            codes,
+            still.name,
+            version,
+            qp,
+            rng,
+            brightness=brightness,
+            vary=self.split != "val",
+        )
 
     def _scene(self, still: Still | None, rng: np.random.Generator) -> Tensor:
         """Scene light ``T,3,H,W`` of a moving view, some of it restaged, some with grain."""
-        light = camera.chart(self.size, self.frames, rng) if still is None else self._views(still, rng)
+        light = (
+            camera.chart(self.size, self.frames, rng) if still is None else self._views(still, rng)
+        )
         if still is not None and self.restaged and rng.random() < self.restaged:
-            light = restage(light, lambda: self._views(self.stills[int(rng.integers(len(self.stills)))], rng), rng)
+            light = restage(
+                light,
+                lambda: self._views(self.stills[int(rng.integers(len(self.stills)))], rng),
+                rng,
+            )
         if rng.random() < 0.3:  # grain belongs to the master as to its SDR rendition
             grain = torch.from_numpy(rng.standard_normal(light[:, :1].shape, dtype=np.float32))
             light = light * (grain * float(rng.uniform(0.0, 0.06))).exp()
@@ -188,12 +241,23 @@ class ClipMaker:
         """A moving window through a real pair: the phone's own SDR, and its HDR with SDR white at 203 nits."""
         if still.name not in self._sdr:
             self._sdr[still.name] = load_sdr(still).half()
-            self._brightness[still.name] = brightness_between(self._sdr[still.name], self.light(still) * WHITE)
+            self._brightness[still.name] = brightness_between(
+                self._sdr[still.name], self.light(still) * WHITE
+            )
         pictures = [self.light(still), self._sdr[still.name].float()]
         light, sdr = camera.photo_views(pictures, self.size, self.frames, rng)
         codes = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))
         brightness = self._brightness[still.name]
-        return finish(sdr, codes, still.name, "phone", qp, rng, brightness=brightness, vary=self.split != "val")
+        return finish(
+            sdr,
+            codes,
+            still.name,
+            "phone",
+            qp,
+            rng,
+            brightness=brightness,
+            vary=self.split != "val",
+        )
 
 
 def finish(
@@ -222,4 +286,6 @@ def finish(
     codec = "libx264" if rng.random() < 0.6 else "libx265"
     clean = to_planes(sdr.clamp(0, 1), rng)
     kept = (codes * 65535.0).round().to(torch.int32)
-    return Clip(through_codec(clean, codec, qp) if qp else clean, clean, kept, scene, look, qp, brightness)
+    return Clip(
+        through_codec(clean, codec, qp) if qp else clean, clean, kept, scene, look, qp, brightness
+    )

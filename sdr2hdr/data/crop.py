@@ -56,13 +56,17 @@ def crop(
                             name = path.stem if scene.loose else f"{scene.name}"
                             folder = part / side / f"{name}_y{y:04d}_x{x:04d}"
                             folder.mkdir(parents=True, exist_ok=True)
-                            (folder / f"{path.stem}.png").write_bytes(png_of(picture[:, y : y + size, x : x + size]))
+                            (folder / f"{path.stem}.png").write_bytes(
+                                png_of(picture[:, y : y + size, x : x + size])
+                            )
                             made += side == "sdr"
                 done += 1
                 progress(done, total)
         part.rename(out)
     except OSError as e:
-        raise OutputError(f"{out} cannot be written ({e.strerror}); free space there or choose another place.") from e
+        raise OutputError(
+            f"{out} cannot be written ({e.strerror}); free space there or choose another place."
+        ) from e
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return made

@@ -13,7 +13,14 @@ from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.objects import with_object
 
-CYCLES = ((1.0, 0.25), (2.0, 0.25), (4.0, 0.25), (1.0, 0.125), (4.0, 1.0, 0.25), (1.0, 0.25, 0.0625))
+CYCLES = (
+    (1.0, 0.25),
+    (2.0, 0.25),
+    (4.0, 0.25),
+    (1.0, 0.125),
+    (4.0, 1.0, 0.25),
+    (1.0, 0.25, 0.0625),
+)
 """Relative exposure times that alternate; 1 clips at SDR white, 203 nits."""
 
 PEAK = 1000.0
@@ -30,7 +37,9 @@ class Shot:
     truth: Tensor
 
 
-def shoot(codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.Generator | None = None) -> Shot:
+def shoot(
+    codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.Generator | None = None
+) -> Shot:
     """What a camera makes of a master's PQ codes ``B,T,3,H,W``, beginning ``phase`` frames into the cycle.
 
     The truth is what BT.709 can hold of the master, up to 1000 nits: a camera's gamut is not what is judged.

@@ -66,14 +66,25 @@ def open_corpus(
     those for training are taken. Raises InputError where it is none of these, and for what is wrong in it.
     """
     try:
-        names = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else [folder]
+        names = (
+            [p for p in folder.iterdir() if not p.name.startswith(".")]
+            if folder.is_dir()
+            else [folder]
+        )
     except OSError as e:
-        raise InputError(f"{folder} cannot be read ({e.strerror}); name the folder of a corpus.") from e
+        raise InputError(
+            f"{folder} cannot be read ({e.strerror}); name the folder of a corpus."
+        ) from e
     if any(p.is_dir() and "sdr" in p.name.lower() for p in names):
         return PairedMaker(folder, split, size=size, frames=frames, seed=seed, listed=listed)
     if listed is not None:
-        raise InputError(f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out.")
-    if any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names) or not folder.exists():
+        raise InputError(
+            f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out."
+        )
+    if (
+        any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names)
+        or not folder.exists()
+    ):
         return ClipMaker(folder, split, size=size, frames=frames, seed=seed, mix=mix)
     films = sorted(p for p in names if p.suffix.lower() in FILMS)
     if films:
@@ -84,10 +95,15 @@ def open_corpus(
     )
 
 
-def window(rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[slice, slice], int]:
+def window(
+    rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]
+) -> tuple[tuple[slice, slice], int]:
     """A drawn area of a picture (height, width), and by how much it is to be shrunk to become ``size``."""
     shrink = int(rng.integers(1, min(a // b for a, b in zip(whole, size, strict=True)) + 1))
-    at = [int(rng.integers(0, (a - b * shrink) // 2 + 1)) * 2 for a, b in zip(whole, size, strict=True)]
+    at = [
+        int(rng.integers(0, (a - b * shrink) // 2 + 1)) * 2
+        for a, b in zip(whole, size, strict=True)
+    ]
     y, x = (slice(a, a + b * shrink) for a, b in zip(at, size, strict=True))
     return (y, x), shrink
 
@@ -150,11 +166,17 @@ class PairedMaker:
         scene = self.material[int(random.integers(len(self.material)))]
         first = int(random.integers(len(scene) - self.frames + 1))
         pictures = [scene.pair(first + t) for t in range(self.frames)]
-        area, shrink = window(random, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size)
-        sdr, codes = (avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True))
+        area, shrink = window(
+            random, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size
+        )
+        sdr, codes = (
+            avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True)
+        )
         qp, damage = int(random.integers(18, 48)), bool(random.random() >= UNDAMAGED)
         brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
-        return finish(sdr, codes, scene.name, "paired", qp if damage else 0, random, brightness=brightness)
+        return finish(
+            sdr, codes, scene.name, "paired", qp if damage else 0, random, brightness=brightness
+        )
 
 
 def _check_sizes(scene: PairedScene, size: tuple[int, int]) -> None:
@@ -191,7 +213,9 @@ def shots(film: Path) -> tuple[Shot, ...]:
     """The shots of an HDR10 or HLG film, which is decoded once for it. Raises InputError, for an SDR one too."""
     source = Source(film, hdr=True, hlg=True)
     if source.info.hdr is None:
-        raise InputError(f"{film} is SDR, and training needs an HDR master (HDR10 or HLG); take it out of the folder.")
+        raise InputError(
+            f"{film} is SDR, and training needs an HDR master (HDR10 or HLG); take it out of the folder."
+        )
     detector, pts, cuts = Detector(source.info.time_base), [], []
     for picture in source.pictures():
         small = small_frame(picture.planes, picture.layout)
@@ -200,7 +224,9 @@ def shots(film: Path) -> tuple[Shot, ...]:
     cuts += detector.close()
     begins = sorted({0, *(c.frame for c in cuts)})
     ends = [*begins[1:], len(pts)]
-    return tuple(Shot(film, i, tuple(pts[a:b])) for i, (a, b) in enumerate(zip(begins, ends, strict=True)))
+    return tuple(
+        Shot(film, i, tuple(pts[a:b])) for i, (a, b) in enumerate(zip(begins, ends, strict=True))
+    )
 
 
 class FilmMaker:
@@ -245,9 +271,13 @@ class FilmMaker:
         source = Source(shot.film, hdr=True, hlg=True)
         codes = [p.codes() for p in islice(source.pictures(shot.pts[first]), self.frames)]
         area, shrink = window(random, (codes[0].shape[-2], codes[0].shape[-1]), self.size)
-        nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(PAIR_PEAK)
+        nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(
+            PAIR_PEAK
+        )
         look, qp = self.mix.look(random), int(random.integers(18, 48))
         brightness = float(np.exp(random.uniform(0.0, np.log(4.5)))) if look == "grades" else 0.0
         render = rendition(look, random, PAIR_PEAK, brightness)
         brightness = brightness_of(render, PAIR_PEAK)
-        return finish(render(nits), pq_inverse_eotf(nits), shot.name, look, qp, random, brightness=brightness)
+        return finish(
+            render(nits), pq_inverse_eotf(nits), shot.name, look, qp, random, brightness=brightness
+        )

@@ -36,8 +36,12 @@ def _relative() -> Tensor:
     for name, nits in ROWS.items():
         codes = np.array(CODES)
         if name in _SRGB:
-            codes = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4) ** (1 / 2.4)
-        ratio = np.log(np.array(nits)) - 2.4 * np.log(codes)  # over display light: flat where the row is straight
+            codes = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4) ** (
+                1 / 2.4
+            )
+        ratio = np.log(np.array(nits)) - 2.4 * np.log(
+            codes
+        )  # over display light: flat where the row is straight
         log = np.interp(at, codes, ratio) + 2.4 * np.log(np.maximum(at, 1 / 512))
         rows.append(log - np.interp(0.5, at, log))
     return torch.tensor(np.stack(rows), dtype=torch.float32)

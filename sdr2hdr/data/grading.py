@@ -76,7 +76,13 @@ class Master:
 
 
 def grade(
-    light: Tensor, look: str, rng: np.random.Generator, *, night: bool, white_is_one: bool, exposure: float = 1.0
+    light: Tensor,
+    look: str,
+    rng: np.random.Generator,
+    *,
+    night: bool,
+    white_is_one: bool,
+    exposure: float = 1.0,
 ) -> Master:
     """Linear scene light ``T,3,H,W`` (BT.2020) to an HDR master: exposure, contrast, saturation, shoulder, peak.
 
@@ -84,14 +90,18 @@ def grade(
     ``camera``): its exposure puts the average at 18 % of white, and that is all.
     """
     camera = look == "camera"
-    peak = 1000.0 if rng.random() < 0.7 else float(np.exp(rng.uniform(math.log(500), math.log(2000))))
+    peak = (
+        1000.0 if rng.random() < 0.7 else float(np.exp(rng.uniform(math.log(500), math.log(2000))))
+    )
     y = luminance(light[:1])
     if white_is_one:
         gain = WHITE * math.exp(rng.normal(0, 0.15))
     else:
         # log-average nits of the first frame
         key = math.exp(
-            rng.normal(math.log(0.18 * WHITE), 0.25) if camera else rng.normal(math.log(9.0 if night else 24.0), 0.4)
+            rng.normal(math.log(0.18 * WHITE), 0.25)
+            if camera
+            else rng.normal(math.log(9.0 if night else 24.0), 0.4)
         )
         gain = key / float((y + 1e-4).log().mean().exp())
         # keep a bright tail within reach: the 90th percentile stays below 600 nits
@@ -99,7 +109,9 @@ def grade(
     nits = light * gain * exposure
     contrast = rng.normal(1.0, 0.03) if white_is_one or camera else rng.normal(1.08, 0.1)
     luma = luminance(nits).unsqueeze(1).clamp_min(1e-5)
-    nits = nits * (luma / 26.0).pow(contrast - 1.0)  # about mid grey: 18 % of white is 26 nits (BT.2408-7 clause 3.2)
+    nits = nits * (luma / 26.0).pow(
+        contrast - 1.0
+    )  # about mid grey: 18 % of white is 26 nits (BT.2408-7 clause 3.2)
     saturation = float(np.clip(rng.normal(1.05, 0.1) if camera else rng.normal(1.1, 0.2), 0.6, 1.7))
     luma = luminance(nits).unsqueeze(1)
     nits = (luma + (nits - luma) * saturation).clamp_min(0.0)
@@ -108,21 +120,27 @@ def grade(
 
 
 def _graded_curve(rng: np.random.Generator) -> Curve:
-    gain, power, lift = math.exp(rng.normal(-0.04, 0.12)), rng.normal(1.0, 0.04), rng.normal(-0.05, 0.15)
+    gain, power, lift = (
+        math.exp(rng.normal(-0.04, 0.12)),
+        rng.normal(1.0, 0.04),
+        rng.normal(-0.05, 0.15),
+    )
     codes = torch.linspace(0, 1, 256)
     logs = np.interp(codes.numpy(), GRADED_CODES, np.log(GRADED_NITS))
     top = np.interp(codes.numpy(), [0, 0.9, 1], [0.0, 0.0, 1.0]) * rng.normal(0, 0.15)
     low = np.interp(codes.numpy(), [0, 0.3, 1], [1.0, 0.0, 0.0]) * lift
-    logs = np.maximum.accumulate((logs - math.log(60)) * power + math.log(60 * gain) + top + low) + 1e-6 * np.arange(
-        256
-    )
+    logs = np.maximum.accumulate(
+        (logs - math.log(60)) * power + math.log(60 * gain) + top + low
+    ) + 1e-6 * np.arange(256)
     return table(codes, torch.from_numpy(logs).float())
 
 
 def _anchored(shape: Curve, nits_at_half: float) -> Curve:
     """Scale the input of a rising light-to-light curve so that SDR code 0.5 comes from the given nits."""
     xs = torch.logspace(-5, 4, 4000)
-    at = float(xs[int(torch.searchsorted(shape(xs).contiguous(), torch.tensor(0.5**2.4)).clamp(0, 3999))])
+    at = float(
+        xs[int(torch.searchsorted(shape(xs).contiguous(), torch.tensor(0.5**2.4)).clamp(0, 3999))]
+    )
     scale = at / nits_at_half
     return lambda n: shape(n * scale)
 
@@ -135,7 +153,12 @@ def _curve(look: str, rng: np.random.Generator, peak: float) -> Curve:
         white = math.exp(rng.uniform(math.log(1.6), math.log(4.0)))
         return _anchored(lambda x: x * (1 + x / white**2) / (1 + x), anchor)
     if look == "filmic":  # a rational S curve, toe and shoulder drawn
-        a, b, d, e = rng.uniform(1.8, 2.8), rng.uniform(0.1, 0.3), rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.25)
+        a, b, d, e = (
+            rng.uniform(1.8, 2.8),
+            rng.uniform(0.1, 0.3),
+            rng.uniform(0.3, 0.7),
+            rng.uniform(0.1, 0.25),
+        )
         return _anchored(lambda x: (x * (a * x + b) / (x * (a * x + d) + e)).clamp(0, 1), anchor)
     if look == "clip":
         gamma = rng.normal(1.0, 0.05)
@@ -144,7 +167,11 @@ def _curve(look: str, rng: np.random.Generator, peak: float) -> Curve:
         to = math.exp(rng.uniform(math.log(260.0), math.log(400.0)))
         return lambda n: tonemap.bt2390_eetf(n, peak, to) / to
     # camera: one to one below a knee, then a shoulder that reaches 1 at the brightest light
-    knee, span, gain = rng.uniform(0.3, 0.7), peak / WHITE * rng.uniform(0.5, 1.0), math.exp(rng.normal(0, 0.08))
+    knee, span, gain = (
+        rng.uniform(0.3, 0.7),
+        peak / WHITE * rng.uniform(0.5, 1.0),
+        math.exp(rng.normal(0, 0.08)),
+    )
 
     def camera(n: Tensor) -> Tensor:
         x = n * (gain / WHITE)
@@ -164,7 +191,9 @@ def rendition(look: str, rng: np.random.Generator, peak: float, brightness: floa
     elif look == "bt2446c":
         # made for masters of half the light that graded ones have: exposed down, so that code 0.5 is near 55 nits
         gain, crosstalk = math.exp(rng.normal(-0.75, 0.1)), rng.uniform(0, 0.1)
-        mapped = lambda nits: convert(tonemap.bt2446c_down(nits * gain, crosstalk) / 1.18, "bt2020", "bt709")  # noqa: E731
+
+        def mapped(nits: Tensor) -> Tensor:
+            return convert(tonemap.bt2446c_down(nits * gain, crosstalk) / 1.18, "bt2020", "bt709")
     else:
         curve = grades.curve(rng, brightness, peak) if look == "grades" else _curve(look, rng, peak)
         mode = rng.choice(["rgb709", "rgb2020", "max"], p=[0.5, 0.2, 0.3])
@@ -175,7 +204,9 @@ def rendition(look: str, rng: np.random.Generator, peak: float, brightness: floa
         light = mapped(nits)
         luma = luminance(light, "bt709").unsqueeze(1)
         light = luma + (light - luma) * saturation
-        return bt1886_inverse_eotf(tonemap.gamut_clip(light) if clips else tonemap.gamut_compress(light))
+        return bt1886_inverse_eotf(
+            tonemap.gamut_clip(light) if clips else tonemap.gamut_compress(light)
+        )
 
     return render
 
@@ -189,7 +220,9 @@ def brightness_of(render: Curve, peak: float) -> float:
     """How many times as bright as on a 100-nit SDR display the grey was that a rendition turns into SDR code 0.5."""
     nits = torch.logspace(-1, math.log10(peak), 2000)
     codes = render(nits.view(1, 1, 1, -1).expand(1, 3, 1, -1))[0, 1, 0]
-    at = int(torch.searchsorted(codes.cummax(0).values.contiguous(), torch.tensor(0.5)).clamp(0, 1999))
+    at = int(
+        torch.searchsorted(codes.cummax(0).values.contiguous(), torch.tensor(0.5)).clamp(0, 1999)
+    )
     return float(nits[at]) / MID_GREY
 
 

@@ -40,7 +40,10 @@ def with_object(codes: Tensor, other: Tensor, generator: torch.Generator) -> tup
 
     places = 2 * (there[:, None, None, None] + away) / size - 1
     piece = F.grid_sample(
-        other.repeat_interleave(t, 0), places.flatten(0, 1), padding_mode="reflection", align_corners=False
+        other.repeat_interleave(t, 0),
+        places.flatten(0, 1),
+        padding_mode="reflection",
+        align_corners=False,
     ).view_as(codes)
     light = torch.lerp(pq_eotf(codes), pq_eotf(piece) * gain[:, None, None, None, None], cover)
     return pq_inverse_eotf(light), cover

@@ -36,11 +36,18 @@ def sides(folder: Path) -> tuple[Path, Path]:
     try:
         names = {p.name: p for p in folder.iterdir() if p.is_dir()}
     except OSError as e:
-        raise InputError(f"{folder} cannot be read ({e.strerror}); name the folder of a data set.") from e
+        raise InputError(
+            f"{folder} cannot be read ({e.strerror}); name the folder of a data set."
+        ) from e
     found = []
     for name, path in sorted(names.items()):
         other = next(
-            (o for o in names if o.lower() == name.lower().replace("sdr", "hdr") and "sdr" in name.lower()), None
+            (
+                o
+                for o in names
+                if o.lower() == name.lower().replace("sdr", "hdr") and "sdr" in name.lower()
+            ),
+            None,
         )
         if other is not None:
             found.append((path, names[other]))
@@ -94,9 +101,13 @@ def frame_files(folder: Path) -> dict[tuple[str, str], Path]:
     """
     found = {}
     try:
-        paths = sorted([*folder.iterdir(), *(p for d in folder.iterdir() if d.is_dir() for p in d.iterdir())])
+        paths = sorted(
+            [*folder.iterdir(), *(p for d in folder.iterdir() if d.is_dir() for p in d.iterdir())]
+        )
     except OSError as e:
-        raise InputError(f"{folder} cannot be read ({e.strerror}); name a folder of PNG frames.") from e
+        raise InputError(
+            f"{folder} cannot be read ({e.strerror}); name a folder of PNG frames."
+        ) from e
     for path in paths:
         if path.name.startswith(".") or path.is_dir() or path.suffix.lower() in _BESIDE:
             continue
@@ -118,12 +129,18 @@ def check_transfer(path: Path, transfer: str, wanted: str) -> None:
 def _check(sdr: Path, hdr: Path, results: bool) -> None:
     a, b = png_facts(sdr), png_facts(hdr)
     if a.depth != 8 and not results:
-        raise InputError(f"{sdr} has {a.depth} bits, SDR frames have 8; the folders may have changed places.")
+        raise InputError(
+            f"{sdr} has {a.depth} bits, SDR frames have 8; the folders may have changed places."
+        )
     for path, facts in ((sdr, a), (hdr, b))[0 if results else 1 :]:
         if facts.depth != 16:
-            raise InputError(f"{path} has {facts.depth} bits, PQ frames have 16; make them anew from the HDR video.")
+            raise InputError(
+                f"{path} has {facts.depth} bits, PQ frames have 16; make them anew from the HDR video."
+            )
     check_transfer(sdr, a.transfer, "pq" if results else "sdr")
     check_transfer(hdr, b.transfer, "pq")
     if a.size != b.size:
         sizes = "x".join(map(str, a.size)), "x".join(map(str, b.size))
-        raise InputError(f"{sdr} is {sizes[0]}, but {hdr} is {sizes[1]}; scale one or take both out.")
+        raise InputError(
+            f"{sdr} is {sizes[0]}, but {hdr} is {sizes[1]}; scale one or take both out."
+        )

@@ -104,12 +104,16 @@ def read_scene_list(path: Path) -> SceneList:
     try:
         data = json.loads(read_text(path, "a list that dataset scenes wrote"))
         scenes = tuple(
-            ListedScene(str(s["name"]), str(s["folder"]), tuple(map(str, s["frames"])), _part(s["part"]))
+            ListedScene(
+                str(s["name"]), str(s["folder"]), tuple(map(str, s["frames"])), _part(s["part"])
+            )
             for s in data["scenes"]
         )
         found = SceneList(scenes, int(data["seed"]), int(data["least"]), int(data["dropped"]))
     except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise InputError(f"{path} is no list of scenes ({e!r}); make one with sdr2hdr dataset scenes.") from e
+        raise InputError(
+            f"{path} is no list of scenes ({e!r}); make one with sdr2hdr dataset scenes."
+        ) from e
     of: dict[tuple[str, str], ListedScene] = {}
     for scene in found.scenes:
         for frame in scene.frames:
@@ -130,7 +134,9 @@ def _part(value: object) -> Part:
     raise ValueError(f"part {value!r}")
 
 
-def select(scenes: Sequence[PairedScene], listed: SceneList, part: Part | None) -> list[PairedScene]:
+def select(
+    scenes: Sequence[PairedScene], listed: SceneList, part: Part | None
+) -> list[PairedScene]:
     """The listed scenes of one part (all for None) with their files. Raises InputError where a listed frame is missing."""
     folders = {s.name: {p.stem: i for i, p in enumerate(s.sdr)} for s in scenes}
     by_name = {s.name: s for s in scenes}
@@ -146,5 +152,9 @@ def select(scenes: Sequence[PairedScene], listed: SceneList, part: Part | None) 
             )
         own = by_name[wanted.folder]
         chosen = [numbers[f] for f in wanted.frames]
-        out.append(PairedScene(wanted.name, tuple(own.sdr[i] for i in chosen), tuple(own.hdr[i] for i in chosen)))
+        out.append(
+            PairedScene(
+                wanted.name, tuple(own.sdr[i] for i in chosen), tuple(own.hdr[i] for i in chosen)
+            )
+        )
     return out

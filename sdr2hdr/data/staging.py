@@ -24,9 +24,13 @@ def restage(light: Tensor, other: Callable[[], Tensor], rng: np.random.Generator
         share = float(rng.uniform(0.2, 0.8))
         place = int(rng.integers(4))
         if place == 0:
-            light = torch.cat([light[..., : int(width * share)], second[..., int(width * share) :]], -1)
+            light = torch.cat(
+                [light[..., : int(width * share)], second[..., int(width * share) :]], -1
+            )
         elif place == 1:
-            light = torch.cat([light[..., : int(height * share), :], second[..., int(height * share) :, :]], -2)
+            light = torch.cat(
+                [light[..., : int(height * share), :], second[..., int(height * share) :, :]], -2
+            )
         else:
             light = light + second * 0.5
     if rng.random() < 0.5:

@@ -69,12 +69,20 @@ def stills(folder: Path, split: Split) -> list[Still]:
             for e in entries
         ]
     except OSError as e:
-        raise InputError(f"{folder} cannot be read ({e.strerror}); name a folder of HDR stills.") from e
+        raise InputError(
+            f"{folder} cannot be read ({e.strerror}); name a folder of HDR stills."
+        ) from e
     except (KeyError, TypeError, ValueError) as e:
-        raise InputError(f"{manifest} cannot be read as a list of stills ({e!r}); see docs/training.md.") from e
-    train, val = ({s.path.resolve() for s in found if (s.split == "val") is held} for held in (False, True))
+        raise InputError(
+            f"{manifest} cannot be read as a list of stills ({e!r}); see docs/training.md."
+        ) from e
+    train, val = (
+        {s.path.resolve() for s in found if (s.split == "val") is held} for held in (False, True)
+    )
     if both := sorted(train & val):
-        raise InputError(f"{manifest} lists {both[0].name} for training and for val; a val scene is never trained on.")
+        raise InputError(
+            f"{manifest} lists {both[0].name} for training and for val; a val scene is never trained on."
+        )
     return sorted((s for s in found if s.split == split), key=lambda s: s.name)
 
 
@@ -90,13 +98,24 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
     is the same photo in SDR, of the same size, and 1.0 is then taken for SDR white.
     """
     above = folder.resolve().parent / "manifest.json"
-    if above.exists() and any(str(e["file"]).startswith(f"{folder.resolve().name}/") for e in _entries(above)):
+    if above.exists() and any(
+        str(e["file"]).startswith(f"{folder.resolve().name}/") for e in _entries(above)
+    ):
         # its splits are someone's word; other ones would let val scenes into training
         raise InputError(f"{folder} is listed in {above}; give the folder that holds the list.")
     entries: list[dict[str, Any]] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
+    for path in sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    ):
         width, height, primaries = _header(path)
-        pair = next((p for end in ("jpg", "png") if (p := path.with_name(f"{path.stem}.sdr.{end}")).exists()), None)
+        pair = next(
+            (
+                p
+                for end in ("jpg", "png")
+                if (p := path.with_name(f"{path.stem}.sdr.{end}")).exists()
+            ),
+            None,
+        )
         if pair is not None and (size := tuple(_picture(pair).shape[1::-1])) != (width, height):
             raise InputError(
                 f"{pair} is {size[0]}x{size[1]}, but {path} is {width}x{height}; scale one of them or take the SDR picture out."
@@ -126,7 +145,10 @@ def _header(path: Path) -> tuple[int, int, str]:
         header = _exr(path, header_only=True).header()
         (left, top), (right, bottom) = header["dataWindow"]
         red = header.get("chromaticities", (0.64, 0.33))[:2]
-        wide = abs(red[0] - PRIMARIES["bt2020"][0][0]) < 0.01 and abs(red[1] - PRIMARIES["bt2020"][0][1]) < 0.01
+        wide = (
+            abs(red[0] - PRIMARIES["bt2020"][0][0]) < 0.01
+            and abs(red[1] - PRIMARIES["bt2020"][0][1]) < 0.01
+        )
         return int(right - left + 1), int(bottom - top + 1), "bt2020" if wide else "bt709"
     _, height, width = read_radiance(path).shape
     return width, height, "bt709"
@@ -138,7 +160,9 @@ def _exr(path: Path, *, header_only: bool = False) -> Any:
     try:
         return OpenEXR.File(str(path), header_only=header_only)
     except (RuntimeError, OSError, ValueError) as e:
-        raise InputError(f"{path} cannot be read as OpenEXR; get it anew or take it out of the corpus.") from e
+        raise InputError(
+            f"{path} cannot be read as OpenEXR; get it anew or take it out of the corpus."
+        ) from e
 
 
 def load_linear(still: Still) -> Tensor:
@@ -149,7 +173,9 @@ def load_linear(still: Still) -> Tensor:
         channels = _exr(still.path).channels()
         own = channels.get("RGB") or channels.get("RGBA")
         if own is None:
-            raise InputError(f"{still.path} holds no channels R, G and B; save it as RGB or take it out of the corpus.")
+            raise InputError(
+                f"{still.path} holds no channels R, G and B; save it as RGB or take it out of the corpus."
+            )
         pixels = np.ascontiguousarray(own.pixels[..., :3].astype(np.float32))
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
     if not torch.isfinite(rgb).all():
@@ -169,4 +195,6 @@ def _picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     try:
         return iio.imread(path, mode="RGB")
     except (OSError, ValueError, SyntaxError) as e:
-        raise InputError(f"{path} cannot be read as a picture; get it anew or take it out of the corpus.") from e
+        raise InputError(
+            f"{path} cannot be read as a picture; get it anew or take it out of the corpus."
+        ) from e

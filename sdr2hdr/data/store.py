@@ -21,7 +21,9 @@ def write_clip(clip: Clip, path: Path) -> None:
     with whole_file(path) as part, part.open("wb") as f:
         planes = {k: p.numpy() for k, p in zip(_PLANES, clip.planes + clip.clean, strict=True)}
         meta = np.array([clip.scene, clip.look, str(clip.qp), repr(clip.brightness)])
-        np.savez(f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta)
+        np.savez(
+            f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta
+        )
 
 
 def read_clip(path: Path) -> Clip:
@@ -107,8 +109,18 @@ class Sampler:
             else:
                 sdr = clip.sdr(which, area)
                 whole = sdr[..., :0, :0]
-            pictures = [sdr, clip.hdr(which, area), clip.undamaged(which, area) if undamaged else sdr, whole]
-            top, left, bottom, right = y / height, x / width, (y + patch) / height, (x + patch) / width
+            pictures = [
+                sdr,
+                clip.hdr(which, area),
+                clip.undamaged(which, area) if undamaged else sdr,
+                whole,
+            ]
+            top, left, bottom, right = (
+                y / height,
+                x / width,
+                (y + patch) / height,
+                (x + patch) / width,
+            )
             if rng.random() < 0.5:
                 pictures = [p.flip(-2) for p in pictures]
                 top, bottom = 1 - bottom, 1 - top

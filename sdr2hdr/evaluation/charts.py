@@ -20,7 +20,9 @@ def has_matplotlib() -> bool:
     return True
 
 
-def chart(title: str, by: str, found: Mapping[str, Mapping[str, Summary]], measures: Sequence[Measure]) -> bytes:
+def chart(
+    title: str, by: str, found: Mapping[str, Mapping[str, Summary]], measures: Sequence[Measure]
+) -> bytes:
     """A PNG with a panel a measure: means by group (as :func:`sdr2hdr.evaluation.scores.groups` gives them) and model.
 
     QPs stand on a line, everything else as bars. Needs matplotlib.
@@ -44,14 +46,20 @@ def chart(title: str, by: str, found: Mapping[str, Mapping[str, Summary]], measu
         axis.set_title(f"{measure.title} ({better})", fontsize=10)
         for number, model in enumerate(models):
             means = [
-                found[k][model].mean.get(measure.key, float("nan")) if model in found[k] else float("nan") for k in keys
+                found[k][model].mean.get(measure.key, float("nan"))
+                if model in found[k]
+                else float("nan")
+                for k in keys
             ]
             if by == "qp":
                 axis.plot([int(k) for k in keys], means, marker="o", markersize=4, label=model)
                 axis.set_xlabel("QP")
                 axis.set_xticks([int(k) for k in keys])
             else:
-                at = [i + (number - (len(models) - 1) / 2) * 0.8 / len(models) for i in range(len(keys))]
+                at = [
+                    i + (number - (len(models) - 1) / 2) * 0.8 / len(models)
+                    for i in range(len(keys))
+                ]
                 axis.barh(at, means, height=0.8 / len(models), label=model)
         if by != "qp":
             axis.set_yticks(range(len(keys)), keys, fontsize=8)

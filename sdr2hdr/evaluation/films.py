@@ -51,7 +51,9 @@ def measure(
         if limit is not None:  # the scene that the limit cuts is read whole: so would a conversion
             begins = begins[: bisect_left(begins, limit) + 1]
         for name in models:
-            results = converted(strip, begins, name, device=device, precision=precision, peak=peak, times=times)
+            results = converted(
+                strip, begins, name, device=device, precision=precision, peak=peak, times=times
+            )
             yield from _measured(pair, name, results, measures, worst, limit, progress)
 
 
@@ -61,7 +63,10 @@ def _check_sizes(pair: Pairing) -> None:
         raise InputError(
             f"{strip.name} is {strip.size[0]}x{strip.size[1]}, too small to be measured; {LEAST} pixels is the least."
         )
-    if truth is not None and max(abs(a - b) for a, b in zip(strip.size, truth.size, strict=True)) > 1:
+    if (
+        truth is not None
+        and max(abs(a - b) for a, b in zip(strip.size, truth.size, strict=True)) > 1
+    ):
         sizes = ["x".join(map(str, s.size)) for s in (strip, truth)]
         raise InputError(
             f"{strip.name} is {sizes[0]}, but its truth {truth.name} is {sizes[1]}; scale one of them first."
@@ -84,9 +89,13 @@ def converted(
     """
     loaded = open_model(name)
     spec, size = loaded.spec, strip.size[::-1]
-    renderer = Renderer(loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times)
+    renderer = Renderer(
+        loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times
+    )
     looks = SceneLooks(renderer.model, spec)
-    for number, frame in enumerate(islice(strip.frames(), begins[-1]) if spec.look and not renderer.exposures else ()):
+    for number, frame in enumerate(
+        islice(strip.frames(), begins[-1]) if spec.look and not renderer.exposures else ()
+    ):
         if looks.wants(number):
             looks.see(number, frame)
     frames = strip.frames()
@@ -113,8 +122,13 @@ def _measured(
     for whole in islice(results, limit):
         others = [None if frames is None else next(frames, None) for frames in (truths, guides)]
         if truth is not None and others[0] is None:
-            raise InputError(f"{truth.name} has {number} frames, fewer than {strip.name}; cut them to the same frames.")
-        least = [min(n) for n in zip(*(x.shape[-2:] for x in (whole, *others) if x is not None), strict=True)]
+            raise InputError(
+                f"{truth.name} has {number} frames, fewer than {strip.name}; cut them to the same frames."
+            )
+        least = [
+            min(n)
+            for n in zip(*(x.shape[-2:] for x in (whole, *others) if x is not None), strict=True)
+        ]
         area = (..., slice(least[0]), slice(least[1]))
         result, (target, guide) = whole[area], (None if x is None else x[area] for x in others)
         if strip.loose:
@@ -126,7 +140,14 @@ def _measured(
         worst.offer(held, result, target, guide)
         number += 1
         progress(f"{model}: {strip.name}", number)
-    if truth is not None and truths is not None and limit is None and next(truths, None) is not None:
-        raise InputError(f"{strip.name} has {number} frames, fewer than {truth.name}; cut them to the same frames.")
+    if (
+        truth is not None
+        and truths is not None
+        and limit is None
+        and next(truths, None) is not None
+    ):
+        raise InputError(
+            f"{strip.name} has {number} frames, fewer than {truth.name}; cut them to the same frames."
+        )
     if held is not None:
         yield replace(held, values={**held.values, **meter.finish()})

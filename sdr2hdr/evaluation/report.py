@@ -17,13 +17,21 @@ def check_folder(out: Path, overwrite: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(out.iterdir()):
-            raise OutputError(f"{out} holds files already; choose another folder, or replace them with -y.")
+            raise OutputError(
+                f"{out} holds files already; choose another folder, or replace them with -y."
+            )
     except OSError as e:
-        raise OutputError(f"{out} cannot be made a folder ({e.strerror}); choose another place.") from e
+        raise OutputError(
+            f"{out} cannot be made a folder ({e.strerror}); choose another place."
+        ) from e
 
 
 def write_report(
-    out: Path, scores: Sequence[Score], measures: Sequence[Measure], absent: Mapping[str, str], worst: Worst
+    out: Path,
+    scores: Sequence[Score],
+    measures: Sequence[Measure],
+    absent: Mapping[str, str],
+    worst: Worst,
 ) -> list[str]:
     """Write ``scores.csv``, ``scores.json``, ``by_look.png``, ``by_qp.png``, ``by_scene.png`` and ``worst_MODEL_N.png``.
 
@@ -40,7 +48,9 @@ def write_report(
                 if found:
                     name = f"by_{by}.png" if number == 1 else f"by_{by}_{number}.png"
                     write_whole(
-                        out / name, chart(f"{part}, by {by.replace('qp', 'QP')}", by, found, measures), overwrite=True
+                        out / name,
+                        chart(f"{part}, by {by.replace('qp', 'QP')}", by, found, measures),
+                        overwrite=True,
                     )
     else:
         notes.append("No charts: matplotlib is not installed (pip install 'sdr2hdr[metrics]').")

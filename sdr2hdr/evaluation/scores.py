@@ -58,7 +58,8 @@ def groups(scores: Sequence[Score], by: str) -> dict[str, dict[str, Summary]]:
     for key in [None, *(sorted(keys) if by == "qp" else keys)]:
         chosen = [s for s in known if key is None or getattr(s, by) == key]
         out["all" if key is None else str(key)] = {
-            model: summary([s for s in chosen if s.model == model]) for model in dict.fromkeys(s.model for s in chosen)
+            model: summary([s for s in chosen if s.model == model])
+            for model in dict.fromkeys(s.model for s in chosen)
         }
     return out
 
@@ -83,7 +84,17 @@ def to_csv(scores: Sequence[Score], measures: Sequence[Measure]) -> str:
     writer.writerow(["part", "model", "scene", "look", "qp", "frame", *(m.key for m in measures)])
     for s in scores:
         figures = [repr(s.values[m.key]) if m.key in s.values else "" for m in measures]
-        writer.writerow([s.part, s.model, s.scene, s.look or "", "" if s.qp is None else s.qp, s.frame, *figures])
+        writer.writerow(
+            [
+                s.part,
+                s.model,
+                s.scene,
+                s.look or "",
+                "" if s.qp is None else s.qp,
+                s.frame,
+                *figures,
+            ]
+        )
     return out.getvalue()
 
 
@@ -97,11 +108,17 @@ def to_json(scores: Sequence[Score], measures: Sequence[Measure], absent: Mappin
         return {k: v if math.isfinite(v) else None for k, v in values.items()}
 
     def short(found: Mapping[str, Summary]) -> dict[str, Any]:
-        return {m: {"frames": s.frames, "mean": plain(s.mean), "std": plain(s.std)} for m, s in found.items()}
+        return {
+            m: {"frames": s.frames, "mean": plain(s.mean), "std": plain(s.std)}
+            for m, s in found.items()
+        }
 
     def part(mine: Sequence[Score]) -> dict[str, Any]:
         whole = {model: summary([s for s in mine if s.model == model]) for model in models_of(mine)}
-        by = {f"by_{by}": {key: short(found) for key, found in groups(mine, by).items()} for by in GROUPINGS}
+        by = {
+            f"by_{by}": {key: short(found) for key, found in groups(mine, by).items()}
+            for by in GROUPINGS
+        }
         return {"summary": short(whole), **by}
 
     data = {

@@ -65,11 +65,23 @@ def folder_strip(name: str, paths: Sequence[Path], *, loose: bool = False) -> St
     facts = png_facts(paths[0])
     count = len(paths)
     begins = list(range(count + 1)) if loose else [0, count]
-    return Strip(name, facts.depth == 8, facts.size, _RATE, lambda: map(read_codes, paths), lambda: begins, loose)
+    return Strip(
+        name,
+        facts.depth == 8,
+        facts.size,
+        _RATE,
+        lambda: map(read_codes, paths),
+        lambda: begins,
+        loose,
+    )
 
 
 def pairings(
-    what: Path, truth: Path | None, scene_list: Path | None = None, part: str = "all", times: Times = ()
+    what: Path,
+    truth: Path | None,
+    scene_list: Path | None = None,
+    part: str = "all",
+    times: Times = (),
 ) -> list[Pairing]:
     """What two names stand for: two videos, two folders of frames, or a data set with an SDR and an HDR folder in it.
 
@@ -81,7 +93,9 @@ def pairings(
         )
     if not what.is_dir():
         if scene_list is not None:
-            raise InputError(f"A list of scenes is for folders of frames, and {what} is none; leave --scenes out.")
+            raise InputError(
+                f"A list of scenes is for folders of frames, and {what} is none; leave --scenes out."
+            )
         return [Pairing(film(what, times), None if truth is None else _truth(film(truth), truth))]
     if truth is None and not _is_data_set(what):
         if not (strips := _strips(what)):
@@ -97,7 +111,9 @@ def pairings(
     scenes = paired_scenes(left, right, results=results)
     if scene_list is not None:
         scenes = select(
-            scenes, read_scene_list(scene_list), None if part == "all" else "train" if part == "train" else "test"
+            scenes,
+            read_scene_list(scene_list),
+            None if part == "all" else "train" if part == "train" else "test",
         )
         if not scenes:
             raise InputError(f"{scene_list} has no scene for {part}; ask for --part all.")
@@ -109,7 +125,9 @@ def _is_data_set(folder: Path) -> bool:
 
 
 def _paired(scene: PairedScene) -> Pairing:
-    strips = (folder_strip(scene.name, paths, loose=scene.loose) for paths in (scene.sdr, scene.hdr))
+    strips = (
+        folder_strip(scene.name, paths, loose=scene.loose) for paths in (scene.sdr, scene.hdr)
+    )
     return Pairing(next(strips), next(strips))
 
 
@@ -118,10 +136,14 @@ def _strips(folder: Path) -> list[Strip]:
     for (scene, _), path in frame_files(folder).items():
         scenes.setdefault(scene, []).append(path)
     # without a partner a folder's frames are a clip: flicker is what can be measured of it
-    return [folder_strip(folder.name if name == "." else name, paths) for name, paths in scenes.items()]
+    return [
+        folder_strip(folder.name if name == "." else name, paths) for name, paths in scenes.items()
+    ]
 
 
 def _truth(strip: Strip, path: Path) -> Strip:
     if strip.sdr:
-        raise InputError(f"{path} is SDR and cannot be the truth; give an HDR10 or HLG video, or change the order.")
+        raise InputError(
+            f"{path} is SDR and cannot be the truth; give an HDR10 or HLG video, or change the order."
+        )
     return strip

@@ -33,7 +33,9 @@ def converter(loaded: Loaded, *, device: str = "auto", precision: str = "auto") 
         height, width = size = (frames.shape[-2], frames.shape[-1])
         if size not in renderers:
             renderers.clear()
-            renderers[size] = Renderer(loaded.model, loaded.spec, (height, width), device=device, precision=precision)
+            renderers[size] = Renderer(
+                loaded.model, loaded.spec, (height, width), device=device, precision=precision
+            )
         run = Run(0, len(frames), 0, len(frames))
         return torch.stack(list(render_scene(renderers[size], lambda: iter(frames), run)))
 
@@ -88,12 +90,22 @@ def real_pairs(
 
 def table(scores: Sequence[Score], by: str) -> dict[str, dict[str, tuple[float, float]]]:
     """Mean PSNR and dE_ITP by a field (``look``, ``qp``, ``scene``) and model; ``all`` is the mean over everything."""
-    found = groups(scores, by) or {"all": {m: summary([s for s in scores if s.model == m]) for m in models_of(scores)}}
-    return {key: {model: (s.mean["psnr"], s.mean["de_itp"]) for model, s in row.items()} for key, row in found.items()}
+    found = groups(scores, by) or {
+        "all": {m: summary([s for s in scores if s.model == m]) for m in models_of(scores)}
+    }
+    return {
+        key: {model: (s.mean["psnr"], s.mean["de_itp"]) for model, s in row.items()}
+        for key, row in found.items()
+    }
 
 
 def _score(
-    of: Score, result: Tensor, truth: Tensor, sdr: Tensor, measures: Sequence[Measure], worst: Worst | None
+    of: Score,
+    result: Tensor,
+    truth: Tensor,
+    sdr: Tensor,
+    measures: Sequence[Measure],
+    worst: Worst | None,
 ) -> Score:
     """Measure the last frame of a clip."""
     truth = truth[..., : result.shape[-2], : result.shape[-1]]

@@ -17,7 +17,13 @@ TOP = 40.0
 """dE_ITP of the map's brightest colour."""
 
 _COLOURS = torch.tensor(
-    [(0.0, 0.0, 0.02), (0.32, 0.07, 0.43), (0.73, 0.21, 0.33), (0.98, 0.56, 0.04), (0.99, 1.0, 0.64)]
+    [
+        (0.0, 0.0, 0.02),
+        (0.32, 0.07, 0.43),
+        (0.73, 0.21, 0.33),
+        (0.98, 0.56, 0.04),
+        (0.99, 1.0, 0.64),
+    ]
 )
 _WIDTH, _GAP, _HEAD, _GROUND = 480, 8, 44, (24, 24, 24)
 
@@ -38,7 +44,9 @@ class Worst:
         self._count = count
         self._kept: dict[str, dict[str, _Kept]] = {}
 
-    def offer(self, score: Score, result: Tensor, truth: Tensor | None, sdr: Tensor | None = None) -> None:
+    def offer(
+        self, score: Score, result: Tensor, truth: Tensor | None, sdr: Tensor | None = None
+    ) -> None:
         """A frame that was measured: PQ codes ``3,H,W`` of result and truth, and R'G'B' of its SDR source where there is one."""
         values = score.values
         if truth is None or not self._count or not ("de_itp" in values or "psnr" in values):
@@ -62,7 +70,12 @@ class Worst:
         out = []
         for model, mine in self._kept.items():
             for number, kept in enumerate(sorted(mine.values(), key=lambda k: -k.badness), 1):
-                out.append((f"{_plain(model)}_{number}", sheet(kept.score, kept.result, kept.truth, kept.sdr)))
+                out.append(
+                    (
+                        f"{_plain(model)}_{number}",
+                        sheet(kept.score, kept.result, kept.truth, kept.sdr),
+                    )
+                )
         return out
 
 
@@ -91,14 +104,26 @@ def sheet(score: Score, result: Tensor, truth: Tensor, sdr: Tensor | None) -> Im
     shown += [
         (score.model, on_screen(fit(result, size), peak)),
         ("truth", on_screen(fit(truth, size), peak)),
-        (f"dE_ITP, black 0 to pale yellow {TOP:.0f}", error_map(fit(delta_e_itp(result, truth)[None], size)[0])),
+        (
+            f"dE_ITP, black 0 to pale yellow {TOP:.0f}",
+            error_map(fit(delta_e_itp(result, truth)[None], size)[0]),
+        ),
     ]
     return _row(shown, size, _words(score))
 
 
 def _words(score: Score) -> str:
-    about = [score.scene, score.look, None if score.qp is None else f"QP {score.qp}", f"frame {score.frame}"]
-    figures = [f"{key} {score.values[key]:.2f}" for key in ("psnr", "de_itp", "de_itp_p95") if key in score.values]
+    about = [
+        score.scene,
+        score.look,
+        None if score.qp is None else f"QP {score.qp}",
+        f"frame {score.frame}",
+    ]
+    figures = [
+        f"{key} {score.values[key]:.2f}"
+        for key in ("psnr", "de_itp", "de_itp_p95")
+        if key in score.values
+    ]
     return ", ".join([a for a in about if a] + figures)
 
 

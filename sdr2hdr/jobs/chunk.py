@@ -58,7 +58,9 @@ class ChunkRenderer:
         states: list[list[State]] = []  # after the last run
         with (
             Prefetch(lambda: self.busy["decode"].time(self._pictures(index)), DEPTH) as frames,
-            Prefetch(lambda: self.busy["render"].time(self._finished(index, frames, states)), DEPTH) as finished,
+            Prefetch(
+                lambda: self.busy["render"].time(self._finished(index, frames, states)), DEPTH
+            ) as finished,
             ChunkEncoder(path, self.plan.encode) as encoder,
             self._aux_encoder(index) as aux_encoder,
         ):
@@ -78,7 +80,9 @@ class ChunkRenderer:
                 facts = encoder.close()
                 aux = aux_encoder.close() if aux_encoder is not None else None
         run = self.plan.chunks[index][-1]
-        self.work.finish(index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None, aux)
+        self.work.finish(
+            index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None, aux
+        )
 
     def _aux_encoder(self, index: int) -> AbstractContextManager[ChunkEncoder | None]:
         if not self.plan.settings.aux:
@@ -111,18 +115,26 @@ class ChunkRenderer:
                 "delete the work folder beside the output and start again."
             )
 
-    def _finished(self, index: int, pictures: Iterator[Picture], after: list[list[State]]) -> Iterator[Finished]:
+    def _finished(
+        self, index: int, pictures: Iterator[Picture], after: list[list[State]]
+    ) -> Iterator[Finished]:
         """The chunk's frames to encode; appends the states after each run to ``after``."""
         pictures = self.busy["render"].wait(pictures)
         try:
             for run in self.plan.chunks[index]:
                 look = self.plan.survey.look(run.scene_first)
-                states = self.stream.renderer.new_states(None if look is None else torch.tensor(look))
+                states = self.stream.renderer.new_states(
+                    None if look is None else torch.tensor(look)
+                )
                 if run.first > run.scene_first:
                     states = self.work.read_states(index - 1, len(states))
-                    states = [{k: v.to(self.stream.renderer.device) for k, v in s.items()} for s in states]
+                    states = [
+                        {k: v.to(self.stream.renderer.device) for k, v in s.items()} for s in states
+                    ]
                 settled = look is not None or not self.spec.stateful
-                yield from self.stream.run(pictures, run, states, self.plan.survey.pts, settled=settled)
+                yield from self.stream.run(
+                    pictures, run, states, self.plan.survey.pts, settled=settled
+                )
                 after.append(states)
         except (RuntimeError, MemoryError) as e:
             if is_out_of_memory(e):

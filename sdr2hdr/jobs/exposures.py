@@ -51,7 +51,9 @@ def read_exposures(text: str | None) -> Times:
         value = _number(word)
         at = f"{where} {number}" if where.endswith("line") else where
         if value is None or (not stops and value <= 0) or abs(value) > 1e6:
-            raise InputError(f"{at}: {word[:40]!r} is no exposure; a time is a number above 0, such as 1, 0.25 or 1/4.")
+            raise InputError(
+                f"{at}: {word[:40]!r} is no exposure; a time is a number above 0, such as 1, 0.25 or 1/4."
+            )
         times.append(2.0 ** max(-64.0, min(64.0, value)) if stops else value)
     if not times:
         raise InputError(f"{text} holds no exposures; write one for each frame, a line each.")
@@ -67,7 +69,9 @@ def exposures_for(text: str | None, spec: ModelSpec) -> Times:
     times = read_exposures(text)
     if times and not spec.exposures:
         able = ", ".join(name for name in registry.names() if registry.spec(name).exposures)
-        raise ModelError(f"Model {spec.name} knows no exposures; leave --exposures out, or use one that does: {able}.")
+        raise ModelError(
+            f"Model {spec.name} knows no exposures; leave --exposures out, or use one that does: {able}."
+        )
     return times
 
 
@@ -92,9 +96,15 @@ def read_from_frames(source: Source, progress: Callable[[int], None]) -> tuple[T
     if not steps or median(steps) < _APART:
         return (), None
     periods = range(2, min(_LONGEST_CYCLE, len(told)) + 1)
-    period = next((n for n in periods if all(a == b for a, b in zip(told, told[n:], strict=False))), len(told))
+    period = next(
+        (n for n in periods if all(a == b for a, b in zip(told, told[n:], strict=False))), len(told)
+    )
     shares = [t / max(told) for t in told[:period]]
-    said = f"{','.join(map(_said, shares))}" if period <= _LONGEST_CYCLE else f"{_said(min(shares))} to 1"
+    said = (
+        f"{','.join(map(_said, shares))}"
+        if period <= _LONGEST_CYCLE
+        else f"{_said(min(shares))} to 1"
+    )
     return tuple(map(float, shares)), (
         f"Exposures were read from the frames' EXIF data: {said} (the longest is 1); --exposures says otherwise, and "
         "--exposures 1 that it is ordinary SDR."
@@ -122,10 +132,14 @@ def check_count(text: str, times: Times, frames: int, film: Path) -> None:
             f"{film} has {frames} frames, too few for the cycle --exposures {text}; give a cycle of at most {frames}."
         )
     if len(times) != frames:
-        raise InputError(f"{text} names {len(times)} exposures, but {film} has {frames} frames; write one for each.")
+        raise InputError(
+            f"{text} names {len(times)} exposures, but {film} has {frames} frames; write one for each."
+        )
 
 
-def doubts(times: Times, light: Sequence[float], cuts: Sequence[int], *, given: bool = True) -> str | None:
+def doubts(
+    times: Times, light: Sequence[float], cuts: Sequence[int], *, given: bool = True
+) -> str | None:
     """A sentence for people where the mean light of frames (codes to the power 2.2) does not alternate as their exposures do,
     which were ``given`` or told by the frames."""
     seen = []

@@ -25,7 +25,12 @@ def streams_for(source: Source, output: Output, options: Options) -> StreamPlan:
 
 
 def finish(
-    work: Work, plan: Plan, source: Source, streams: StreamPlan, light: LightFacts | None, progress: Watcher
+    work: Work,
+    plan: Plan,
+    source: Source,
+    streams: StreamPlan,
+    light: LightFacts | None,
+    progress: Watcher,
 ) -> AssembleReport:
     """Assemble a file in the work folder and check it. Without ``light`` it is that of the restored SDR picture.
 
@@ -49,7 +54,9 @@ def finish(
         )
         progress(Progress("check", 0, 1))
         try:
-            check(path, replace(assembled.expected, pts=plan.survey.pts))  # by the survey, not by what the chunks hold
+            check(
+                path, replace(assembled.expected, pts=plan.survey.pts)
+            )  # by the survey, not by what the chunks hold
         except OutputError as error:
             path.unlink(missing_ok=True)
             if not isinstance(error, StreamsDiffer) or streams.strict:

@@ -34,7 +34,9 @@ class Folder:
             if e.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             kind = "a link" if path.is_symlink() else "not a folder"
-            raise OutputError(f"{path} is {kind}, but the work folder must be there; remove it.") from e
+            raise OutputError(
+                f"{path} is {kind}, but the work folder must be there; remove it."
+            ) from e
         if os.fstat(self._fd).st_uid != os.geteuid():
             os.close(self._fd)
             raise OutputError(
@@ -72,7 +74,9 @@ class Folder:
         A lock counts only on the file that now has the name, in the folder that now has the name: whoever removes a folder
         removes its files first, the lock last of them, and then the folder, which fails if another lock is already in it.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # never waits for a pipe
+        flags = (
+            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )  # never waits for a pipe
         try:
             self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._fd)
             if not stat.S_ISREG(os.fstat(self._lock).st_mode):
@@ -84,7 +88,11 @@ class Folder:
         except FileNotFoundError:
             return False
         except OSError as e:
-            if e.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # a link, a folder, a socket
+            if e.errno not in (
+                errno.ELOOP,
+                errno.EISDIR,
+                errno.ENXIO,
+            ):  # a link, a folder, a socket
                 raise
             self.unlink(_LOCK)
             return False

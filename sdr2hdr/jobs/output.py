@@ -22,7 +22,9 @@ class Output:
     def of(cls, source: Path, target: Path, options: Options) -> Self:
         """The HDR10 file. Raises OutputError if it cannot or must not be written."""
         return cls(
-            _writable(source, target, options.overwrite), _container(target, options.container), options.overwrite
+            _writable(source, target, options.overwrite),
+            _container(target, options.container),
+            options.overwrite,
         )
 
     @classmethod
@@ -50,7 +52,9 @@ class Output:
         try:
             made.replace(self.path)
         except OSError as e:
-            raise OutputError(f"{self.path} cannot be written ({e.strerror}); choose another name.") from e
+            raise OutputError(
+                f"{self.path} cannot be written ({e.strerror}); choose another name."
+            ) from e
 
 
 def _container(target: Path, container: str | None) -> str:
@@ -67,7 +71,9 @@ def _writable(source: Path, target: Path, overwrite: bool) -> Path:
     try:
         path = target.resolve() if target.is_symlink() else target
         if path.exists() and source.exists() and path.samefile(source):
-            raise OutputError(f"{target} is the source itself, which is never written; choose another name.")
+            raise OutputError(
+                f"{target} is the source itself, which is never written; choose another name."
+            )
         if path.is_dir():
             raise OutputError(f"{target} is a folder; name the file to write in it.")
         if path.exists() and not path.is_file():
@@ -77,5 +83,7 @@ def _writable(source: Path, target: Path, overwrite: bool) -> Path:
         if not path.parent.is_dir():
             raise OutputError(f"The folder {path.parent} does not exist; make it first.")
     except (OSError, RuntimeError) as e:  # too long a name, or links in a circle
-        raise OutputError(f"{target} cannot be written ({getattr(e, 'strerror', e)}); choose another name.") from e
+        raise OutputError(
+            f"{target} cannot be written ({getattr(e, 'strerror', e)}); choose another name."
+        ) from e
     return path

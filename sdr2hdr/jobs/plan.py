@@ -49,7 +49,9 @@ class Fingerprint:
                     f.seek(start)
                     digest.update(f.read(_EDGE))
         except OSError as e:
-            raise InputError(f"{path} cannot be read ({e.strerror}); check the path and its permissions.") from e
+            raise InputError(
+                f"{path} cannot be read ({e.strerror}); check the path and its permissions."
+            ) from e
         return cls(size, changed_ns, digest.hexdigest())
 
 
@@ -74,7 +76,11 @@ class Survey:
 
     def duration(self, frame: int) -> int | None:
         """A frame's duration in the source's time base: up to the next frame, or the source's own word for the last one."""
-        return self.pts[frame + 1] - self.pts[frame] if frame + 1 < len(self.pts) else self.last_duration
+        return (
+            self.pts[frame + 1] - self.pts[frame]
+            if frame + 1 < len(self.pts)
+            else self.last_duration
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,9 @@ class Plan:
         if self.settings.model not in registry.names():
             raise ValueError(f"there is no model {self.settings.model!r}")
         looks, length = self.survey.looks, registry.spec(self.settings.model).look
-        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(v is not None and len(v) != length for v in looks):
+        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(
+            v is not None and len(v) != length for v in looks
+        ):
             raise ValueError("the looks do not fit the scenes")
         self._check_chunks()
 
@@ -115,7 +123,10 @@ class Plan:
             scene = bisect_right(edges, at)
             if run.first != at or not at < run.last <= run.scene_last:
                 raise ValueError(f"the chunks do not follow each other at frame {at}")
-            if scene == len(edges) or (run.scene_first, run.scene_last) != (edges[scene - 1], edges[scene]):
+            if scene == len(edges) or (run.scene_first, run.scene_last) != (
+                edges[scene - 1],
+                edges[scene],
+            ):
                 raise ValueError(f"frame {at} is not in the scene that its chunk names")
             at = run.last
         if at != frames or not all(self.chunks) or self.tile < 1:
@@ -172,7 +183,9 @@ def survey_and_cuts(
             small = small_frame(picture.planes, picture.layout)
             if times:
                 light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
-                small = brightened(small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA))
+                small = brightened(
+                    small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA)
+                )
             if detector is not None:
                 cuts += detector.push(small, picture.pts)
         if reading := [each for each in looks if each.wants(len(pts))]:
@@ -190,7 +203,9 @@ def survey_and_cuts(
     starts = tuple(f for f in frames if f > 0)
     found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
-    return Survey(tuple(pts), duration, starts, _words(source), tuple(light), vectors, source.notes), cuts
+    return Survey(
+        tuple(pts), duration, starts, _words(source), tuple(light), vectors, source.notes
+    ), cuts
 
 
 def _words(source: Source) -> str | None:
@@ -205,7 +220,9 @@ def _words(source: Source) -> str | None:
     return ", ".join(p for p in parts if p) or None
 
 
-def cut_chunks(frames: int, cuts: Sequence[int], least: int, spec: ModelSpec) -> tuple[tuple[Run, ...], ...]:
+def cut_chunks(
+    frames: int, cuts: Sequence[int], least: int, spec: ModelSpec
+) -> tuple[tuple[Run, ...], ...]:
     """Runs of whole scenes of at least ``least`` frames; a scene of twice that is split at multiples of the model's block."""
     step = -(-least // spec.block) * spec.block
     chunks: list[tuple[Run, ...]] = []

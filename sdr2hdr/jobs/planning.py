@@ -37,10 +37,16 @@ class _Wanted:
             return "was begun by another version of sdr2hdr"
         if begun.source != self.source:
             return "was begun before the source changed"
-        asked = (begun.settings, begun.encode, begun.scenes_sha256) == (self.settings, self.encode, self.scenes_sha256)
+        asked = (begun.settings, begun.encode, begun.scenes_sha256) == (
+            self.settings,
+            self.encode,
+            self.scenes_sha256,
+        )
         if not asked or self.tile not in (None, begun.tile):
             return "was begun with other settings"
-        if begun.chunks != cut_chunks(len(begun.survey.pts), begun.survey.cuts, self.settings.chunk_frames, spec):
+        if begun.chunks != cut_chunks(
+            len(begun.survey.pts), begun.survey.cuts, self.settings.chunk_frames, spec
+        ):
             return "has other chunks than its settings lead to"
         return None
 
@@ -65,7 +71,9 @@ def make_plan(
         Fingerprint.of(source.path),
         settings,
         encode_settings(source, settings),
-        "" if settings.scenes in ("auto", "none") else Fingerprint.of(Path(settings.scenes), "a cut list").sha256,
+        ""
+        if settings.scenes in ("auto", "none")
+        else Fingerprint.of(Path(settings.scenes), "a cut list").sha256,
         options.tile,
     )
     plan = None if options.fresh else work.read_plan()
@@ -82,7 +90,11 @@ def make_plan(
 
 
 def _new_plan(
-    source: Source, wanted: _Wanted, spec: ModelSpec, opened: Callable[[], Loaded], progress: Watcher
+    source: Source,
+    wanted: _Wanted,
+    spec: ModelSpec,
+    opened: Callable[[], Loaded],
+    progress: Watcher,
 ) -> Plan:
     settings = wanted.settings
     width, height = source.info.size
@@ -92,7 +104,11 @@ def _new_plan(
     reads = spec.look and not settings.times
     looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
     found = survey(
-        source, settings.scenes, lambda done, total: progress(Progress("scan", done, total)), settings.times, looks
+        source,
+        settings.scenes,
+        lambda done, total: progress(Progress("scan", done, total)),
+        settings.times,
+        looks,
     )
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
@@ -115,7 +131,9 @@ def _with_told_exposures(
     if options.exposures is not None or not spec.exposures:
         return settings, ()
     about = source.info.frames or 0
-    times, read = read_from_frames(source, lambda done: progress(Progress("scan", done, max(done, about))))
+    times, read = read_from_frames(
+        source, lambda done: progress(Progress("scan", done, max(done, about)))
+    )
     return replace(settings, exposures=",".join(map(repr, times))), (read,) if read else ()
 
 

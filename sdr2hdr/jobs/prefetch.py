@@ -67,7 +67,9 @@ class Prefetch(Generic[T]):
     def __enter__(self) -> Iterator[T]:
         try:
             self._thread.start()
-        except BaseException:  # Ctrl-C, say: nobody else would stop the thread, which may run already
+        except (
+            BaseException
+        ):  # Ctrl-C, say: nobody else would stop the thread, which may run already
             self._stop.set()
             raise
         return self._items()

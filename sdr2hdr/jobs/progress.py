@@ -29,7 +29,11 @@ class Ticker:
         self(0)
 
     def __call__(self, frames: int) -> None:
-        self._done = min(self._done + frames, len(self._plan.survey.pts))  # some are done twice if memory runs out
+        self._done = min(
+            self._done + frames, len(self._plan.survey.pts)
+        )  # some are done twice if memory runs out
         total, cuts = len(self._plan.survey.pts), self._plan.survey.cuts
         scene = 1 + sum(cut <= self._done for cut in cuts)
-        self._progress(Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1))
+        self._progress(
+            Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1)
+        )

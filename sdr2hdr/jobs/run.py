@@ -100,7 +100,9 @@ def _light(work: Work, plan: Plan) -> LightFacts:
     for i in range(len(plan.chunks)):
         facts = work.done(i)
         if facts is None:
-            raise OutputError(f"Chunk {i} in {work.folder} has gone; run the same command again to make it anew.")
+            raise OutputError(
+                f"Chunk {i} in {work.folder} has gone; run the same command again to make it anew."
+            )
         light = light.merge(facts[1])
     return light
 
@@ -153,7 +155,9 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> P
 class _Worker:
     """What a worker process holds: a renderer, made once, and its lines to the process that began it."""
 
-    def __init__(self, renderer: ChunkRenderer, rendered: "Synchronized[int]", stop: "Event") -> None:
+    def __init__(
+        self, renderer: ChunkRenderer, rendered: "Synchronized[int]", stop: "Event"
+    ) -> None:
         self._renderer, self._rendered, self._stop = renderer, rendered, stop
 
     def work_off(self, group: list[int]) -> Busy:
@@ -172,12 +176,16 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _start_worker(task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event") -> None:
+def _start_worker(
+    task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event"
+) -> None:
     global _worker  # noqa: PLW0603 - a worker process holds one renderer, made once
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_one_heap()
     torch.set_num_threads(threads)
-    renderer = ChunkRenderer(open_source(task.source, plan.settings), plan, Work(task.folder), task.open())
+    renderer = ChunkRenderer(
+        open_source(task.source, plan.settings), plan, Work(task.folder), task.open()
+    )
     _worker = _Worker(renderer, rendered, stop)
 
 

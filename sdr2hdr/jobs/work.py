@@ -66,7 +66,9 @@ class Work:
         for name in odd:  # only files are made here: a link, a pipe or a folder is somebody else's
             work._remove(name)
         if odd:
-            work.notes.append(f"The work folder held what sdr2hdr does not make ({', '.join(odd)}); it was removed.")
+            work.notes.append(
+                f"The work folder held what sdr2hdr does not make ({', '.join(odd)}); it was removed."
+            )
         return work
 
     def close(self, *, remove: bool) -> None:
@@ -103,7 +105,9 @@ class Work:
         try:
             return Plan.from_json(self._files.read_json(_PLAN)["plan"])
         except Exception:  # whatever is in the file, a new plan is the answer
-            self.notes.append("The plan of an earlier run was damaged or edited, so everything was made anew.")
+            self.notes.append(
+                "The plan of an earlier run was damaged or edited, so everything was made anew."
+            )
             return None
 
     def begin(self, plan: Plan) -> None:
@@ -128,7 +132,9 @@ class Work:
         if states is not None:
             name = self._states(index)
             part = f"{name}.part"
-            flat = {f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()}
+            flat = {
+                f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()
+            }
             try:
                 self._files.create(part).close()
                 save_file(flat, self.folder / part, metadata={"tiles": str(len(states))})
@@ -158,7 +164,9 @@ class Work:
             self.forget(index)
         if wrong:
             many = "One chunk" if len(wrong) == 1 else f"{len(wrong)} chunks"
-            self.notes.append(f"{many} of an earlier run did not fit the record of it and had to be rendered again.")
+            self.notes.append(
+                f"{many} of an earlier run did not fit the record of it and had to be rendered again."
+            )
 
     def _fits(self, plan: Plan, index: int) -> bool:
         facts = self._read_facts(index)
@@ -192,7 +200,9 @@ class Work:
                 tile, part = key.split(".", 1)
                 states[int(tile)][part] = value
         except Exception as e:  # safetensors wraps what the system says
-            raise OutputError(f"{self.folder / name} cannot be read ({e}); run the same command again.") from e
+            raise OutputError(
+                f"{self.folder / name} cannot be read ({e}); run the same command again."
+            ) from e
         return states
 
     def _read_facts(self, index: int) -> Facts | None:

@@ -18,7 +18,9 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # the child has none of its parent's threads
+    os.register_at_fork(
+        after_in_child=_pool.cache_clear
+    )  # the child has none of its parent's threads
 
 
 def in_bands(rows: int, work: Callable[[int, int], T]) -> list[T]:

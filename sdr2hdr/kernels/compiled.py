@@ -27,7 +27,9 @@ def why_not() -> str | None:
     if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
         return f"The compiled kernels are switched off by {SWITCH}; converting takes longer."
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return "The compiled kernels are switched off by NUMBA_DISABLE_JIT; converting takes longer."
+        return (
+            "The compiled kernels are switched off by NUMBA_DISABLE_JIT; converting takes longer."
+        )
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed, so nothing is compiled and converting takes longer; pip install numba."
     try:
@@ -44,7 +46,11 @@ def cache_folder() -> Path | None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         # numba looks at the file of a kernel alone, not at those of the functions that the kernel calls
         sources.update(path.read_bytes())
-    folder = Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False)) / "kernels" / sources.hexdigest()[:16]
+    folder = (
+        Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False))
+        / "kernels"
+        / sources.hexdigest()[:16]
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
@@ -86,5 +92,7 @@ def _jit(function: F, keep: Path | None) -> F:
 
     if keep is not None and not os.environ.get("NUMBA_CACHE_DIR"):
         numba.config.CACHE_DIR = str(keep)
-    compiled: F = numba.njit(nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias)(function)
+    compiled: F = numba.njit(
+        nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias
+    )(function)
     return compiled

@@ -41,7 +41,9 @@ def _judge(rows4: Plane, below: Plane, high: Row, low: Row, mean: Row, busy: Row
 
 
 @kernel
-def _blocks(plane: Plane, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int) -> None:
+def _blocks(
+    plane: Plane, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int
+) -> None:
     """Rows ``first:last`` of blocks."""
     height = plane.shape[0]
     whole = np.empty((4, plane.shape[1]), plane.dtype)
@@ -118,7 +120,9 @@ def _edged(x: Row, radius: int, out: Row) -> None:
 
 
 @kernel
-def _weigh(high: Row, depth: Row, mean: Row, busy: Row, limits: Row, average: Row, share: Row, value: Row) -> None:
+def _weigh(
+    high: Row, depth: Row, mean: Row, busy: Row, limits: Row, average: Row, share: Row, value: Row
+) -> None:
     """Take in surroundings: their highest, minus their lowest, how busy they are, and their mean.
 
     ``limits`` are the last distance that is flat, what it fades over, and the last busyness that is flat with its fade."""
@@ -149,7 +153,9 @@ def _wider(x: Row, out: Row) -> None:
 
 
 @row
-def _move(x: Plane, share: Row, value: Row, most: np.float32, black: np.float32, out: NDArray[np.uint16]) -> None:
+def _move(
+    x: Plane, share: Row, value: Row, most: np.float32, black: np.float32, out: NDArray[np.uint16]
+) -> None:
     for i in range(len(out)):
         sample = f4(x[i])
         by = min(max(share[i] * (value[i] - sample), -most), most)
@@ -170,7 +176,11 @@ def _apply(
     """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares."""
     blocks, across = share.shape
     width = plane.shape[1]
-    room, wide_share, wide_value = np.empty(across, np.float32), np.empty(4 * across, f4), np.empty(4 * across, f4)
+    room, wide_share, wide_value = (
+        np.empty(across, np.float32),
+        np.empty(4 * across, f4),
+        np.empty(4 * across, f4),
+    )
     for y in range(first, last):
         at = (f4(y) + f4(0.5)) * f4(0.25) - f4(0.5)
         upper = int(np.floor(at))
@@ -186,14 +196,17 @@ def _apply(
         _move(plane[y], wide_share[:width], wide_value[:width], most, black, out[y])
 
 
-def debanded(planes: tuple[Tensor, ...], layout: YuvLayout, strength: str, finer: int = 1) -> tuple[Tensor, ...]:
+def debanded(
+    planes: tuple[Tensor, ...], layout: YuvLayout, strength: str, finer: int = 1
+) -> tuple[Tensor, ...]:
     """Planes of samples that are codes times ``finer`` as uint16 planes in the same steps, gradients smoothed.
 
     ``strength`` is a key of :data:`sdr2hdr.color.deband.STRENGTHS`."""
     unit = float(1 << (layout.depth - 8)) * finer
     black = 0.0 if layout.full_range else 16.0 * unit
     return tuple(
-        _smoothed(p, STRENGTHS[strength], float(finer), black if i == 0 else -1.0) for i, p in enumerate(planes[:3])
+        _smoothed(p, STRENGTHS[strength], float(finer), black if i == 0 else -1.0)
+        for i, p in enumerate(planes[:3])
     )
 
 

@@ -15,7 +15,8 @@ _Plane = NDArray[np.uint16]
 
 _BAR, _BINS, _TOP = f4(BAR), f4(FINE_BINS), i4(FINE_BINS - 1)
 _GAINS = np.array(
-    [2.0 * (1.0 - KR), -2.0 * KB * (1.0 - KB) / KG, 2.0 * KR * (1.0 - KR) / KG, 2.0 * (1.0 - KB)], dtype=np.float32
+    [2.0 * (1.0 - KR), -2.0 * KB * (1.0 - KB) / KG, 2.0 * KR * (1.0 - KR) / KG, 2.0 * (1.0 - KB)],
+    dtype=np.float32,
 )
 
 
@@ -102,7 +103,9 @@ def _meter(
     _tints(cb[first], cr[first], gains, tints[0], tints[1], tints[2])
     for pair in range(first, last):
         if pair + 1 < pairs:
-            _tints(cb[pair + 1], cr[pair + 1], gains, tints[below], tints[below + 1], tints[below + 2])
+            _tints(
+                cb[pair + 1], cr[pair + 1], gains, tints[below], tints[below + 1], tints[below + 2]
+            )
         else:
             for c in range(3):
                 copied(tints[own + c], tints[below + c])

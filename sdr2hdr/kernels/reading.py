@@ -39,7 +39,9 @@ def can_read(layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2
         return False
     # the chroma in the middle between pixels that a flip of an odd size would put before the first pixel
     flips = ((turn.flip_columns, 0), (turn.flip_rows, 1))
-    return not any(flip and _lies(layout, turn, axis) and size[1 - axis] % 2 for flip, axis in flips)
+    return not any(
+        flip and _lies(layout, turn, axis) and size[1 - axis] % 2 for flip, axis in flips
+    )
 
 
 def _lies(layout: YuvLayout, turn: Turn, axis: int) -> bool:
@@ -53,7 +55,9 @@ def turned(planes: tuple[Tensor, ...], turn: Turn) -> tuple[Tensor, ...]:
     return planes if turn == UPRIGHT else tuple(turn(p) for p in planes)
 
 
-def reading(layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2, 2), finer: int = 1) -> Reading:
+def reading(
+    layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2, 2), finer: int = 1
+) -> Reading:
     """The numbers of a layout (H.273 8.3, as in :func:`sdr2hdr.color.yuv.from_yuv`) whose planes were :func:`turned`.
 
     ``size`` is that of the upright picture, of which a flip needs to know whether it is odd. Samples are codes times ``finer``.
@@ -63,7 +67,12 @@ def reading(layout: YuvLayout, turn: Turn = UPRIGHT, size: tuple[int, int] = (2,
     reach = top if layout.full_range else 224.0 * unit
     kr, kb = MATRICES[layout.matrix]
     kg = 1.0 - kr - kb
-    gains = [2.0 * (1.0 - kr), -2.0 * kb * (1.0 - kb) / kg, -2.0 * kr * (1.0 - kr) / kg, 2.0 * (1.0 - kb)]
+    gains = [
+        2.0 * (1.0 - kr),
+        -2.0 * kb * (1.0 - kb) / kg,
+        -2.0 * kr * (1.0 - kr) / kg,
+        2.0 * (1.0 - kb),
+    ]
     leads = [0.0 if on_first else -0.25 for on_first in SITINGS[layout.siting]]
     sub = list(layout.sub)
     if turn.transpose:
@@ -82,13 +91,22 @@ def flat(plane: Tensor) -> Plane:
     stride = plane.stride(0)
     room = plane.untyped_storage().nbytes() // plane.element_size() - plane.storage_offset()
     inside = plane.stride(1) == 1 and stride >= width and height * stride <= room
-    whole: Plane = (plane.as_strided((height, stride), (stride, 1)) if inside else plane.contiguous()).numpy()
+    whole: Plane = (
+        plane.as_strided((height, stride), (stride, 1)) if inside else plane.contiguous()
+    ).numpy()
     return whole
 
 
 @row
 def read_row(
-    y: Plane, cb: Plane, cr: Plane, size: NDArray[np.int32], at: int, sub: NDArray[np.int32], gains: Row, work: Row
+    y: Plane,
+    cb: Plane,
+    cr: Plane,
+    size: NDArray[np.int32],
+    at: int,
+    sub: NDArray[np.int32],
+    gains: Row,
+    work: Row,
 ) -> None:
     """Row ``at`` as R', G', B' 0..1 in the first three rows of ``work``, ``8,width + 4``; ``size`` is height and width."""
     height, width = size[0], size[1]

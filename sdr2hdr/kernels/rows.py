@@ -73,7 +73,9 @@ def one_tint(y: Row, c: Row, neutral: np.float32, gain: np.float32, out: Row) ->
 
 
 @row
-def two_tints(y: Row, cb: Row, cr: Row, neutral: np.float32, gain_b: np.float32, gain_r: np.float32, out: Row) -> None:
+def two_tints(
+    y: Row, cb: Row, cr: Row, neutral: np.float32, gain_b: np.float32, gain_r: np.float32, out: Row
+) -> None:
     """G' 0..1 of Y' 0..1 and the codes of both colour differences."""
     for i in range(len(out)):
         tint = (cb[i] - neutral) * gain_b + (cr[i] - neutral) * gain_r
@@ -98,7 +100,9 @@ def mixed(down: np.uint32, across: np.uint32) -> np.uint32:
 
 
 @row
-def luma_out(y: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]) -> None:
+def luma_out(
+    y: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
+) -> None:
     """Codes of a row of Y' 0..876, with noise ``strength`` (1 or 0) times as strong, no more of it than there is signal."""
     for i in range(len(across)):
         noise = mixed(down, across[i])
@@ -119,19 +123,33 @@ def chroma_of(own: Row, below: Row, above: Row, scale: np.float32, out: Row) -> 
 
 
 @row
-def chroma_out(c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]) -> None:
+def chroma_out(
+    c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
+) -> None:
     """Codes of a row of chroma around 0, with noise; ``room`` is Y' 0..876 of the pixels that the samples sit on, two by two."""
     count = len(out)
     for i in range(count // 2):
         noise = mixed(down, across[i])
-        one = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(room[4 * i], f4(0.0)), ONE) * strength
-        two = (f4(i4(noise >> u4(16))) - f4(255.0)) * min(max(room[4 * i + 2], f4(0.0)), ONE) * strength
+        one = (
+            (f4(i4(noise & u4(0xFFFF))) - f4(255.0))
+            * min(max(room[4 * i], f4(0.0)), ONE)
+            * strength
+        )
+        two = (
+            (f4(i4(noise >> u4(16))) - f4(255.0))
+            * min(max(room[4 * i + 2], f4(0.0)), ONE)
+            * strength
+        )
         a = c[2 * i] + one * f4(2.0**-8) + f4(512.5)
         b = c[2 * i + 1] + two * f4(2.0**-8) + f4(512.5)
         out[2 * i] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))
         out[2 * i + 1] = np.uint16(i4(min(max(b, f4(64.0)), f4(960.0))))
     if count % 2:
         noise = mixed(down, across[count // 2])
-        last = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(room[2 * count - 2], f4(0.0)), ONE) * strength
+        last = (
+            (f4(i4(noise & u4(0xFFFF))) - f4(255.0))
+            * min(max(room[2 * count - 2], f4(0.0)), ONE)
+            * strength
+        )
         a = c[count - 1] + last * f4(2.0**-8) + f4(512.5)
         out[count - 1] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))

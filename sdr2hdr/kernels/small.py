@@ -71,7 +71,10 @@ def _shrink(plane: Plane, width: int, down: int, across: int, out: NDArray[np.fl
     for i in range(cells_down):
         top, bottom = i * rows // cells_down, ((i + 1) * rows + cells_down - 1) // cells_down
         for j in range(cells_across):
-            left, right = j * columns // cells_across, ((j + 1) * columns + cells_across - 1) // cells_across
+            left, right = (
+                j * columns // cells_across,
+                ((j + 1) * columns + cells_across - 1) // cells_across,
+            )
             total = 0
             for r in range(top, bottom):
                 for c in range(left, right):
@@ -83,5 +86,11 @@ def shrunk(plane: Tensor, size: tuple[int, int], samples: int) -> Tensor:
     """The mean of up to ``samples`` squared samples of a plane in each cell of a picture of that size (height, width)."""
     (height, width), (rows, columns) = plane.shape, size
     out = torch.empty(size)
-    _shrink(flat(plane), width, -(-height // (rows * samples)), -(-width // (columns * samples)), out.numpy())
+    _shrink(
+        flat(plane),
+        width,
+        -(-height // (rows * samples)),
+        -(-width // (columns * samples)),
+        out.numpy(),
+    )
     return out

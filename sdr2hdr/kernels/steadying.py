@@ -47,7 +47,10 @@ def _apart(
     scale = f4(1.0) / gains[1]
     if across == 1:
         for i in range(len(y) // 2):
-            a, b = (f4(y[2 * i]) - f4(other[2 * i])) * scale, (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale
+            a, b = (
+                (f4(y[2 * i]) - f4(other[2 * i])) * scale,
+                (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale,
+            )
             out[2 * i + 2] = max(a + high[i], -(a + low[i]))
             out[2 * i + 3] = max(b + high[i], -(b + low[i]))
         if len(y) % 2:
@@ -64,7 +67,9 @@ def _apart(
 
 
 @row
-def _weight(a: Row, b: Row, c: Row, d: Row, e: Row, sums: Row, unlike: np.float32, out: _Weights) -> None:
+def _weight(
+    a: Row, b: Row, c: Row, d: Row, e: Row, sums: Row, unlike: np.float32, out: _Weights
+) -> None:
     """Tukey's biweight of the mean difference over 5x5 pixels, 0 to 255."""
     for i in range(len(sums)):
         sums[i] = (((a[i] + b[i]) + c[i]) + d[i]) + e[i]
@@ -98,11 +103,29 @@ def _compare(
         while ready < min(at + 3, height):
             k = ready >> down
             tints = one[1][k, :small], one[2][k, :small], two[1][k, :small], two[2][k, :small]
-            _apart(one[0][ready, :width], two[0][ready, :width], tints, across, gains, low, high, apart[ready % 5])
+            _apart(
+                one[0][ready, :width],
+                two[0][ready, :width],
+                tints,
+                across,
+                gains,
+                low,
+                high,
+                apart[ready % 5],
+            )
             ready += 1
         above, top = max(at - 2, 0) % 5, max(at - 1, 0) % 5
         below, bottom = min(at + 1, height - 1) % 5, min(at + 2, height - 1) % 5
-        _weight(apart[above], apart[top], apart[at % 5], apart[below], apart[bottom], sums, unlike, out[at])
+        _weight(
+            apart[above],
+            apart[top],
+            apart[at % 5],
+            apart[below],
+            apart[bottom],
+            sums,
+            unlike,
+            out[at],
+        )
 
 
 @row
@@ -158,7 +181,11 @@ def _average(
 ) -> None:
     """Rows ``first:last`` of a plane whose samples lie 2^across and 2^down pixels apart, in steps ``finer`` than its codes'."""
     count, height = out.shape[1], weights[0].shape[0]
-    total, sums, weight = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
+    total, sums, weight = (
+        np.empty(count, np.float32),
+        np.empty(count, np.float32),
+        np.empty(count, np.float32),
+    )
     base = f4(255.0 * (4.0 if across == 1 else 1.0))
     for at in range(first, last):
         one = at << down
@@ -191,7 +218,9 @@ class Steadier:
         """What follows is another scene."""
         self._weights.clear()
 
-    def __call__(self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int) -> tuple[Tensor, ...]:
+    def __call__(
+        self, planes: Sequence[tuple[Tensor, ...]], at: int, first: int
+    ) -> tuple[Tensor, ...]:
         """Frame ``at`` of a scene's neighbouring ``planes``.
 
         ``first`` is the number of the first of them in the film, by which comparisons are remembered. As many neighbours take
@@ -199,7 +228,9 @@ class Steadier:
         """
         reach = min(self._reach, at, len(planes) - 1 - at)
         if reach == 0:
-            return tuple(p.to(torch.int32).mul_(self._finer).to(torch.uint16) for p in planes[at][:3])
+            return tuple(
+                p.to(torch.int32).mul_(self._finer).to(torch.uint16) for p in planes[at][:3]
+            )
         steps = [n for step in range(1, reach + 1) for n in (at - step, at + step)]
         spare = _MOST - len(steps)
         pairs = [(min(n, at), max(n, at)) for n in steps]
@@ -213,7 +244,10 @@ class Steadier:
             new = torch.empty(plane.shape, dtype=torch.uint16)
             width, sub = planes[at][0].shape[1], self._how.sub.tolist() if c else (0, 0)
             now, near = arrays[at][c], tuple(other[c] for other in others)
-            in_bands(plane.shape[0], partial(_average, now, near, four, width, *sub, f4(self._finer), new.numpy()))
+            in_bands(
+                plane.shape[0],
+                partial(_average, now, near, four, width, *sub, f4(self._finer), new.numpy()),
+            )
             out.append(new)
         self._weights = {pair: w for pair, w in self._weights.items() if pair[1] > first + at}
         return tuple(out)
@@ -227,6 +261,11 @@ class Steadier:
             out = np.empty(size, np.uint8)
             shape = np.array(size, dtype=np.int32)
             one, two = arrays[pair[0]], arrays[pair[1]]
-            in_bands(size[0], partial(_compare, one, two, shape, self._how.sub, self._how.gains, self._unlike, out))
+            in_bands(
+                size[0],
+                partial(
+                    _compare, one, two, shape, self._how.sub, self._how.gains, self._unlike, out
+                ),
+            )
             self._weights[key] = out
         return self._weights[key]

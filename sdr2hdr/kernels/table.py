@@ -36,7 +36,9 @@ def axis() -> Tensor:
 def grid() -> Tensor:
     """The R'G'B' of all nodes as a picture ``3,65*65,65``: a row for each red and green."""
     codes = axis()
-    return torch.stack(torch.meshgrid(codes, codes, codes, indexing="ij")).reshape(3, SIZE * SIZE, SIZE)
+    return torch.stack(torch.meshgrid(codes, codes, codes, indexing="ij")).reshape(
+        3, SIZE * SIZE, SIZE
+    )
 
 
 def packed_table(codes: Tensor) -> NDArray[np.uint32]:
@@ -44,7 +46,10 @@ def packed_table(codes: Tensor) -> NDArray[np.uint32]:
     r, g, b = codes.double().flatten(1)
     y = KR * r + KG * g + KB * b
     cb, cr = (b - y) / (2.0 * (1.0 - KB)), (r - y) / (2.0 * (1.0 - KR))
-    words = [(p * steps * _FINE).round_().long() for p, steps in ((y, Y_STEPS), (cb, C_STEPS), (cr, C_STEPS))]
+    words = [
+        (p * steps * _FINE).round_().long()
+        for p, steps in ((y, Y_STEPS), (cb, C_STEPS), (cr, C_STEPS))
+    ]
     pairs = torch.stack([words[0] + (words[1] << 16), words[2]], dim=1)
     return pairs.flatten().to(torch.int32).numpy().view(np.uint32)
 
@@ -69,10 +74,20 @@ def looked_up(r: Row, g: Row, b: Row, table: NDArray[np.uint32], y: Row, cb: Row
         b1 = u4(i4((node + first) * i4(2))) & mask
         c = u4(i4((node + ACROSS - last) * i4(2))) & mask
         d = u4(i4((node + ACROSS) * i4(2))) & mask
-        wa, wb, wc, wd = (f4(1.0) - high) * FINE, (high - middle) * FINE, (middle - low) * FINE, low * FINE
+        wa, wb, wc, wd = (
+            (f4(1.0) - high) * FINE,
+            (high - middle) * FINE,
+            (middle - low) * FINE,
+            low * FINE,
+        )
         va, vb, vc, vd = table[a], table[b1], table[c], table[d]
         half = u4(0xFFFF)
-        y[i] = wa * f4(i4(va & half)) + wb * f4(i4(vb & half)) + wc * f4(i4(vc & half)) + wd * f4(i4(vd & half))
+        y[i] = (
+            wa * f4(i4(va & half))
+            + wb * f4(i4(vb & half))
+            + wc * f4(i4(vc & half))
+            + wd * f4(i4(vd & half))
+        )
         sixteen = i4(16)
         cb[i] = (
             wa * f4(i4(va) >> sixteen)

@@ -103,7 +103,9 @@ def _map(
 
 
 @row
-def _weighed(r: Row, g: Row, b: Row, weights: Row, peak: np.float32, y: Row, cb: Row, cr: Row) -> None:
+def _weighed(
+    r: Row, g: Row, b: Row, weights: Row, peak: np.float32, y: Row, cb: Row, cr: Row
+) -> None:
     """Y' 0..876, B' - Y' and R' - Y' of codes, clamped to 0..peak."""
     for i in range(len(y)):
         red, blue = min(max(r[i], f4(0.0)), peak), min(max(b[i], f4(0.0)), peak)
@@ -161,14 +163,19 @@ def _keys(seed: int, height: int, width: int) -> tuple[Ints, ...]:
     """Of Y', Cb and Cr, the keys of rows and of columns two by two, as :func:`sdr2hdr.color.yuv.to_yuv` has them."""
     cpu = torch.device("cpu")
     out = []
-    for plane, (h, w) in enumerate(((height, width), (height // 2, width // 2), (height // 2, width // 2))):
+    for plane, (h, w) in enumerate(
+        ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+    ):
         for axis, count in ((0, h), (1, (w + 1) // 2)):
             out.append(noise_key(3 * seed + plane, axis, count, cpu).numpy().view(np.uint32))
     return tuple(out)
 
 
 def _new_planes(height: int, width: int) -> Planes:
-    y, cb, cr = (torch.empty(h, w, dtype=torch.uint16) for h, w in ((height, width), *[(height // 2, width // 2)] * 2))
+    y, cb, cr = (
+        torch.empty(h, w, dtype=torch.uint16)
+        for h, w in ((height, width), *[(height // 2, width // 2)] * 2)
+    )
     return y, cb, cr
 
 
@@ -183,17 +190,23 @@ def mapped(planes: tuple[Tensor, ...], how: Reading, table: Ints, seed: int) -> 
     out = _new_planes(height + height % 2, width + width % 2)
     size = np.array([height, width], dtype=np.int32)
     keys, to = _keys(seed, *out[0].shape), [p.numpy() for p in out]
-    in_bands((height + 1) // 2, partial(_map, y, cb, cr, size, how.sub, how.gains, table, keys, *to))
+    in_bands(
+        (height + 1) // 2, partial(_map, y, cb, cr, size, how.sub, how.gains, table, keys, *to)
+    )
     return out
 
 
-def packed(codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "bt2020nc") -> Planes:
+def packed(
+    codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "bt2020nc"
+) -> Planes:
     """As :func:`sdr2hdr.color.yuv.to_yuv` of codes ``3,H,W`` on the CPU, but that the peak is not held (:func:`mapped`)."""
     height, width = codes.shape[-2:]
     out = _new_planes(height + height % 2, width + width % 2)
     kr, kb = MATRICES[matrix]
     weights = np.array([kr, 1.0 - kr - kb, kb], dtype=np.float32)
-    scales = np.array([C_STEPS / (2.0 * (1.0 - kb)), C_STEPS / (2.0 * (1.0 - kr))], dtype=np.float32)
+    scales = np.array(
+        [C_STEPS / (2.0 * (1.0 - kb)), C_STEPS / (2.0 * (1.0 - kr))], dtype=np.float32
+    )
     keys, to = _keys(seed or 0, *out[0].shape), [p.numpy() for p in out]
     source, strength, peak = codes.contiguous().numpy(), f4(seed is not None), f4(peak_code)
     in_bands((height + 1) // 2, partial(_pack, source, weights, scales, peak, keys, strength, *to))

@@ -32,7 +32,13 @@ from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.headers import NO_HEADERS, Headers
 from sdr2hdr.media.heard import AudioTally
 from sdr2hdr.media.joined import JoinedPicture
-from sdr2hdr.media.kept_headers import append_chapters, keep_tracks, moved_chapters, not_kept, with_room
+from sdr2hdr.media.kept_headers import (
+    append_chapters,
+    keep_tracks,
+    moved_chapters,
+    not_kept,
+    with_room,
+)
 from sdr2hdr.media.latm import LatmError
 from sdr2hdr.media.matroska import complete_tracks
 from sdr2hdr.media.sound_track import ACM
@@ -42,7 +48,15 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
 
 # Tags that tell of the old container or the old picture, not of the work.
-_STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "duration", "rotate")
+_STALE = (
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "vendor_id",
+    "duration",
+    "rotate",
+)
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_")
 # QuickTime numbers its languages, and FFmpeg knows each by one of its two codes of ISO 639-2 alone (Swedish by neither).
 _MOV_LANGUAGES = {
@@ -69,7 +83,11 @@ class AssembleReport:
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {k: v for k, v in metadata.items() if k.lower() not in _STALE and not k.lower().startswith(_STALE_PREFIXES)}
+    return {
+        k: v
+        for k, v in metadata.items()
+        if k.lower() not in _STALE and not k.lower().startswith(_STALE_PREFIXES)
+    }
 
 
 def assemble(
@@ -105,8 +123,12 @@ def assemble(
             raise
     settings, timeline = picture.settings, picture.timeline
     tallies = {index: each.tally for index, each in writer.carriers.items()}
-    sounds = {index: tally.facts() for index, tally in tallies.items() if isinstance(tally, AudioTally)}
-    subtitles = {index: tally.facts() for index, tally in tallies.items() if isinstance(tally, CueTally)}
+    sounds = {
+        index: tally.facts() for index, tally in tallies.items() if isinstance(tally, AudioTally)
+    }
+    subtitles = {
+        index: tally.facts() for index, tally in tallies.items() if isinstance(tally, CueTally)
+    }
     expected = Expected(
         container=container,
         codec=settings.codec,
@@ -171,7 +193,11 @@ class _Writer:
         self._move_to_zero()
 
     def _move_to_zero(self) -> None:
-        starts = [fate.start.heard + self._clock.moved for fate in self._plan.fates if fate.start is not None]
+        starts = [
+            fate.start.heard + self._clock.moved
+            for fate in self._plan.fates
+            if fate.start is not None
+        ]
         low = min([self._picture.timeline.first(), *starts])
         self._picture.timeline.shift = Fraction(max(0, math.ceil(-low * 1000)), 1000)
 
@@ -184,8 +210,14 @@ class _Writer:
         scale = self._picture.settings.time_base.denominator
         # Edit lists count in the movie's time scale, by default milliseconds: too coarse for a late start.
         kept = (COPIED, UNWRAPPED, CONVERTED)
-        sounds = [self._file.streams[fate.index] for fate in self._plan.fates if fate.start and fate.how in kept]
-        movie = math.lcm(scale, *(cast(AudioStream, stream).codec_context.sample_rate for stream in sounds))
+        sounds = [
+            self._file.streams[fate.index]
+            for fate in self._plan.fates
+            if fate.start and fate.how in kept
+        ]
+        movie = math.lcm(
+            scale, *(cast(AudioStream, stream).codec_context.sample_rate for stream in sounds)
+        )
         return {
             **options,
             "movflags": "+faststart",
@@ -199,7 +231,10 @@ class _Writer:
         shift = self._picture.timeline.shift
         fates = {fate.index: fate for fate in plan.fates}
         with av.open(
-            str(self._dst.absolute()), "w", format=FORMATS[self._container], container_options=self._options()
+            str(self._dst.absolute()),
+            "w",
+            format=FORMATS[self._container],
+            container_options=self._options(),
         ) as out:
             out.metadata.update(_tags(file.metadata))
             for stream in file.streams:
@@ -215,11 +250,17 @@ class _Writer:
                 elif fate is not None and fate.how == ATTACHED:
                     kept = cast(AttachmentStream, stream)
                     name = kept.metadata.get("filename", f"attachment{kept.index}")
-                    added = out.add_attachment(name, kept.mimetype or "application/octet-stream", kept.data)
+                    added = out.add_attachment(
+                        name, kept.mimetype or "application/octet-stream", kept.data
+                    )
                     added.metadata.update(_tags(kept.metadata))
-            covers = [self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER]
+            covers = [
+                self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER
+            ]
             if not self._whole_chapters:
-                out.set_chapters([_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()])
+                out.set_chapters(
+                    [_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()]
+                )
             out.start_encoding()
             out.mux([packet for packet in covers if packet is not None])
             self._interleave(out, target, file.streams[plan.video_stream_index])
@@ -233,7 +274,9 @@ class _Writer:
             aspect = self._picture.settings.sample_aspect_ratio
             complete_tracks(self._dst, aspect, acm)
             tags = self._headers.languages
-            languages = {place: tags[index] for place, index in enumerate(self._tracks) if index in tags}
+            languages = {
+                place: tags[index] for place, index in enumerate(self._tracks) if index in tags
+            }
             if languages or self._headers.video:
                 keep_tracks(self._dst, self._headers.video, aspect, languages)
             if self._whole_chapters:
@@ -241,7 +284,11 @@ class _Writer:
                 append_chapters(self._dst, moved_chapters(self._headers.chapters.raw, moved))
             return
         copies = [each for each in self.carriers.values() if isinstance(each, SoundCopy)]
-        late = {copy.stream.index: Fraction(copy.late_hidden, copy.rate) for copy in copies if copy.late_hidden}
+        late = {
+            copy.stream.index: Fraction(copy.late_hidden, copy.rate)
+            for copy in copies
+            if copy.late_hidden
+        }
         if late:
             hide_start(self._dst, late)
 
@@ -249,7 +296,9 @@ class _Writer:
         self._tracks.append(source.index)
         if self._container == "mkv":
             language = source.metadata.get("language", "und")
-            target.metadata["language"] = with_room(language, self._headers, source.index, is_picture=is_picture)
+            target.metadata["language"] = with_room(
+                language, self._headers, source.index, is_picture=is_picture
+            )
 
     def _describe(self, target: Stream, source: Stream) -> None:
         target.metadata.update(_tags(source.metadata))
@@ -341,13 +390,19 @@ class _Writer:
         if self.damaged:
             notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")
         if self._broken:
-            notes.append("the source cannot be read to its end: sound and subtitles were copied as far as it goes")
+            notes.append(
+                "the source cannot be read to its end: sound and subtitles were copied as far as it goes"
+            )
         with av.open(str(self._dst.absolute())) as written:
             held = {key.lower() for key in written.metadata}
-            spoken = {stream.index: stream.metadata.get("language", "und") for stream in written.streams}
+            spoken = {
+                stream.index: stream.metadata.get("language", "und") for stream in written.streams
+            }
         lost = [key for key in _tags(self._file.metadata) if key.lower() not in held]
         if lost:
-            notes.append(f"tags left out: {self._container.upper()} cannot hold {', '.join(sorted(lost))}")
+            notes.append(
+                f"tags left out: {self._container.upper()} cannot hold {', '.join(sorted(lost))}"
+            )
         for index, language in self._languages.items():
             if spoken.get(index) != language:
                 notes.append(
@@ -362,4 +417,8 @@ def _when(packet: "Packet[Stream]") -> Fraction:
 
 def _moved(chapter: "Chapter", shift: Fraction) -> "Chapter":
     moved = round(shift / (chapter["time_base"] or Fraction(1)))
-    return {**chapter, "start": max(0, chapter["start"] + moved), "end": max(0, chapter["end"] + moved)}
+    return {
+        **chapter,
+        "start": max(0, chapter["start"] + moved),
+        "end": max(0, chapter["end"] + moved),
+    }

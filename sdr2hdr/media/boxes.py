@@ -22,7 +22,11 @@ _VISUAL_ENTRY = 8 + 78  # header and fixed fields of a VisualSampleEntry (ISO/IE
 
 
 def template(
-    codec: str, key_packet: bytes, mastering: Mastering | None, light: ContentLight | None, size: tuple[int, int]
+    codec: str,
+    key_packet: bytes,
+    mastering: Mastering | None,
+    light: ContentLight | None,
+    size: tuple[int, int],
 ) -> bytes:
     """An MP4 of one packet whose video stream carries the metadata, if any; ``key_packet`` as the encoder gave it."""
     file = io.BytesIO()
@@ -101,7 +105,9 @@ def sample_entries(path: Path) -> dict[int, str]:
         header = next((at for kind, _, at, _ in boxes(moov, body, end) if kind == b"tkhd"), None)
         inside = body, end
         for inner in _ENTRY_PATH[2:]:
-            inside = next(((at, stop) for kind, _, at, stop in boxes(moov, *inside) if kind == inner), (0, 0))
+            inside = next(
+                ((at, stop) for kind, _, at, stop in boxes(moov, *inside) if kind == inner), (0, 0)
+            )
         if header is None or inside[1] - inside[0] < 16:
             continue
         track = struct.unpack_from(">I", moov, header + (20 if moov[header] == 1 else 12))[0]
@@ -116,8 +122,12 @@ def extended_languages(path: Path) -> dict[int, str]:
     found = {}
     tracks = [(body, end) for name, _, body, end in boxes(moov, 0, len(moov)) if name == b"trak"]
     for place, track in enumerate(tracks):
-        media = next(((at, stop) for kind, _, at, stop in boxes(moov, *track) if kind == b"mdia"), (0, 0))
-        at, stop = next(((at, stop) for kind, _, at, stop in boxes(moov, *media) if kind == b"elng"), (0, 0))
+        media = next(
+            ((at, stop) for kind, _, at, stop in boxes(moov, *track) if kind == b"mdia"), (0, 0)
+        )
+        at, stop = next(
+            ((at, stop) for kind, _, at, stop in boxes(moov, *media) if kind == b"elng"), (0, 0)
+        )
         if stop - at > 4:
             found[place] = moov[at + 4 : stop].split(b"\0")[0].decode("ascii", "replace")
     return found

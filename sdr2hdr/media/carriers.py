@@ -55,7 +55,9 @@ class _Times:
 
     def __init__(self, target: Stream, container: str) -> None:
         self._target = target
-        self._least = 0 if container == "mkv" else 1  # steps between two packets: MP4 knows no equal times
+        self._least = (
+            0 if container == "mkv" else 1
+        )  # steps between two packets: MP4 knows no equal times
         self._last: int | None = None
         self._end = Fraction(0)
 
@@ -87,7 +89,13 @@ class SoundCopy:
     """Sound whose packets go over bit for bit, or, with ``config``, are unwrapped from LATM."""
 
     def __init__(
-        self, source: AudioStream, out: OutputContainer, container: str, fate: Fate, moved: Fraction, shift: Fraction
+        self,
+        source: AudioStream,
+        out: OutputContainer,
+        container: str,
+        fate: Fate,
+        moved: Fraction,
+        shift: Fraction,
     ) -> None:
         self.stream = add_track(out, source, fate.form)
         self._context = source.codec_context
@@ -96,7 +104,9 @@ class SoundCopy:
         self._config = fate.form.config
         self.rate = self._context.sample_rate
         # When the first packet starts: on the clock of the packets that come, and in the file written.
-        self._first = None if start.first is None else start.first * cast(Fraction, source.time_base) + moved
+        self._first = (
+            None if start.first is None else start.first * cast(Fraction, source.time_base) + moved
+        )
         heard = start.heard + moved + shift
         self._from = heard - Fraction(fate.form.hidden, self.rate)
         self.late_hidden = 0
@@ -122,7 +132,9 @@ class SoundCopy:
         when = _time(packet, shift)
         frames = decoded(self._context, packet)
         # Where the source does not say how long a packet is, its samples do: MP4 plays no last packet without a length.
-        length = (packet.duration or 0) * packet.time_base or sum(Fraction(f.samples, f.sample_rate) for f in frames)
+        length = (packet.duration or 0) * packet.time_base or sum(
+            Fraction(f.samples, f.sample_rate) for f in frames
+        )
         self._length = length = length or self._length
         if packet.is_discard and (self._begun or not self._is_needed(packet)):
             return
@@ -142,7 +154,11 @@ class SoundCopy:
     def _is_needed(self, packet: "Packet[Stream]") -> bool:
         """Whether a packet before the sound that is heard is written, for the decoder's sake."""
         time = _time(packet, Fraction(0))
-        return self._first is not None and time is not None and time >= self._first - packet.time_base / 2
+        return (
+            self._first is not None
+            and time is not None
+            and time >= self._first - packet.time_base / 2
+        )
 
     def _unwrapped(self, data: bytes) -> "list[Packet[Stream]]":
         reader = cast(LatmReader, self._latm)
@@ -216,7 +232,12 @@ class SubtitleCopy:
 
 
 def carrier(
-    source: Stream, out: OutputContainer, container: str, fate: Fate, moved: Fraction, shift: Fraction
+    source: Stream,
+    out: OutputContainer,
+    container: str,
+    fate: Fate,
+    moved: Fraction,
+    shift: Fraction,
 ) -> Carrier:
     """The carrier for a stream that is copied, unwrapped or converted.
 

@@ -26,11 +26,20 @@ class Changes:
     Matrix, range, transfer and primaries are read from each picture; ``notes`` tell where they change.
     """
 
-    def __init__(self, info: SourceInfo, matrix: str | None, range_: str | None, transfer: str, primaries: str) -> None:
+    def __init__(
+        self,
+        info: SourceInfo,
+        matrix: str | None,
+        range_: str | None,
+        transfer: str,
+        primaries: str,
+    ) -> None:
         self._info = info
         self._given, self._given_display = (matrix, range_), (transfer, primaries)
         self._context: VideoCodecContext | None = None
-        self._aspect: Fraction | None = None  # of the film's first picture, whichever is decoded first
+        self._aspect: Fraction | None = (
+            None  # of the film's first picture, whichever is decoded first
+        )
         self._known: dict[tuple[int, ...], tuple[YuvLayout, Display, str]] = {}
         self._last = info.layout, info.shown.display, info.primaries
         self._keyframes: deque[int] = deque(maxlen=64)  # pts of those that went to the decoder
@@ -40,7 +49,9 @@ class Changes:
         """A decoder that was just opened is going to give the pictures."""
         self._context, self._aspect = context, context.sample_aspect_ratio
 
-    def watched(self, packets: "Iterable[Packet[VideoStream] | None]") -> "Iterator[Packet[VideoStream] | None]":
+    def watched(
+        self, packets: "Iterable[Packet[VideoStream] | None]"
+    ) -> "Iterator[Packet[VideoStream] | None]":
         """The packets on their way to the decoder: a change begins with a keyframe, though pictures
         before it may show it.
         """

@@ -73,7 +73,9 @@ class Expected:
         return HDR10_COLOUR if self.mastering else SDR_COLOUR
 
 
-def metadata_reader(stream: VideoStream) -> Callable[[bytes], tuple[bool, bytes | None, bytes | None]] | None:
+def metadata_reader(
+    stream: VideoStream,
+) -> Callable[[bytes], tuple[bool, bytes | None, bytes | None]] | None:
     """How to read (IRAP?, mastering payload, light payload) off this stream's packets; None for other codecs."""
     extradata = stream.codec_context.extradata or b""
     codec = stream.codec_context.codec.canonical_name
@@ -122,7 +124,9 @@ def read_hdr10(path: Path) -> dict[str, Any]:
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path} cannot be read as video ({error}); check the file.") from error
     result["container"] = {
-        "mastering": describe_mastering(found.mastering) if found.mastering and len(found.mastering) == 24 else None,
+        "mastering": describe_mastering(found.mastering)
+        if found.mastering and len(found.mastering) == 24
+        else None,
         "light": describe_light(found.light) if found.light and len(found.light) == 4 else None,
     }
     return result
@@ -133,7 +137,11 @@ def _bitstream_facts(file: InputContainer, stream: VideoStream) -> dict[str, Any
     reader = metadata_reader(stream)
     if reader is None:
         return facts
-    describe = describe_mastering if stream.codec_context.codec.canonical_name == "hevc" else describe_av1_mastering
+    describe = (
+        describe_mastering
+        if stream.codec_context.codec.canonical_name == "hevc"
+        else describe_av1_mastering
+    )
     iraps = 0
     for packet in file.demux(stream):
         irap, mastering, light = reader(bytes(packet))
@@ -190,19 +198,34 @@ class _Check:
         self.equal("the codec", context.codec.canonical_name, wanted.codec)
         self.equal("the size", (context.width, context.height), (wanted.width, wanted.height))
         ratio = (stream.sample_aspect_ratio or Fraction(1)) / wanted.sample_aspect_ratio
-        if abs(ratio - 1) > (Fraction(1, 100) if wanted.container == "mkv" else 0):  # Matroska has whole pixels
-            self.equal("the sample aspect ratio", stream.sample_aspect_ratio, wanted.sample_aspect_ratio)
-        tags = context.color_primaries, context.color_trc, context.colorspace, context.color_range == 2
+        if abs(ratio - 1) > (
+            Fraction(1, 100) if wanted.container == "mkv" else 0
+        ):  # Matroska has whole pixels
+            self.equal(
+                "the sample aspect ratio", stream.sample_aspect_ratio, wanted.sample_aspect_ratio
+            )
+        tags = (
+            context.color_primaries,
+            context.color_trc,
+            context.colorspace,
+            context.color_range == 2,
+        )
         self.equal("the colour signalling", tags, wanted.colour)
         if wanted.container != "mkv":
-            self.equal("the sample entry", context.codec_tag, {"hevc": "hvc1", "av1": "av01"}[wanted.codec])
+            self.equal(
+                "the sample entry", context.codec_tag, {"hevc": "hvc1", "av1": "av01"}[wanted.codec]
+            )
 
     def packets(self, file: InputContainer, stream: VideoStream) -> int:
         """Checks every packet of the picture; returns the pts of the last random access point."""
         wanted = self.expected
         mastering = light = None
         if wanted.mastering and wanted.light:
-            mastering = wanted.mastering.payload() if wanted.codec == "hevc" else wanted.mastering.av1_payload()
+            mastering = (
+                wanted.mastering.payload()
+                if wanted.codec == "hevc"
+                else wanted.mastering.av1_payload()
+            )
             light = wanted.light.payload()
         reader = metadata_reader(stream)
         pts: array[int] = array("q")
@@ -224,7 +247,11 @@ class _Check:
         for number, (found, asked) in enumerate(zip(sorted(pts), wanted.pts, strict=True)):
             difference = found * unit - (asked * wanted.time_base + wanted.shift)
             if abs(difference) > (wanted.step or 0) / 2:
-                self.equal(f"the time of frame {number}", f"off by {float(difference):.6f} s", "as in the source")
+                self.equal(
+                    f"the time of frame {number}",
+                    f"off by {float(difference):.6f} s",
+                    "as in the source",
+                )
         return last_key
 
     def decodes(self, file: InputContainer, stream: VideoStream, last_key: int) -> None:
@@ -232,13 +259,22 @@ class _Check:
         file.seek(0)
         first = next(self.frames(file, stream), None)
         if first is None:
-            raise OutputError(f"The finished file {self.path} fails its check: it does not decode; please report this.")
+            raise OutputError(
+                f"The finished file {self.path} fails its check: it does not decode; please report this."
+            )
         self.equal("the pixel format", first.format.name, "yuv420p10le")
         kinds = {side.type.name for side in cast("Iterable[SideData]", first.side_data)}
         for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
-            self.equal(f"{kind} of the first decoded frame", kind in kinds, self.expected.mastering is not None)
+            self.equal(
+                f"{kind} of the first decoded frame",
+                kind in kinds,
+                self.expected.mastering is not None,
+            )
         file.seek(last_key, stream=stream)
-        last = max((frame.pts for frame in self.frames(file, stream) if frame.pts is not None), default=None)
+        last = max(
+            (frame.pts for frame in self.frames(file, stream) if frame.pts is not None),
+            default=None,
+        )
         unit = cast(Fraction, stream.time_base)
         asked = self.expected.pts[-1] * self.expected.time_base + self.expected.shift
         if last is None or abs(last * unit - asked) > (self.expected.step or 0) / 2:
@@ -252,10 +288,14 @@ class _Check:
         """Sounds and subtitles: their bytes, and when they are heard and seen."""
         wanted = self.expected
         self.equal("the number of sound streams", len(file.streams.audio), len(wanted.audio))
-        self.equal("the number of subtitle streams", len(file.streams.subtitles), len(wanted.subtitles))
+        self.equal(
+            "the number of subtitle streams", len(file.streams.subtitles), len(wanted.subtitles)
+        )
         sounds = {stream.index: AudioTally.of(stream) for stream in file.streams.audio}
         texts = {stream.index: CueTally.of(stream) for stream in file.streams.subtitles}
-        for packet in file.demux(*file.streams.audio, *file.streams.subtitles) if sounds or texts else ():
+        for packet in (
+            file.demux(*file.streams.audio, *file.streams.subtitles) if sounds or texts else ()
+        ):
             if not packet.size:
                 continue
             if packet.stream_index in sounds:
@@ -264,23 +304,35 @@ class _Check:
                 sound.hear(decoded(cast(AudioStream, packet.stream).codec_context, packet))
             elif packet.pts is not None:
                 time = packet.pts * packet.time_base
-                texts[packet.stream_index].add(bytes(packet), time, time + (packet.duration or 0) * packet.time_base)
+                texts[packet.stream_index].add(
+                    bytes(packet), time, time + (packet.duration or 0) * packet.time_base
+                )
         for stream in file.streams.audio:
             sounds[stream.index].hear(decoded(stream.codec_context, None))
         hides = wanted.container == "mkv"
         heard = [
-            a.difference(s.facts(), hides_padding=hides) for a, s in zip(wanted.audio, sounds.values(), strict=True)
+            a.difference(s.facts(), hides_padding=hides)
+            for a, s in zip(wanted.audio, sounds.values(), strict=True)
         ]
-        seen = [a.difference(s.facts()) for a, s in zip(wanted.subtitles, texts.values(), strict=True)]
+        seen = [
+            a.difference(s.facts()) for a, s in zip(wanted.subtitles, texts.values(), strict=True)
+        ]
         if any(heard) or any(seen):
-            raise StreamsDiffer(self.path, *({n: why for n, why in enumerate(all_) if why} for all_ in (heard, seen)))
+            raise StreamsDiffer(
+                self.path,
+                *({n: why for n, why in enumerate(all_) if why} for all_ in (heard, seen)),
+            )
 
     def container(self) -> None:
         wanted = self.expected
         found = matroska_hdr(self.path) if wanted.container == "mkv" else mp4_hdr(self.path)
         mastering = wanted.mastering.payload() if wanted.mastering else None
         self.equal("the container's mastering display", found.mastering, mastering)
-        self.equal("the container's content light", found.light, wanted.light.payload() if wanted.light else None)
+        self.equal(
+            "the container's content light",
+            found.light,
+            wanted.light.payload() if wanted.light else None,
+        )
         self.equal("the container's colour", found.colour, wanted.colour)
         if wanted.container == "mkv":
             self.equal("the container's chroma siting", found.siting, (1, 1))
@@ -295,4 +347,6 @@ def check(path: Path, expected: Expected) -> None:
     try:
         _Check(path, expected).run()
     except (av.error.FFmpegError, OSError, struct.error, EOFError, IndexError) as error:
-        raise OutputError(f"The finished file {path} fails its check: it cannot be read ({error}).") from error
+        raise OutputError(
+            f"The finished file {path} fails its check: it cannot be read ({error})."
+        ) from error

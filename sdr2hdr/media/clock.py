@@ -94,7 +94,9 @@ class Clock:
         """What moves the packets of the file, read from its start."""
         return Retimer(self)
 
-    def demuxed(self, file: InputContainer, picture: Stream, wanted: Sequence[Stream]) -> "Iterator[Packet[Stream]]":
+    def demuxed(
+        self, file: InputContainer, picture: Stream, wanted: Sequence[Stream]
+    ) -> "Iterator[Packet[Stream]]":
         """The packets of the streams ``wanted``, moved; the picture's are read as well where they
         tell the parts apart.
 
@@ -102,7 +104,9 @@ class Clock:
         left out: there the other part's are heard and seen.
         """
         retimer = self.retimer()
-        streams = [*wanted] if self.is_steady else [*{s.index: s for s in (*wanted, picture)}.values()]
+        streams = (
+            [*wanted] if self.is_steady else [*{s.index: s for s in (*wanted, picture)}.values()]
+        )
         asked = {stream.index for stream in wanted}
         for packet in file.demux(*streams):
             if packet.stream_index == picture.index:
@@ -137,7 +141,10 @@ class Retimer:
         if not self._steady:
             if self._packet in self._wrong:
                 packet.pts = packet.dts = None
-            while self._part + 1 < len(self._parts) and self._packet >= self._parts[self._part + 1].packet:
+            while (
+                self._part + 1 < len(self._parts)
+                and self._packet >= self._parts[self._part + 1].packet
+            ):
                 self._part += 1
             self._packet += 1
             if (time := _seconds(packet)) is not None:
@@ -173,7 +180,9 @@ class Retimer:
         return min(clocks, key=lambda number: (abs(time - clocks[number]), abs(number - here)))
 
 
-def read_clock(container: InputContainer, stream: VideoStream, path: Path, *, keep_start: bool = False) -> Clock:
+def read_clock(
+    container: InputContainer, stream: VideoStream, path: Path, *, keep_start: bool = False
+) -> Clock:
     """The time line of an open file; where its clock may jump, the file is read to its end for
     that.
 
@@ -181,11 +190,17 @@ def read_clock(container: InputContainer, stream: VideoStream, path: Path, *, ke
     """
     time_base = stream.time_base or Fraction(1, 1000)
     broadcast = bool(container.format.flags & _DISCONTINUOUS)
-    times = [s.start_time * s.time_base for s in _timed(container) if s.start_time is not None and s.time_base]
+    times = [
+        s.start_time * s.time_base
+        for s in _timed(container)
+        if s.start_time is not None and s.time_base
+    ]
     start = min(times, default=Fraction(0))
     moves = not keep_start and (start > PAUSE or (broadcast and start > 0))
     moved = -(start // time_base) * time_base if moves else Fraction(0)
-    if broadcast or ("matroska" in container.format.name and (segments(path) > 1 or not is_whole(path))):
+    if broadcast or (
+        "matroska" in container.format.name and (segments(path) > 1 or not is_whole(path))
+    ):
         status = path.stat()
         parts, wrong = _scanned(path, status.st_size, status.st_mtime_ns, broadcast)
         return Clock(tuple(replace(part, moved=part.moved + moved) for part in parts), wrong)
@@ -199,7 +214,9 @@ def _timed(container: InputContainer) -> list[Stream]:
 
 
 @cache
-def _scanned(path: Path, _size: int, _changed_ns: int, by_decoding: bool) -> tuple[tuple[Part, ...], frozenset[int]]:
+def _scanned(
+    path: Path, _size: int, _changed_ns: int, by_decoding: bool
+) -> tuple[tuple[Part, ...], frozenset[int]]:
     """The parts as the packets of the picture tell them, by decode times or else by display times,
     and the packets with wrong times.
 
@@ -216,7 +233,9 @@ def _scanned(path: Path, _size: int, _changed_ns: int, by_decoding: bool) -> tup
                 if packet.size:
                     pts = packet.pts if packet.pts is not None else packet.dts
                     key = packet.dts if by_decoding and packet.dts is not None else pts
-                    last = last if key is None else key  # a packet without a time belongs where the one before it does
+                    last = (
+                        last if key is None else key
+                    )  # a packet without a time belongs where the one before it does
                     untimed += last is None
                     keys.append(last or 0)
                     shown.append((last or 0) if pts is None else pts)
@@ -262,7 +281,9 @@ def _jumps(keys: "array[int]", back: Fraction | int, ahead: Fraction) -> tuple[l
         coming = keys[number + 1 : number + 1 + _LOOK_AHEAD]
         if not coming or any(follows(k, last) and not follows(k, key) for k in coming):
             wrong.add(number)
-        elif key > last or not follows(coming[0], last):  # else a time out of order, which is past with the next
+        elif key > last or not follows(
+            coming[0], last
+        ):  # else a time out of order, which is past with the next
             firsts.append(number)
             last = key
     return firsts, wrong

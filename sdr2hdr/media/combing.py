@@ -58,7 +58,9 @@ def luma_lines(frame: VideoFrame) -> Tensor:
 def combing(before: Tensor | None, lines: Tensor, after: Tensor | None) -> Combing:
     """Whether a picture is combed, by its lines and those of the pictures before and after it."""
     size = lines.numel()
-    beside = [(other, earlier) for other, earlier in ((before, True), (after, False)) if other is not None]
+    beside = [
+        (other, earlier) for other, earlier in ((before, True), (after, False)) if other is not None
+    ]
     if not beside or lines.shape[0] < 4:
         return Combing()
     here = lines[1:-1]

@@ -17,7 +17,10 @@ class CueFacts:
 
     def difference(self, found: "CueFacts") -> str:
         """What differs in ``found``, of a finished file, from this; empty if nothing does."""
-        for word, ours, theirs in (("start", found.start, self.start), ("end", found.end, self.end)):
+        for word, ours, theirs in (
+            ("start", found.start, self.start),
+            ("end", found.end, self.end),
+        ):
             if (ours is None) != (theirs is None) or abs((ours or 0) - (theirs or 0)) > TOLERANCE:
                 return f"{word}s at {_said(ours)}, not at {_said(theirs)}"
         return ""
@@ -48,4 +51,6 @@ class CueTally:
         self._end = end if self._end is None else max(self._end, end)
 
     def facts(self) -> CueFacts:
-        return CueFacts(*(None if time is None else float(time) for time in (self._start, self._end)))
+        return CueFacts(
+            *(None if time is None else float(time) for time in (self._start, self._end))
+        )

@@ -19,7 +19,9 @@ Seen = Callable[[VideoFrame, bool], None]
 _WithLines = tuple[VideoFrame, Tensor]
 
 
-def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction, mode: str, seen: Seen) -> Iterator[VideoFrame]:
+def deinterlaced(
+    frames: Iterable[VideoFrame], time_base: Fraction, mode: str, seen: Seen
+) -> Iterator[VideoFrame]:
     """One picture for each frame, at its time; those with fields of two times are made whole by
     FFmpeg's bwdif.
 
@@ -46,7 +48,9 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction, mode: str, s
             continue
         parity = mode if mode != "auto" else _parity(before, this, after)
         seen(this[0], bool(parity))
-        yield bwdif(before and before[0], this[0], after and after[0], parity) if parity else this[0]
+        yield (
+            bwdif(before and before[0], this[0], after and after[0], parity) if parity else this[0]
+        )
 
 
 def _parity(before: _WithLines | None, this: _WithLines, after: _WithLines | None) -> str:

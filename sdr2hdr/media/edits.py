@@ -32,7 +32,11 @@ def hide_start(path: Path, hidden: Mapping[int, Fraction]) -> None:
             changed = bytearray(moov[table : table + 8 + 2 * size])
             struct.pack_into(form, changed, 8, empty + round(seconds * movie), -1)
             struct.pack_into(
-                form, changed, 8 + size, length - round(seconds * movie), media_start + round(seconds * media)
+                form,
+                changed,
+                8 + size,
+                length - round(seconds * movie),
+                media_start + round(seconds * media),
             )
             file.seek(start + table)
             file.write(changed)

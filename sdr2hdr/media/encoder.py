@@ -102,18 +102,24 @@ def stream_parameters(codec: str, data: bytes) -> tuple[bytes, ...]:
 
 def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     if settings.codec not in ENCODERS:
-        raise OutputError(f"The codec {settings.codec!r} is not known; choose one of {', '.join(ENCODERS)}.")
+        raise OutputError(
+            f"The codec {settings.codec!r} is not known; choose one of {', '.join(ENCODERS)}."
+        )
     if settings.width % 2 or settings.height % 2 or min(settings.width, settings.height) < MIN_SIDE:
         raise InputError(
             f"A picture of {settings.width}x{settings.height} cannot be encoded: both sides must be even and at least"
             f" {MIN_SIDE}; crop or scale the source first."
         )
     name = ENCODERS[settings.codec]
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on stderr unless told to print errors alone
+    os.environ.setdefault(
+        "SVT_LOG", "1"
+    )  # SVT-AV1 prints its settings on stderr unless told to print errors alone
     try:
         context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
     except ValueError as error:
-        raise OutputError(f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI.") from error
+        raise OutputError(
+            f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI."
+        ) from error
     context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p10le"
     context.time_base, context.framerate = settings.time_base, settings.rate
     context.sample_aspect_ratio = settings.sample_aspect_ratio
@@ -121,7 +127,11 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     context.color_range = 1  # limited
     context.color_primaries, context.color_trc, context.colorspace = settings.colour
     x265 = _X265_HDR10 if settings.hdr else _X265
-    params = {"x265-params": x265.format(settings.frame_threads)} if name == "libx265" else {"svtav1-params": _SVT}
+    params = (
+        {"x265-params": x265.format(settings.frame_threads)}
+        if name == "libx265"
+        else {"svtav1-params": _SVT}
+    )
     chosen = {"preset": settings.preset, "crf": f"{settings.crf:g}"}
     context.options = {**chosen, "chroma_sample_location": "topleft", **params}
     try:
@@ -149,14 +159,18 @@ def schedule_as_others() -> None:
     """Undo real-time scheduling: SVT-AV1 gives it to the calling thread and its own where it may, and starves the machine."""
     tasks = Path("/proc/self/task")
     for task in tasks.iterdir() if tasks.is_dir() else ():
-        with contextlib.suppress(OSError):  # a thread that has just ended, or one that may not be changed
+        with contextlib.suppress(
+            OSError
+        ):  # a thread that has just ended, or one that may not be changed
             os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def cannot_write(path: Path, error: Exception) -> OutputError:
     """The message for a file that could not be written to its end: a full disk, a file size limit, a lost mount."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return OutputError(f"{path} cannot be written ({why}); free space there or choose another folder, and run again.")
+    return OutputError(
+        f"{path} cannot be written ({why}); free space there or choose another folder, and run again."
+    )
 
 
 class ChunkEncoder:
@@ -175,7 +189,9 @@ class ChunkEncoder:
         self._parameters: tuple[bytes, ...] = ()
         try:
             self._part.unlink(missing_ok=True)
-            self._file: BinaryIO = self._part.open("xb")  # a new file: nothing is written through a link or a pipe
+            self._file: BinaryIO = self._part.open(
+                "xb"
+            )  # a new file: nothing is written through a link or a pipe
         except OSError as error:
             raise cannot_write(self._part, error) from error
         header = json.dumps(settings.to_json()).encode()
@@ -184,7 +200,12 @@ class ChunkEncoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._context = None
         if not self._file.closed:
             try:
@@ -220,7 +241,9 @@ class ChunkEncoder:
             record = _RECORD.pack(len(data), pts, self._durations.pop(pts, 0), packet.is_keyframe)
             self._write(record, data)
 
-    def encode(self, planes: tuple[Tensor, Tensor, Tensor], pts: int, duration: int | None = None) -> None:
+    def encode(
+        self, planes: tuple[Tensor, Tensor, Tensor], pts: int, duration: int | None = None
+    ) -> None:
         """Adds a frame: Y (H, W), Cb and Cr (H/2, W/2), uint16 on the CPU, 10-bit limited range codes.
 
         ``pts`` and ``duration`` count the settings' time base; pts must grow. Raises OutputError.
@@ -231,7 +254,9 @@ class ChunkEncoder:
             raise ValueError(f"planes of {shapes} are not a {width}x{height} 4:2:0 picture")
         if self._frames and pts <= self._last:
             raise ValueError(f"pts {pts} does not follow {self._last}")
-        frame = av.VideoFrame.from_dlpack(tuple(plane.contiguous() for plane in planes), format="yuv420p10le")
+        frame = av.VideoFrame.from_dlpack(
+            tuple(plane.contiguous() for plane in planes), format="yuv420p10le"
+        )
         frame.pts, frame.time_base = pts, self._settings.time_base
         self._first = self._first if self._frames else pts
         self._last = pts
@@ -254,7 +279,9 @@ class ChunkEncoder:
         except OSError as error:
             raise cannot_write(self._part, error) from error
         parameters = hashlib.sha256(b"".join(self._parameters)).hexdigest()
-        return ChunkFacts(self._frames, self._first, self._last, self._bytes, self._hash.hexdigest(), parameters)
+        return ChunkFacts(
+            self._frames, self._first, self._last, self._bytes, self._hash.hexdigest(), parameters
+        )
 
 
 class ChunkReader:

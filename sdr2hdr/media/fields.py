@@ -69,7 +69,9 @@ class Fields:
         frames = 3 * CYCLE if self.detelecine else 0
         return round(frames / (self.rate * self.time_base))
 
-    def made(self, frames: Iterable[VideoFrame], first: int, tally: FieldTally) -> Iterator[tuple[VideoFrame, int]]:
+    def made(
+        self, frames: Iterable[VideoFrame], first: int, tally: FieldTally
+    ) -> Iterator[tuple[VideoFrame, int]]:
         """The pictures of planar frames with rising pts, each with the pts of the frame that it
         comes from.
 

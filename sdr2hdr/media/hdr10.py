@@ -14,7 +14,11 @@ Point = tuple[float, float]
 
 PRIMARIES: dict[str, tuple[Point, Point, Point]] = {  # CIE 1931 x, y of red, green, blue
     "bt2020": ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020-2 table 4
-    "p3": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # SMPTE RP 431-2, with D65: SMPTE EG 432-1
+    "p3": (
+        (0.680, 0.320),
+        (0.265, 0.690),
+        (0.150, 0.060),
+    ),  # SMPTE RP 431-2, with D65: SMPTE EG 432-1
 }
 D65: Point = (0.3127, 0.3290)
 
@@ -37,14 +41,19 @@ class Mastering:
         if self.volume not in PRIMARIES:
             raise ValueError(f"unknown mastering volume {self.volume!r}")
         if not 0.0001 <= self.min_nits < self.max_nits <= 10000:
-            raise ValueError(f"mastering luminances {self.min_nits}..{self.max_nits} are not within 0.0001..10000 nits")
+            raise ValueError(
+                f"mastering luminances {self.min_nits}..{self.max_nits} are not within 0.0001..10000 nits"
+            )
 
     def payload(self) -> bytes:
         """24 bytes: SEI 137 and the ``mdcv`` box; G, B, R order, steps of 0.00002 and of 0.0001 nits."""
         red, green, blue = PRIMARIES[self.volume]
         points = (v for point in (green, blue, red, D65) for v in point)
         return struct.pack(
-            ">8H2I", *(round(v * 50000) for v in points), round(self.max_nits * 1e4), round(self.min_nits * 1e4)
+            ">8H2I",
+            *(round(v * 50000) for v in points),
+            round(self.max_nits * 1e4),
+            round(self.min_nits * 1e4),
         )
 
     def av1_payload(self) -> bytes:
@@ -233,7 +242,11 @@ def hevc_metadata(nals: Iterable[bytes]) -> dict[int, bytes]:
 
 
 def edit_hevc(
-    nals: Sequence[bytes], mastering: Mastering | None, light: ContentLight | None, *, keep_sets: bool
+    nals: Sequence[bytes],
+    mastering: Mastering | None,
+    light: ContentLight | None,
+    *,
+    keep_sets: bool,
 ) -> list[bytes]:
     """An access unit with the true metadata if it is an IRAP, and without any other; without metadata it is SDR.
 
@@ -242,7 +255,10 @@ def edit_hevc(
     """
     new: list[bytes] = []
     if is_irap(nals) and mastering and light:
-        new = [sei_nal([(SEI_MASTERING, mastering.payload())]), sei_nal([(SEI_LIGHT, light.payload())])]
+        new = [
+            sei_nal([(SEI_MASTERING, mastering.payload())]),
+            sei_nal([(SEI_LIGHT, light.payload())]),
+        ]
     out: list[bytes] = []
     for nal in nals:
         kind = nal_type(nal)
@@ -339,7 +355,10 @@ def edit_av1(unit: bytes, mastering: Mastering | None, light: ContentLight | Non
     """A temporal unit with the true metadata after its sequence header, if it has one, and without any other."""
     new: list[bytes] = []
     if mastering and light:
-        new = [_metadata_obu(OBU_LIGHT, light.payload()), _metadata_obu(OBU_MASTERING, mastering.av1_payload())]
+        new = [
+            _metadata_obu(OBU_LIGHT, light.payload()),
+            _metadata_obu(OBU_MASTERING, mastering.av1_payload()),
+        ]
     out: list[bytes] = []
     for kind, whole, payload in split_obus(unit):
         if kind == _OBU_METADATA and payload[:1] in (b"\1", b"\2"):
@@ -353,4 +372,6 @@ def edit_av1(unit: bytes, mastering: Mastering | None, light: ContentLight | Non
 
 def clean_av1c(record: bytes) -> bytes:
     """``av1C`` (AV1 in ISOBMFF 2.3.3) without metadata OBUs, which would hold stale figures."""
-    return record[:4] + b"".join(whole for kind, whole, _ in split_obus(record[4:]) if kind != _OBU_METADATA)
+    return record[:4] + b"".join(
+        whole for kind, whole, _ in split_obus(record[4:]) if kind != _OBU_METADATA
+    )

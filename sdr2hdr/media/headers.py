@@ -23,7 +23,14 @@ from sdr2hdr.media.picture import side_data
 STEREO_MODE, PROJECTION = 0x53B8, 0x7670
 CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 LANGUAGE, LANGUAGE_IETF = 0x22B59C, 0x22B59D
-_SEGMENT, _TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0xE0, 0x1F43B675
+_SEGMENT, _TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _CLUSTER = (
+    0x18538067,
+    0x1654AE6B,
+    0xAE,
+    0x83,
+    0xE0,
+    0x1F43B675,
+)
 _CHAPTERS, _EDITION, _ATOM, _DISPLAY = 0x1043A770, 0x45B9, 0xB6, 0x80
 _EDITION_FLAGS = {0x45BD: "hidden", 0x45DB: "default", 0x45DD: "ordered"}
 _CHAPTER_LANGUAGE, _CHAPTER_LANGUAGE_IETF = 0x437C, 0x437D
@@ -108,7 +115,9 @@ class Headers:
     @property
     def projection(self) -> str:
         """How a sphere is laid out, in words; empty for a flat picture."""
-        return PROJECTIONS.get(number(children(self.video.get(PROJECTION, b"")).get(_PROJECTION_TYPE, b"")), "")
+        return PROJECTIONS.get(
+            number(children(self.video.get(PROJECTION, b"")).get(_PROJECTION_TYPE, b"")), ""
+        )
 
     @property
     def crop(self) -> dict[str, int]:
@@ -119,7 +128,9 @@ class Headers:
 NO_HEADERS = Headers()
 
 
-def read_headers(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Headers:
+def read_headers(
+    path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
+) -> Headers:
     """The headers of an open film with its first picture. The container must stand where it is not
     needed any more."""
     with path.open("rb") as file:
@@ -132,10 +143,13 @@ def read_headers(path: Path, container: InputContainer, stream: VideoStream, fra
     wanted = {STEREO_MODE, PROJECTION, *CROPS}
     tags = {**container.metadata, **stream.metadata}
     return Headers(
-        video={key: body for key, body in video_elements(stream).items() if key in wanted and any(body)},
+        video={
+            key: body for key, body in video_elements(stream).items() if key in wanted and any(body)
+        },
         languages=tracks,
         chapters=chapters,
-        alpha=any(c.is_alpha for c in frame.format.components) or stream.metadata.get("alpha_mode") == "1",
+        alpha=any(c.is_alpha for c in frame.format.components)
+        or stream.metadata.get("alpha_mode") == "1",
         captions="A53_CC" in side_data(frame) or _has_captions(container, stream),
         grain=_has_grain(path, stream),
         timecode=tags.get("timecode", "") or _track_timecode(container),

@@ -75,7 +75,9 @@ def decoded(context: AudioCodecContext, packet: "Packet[Stream] | None") -> list
 class AudioTally:
     """Counts one sound stream."""
 
-    def __init__(self, codec: str, *, adts: bool = False, hashed: bool = True, slack: int = 0) -> None:
+    def __init__(
+        self, codec: str, *, adts: bool = False, hashed: bool = True, slack: int = 0
+    ) -> None:
         # MP4 has one number for the three layers of MPEG-1 audio (ISO/IEC 14496-1 table 5).
         self._codec = "mp3" if codec in ("mp1", "mp2") else codec
         self._adts, self._hashed, self._slack = adts, hashed, slack

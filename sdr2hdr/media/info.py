@@ -27,9 +27,23 @@ from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import Shown, primaries_of, shown, transfer_of
 
 UNTAGGED = 2  # "unspecified" in all three tables of H.273
-MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}
+MATRIX_NAMES = {
+    0: "rgb",
+    1: "bt709",
+    4: "fcc",
+    5: "bt601",
+    6: "bt601",
+    7: "smpte240m",
+    9: "bt2020nc",
+}
 DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
-FIELD_ORDERS = {1: "progressive", 2: "top first", 3: "bottom first", 4: "top coded first", 5: "bottom coded first"}
+FIELD_ORDERS = {
+    1: "progressive",
+    2: "top first",
+    3: "bottom first",
+    4: "top coded first",
+    5: "bottom coded first",
+}
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,12 @@ def read_info(
         frame = first_frame(container, stream, path)
         hdr = hdr_of(frame, tagged, stream.codec_context.codec_tag)
         if frame.format.name.startswith("xyz"):
-            raise InputError(f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first.")
-        layout, matrix_from, range_from = layout_of(frame, _siting(path, container, stream), path, matrix, range_)
+            raise InputError(
+                f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first."
+            )
+        layout, matrix_from, range_from = layout_of(
+            frame, _siting(path, container, stream), path, matrix, range_
+        )
         turn = turn_of(frame)
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -211,7 +229,9 @@ def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:
     ):  # its header names the colour space in a word, which FFmpeg does not hand on
         with path.open("rb") as file:
             words = file.readline(1024).split()
-        colours = next((word[1:].decode("ascii", "replace") for word in words if word[:1] == b"C"), "420")
+        colours = next(
+            (word[1:].decode("ascii", "replace") for word in words if word[:1] == b"C"), "420"
+        )
         return {"420": "center", "420jpeg": "center", "420paldv": "topleft"}.get(colours, "left")
     return siting_of(stream)
 
@@ -227,7 +247,9 @@ def siting_of(stream: VideoStream) -> str:
     return {(2, 2): "center", (1, 1): "topleft", (2, 1): "top"}.get(places, "left")
 
 
-def _stated_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:
+def _stated_duration(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> int | None:
     """How long the video lasts by the container's word, in ``time_base``; None where it does not
     say.
     """
@@ -243,10 +265,14 @@ def _stated_duration(container: InputContainer, stream: VideoStream, time_base: 
             end = int(clock[0]) * 3600 + int(clock[1]) * 60 + Fraction(clock[2])
         except ValueError:
             return None
-    elif container.duration and not container.streams.audio:  # the longest stream's, which must be this one
+    elif (
+        container.duration and not container.streams.audio
+    ):  # the longest stream's, which must be this one
         end = Fraction(container.duration, av.time_base)
     return None if end is None else round((end - start) / time_base)
 
 
 def _codec(stream: Stream) -> str:
-    return stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"
+    return (
+        stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"
+    )

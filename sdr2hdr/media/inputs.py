@@ -24,7 +24,20 @@ from av.video.stream import VideoStream
 from sdr2hdr.errors import InputError, OutputError
 
 PIPE = "-"
-PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dpx", ".exr", ".webp", ".ppm", ".pgm", ".tga"}
+PICTURES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dpx",
+    ".exr",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".tga",
+}
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
 _PIECE = 1 << 20
 _MEGABYTE = 1_000_000
@@ -51,7 +64,9 @@ def as_film(source: Path, folder: Path, fps: str | None) -> Iterator[Film]:
     if pictures and fps is None:
         raise InputError(f"{source} are pictures without times; say how many a second with --fps.")
     if fps is not None and not pictures:
-        raise InputError(f"{source} has times of its own; leave --fps out, which is for numbered pictures.")
+        raise InputError(
+            f"{source} has times of its own; leave --fps out, which is for numbered pictures."
+        )
     if not pictures and str(source) != PIPE:
         yield Film(source)
         return
@@ -75,7 +90,9 @@ def rate_of(fps: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise InputError(f"{fps!r} is not a number of pictures a second; give --fps 25 or 24000/1001, say.")
+        raise InputError(
+            f"{fps!r} is not a number of pictures a second; give --fps 25 or 24000/1001, say."
+        )
     return rate
 
 
@@ -84,7 +101,9 @@ def _spool(folder: Path) -> Iterator[Path]:
     try:
         number, name = tempfile.mkstemp(prefix=".sdr2hdr-input-", dir=folder)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder."
+        ) from error
     os.close(number)
     try:
         yield Path(name)
@@ -115,7 +134,9 @@ def _pictures(source: Path) -> list[Path]:
     Raises InputError where a number is missing between others.
     """
     if source.is_dir():
-        found = [path for path in source.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
+        found = [
+            path for path in source.iterdir() if path.suffix.lower() in PICTURES and path.is_file()
+        ]
         return sorted(found, key=lambda path: (_parts(path.stem), path.name))
     pattern = _NUMBER.search(source.name)
     if pattern is None or source.exists() or not source.parent.is_dir():
@@ -123,18 +144,26 @@ def _pictures(source: Path) -> list[Path]:
     before, after = source.name[: pattern.start()], source.name[pattern.end() :]
     digits = pattern[1] and int(pattern[1])
     name = re.compile(f"{re.escape(before)}(\\d{{{digits or 1},}}){re.escape(after)}")
-    numbers = {int(match[1]): path for path in source.parent.iterdir() if (match := name.fullmatch(path.name))}
+    numbers = {
+        int(match[1]): path
+        for path in source.parent.iterdir()
+        if (match := name.fullmatch(path.name))
+    }
     if not numbers:
         raise InputError(f"{source} names no picture that is there; check the name.")
     missing = next((n for n in range(min(numbers), max(numbers)) if n not in numbers), None)
     if missing is not None:
-        raise InputError(f"{source} lacks number {missing}; add the picture, or convert the parts before and after it.")
+        raise InputError(
+            f"{source} lacks number {missing}; add the picture, or convert the parts before and after it."
+        )
     return [numbers[n] for n in sorted(numbers)]
 
 
 def _parts(stem: str) -> list[tuple[int, int | str]]:
     """A name as people sort it: numbers by value."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", stem)]
+    return [
+        (0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", stem)
+    ]
 
 
 def _put_pictures(pictures: list[Path], file: Path, rate: Fraction) -> None:
@@ -148,33 +177,56 @@ def _put_pictures(pictures: list[Path], file: Path, rate: Fraction) -> None:
                 with av.open(str(picture.absolute())) as source:
                     stream = source.streams.video[0]
                     packet = next(packet for packet in source.demux(stream) if packet.size)
-                    frame = (stream.codec_context.decode(packet) + stream.codec_context.decode(None))[0]
-                    is_now = stream.codec_context.codec.canonical_name, frame.width, frame.height, frame.format.name
+                    frame = (
+                        stream.codec_context.decode(packet) + stream.codec_context.decode(None)
+                    )[0]
+                    is_now = (
+                        stream.codec_context.codec.canonical_name,
+                        frame.width,
+                        frame.height,
+                        frame.format.name,
+                    )
                     if film is None:
                         kind = is_now
                         film, is_copied = _film_of(out, stream, frame, rate)
             except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
-                raise InputError(f"{picture} is not a picture that can be read; replace it.") from error
+                raise InputError(
+                    f"{picture} is not a picture that can be read; replace it."
+                ) from error
             if is_now != kind:
                 before, now = ("{} {}x{} {}".format(*each) for each in (kind, is_now))
-                raise InputError(f"{picture} is {now}, the pictures before it {before}; make them alike.")
+                raise InputError(
+                    f"{picture} is {now}, the pictures before it {before}; make them alike."
+                )
             if is_copied:
                 made = Packet(bytes(packet))
                 made.pts = made.dts = place
-                made.duration, made.time_base, made.is_keyframe, made.stream = 1, 1 / rate, True, film
+                made.duration, made.time_base, made.is_keyframe, made.stream = (
+                    1,
+                    1 / rate,
+                    True,
+                    film,
+                )
                 out.mux(made)
             else:
                 frame.pts, frame.time_base = place, 1 / rate
                 out.mux(film.encode(frame))
 
 
-def _film_of(out: OutputContainer, stream: VideoStream, frame: VideoFrame, rate: Fraction) -> tuple[VideoStream, bool]:
+def _film_of(
+    out: OutputContainer, stream: VideoStream, frame: VideoFrame, rate: Fraction
+) -> tuple[VideoStream, bool]:
     """The stream to write, and whether packets go into it as they are."""
     try:
         film = out.add_stream_from_template(stream, opaque=True)
     except ValueError:  # a codec that NUT has no name for
         raw = out.add_stream("rawvideo", rate=rate)
-        raw.width, raw.height, raw.pix_fmt, raw.time_base = frame.width, frame.height, frame.format.name, 1 / rate
+        raw.width, raw.height, raw.pix_fmt, raw.time_base = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            1 / rate,
+        )
         return raw, False
     film.time_base = 1 / rate
     return film, True

@@ -35,7 +35,9 @@ class Timeline:
     ``step``: seconds per unit of the times written.
     """
 
-    def __init__(self, chunks: Sequence[ChunkReader], container: str, settings: EncodeSettings) -> None:
+    def __init__(
+        self, chunks: Sequence[ChunkReader], container: str, settings: EncodeSettings
+    ) -> None:
         self.source_step = settings.time_base
         pts, durations = array("q"), array("q")
         self.iraps = 0
@@ -63,7 +65,10 @@ class Timeline:
     def constant_rate(self, rate: Fraction) -> Fraction | None:
         """``rate`` if every frame stands within one step of it, else None: such a file names no rate."""
         first, slack = self.source_pts[0], max(self.source_step, _MATROSKA_STEP)
-        far = max(abs((pts - first) * self.source_step - number / rate) for number, pts in enumerate(self.source_pts))
+        far = max(
+            abs((pts - first) * self.source_step - number / rate)
+            for number, pts in enumerate(self.source_pts)
+        )
         return rate if far <= slack else None
 
     def times(self) -> Iterator[tuple[int, int, int]]:
@@ -90,7 +95,11 @@ class JoinedPicture:
     """The chunks as one stream of edited packets."""
 
     def __init__(
-        self, chunks: Sequence[Path], container: str, mastering: Mastering | None, light: ContentLight | None
+        self,
+        chunks: Sequence[Path],
+        container: str,
+        mastering: Mastering | None,
+        light: ContentLight | None,
     ) -> None:
         if not chunks:
             raise ValueError("there is nothing to assemble")
@@ -110,18 +119,30 @@ class JoinedPicture:
             f"The chunk {chunk.path} was encoded with other {what} than the first; delete the work folder and run again."
         )
 
-    def add_to(self, out: OutputContainer, tags: dict[str, str], disposition: Disposition) -> VideoStream:
+    def add_to(
+        self, out: OutputContainer, tags: dict[str, str], disposition: Disposition
+    ) -> VideoStream:
         """Adds the stream, which takes the metadata beside the bitstream from a template."""
         settings = self.settings
-        data = template(settings.codec, self._first, self._mastering, self._light, (settings.width, settings.height))
+        data = template(
+            settings.codec,
+            self._first,
+            self._mastering,
+            self._light,
+            (settings.width, settings.height),
+        )
         with open_template(data) as model:
             stream = out.add_stream_from_template(model.streams.video[0], opaque=True)
         context = stream.codec_context
         record = context.extradata or b""
         hvc1 = settings.codec == "hevc" and self._container != "mkv"
-        context.extradata = clean_hvcc(record, complete=hvc1) if settings.codec == "hevc" else clean_av1c(record)
+        context.extradata = (
+            clean_hvcc(record, complete=hvc1) if settings.codec == "hevc" else clean_av1c(record)
+        )
         if self._container != "mkv":
-            context.codec_tag = "hvc1" if hvc1 else "av01"  # hev1 would be the default, which Apple's players refuse
+            context.codec_tag = (
+                "hvc1" if hvc1 else "av01"
+            )  # hev1 would be the default, which Apple's players refuse
         context.color_range = 1  # limited
         context.color_primaries, context.color_trc, context.colorspace = settings.colour
         context.sample_aspect_ratio = settings.sample_aspect_ratio
@@ -144,9 +165,14 @@ class JoinedPicture:
                 yield cast("Packet[VideoStream]", packet)
 
     def _edited(self, chunk: ChunkReader, encoded: EncodedPacket) -> bytes:
-        if encoded.is_key and stream_parameters(self.settings.codec, encoded.data) != self._parameters:
+        if (
+            encoded.is_key
+            and stream_parameters(self.settings.codec, encoded.data) != self._parameters
+        ):
             raise self._mismatch(chunk, "parameter sets")
         if self.settings.codec == "av1":
             return edit_av1(encoded.data, self._mastering, self._light)
         nals = split_annexb(encoded.data)
-        return join_sized(edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv"))
+        return join_sized(
+            edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
+        )

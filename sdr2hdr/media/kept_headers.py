@@ -28,13 +28,22 @@ from sdr2hdr.media.ebml import (
 from sdr2hdr.media.headers import CROPS, LANGUAGE, LANGUAGE_IETF, STEREO_MODE, Headers
 from sdr2hdr.media.matroska import tracks_of
 
-_SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
+_SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = (
+    0x18538067,
+    0x114D9B74,
+    0x4DBB,
+    0x53AB,
+    0x53AC,
+)
 _CHAPTERS, _CHAPTER_TIMES = 0x1043A770, {0x91, 0x92}
 _MASTERS = {0x45B9, 0xB6}  # editions and chapters, in which times lie
 _TRACK_ENTRY, _VIDEO = 0xAE, 0xE0
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT = 0x54B0, 0x54BA
 _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xB0, 0xBA
-_SIDE_BY_SIDE, _STACKED = {1, 8, 9, 11}, {2, 3, 6, 7}  # FFmpeg counts columns and rows in turn among them
+_SIDE_BY_SIDE, _STACKED = (
+    {1, 8, 9, 11},
+    {2, 3, 6, 7},
+)  # FFmpeg counts columns and rows in turn among them
 _SPARE = 64  # bytes: the display size, and the least that a Void element takes
 
 
@@ -51,14 +60,20 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
     if container == "mkv":
         return tuple(notes)
     if headers.stereo:
-        notes.append(f"the mark of two views ({headers.stereo}) left out: it is written to MKV alone")
+        notes.append(
+            f"the mark of two views ({headers.stereo}) left out: it is written to MKV alone"
+        )
     if headers.projection:
         notes.append(f"the {headers.projection} projection left out: it is written to MKV alone")
     if headers.crop:
         sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
-        notes.append(f"the crop ({sides}) left out: it is written to MKV alone, and here the whole picture is shown")
+        notes.append(
+            f"the crop ({sides}) left out: it is written to MKV alone, and here the whole picture is shown"
+        )
     if not headers.chapters.are_plain:
-        notes.append(f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names")
+        notes.append(
+            f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names"
+        )
     if tags := [tag for tag in headers.languages.values() if "-" in tag]:
         notes.append(f"languages {', '.join(tags)} shortened: {kind} has three letters for one")
     return tuple(notes)
@@ -79,7 +94,9 @@ def with_room(language: str, headers: Headers, place: int, *, is_picture: bool) 
     return language + "-" * room
 
 
-def keep_tracks(path: Path, video: Elements, aspect: Fraction, languages: Mapping[int, str]) -> None:
+def keep_tracks(
+    path: Path, video: Elements, aspect: Fraction, languages: Mapping[int, str]
+) -> None:
     """Puts ``video`` into the entry of the picture, and BCP 47 ``languages`` into those of the
     tracks at these places.
 
@@ -93,7 +110,11 @@ def keep_tracks(path: Path, video: Elements, aspect: Fraction, languages: Mappin
             if name == _TRACK_ENTRY:
                 tag = languages.get(len(entries), "")
                 entries.append(element(name, _entry(body, video, aspect, tag)))
-        others = [element(name, body) for name, body in each(tracks) if name not in {_TRACK_ENTRY, CRC32, VOID}]
+        others = [
+            element(name, body)
+            for name, body in each(tracks)
+            if name not in {_TRACK_ENTRY, CRC32, VOID}
+        ]
         new = b"".join((*entries, *others))
         crc = 6  # bytes of the element
         left = len(tracks) - len(new) - crc
@@ -112,7 +133,9 @@ def _entry(body: bytes, video: Elements, aspect: Fraction, tag: str) -> bytes:
             if tag:
                 parts.append(element(LANGUAGE_IETF, tag.encode()))
         elif name == _VIDEO:
-            parts.append(element(name, _picture(children(inner), video, aspect) if video else inner))
+            parts.append(
+                element(name, _picture(children(inner), video, aspect) if video else inner)
+            )
         elif name != VOID:
             parts.append(element(name, inner))
     return b"".join(parts)
@@ -161,8 +184,12 @@ def append_chapters(path: Path, raw: bytes) -> None:
         at, length = head
         file.seek(at)
         old = next(inner for name, inner in each(file.read(length)) if name == _SEEK_HEAD)
-        entry = element(_SEEK_ID, _CHAPTERS.to_bytes(4, "big")) + element(_SEEK_POSITION, whole(end - body))
-        seeks = [element(name, inner) for name, inner in each(old) if name == _SEEK] + [element(_SEEK, entry)]
+        entry = element(_SEEK_ID, _CHAPTERS.to_bytes(4, "big")) + element(
+            _SEEK_POSITION, whole(end - body)
+        )
+        seeks = [element(name, inner) for name, inner in each(old) if name == _SEEK] + [
+            element(_SEEK, entry)
+        ]
         heads = element(_SEEK_HEAD, b"".join(seeks))
         left = length - len(heads)
         if left < 0 or left == 1:

@@ -39,7 +39,9 @@ class LatmReader:
     def __init__(self) -> None:
         self.config = b""
         self._subframes = 1
-        self._length: int | None = None  # bytes of a frame, where all have the same; None: each says its own
+        self._length: int | None = (
+            None  # bytes of a frame, where all have the same; None: each says its own
+        )
 
     def frames(self, data: bytes) -> list[bytes]:
         """The raw AAC frames in a packet of LOAS elements. Raises LatmError."""

@@ -25,5 +25,7 @@ def write_clip(
             if number == 0:
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = pix_fmt
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pix_fmt)))
+            out.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pix_fmt))
+            )
         out.mux(stream.encode(None))

@@ -25,7 +25,13 @@ _PASSED = {0x114D9B74, 0x1549A966, _TRACKS, 0x1C53BB6B, 0x1941A469, 0x1043A770, 
 _PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, VOID, CRC32}
 _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
 _MAX_BLOCK_ADDITION = 0x55EE
-_PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
+_PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = (
+    0xB0,
+    0xBA,
+    0x54B0,
+    0x54BA,
+    0x54B2,
+)
 _MATRIX, _BITS, _SUBSAMPLED_H, _SUBSAMPLED_V = 0x55B1, 0x55B2, 0x55B3, 0x55B4
 SITING_H, SITING_V, _RANGE, _TRANSFER, _PRIMARIES = 0x55B7, 0x55B8, 0x55B9, 0x55BA, 0x55BB
 _MAX_CLL, _MAX_FALL = 0x55BC, 0x55BD
@@ -112,7 +118,11 @@ def matroska_hdr(path: Path) -> ContainerHdr:
 
 def _colour_facts(colour: Elements) -> ContainerHdr:
     def numbers(*names: int) -> tuple[int, ...] | None:
-        return tuple(int.from_bytes(colour[name], "big") for name in names) if all(n in colour for n in names) else None
+        return (
+            tuple(int.from_bytes(colour[name], "big") for name in names)
+            if all(n in colour for n in names)
+            else None
+        )
 
     mastering = children(colour.get(_MASTERING, b""))
     tags, siting = numbers(_PRIMARIES, _TRANSFER, _MATRIX, _RANGE), numbers(SITING_H, SITING_V)
@@ -120,7 +130,9 @@ def _colour_facts(colour: Elements) -> ContainerHdr:
     payload = None
     if all(name in mastering for name in (*_POINTS, *_LUMINANCES)):
         points = (round(_real(mastering[name]) * 50000) for name in _POINTS)
-        payload = struct.pack(">8H2I", *points, *(round(_real(mastering[name]) * 10000) for name in _LUMINANCES))
+        payload = struct.pack(
+            ">8H2I", *points, *(round(_real(mastering[name]) * 10000) for name in _LUMINANCES)
+        )
     return ContainerHdr(
         (tags[0], tags[1], tags[2], tags[3] == 2) if tags else None,  # Range: 1 broadcast, 2 full
         payload,
@@ -143,14 +155,18 @@ def first_entry(file: bytes) -> bytes:
 def sound_entry(codec: bytes, private: bytes, rate: int, channels: int) -> bytes:
     """The body of a track entry for sound, as RFC 9559 5.1.4.1 has it."""
     audio = element(_SAMPLE_RATE, struct.pack(">d", rate)) + element(_CHANNELS, whole(channels))
-    numbers = element(_TRACK_NUMBER, b"\1") + element(0x73C5, b"\1") + element(_TRACK_TYPE, b"\2")  # 0x73C5: TrackUID
+    numbers = (
+        element(_TRACK_NUMBER, b"\1") + element(0x73C5, b"\1") + element(_TRACK_TYPE, b"\2")
+    )  # 0x73C5: TrackUID
     return numbers + element(_CODEC, codec) + element(_PRIVATE, private) + element(_AUDIO, audio)
 
 
 def header_of(entry: bytes, delay: int) -> bytes:
     """A file of one track and an empty cluster; a player must hide the track's first ``delay`` nanoseconds."""
     if delay:
-        kept = (element(name, body) for name, body in children(entry).items() if name != _CODEC_DELAY)
+        kept = (
+            element(name, body) for name, body in children(entry).items() if name != _CODEC_DELAY
+        )
         entry = b"".join(kept) + element(_CODEC_DELAY, whole(delay))
     ebml = {
         0x4286: b"\1",
@@ -163,11 +179,15 @@ def header_of(entry: bytes, delay: int) -> bytes:
     }
     head = element(0x1A45DFA3, b"".join(element(name, body) for name, body in ebml.items()))
     segment = element(_INFO, element(_TIMESTAMP_SCALE, whole(round(STEP * 10**9))))
-    segment += element(_TRACKS, element(_TRACK_ENTRY, entry)) + element(_CLUSTER, element(_TIMESTAMP, b"\0"))
+    segment += element(_TRACKS, element(_TRACK_ENTRY, entry)) + element(
+        _CLUSTER, element(_TIMESTAMP, b"\0")
+    )
     return head + element(_SEGMENT, segment)
 
 
-def complete_tracks(path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes]) -> None:
+def complete_tracks(
+    path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes]
+) -> None:
     """Adds what FFmpeg's muxer leaves out: 10 bits, 4:2:0 and the display size (PyAV cannot hand it the ratio).
 
     The track entry keeps its length, so nothing else moves: the room is the padding that the muxer leaves in it, the
@@ -184,7 +204,9 @@ def complete_tracks(path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[
             end = body.tell()
             if name == _TRACK_ENTRY and children(content).get(_TRACK_TYPE) == b"\1":
                 parts.append(_completed_entry(content, end - before, sample_aspect_ratio))
-            elif name == _TRACK_ENTRY and (new := renamed.get(children(content).get(_PRIVATE, b""))):
+            elif name == _TRACK_ENTRY and (
+                new := renamed.get(children(content).get(_PRIVATE, b""))
+            ):
                 codec = element(_CODEC, children(content)[_CODEC])
                 parts.append(tracks[before:end].replace(codec, element(_CODEC, new), 1))
             elif name != CRC32:
@@ -203,7 +225,10 @@ def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction)
     video = {k: v for k, v in children(entry[_VIDEO]).items() if k != _DISPLAY_UNIT}
     if sample_aspect_ratio != 1:
         width, height = (int.from_bytes(video[k], "big") for k in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
-        video |= {_DISPLAY_WIDTH: whole(round(width * sample_aspect_ratio)), _DISPLAY_HEIGHT: whole(height)}
+        video |= {
+            _DISPLAY_WIDTH: whole(round(width * sample_aspect_ratio)),
+            _DISPLAY_HEIGHT: whole(height),
+        }
     colour = {**children(video[COLOUR]), _BITS: b"\x0a", _SUBSAMPLED_H: b"\1", _SUBSAMPLED_V: b"\1"}
     video[COLOUR] = b"".join(element(k, v) for k, v in colour.items())
     entry[_VIDEO] = b"".join(element(k, v) for k, v in video.items())

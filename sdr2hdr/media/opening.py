@@ -18,8 +18,13 @@ NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
 
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of a URL, two slashes of which pathlib makes one
-_DEEP = {"probesize": "100000000", "analyzeduration": "100000000"}  # bytes, and microseconds of film
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE
+)  # of a URL, two slashes of which pathlib makes one
+_DEEP = {
+    "probesize": "100000000",
+    "analyzeduration": "100000000",
+}  # bytes, and microseconds of film
 
 
 def open_deep(path: Path) -> InputContainer:
@@ -48,7 +53,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise InputError(
                 f"{path} has no readable index, as a recording or download that was cut off; get it anew or mend it first."
             ) from error
-        raise InputError(f"{path} is not a video that can be read; check that it is the right file.") from error
+        raise InputError(
+            f"{path} is not a video that can be read; check that it is the right file."
+        ) from error
     with container:
         if container.format.name.split(",")[0] in NO_FILMS:
             raise InputError(
@@ -59,7 +66,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             cover = "only a cover picture" if container.streams.video else "no video"
             raise InputError(f"{path} holds {cover}; give a file with a video stream.")
         if stream.codec_context is None:
-            raise InputError(f"{path} uses a video codec that is not known here; convert it to H.264 or FFV1 first.")
+            raise InputError(
+                f"{path} uses a video codec that is not known here; convert it to H.264 or FFV1 first."
+            )
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
@@ -102,7 +111,9 @@ def _head(path: Path) -> bytes:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"{path} is a folder; name a video file in it.")
-        if not stat.S_ISREG(mode):  # it is read more than once, and opening a pipe would wait for a writer
+        if not stat.S_ISREG(
+            mode
+        ):  # it is read more than once, and opening a pipe would wait for a writer
             raise InputError(
                 f"{path} is a pipe or a device; convert - reads standard input, or save the video as a file."
             )
@@ -115,7 +126,9 @@ def _head(path: Path) -> bytes:
     except PermissionError as error:
         raise InputError(f"{path} may not be read by this user; change its permissions.") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the disk it is on.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); check the name and the disk it is on."
+        ) from error
     if not head:
         raise InputError(f"{path} is empty; get it anew.")
     return head

@@ -44,7 +44,13 @@ def outlook(source: Source, container: str) -> tuple[StreamPlan | None, dict[str
 
 def refused(error: InputError, container: str) -> dict[str, Any]:
     """The outlook of a file that cannot be converted."""
-    return {"to": container, "refused": str(error), "notes": [], "pictures_seen": 0, "first_pictures": []}
+    return {
+        "to": container,
+        "refused": str(error),
+        "notes": [],
+        "pictures_seen": 0,
+        "first_pictures": [],
+    }
 
 
 def streams(path: Path, info: SourceInfo, plan: StreamPlan | None) -> list[dict[str, Any]]:
@@ -54,7 +60,9 @@ def streams(path: Path, info: SourceInfo, plan: StreamPlan | None) -> list[dict[
         return list(_rows(file.streams, info, plan))
 
 
-def _rows(listed: Iterable[Stream], info: SourceInfo, plan: StreamPlan | None) -> Iterator[dict[str, Any]]:
+def _rows(
+    listed: Iterable[Stream], info: SourceInfo, plan: StreamPlan | None
+) -> Iterator[dict[str, Any]]:
     fates = {} if plan is None else {fate.index: fate for fate in plan.fates}
     for stream in listed:
         tags = stream.metadata
@@ -65,7 +73,11 @@ def _rows(listed: Iterable[Stream], info: SourceInfo, plan: StreamPlan | None) -
             "codec": context.codec.canonical_name if context is not None else None,
             "language": info.headers.languages.get(stream.index) or tags.get("language"),
             "title": tags.get("title") or tags.get("filename"),
-            "flags": [str(flag.name).replace("_", " ") for flag in Disposition if flag & stream.disposition],
+            "flags": [
+                str(flag.name).replace("_", " ")
+                for flag in Disposition
+                if flag & stream.disposition
+            ],
         }
         if plan is not None:
             is_film = stream.index == info.stream
@@ -74,7 +86,9 @@ def _rows(listed: Iterable[Stream], info: SourceInfo, plan: StreamPlan | None) -
 
 
 def _fate(fate: Fate | None) -> str:
-    if fate is None:  # known here and not to the plan: FFmpeg finds some streams only when it reads on
+    if (
+        fate is None
+    ):  # known here and not to the plan: FFmpeg finds some streams only when it reads on
         return "left out"
     if fate.note.startswith(fate.name):
         return fate.note.removeprefix(fate.name).strip()

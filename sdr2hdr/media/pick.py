@@ -22,7 +22,10 @@ def picked(source: Source, wanted: Sequence[int]) -> Iterator[Picture]:
             while place < len(wanted) and picture.pts >= wanted[place]:
                 yield picture
                 place += 1
-            if place == len(wanted) or (wanted[place] - picture.pts) * source.info.time_base > _READ_ON:
+            if (
+                place == len(wanted)
+                or (wanted[place] - picture.pts) * source.info.time_base > _READ_ON
+            ):
                 break
         if place == begun:
             return

@@ -90,7 +90,9 @@ def exposure_of(frame: VideoFrame) -> Fraction | None:
     that is not told); None without a time above 0. FFmpeg gives the tags of JPEG and MJPEG frames as texts, a rational number
     as ``1, 200``.
     """
-    tags = {key.rpartition("/")[2]: re.findall(r"\d+", text) for key, text in frame.metadata.items()}
+    tags = {
+        key.rpartition("/")[2]: re.findall(r"\d+", text) for key, text in frame.metadata.items()
+    }
     time, iso = (
         tags.get("ExposureTime", []),
         tags.get("PhotographicSensitivity") or tags.get("ISOSpeedRatings") or ["100"],
@@ -124,7 +126,9 @@ def planar(frame: VideoFrame) -> VideoFrame:
         stem = "gray"
     else:
         ratio = (16 // form.chroma_width(16), 16 // form.chroma_height(16))
-        stem = {(2, 2): "yuv420p", (2, 1): "yuv422p", (4, 1): "yuv411p", (4, 4): "yuv410p"}.get(ratio, "yuv444p")
+        stem = {(2, 2): "yuv420p", (2, 1): "yuv422p", (4, 1): "yuv411p", (4, 4): "yuv410p"}.get(
+            ratio, "yuv444p"
+        )
     bits = next(n for n in (8, 10, 12, 16) if n >= min(max(depths), 16))
     if stem in {"yuv411p", "yuv410p"}:
         bits = 8

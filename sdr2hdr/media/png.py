@@ -39,7 +39,9 @@ def png_facts(path: Path) -> PngFacts:
             f.seek(max(0, path.stat().st_size - len(_END)))
             end = f.read()
     except OSError as e:
-        raise InputError(f"{path} cannot be read ({e.strerror}); check its name and permissions.") from e
+        raise InputError(
+            f"{path} cannot be read ({e.strerror}); check its name and permissions."
+        ) from e
     if not head.startswith(_SIGNATURE) or len(head) < 33:
         raise InputError(f"{path} is not a PNG; take it out of the folder or make it one.")
     width, height, depth, colour = struct.unpack(">IIBB", head[16:26])

@@ -44,7 +44,10 @@ def probe(path: str | Path, container: str = "mkv") -> dict[str, Any]:
             "range_from": info.range_from,
             "primaries": info.primaries,
             "transfer": info.transfer,
-            "read_as": {**vars(info.shown.display), **{k: v for k, v in vars(info.shown).items() if k != "display"}},
+            "read_as": {
+                **vars(info.shown.display),
+                **{k: v for k, v in vars(info.shown).items() if k != "display"},
+            },
         },
         "clock": _clock(info),
         "chapters": {
@@ -101,7 +104,10 @@ def _clock(info: SourceInfo) -> dict[str, Any]:
     clock jumps in the film."""
     clock = info.clock
     jumps = [
-        {"at": clock_time(after.start + after.moved), "seconds": round(float(after.start - before.end), 6)}
+        {
+            "at": clock_time(after.start + after.moved),
+            "seconds": round(float(after.start - before.end), 6),
+        }
         for before, after in pairwise(clock.parts)
     ]
     return {

@@ -48,7 +48,9 @@ CURVES = {
     "srgb": "srgb",
     "linear": "linear",
     "smpte428": "gamma26",
-} | dict.fromkeys(("bt709", "bt601", "smpte240m", "xvycc", "bt1361", "bt2020-10", "bt2020-12"), USUAL.transfer)
+} | dict.fromkeys(
+    ("bt709", "bt601", "smpte240m", "xvycc", "bt1361", "bt2020-10", "bt2020-12"), USUAL.transfer
+)
 """The display curve that a transfer tag stands for. BT.709 and its kin define a camera's curve; what is made with it is looked at
 on a BT.1886 display."""
 
@@ -98,7 +100,9 @@ def shown(frame: VideoFrame, transfer: str = "auto", primaries: str = "auto") ->
 
 
 def _named(names: Mapping[int, str], number: int) -> str:
-    return names.get(number, "untagged" if number in (0, 2) else f"number {number}")  # 2 is "unspecified"
+    return names.get(
+        number, "untagged" if number in (0, 2) else f"number {number}"
+    )  # 2 is "unspecified"
 
 
 def _decided(given: str, tag: str, known: Mapping[str, str], usual: str) -> tuple[str, str]:

@@ -18,9 +18,26 @@ from sdr2hdr.media.heard import AudioTally
 from sdr2hdr.media.sound_track import LAYOUTS
 
 ENCODERS = {"flac": "flac", "aac": "aac", "opus": "libopus"}
-_BITS = {"aac": 96_000, "libopus": 64_000}  # a second and channel: transparent, by each encoder's own advice
+_BITS = {
+    "aac": 96_000,
+    "libopus": 64_000,
+}  # a second and channel: transparent, by each encoder's own advice
 _RATES = {
-    "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
+    "aac": (
+        96000,
+        88200,
+        64000,
+        48000,
+        44100,
+        32000,
+        24000,
+        22050,
+        16000,
+        12000,
+        11025,
+        8000,
+        7350,
+    ),
     "libopus": (48000,),
 }
 _GAP = 0.02  # seconds without sound that are filled with silence, and of doubled sound that are cut
@@ -28,10 +45,19 @@ _GAP = 0.02  # seconds without sound that are filled with silence, and of double
 
 def lossless_pcm(stream: AudioStream) -> str:
     """The plain PCM that holds all that a stream of some other PCM decodes to."""
-    name, decoded = stream.codec_context.codec.canonical_name, stream.codec_context.format.packed.name
+    name, decoded = (
+        stream.codec_context.codec.canonical_name,
+        stream.codec_context.format.packed.name,
+    )
     if name in ("pcm_dvd", "pcm_bluray", "s302m"):  # of at most 24 bits, which decode to 32
         return "pcm_s16le" if decoded == "s16" else "pcm_s24le"
-    return {"u8": "pcm_u8", "s16": "pcm_s16le", "s32": "pcm_s32le", "flt": "pcm_f32le", "dbl": "pcm_f64le"}[decoded]
+    return {
+        "u8": "pcm_u8",
+        "s16": "pcm_s16le",
+        "s32": "pcm_s32le",
+        "flt": "pcm_f32le",
+        "dbl": "pcm_f64le",
+    }[decoded]
 
 
 class SoundConverter:
@@ -53,7 +79,9 @@ class SoundConverter:
         if name in _BITS:
             encoder.bit_rate = _BITS[name] * encoder.channels
         # An encoder fills its last frame up, and what it hides of that not every container hides.
-        self.tally = AudioTally(encoder.codec.canonical_name, hashed=False, slack=4096 if name in _BITS else 0)
+        self.tally = AudioTally(
+            encoder.codec.canonical_name, hashed=False, slack=4096 if name in _BITS else 0
+        )
         self._graph: Graph | None = None
         self._form: tuple[str, str, int] | None = None
 
@@ -91,7 +119,10 @@ class SoundConverter:
                 time_base=frame.time_base or Fraction(1, frame.sample_rate),
             ),
             graph.add("aresample", f"{encoder.sample_rate}:async=1:min_hard_comp={_GAP}"),
-            graph.add("aformat", f"sample_fmts={encoder.format.name}:channel_layouts={encoder.layout.name}"),
+            graph.add(
+                "aformat",
+                f"sample_fmts={encoder.format.name}:channel_layouts={encoder.layout.name}",
+            ),
             graph.add("abuffersink"),
         ]
         graph.link_nodes(*nodes).configure()

@@ -15,11 +15,16 @@ from sdr2hdr.media.sound_convert import ENCODERS, SoundConverter, lossless_pcm
 from sdr2hdr.media.sound_start import SoundStart
 from sdr2hdr.media.sound_track import TrackForm, add_track, plain_packet, wave_format
 
-_REFUSALS = (ValueError, av.error.FFmpegError)  # not in PyAV's list of what the container holds; refused by the muxer
+_REFUSALS = (
+    ValueError,
+    av.error.FFmpegError,
+)  # not in PyAV's list of what the container holds; refused by the muxer
 _NULL_PID = 0x1FFF  # ISO/IEC 13818-1 2.4.3.3: what fills a transport stream up
 
 
-def plan_sound(stream: AudioStream, name: str, container: str, audio: str, start: SoundStart | None) -> Fate:
+def plan_sound(
+    stream: AudioStream, name: str, container: str, audio: str, start: SoundStart | None
+) -> Fate:
     """Decides about one sound; ``audio`` is ``copy`` or what to encode to where it cannot be copied.
 
     ``start`` is None for a stream without packets. Raises OutputError where the container cannot hold ``audio`` either.
@@ -41,7 +46,9 @@ def plan_sound(stream: AudioStream, name: str, container: str, audio: str, start
         raise OutputError(
             f"{kind} cannot hold {name} as {audio}; choose --audio {' or '.join(able) or 'copy'}, or write another container."
         )
-    return left_out(stream.index, name, f"{kind} cannot hold it{_way_out(stream, container, start)}")
+    return left_out(
+        stream.index, name, f"{kind} cannot hold it{_way_out(stream, container, start)}"
+    )
 
 
 def _nothing(stream: AudioStream, start: SoundStart | None) -> str:
@@ -53,7 +60,9 @@ def _nothing(stream: AudioStream, start: SoundStart | None) -> str:
     return "it has no packets" if start is None else ""
 
 
-def _ways(stream: AudioStream, container: str, start: SoundStart) -> Iterator[tuple[str, TrackForm, tuple[bytes, ...]]]:
+def _ways(
+    stream: AudioStream, container: str, start: SoundStart
+) -> Iterator[tuple[str, TrackForm, tuple[bytes, ...]]]:
     """How packets could be written without encoding anew, best first: the fate, the form, and some of them in it."""
     if stream.codec_context.codec.canonical_name == "aac_latm":
         config, frames = _unwrapped(start)
@@ -68,7 +77,9 @@ def _ways(stream: AudioStream, container: str, start: SoundStart) -> Iterator[tu
 def _way_out(stream: AudioStream, container: str, start: SoundStart) -> str:
     """How it could be kept, for a note."""
     holders = [
-        n.upper() for n in FORMATS if n != container and _holds(n, stream, TrackForm(start.hidden), start.packets)
+        n.upper()
+        for n in FORMATS
+        if n != container and _holds(n, stream, TrackForm(start.hidden), start.packets)
     ]
     ways = [f"{' and '.join(holders)} can"] if holders else []
     able = [codec for codec in ENCODERS if _converts(container, stream, codec)]
@@ -76,7 +87,9 @@ def _way_out(stream: AudioStream, container: str, start: SoundStart) -> str:
     return f" ({', '.join(ways)})" if ways else ""
 
 
-def _holds(container: str, stream: AudioStream, form: TrackForm, packets: tuple[bytes, ...]) -> bool:
+def _holds(
+    container: str, stream: AudioStream, form: TrackForm, packets: tuple[bytes, ...]
+) -> bool:
     """Whether the container takes these packets: found out by writing a file in memory that has them alone."""
     try:
         with av.open(io.BytesIO(), "w", format=FORMATS[container]) as out:

@@ -18,7 +18,14 @@ from av.stream import Stream
 PRIMING = Fraction(1, 10)
 """Seconds before the first sample heard that may be an encoder's priming; more than that was cut away."""
 _OPUS_PREROLL = Fraction(80, 1000)  # RFC 7845 4.6
-_WHOLE_FRAMES = ("pcm_", "adpcm_", "flac", "alac", "wavpack", "tta")  # no frame needs the one before
+_WHOLE_FRAMES = (
+    "pcm_",
+    "adpcm_",
+    "flac",
+    "alac",
+    "wavpack",
+    "tta",
+)  # no frame needs the one before
 _TRIED = 3  # packets of a stream that a muxer is tried with
 
 
@@ -81,7 +88,9 @@ class _Begin:
         first = kept[0] if kept else self._heard_from
         heard = self._start * unit + Fraction(self._skip, rate)
         if unit > Fraction(1, rate):
-            heard = round(heard / unit) * unit  # in time steps coarser than a sample the sum is off by a part of one
+            heard = (
+                round(heard / unit) * unit
+            )  # in time steps coarser than a sample the sum is off by a part of one
         hidden = max(0, self._skip - round((first - self._start) * unit * rate))
         return SoundStart(first, hidden, heard, tuple(self._packets))
 

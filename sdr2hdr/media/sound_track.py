@@ -46,7 +46,11 @@ def add_track(out: OutputContainer, stream: AudioStream, form: TrackForm) -> Str
 def _named_layout(out: OutputContainer, copy: Stream) -> Stream:
     """Gives channels of no known place the usual ones: MP4 does not take them without."""
     context = cast(AudioStream, copy).codec_context
-    if out.format.name != "matroska" and "channels" in context.layout.name and context.channels in LAYOUTS:
+    if (
+        out.format.name != "matroska"
+        and "channels" in context.layout.name
+        and context.channels in LAYOUTS
+    ):
         context.layout = LAYOUTS[context.channels]
     return copy
 

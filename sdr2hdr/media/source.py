@@ -107,7 +107,9 @@ class Source:
         if detelecine:
             self._take_film()
         if self.info.hdr is not None and not hdr:
-            raise InputError(f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead.")
+            raise InputError(
+                f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead."
+            )
         if self.info.hdr not in {None, "PQ"} and not (hlg and self.info.hdr == "HLG"):
             raise InputError(
                 f"{path} is {self.info.hdr}, of HDR files only those in PQ (HDR10) are read; convert it first."
@@ -124,24 +126,40 @@ class Source:
             raise InputError(
                 f"{self.path} has {float(info.rate):.3f} frames a second, and telecined film 29.97; leave --detelecine out."
             )
-        frames = None if info.frames is None else round(info.frames * fields.film_rate / fields.rate)
+        frames = (
+            None if info.frames is None else round(info.frames * fields.film_rate / fields.rate)
+        )
         self.info = replace(info, rate=fields.film_rate, frames=frames)
 
     def __enter__(self) -> "Source":
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Nothing to close: the file is open only while its pictures are being read."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what was found and done in the newest :meth:`pictures`."""
-        doubts = self.info.shown.doubts(self.info.transfer, self.info.primaries) if self.info.hdr is None else ()
-        notes = [*doubts, *self.info.clock.notes, *self._changes.notes, *self._fields.notes(self._tally)]
+        doubts = (
+            self.info.shown.doubts(self.info.transfer, self.info.primaries)
+            if self.info.hdr is None
+            else ()
+        )
+        notes = [
+            *doubts,
+            *self.info.clock.notes,
+            *self._changes.notes,
+            *self._fields.notes(self._tally),
+        ]
         if mended := self.loss.mended:
-            notes.append(f"{mended} pictures had no time of their own, or one out of order, and were given the next")
+            notes.append(
+                f"{mended} pictures had no time of their own, or one out of order, and were given the next"
+            )
         return tuple(notes)
 
     def _is_torn(self) -> bool:
@@ -196,7 +214,9 @@ class Source:
                 retimer.picture(packet)
             yield packet
 
-    def _read(self, stream: VideoStream, packets: _Packets, begin: int, first: int, threads: bool) -> Iterator[Picture]:
+    def _read(
+        self, stream: VideoStream, packets: _Packets, begin: int, first: int, threads: bool
+    ) -> Iterator[Picture]:
         stream.thread_type = "AUTO"
         if not threads:
             stream.codec_context.thread_count = 1
@@ -246,7 +266,9 @@ class Source:
             if missing > TAIL:
                 self._lose(times.end, missing=missing)
 
-    def _decode(self, stream: VideoStream, packets: _Packets, begin: int, threads: bool) -> Iterator[VideoFrame]:
+    def _decode(
+        self, stream: VideoStream, packets: _Packets, begin: int, threads: bool
+    ) -> Iterator[VideoFrame]:
         """Frames as the decoder gives them; what does not decode is left out and counted."""
         codec = stream.codec_context
         for packet in packets:
@@ -275,16 +297,27 @@ class Source:
         if at is None or at >= begin:
             self._lose(at, damaged=1)
 
-    def _lose(self, at: int | None, *, damaged: int = 0, corrupt: int = 0, missing: Fraction = Fraction(0)) -> None:
+    def _lose(
+        self, at: int | None, *, damaged: int = 0, corrupt: int = 0, missing: Fraction = Fraction(0)
+    ) -> None:
         """Count a loss at this pts; raises :class:`InputError` with ``strict``."""
         loss = self.loss
         self.loss = replace(
-            loss, damaged=loss.damaged + damaged, corrupt=loss.corrupt + corrupt, missing=loss.missing + missing
+            loss,
+            damaged=loss.damaged + damaged,
+            corrupt=loss.corrupt + corrupt,
+            missing=loss.missing + missing,
         )
         if self._strict:
-            where = "" if at is None else f" at {clock_time((at - self.info.start_pts) * self.info.time_base)}"
+            where = (
+                ""
+                if at is None
+                else f" at {clock_time((at - self.info.start_pts) * self.info.time_base)}"
+            )
             what = "lacks pictures" if missing else "is damaged"
-            raise InputError(f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes.")
+            raise InputError(
+                f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes."
+            )
 
 
 class _Times:

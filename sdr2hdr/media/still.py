@@ -26,7 +26,9 @@ def avif(planes: tuple[Tensor, Tensor, Tensor]) -> bytes:
     It is tagged BT.2020 primaries, PQ, BT.2020 non-constant luminance, limited range (9, 16, 9 of H.273). Raises OutputError.
     """
     height, width = planes[0].shape
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on stderr unless told to print errors alone
+    os.environ.setdefault(
+        "SVT_LOG", "1"
+    )  # SVT-AV1 prints its settings on stderr unless told to print errors alone
     buffer = io.BytesIO()
     try:
         with av.open(buffer, "w", format="avif") as out:
@@ -35,8 +37,15 @@ def avif(planes: tuple[Tensor, Tensor, Tensor]) -> bytes:
                 raise ValueError("no video stream")
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p10le"
             context = stream.codec_context
-            context.color_range, context.color_primaries, context.color_trc, context.colorspace = 1, 9, 16, 9
-            frame = av.VideoFrame.from_dlpack(tuple(plane.contiguous() for plane in planes), format="yuv420p10le")
+            context.color_range, context.color_primaries, context.color_trc, context.colorspace = (
+                1,
+                9,
+                16,
+                9,
+            )
+            frame = av.VideoFrame.from_dlpack(
+                tuple(plane.contiguous() for plane in planes), format="yuv420p10le"
+            )
             frame.pts, frame.time_base = 0, Fraction(1)
             out.mux(stream.encode(frame))
             out.mux(stream.encode(None))

@@ -78,7 +78,11 @@ def open_to_copy(source: Path) -> InputContainer:
 
 
 def plan_streams(
-    source: Path, container: str, codec: str, video_stream_index: int, choice: StreamChoice = StreamChoice()
+    source: Path,
+    container: str,
+    codec: str,
+    video_stream_index: int,
+    choice: StreamChoice = StreamChoice(),
 ) -> StreamPlan:
     """Decides what becomes of each stream of the source; worth a call before anything is rendered.
 
@@ -87,7 +91,9 @@ def plan_streams(
     InputError if the source cannot be read or has no track that was chosen.
     """
     if container not in FORMATS:
-        raise OutputError(f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}.")
+        raise OutputError(
+            f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}."
+        )
     if container == "mov" and codec == "av1":
         raise OutputError(
             "MOV cannot hold AV1 (it is defined for MP4 and Matroska alone); write MP4 or MKV, or use HEVC."
@@ -97,7 +103,11 @@ def plan_streams(
     with open_to_copy(source) as file:
         entries = sample_entries(source) if file.format.name.startswith("mov") else {}
         wanted = {
-            *([] if choice.silent else _chosen(file.streams.audio, choice.audio_tracks, "--audio-track", source)),
+            *(
+                []
+                if choice.silent
+                else _chosen(file.streams.audio, choice.audio_tracks, "--audio-track", source)
+            ),
             *_chosen(file.streams.subtitles, choice.subtitle_tracks, "--subtitle-track", source),
         }
         fates = []
@@ -109,18 +119,24 @@ def plan_streams(
                 fates.append(left_out(stream.index, name, "it was not asked for", asked=True))
             elif stream.type == "audio":
                 sound = cast(AudioStream, stream)
-                fates.append(plan_sound(sound, name, container, choice.audio, starts.get(stream.index)))
+                fates.append(
+                    plan_sound(sound, name, container, choice.audio, starts.get(stream.index))
+                )
             elif stream.type == "subtitle":
                 fates.append(_subtitle(stream, name, container))
             else:
                 fates.append(_other(stream, name, container, has_chapters=bool(file.chapters())))
     lost = [fate for fate in fates if fate.how == LEFT_OUT and fate.note and not fate.asked]
     if choice.strict and lost:
-        raise OutputError(f"{source}: {lost[0].note}; convert it without --strict-streams, or write another container.")
+        raise OutputError(
+            f"{source}: {lost[0].note}; convert it without --strict-streams, or write another container."
+        )
     return StreamPlan(container, video_stream_index, tuple(fates), choice.strict)
 
 
-def _chosen(streams: Sequence[Stream], tracks: tuple[str, ...], option: str, source: Path) -> set[int]:
+def _chosen(
+    streams: Sequence[Stream], tracks: tuple[str, ...], option: str, source: Path
+) -> set[int]:
     """The indexes of the streams that are asked for."""
     if not tracks:
         return {stream.index for stream in streams}
@@ -133,7 +149,9 @@ def _chosen(streams: Sequence[Stream], tracks: tuple[str, ...], option: str, sou
             if place == number or stream.metadata.get("language", "und") == track
         }
         if not matching:
-            there = ", ".join(f"{n} ({s.metadata.get('language', 'und')})" for n, s in enumerate(streams, 1))
+            there = ", ".join(
+                f"{n} ({s.metadata.get('language', 'und')})" for n, s in enumerate(streams, 1)
+            )
             raise InputError(
                 f"{source} has no track {track!r} for {option}; {f'it has {there}' if there else 'leave it out'}."
             )
@@ -147,13 +165,20 @@ def _holds(container: str, stream: Stream) -> bool:
         with av.open(io.BytesIO(), "w", format=FORMATS[container]) as out:
             out.add_stream_from_template(stream, opaque=True)
             out.start_encoding()
-    except (ValueError, av.error.FFmpegError):  # not in PyAV's list of what the container holds; refused by the muxer
+    except (
+        ValueError,
+        av.error.FFmpegError,
+    ):  # not in PyAV's list of what the container holds; refused by the muxer
         return False
     return True
 
 
 def _name(stream: Stream, entry: str) -> str:
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else _data_name(stream) or entry
+    codec = (
+        stream.codec_context.codec.canonical_name
+        if stream.codec_context
+        else _data_name(stream) or entry
+    )
     return f"{stream.type} stream {stream.index}" + (f" ({codec})" if codec else "")
 
 
@@ -171,7 +196,11 @@ def _subtitle(stream: Stream, name: str, container: str) -> Fate:
     if is_text(stream):
         codec = TEXT_CODEC[container]
         return Fate(
-            stream.index, name, CONVERTED, codec, f"{name} converted to {codec}: {kind} cannot hold it as it is"
+            stream.index,
+            name,
+            CONVERTED,
+            codec,
+            f"{name} converted to {codec}: {kind} cannot hold it as it is",
         )
     return left_out(stream.index, name, f"{kind} cannot hold it")
 
@@ -197,6 +226,8 @@ def _other(stream: Stream, name: str, container: str, *, has_chapters: bool) -> 
         )
     if stream.type == "video":
         return _picture(stream, name, container)
-    if _data_name(stream) == "bin_data" and has_chapters:  # where MP4 keeps the names of the chapters, which are copied
+    if (
+        _data_name(stream) == "bin_data" and has_chapters
+    ):  # where MP4 keeps the names of the chapters, which are copied
         return Fate(stream.index, name, LEFT_OUT)
     return left_out(stream.index, name, "data of the old container")

@@ -30,7 +30,9 @@ class _Cue:
 def is_text(stream: Stream) -> bool:
     """Whether a subtitle stream holds text, not pictures."""
     # PyAV's stub of Codec lacks ``properties``.
-    return bool(getattr(stream.codec_context.codec, "properties", 0) & cast(int, Properties.TEXT_SUB.value))
+    return bool(
+        getattr(stream.codec_context.codec, "properties", 0) & cast(int, Properties.TEXT_SUB.value)
+    )
 
 
 class TextConverter:
@@ -56,7 +58,11 @@ class TextConverter:
 
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
         """The packets that are ready once ``packet`` of the source is known; ``shift`` in seconds is added to times."""
-        cue = None if packet.is_discard else self._decode(cast("Packet[SubtitleStream]", packet), shift)
+        cue = (
+            None
+            if packet.is_discard
+            else self._decode(cast("Packet[SubtitleStream]", packet), shift)
+        )
         if cue is None:
             return
         self.tally.add(cue.text, cue.start * _STEP, cue.end * _STEP)
@@ -81,12 +87,18 @@ class TextConverter:
         if decoded is None or packet.pts is None or packet.time_base is None:
             return None
         # An event is "ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text".
-        events = (rect.ass.split(b",", 8) for rect in decoded.rects if isinstance(rect, AssSubtitle))
+        events = (
+            rect.ass.split(b",", 8) for rect in decoded.rects if isinstance(rect, AssSubtitle)
+        )
         text = b"\\N".join(event[8] for event in events if len(event) == 9 and event[8].strip())
         if not text:
             return None
         start = round((packet.pts * packet.time_base + shift) / _STEP)
-        length = packet.duration * packet.time_base / _STEP if packet.duration else decoded.end_display_time
+        length = (
+            packet.duration * packet.time_base / _STEP
+            if packet.duration
+            else decoded.end_display_time
+        )
         # A cue with no end stands until the next: five seconds are a reader's time for it.
         return _Cue(start, start + (round(length) if 0 < length < 2**31 else 5000), text)
 

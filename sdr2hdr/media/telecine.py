@@ -58,14 +58,19 @@ class Detelecine:
         for frame in group:
             self._decimated.vpush(frame)
         for place, picture in enumerate(_pulled(self._decimated)):
-            picture.pts = self._start + round((number + Fraction(place, CYCLE - 1)) * CYCLE * self._step)
+            picture.pts = self._start + round(
+                (number + Fraction(place, CYCLE - 1)) * CYCLE * self._step
+            )
             picture.time_base = self._time_base
             yield picture, origins[place]
 
     def _match(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             if self._matched is None:
-                filters = {"fieldmatch": "combmatch=full", "bwdif": "mode=send_frame:deint=interlaced"}
+                filters = {
+                    "fieldmatch": "combmatch=full",
+                    "bwdif": "mode=send_frame:deint=interlaced",
+                }
                 self._matched = self._graph(frame, filters)
             self._matched.vpush(frame)
             yield from self._timed(_pulled(self._matched))

@@ -43,7 +43,9 @@ def through_codec(
     for packet in (*packets, None):
         for picture in decoder.decode(packet):
             for kept, plane in zip(decoded, picture.planes, strict=True):
-                rows = torch.frombuffer(bytearray(bytes(plane)), dtype=torch.uint8).view(plane.height, plane.line_size)
+                rows = torch.frombuffer(bytearray(bytes(plane)), dtype=torch.uint8).view(
+                    plane.height, plane.line_size
+                )
                 kept.append(rows[:, : plane.width].clone())
     y, cb, cr = (torch.stack(kept) for kept in decoded)
     return y, cb, cr

@@ -18,7 +18,8 @@ def luma(codes: Tensor) -> Tensor:
 def blur(pictures: Tensor, sigma: float, radius: int) -> Tensor:
     """Gaussian means of planes ``N,H,W`` where the window fits: ``N,H-2*radius,W-2*radius``."""
     taps = torch.exp(
-        -((torch.arange(-radius, radius + 1, dtype=pictures.dtype, device=pictures.device)) ** 2) / (2 * sigma**2)
+        -((torch.arange(-radius, radius + 1, dtype=pictures.dtype, device=pictures.device)) ** 2)
+        / (2 * sigma**2)
     )
     taps = taps / taps.sum()
     across = F.conv2d(pictures[:, None], taps.view(1, 1, 1, -1))

@@ -65,7 +65,9 @@ def _resized(way: Tensor, size: tuple[int, int]) -> Tensor:
 def _grid(way: Tensor) -> Tensor:
     height, width = way.shape[-2:]
     y, x = torch.meshgrid(
-        torch.arange(height, device=way.device), torch.arange(width, device=way.device), indexing="ij"
+        torch.arange(height, device=way.device),
+        torch.arange(width, device=way.device),
+        indexing="ij",
     )
     across = (x + way[:, 0]) * (2.0 / max(width - 1, 1)) - 1.0
     down = (y + way[:, 1]) * (2.0 / max(height - 1, 1)) - 1.0
@@ -79,7 +81,9 @@ def _inside(grid: Tensor) -> Tensor:
 
 def _window(planes: Tensor) -> Tensor:
     """Gaussian means ``N,H,W`` of planes ``N,H,W``, borders repeated."""
-    taps = torch.exp(-(torch.arange(-_RADIUS, _RADIUS + 1, device=planes.device) ** 2) / (2 * _SIGMA**2))
+    taps = torch.exp(
+        -(torch.arange(-_RADIUS, _RADIUS + 1, device=planes.device) ** 2) / (2 * _SIGMA**2)
+    )
     taps = (taps / taps.sum()).to(planes.dtype)
     x = F.pad(planes[:, None], (_RADIUS,) * 4, mode="replicate")
     x = F.conv2d(x, taps.view(1, 1, 1, -1))

@@ -46,9 +46,14 @@ def _piq() -> dict[str, Any]:
     known = sys.modules.get("piq")
     sys.modules["piq"] = known or importlib.util.module_from_spec(spec)
     try:
-        return {key: getattr(importlib.import_module(module), name) for key, (module, name) in _PIQ.items()}
+        return {
+            key: getattr(importlib.import_module(module), name)
+            for key, (module, name) in _PIQ.items()
+        }
     except (ImportError, AttributeError) as e:
-        raise AbsentError(f"this version of piq cannot be used ({e}): pip install 'sdr2hdr[metrics]'") from e
+        raise AbsentError(
+            f"this version of piq cannot be used ({e}): pip install 'sdr2hdr[metrics]'"
+        ) from e
     finally:
         if known is None:  # whoever imports piq after us gets the whole package
             del sys.modules["piq"]
@@ -84,12 +89,17 @@ def lpips() -> Full:
     """LPIPS (AlexNet, version 0.1) of the PQ codes as they are, spread to -1..1. Raises AbsentError."""
     try:
         module = importlib.import_module("lpips")
-        if not (Path(torch.hub.get_dir()) / "checkpoints" / _ALEXNET).exists():  # or it would be downloaded unasked
+        if not (
+            Path(torch.hub.get_dir()) / "checkpoints" / _ALEXNET
+        ).exists():  # or it would be downloaded unasked
             raise AbsentError(f"its network {_ALEXNET} is not in torch's cache: {_GET_ALEXNET}")
         network = module.LPIPS(net="alex", verbose=False).eval()
     except ImportError as e:
         raise AbsentError(f"lpips is not installed ({e}): pip install lpips") from e
-    except (RuntimeError, OSError) as e:  # torchvision beside another build of torch; weights that cannot be downloaded
+    except (
+        RuntimeError,
+        OSError,
+    ) as e:  # torchvision beside another build of torch; weights that cannot be downloaded
         raise AbsentError(f"lpips does not run here ({_first_line(e)})") from e
 
     def measure(result: Tensor, truth: Tensor) -> float:
@@ -117,7 +127,9 @@ def cvvdp() -> Callable[[Tensor, Tensor, float], float]:
 
     def measure(result: Tensor, truth: Tensor, rate: float) -> float:
         with torch.inference_mode():
-            jod, _ = metric.predict(result, truth, dim_order="FCHW", frames_per_second=rate if len(result) > 1 else 0)
+            jod, _ = metric.predict(
+                result, truth, dim_order="FCHW", frames_per_second=rate if len(result) > 1 else 0
+            )
         return float(jod)
 
     return measure

@@ -76,7 +76,9 @@ def choose(names: Iterable[str] | None = None) -> Chosen:
         elif name in MEASURES:
             wanted[name] = None
         else:
-            raise ValueError(f"There is no measure '{name}'; there are {', '.join(MEASURES)}, and all.")
+            raise ValueError(
+                f"There is no measure '{name}'; there are {', '.join(MEASURES)}, and all."
+            )
     absent = {}
     for name in wanted:
         try:
@@ -113,7 +115,9 @@ class Meter:
         self._run: list[tuple[Tensor, Tensor]] = []
         self._before: tuple[Tensor, Tensor | None, Tensor] | None = None
 
-    def add(self, result: Tensor, truth: Tensor | None = None, guide: Tensor | None = None) -> dict[str, float]:
+    def add(
+        self, result: Tensor, truth: Tensor | None = None, guide: Tensor | None = None
+    ) -> dict[str, float]:
         """The values of one more frame, by key."""
         result = result.clamp(0, 1).float()
         truth = None if truth is None else truth.clamp(0, 1).float()
@@ -133,7 +137,9 @@ class Meter:
                 values["flicker"] = flicker(result, before[0], truth, before[1])
         return {k: v for k, v in values.items() if not math.isnan(v)}
 
-    def skip(self, result: Tensor, truth: Tensor | None = None, guide: Tensor | None = None) -> None:
+    def skip(
+        self, result: Tensor, truth: Tensor | None = None, guide: Tensor | None = None
+    ) -> None:
         """Take a frame as the one before the next, without measuring it."""
         guide = truth if truth is not None else result if guide is None else guide
         self._before = (result, truth, guide)

@@ -44,7 +44,9 @@ def e_warp(result: Tensor, before: Tensor, guide: Tensor, guide_before: Tensor) 
     return error[seen].mean().item()
 
 
-def flicker(result: Tensor, before: Tensor, truth: Tensor | None = None, truth_before: Tensor | None = None) -> float:
+def flicker(
+    result: Tensor, before: Tensor, truth: Tensor | None = None, truth_before: Tensor | None = None
+) -> float:
     """How much more the light of a result changes between two frames than the truth's, in units of dE_ITP (1 is just noticeable).
 
     Frames are ``3,H,W`` of PQ codes. In cells of 16x16 pixels the change of I of ICtCp is taken, the truth's change is taken off
@@ -53,7 +55,9 @@ def flicker(result: Tensor, before: Tensor, truth: Tensor | None = None, truth_b
     """
 
     def change(now: Tensor, then: Tensor) -> Tensor:
-        return (_cells(ictcp(pq_eotf(now.clamp(0, 1)))[0]) - _cells(ictcp(pq_eotf(then.clamp(0, 1)))[0])).abs()
+        return (
+            _cells(ictcp(pq_eotf(now.clamp(0, 1)))[0]) - _cells(ictcp(pq_eotf(then.clamp(0, 1)))[0])
+        ).abs()
 
     excess = change(result, before)
     if truth is not None and truth_before is not None:

@@ -107,7 +107,9 @@ class Alignment(nn.Module):
         super().__init__()
         inputs = 3 * FRAMES
         self.offsets = OffsetNet(inputs, offset_channels)
-        self.align = nn.Conv2d(inputs, channels, 3, padding=1)  # its kernel and bias; where it looks is deformed
+        self.align = nn.Conv2d(
+            inputs, channels, 3, padding=1
+        )  # its kernel and bias; where it looks is deformed
         self.fuse = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
     def forward(self, frames: Tensor, still: bool = False) -> Tensor:
@@ -192,7 +194,10 @@ class ConditionNet(Float32):
         depth = 3 if form == "3d" else 1
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(sizes), start=1):
-            layers += [nn.Conv3d(a, b, (depth, 3, 3), padding=(depth // 2, 1, 1)), nn.AvgPool3d((1, 2, 2))]
+            layers += [
+                nn.Conv3d(a, b, (depth, 3, 3), padding=(depth // 2, 1, 1)),
+                nn.AvgPool3d((1, 2, 2)),
+            ]
             layers.append(nn.LeakyReLU(0.1))
             if norm and i < len(sizes) - 1:
                 layers.append(nn.InstanceNorm3d(b, affine=True))
@@ -208,7 +213,10 @@ class ConditionNet(Float32):
         prior = self.extract(thumbs.transpose(1, 2).float()).mean(dim=(2, 3, 4))
         parts = self.tell(prior).unflatten(1, (self.convolutions, 3, -1))
         before = parts[:, :, 0] if self.dual else torch.zeros_like(parts[:, :, 0])
-        return [Modulation(before[:, i], parts[:, i, 1], parts[:, i, 2]) for i in range(self.convolutions)]
+        return [
+            Modulation(before[:, i], parts[:, i, 1], parts[:, i, 2])
+            for i in range(self.convolutions)
+        ]
 
 
 class ModulatedConv(nn.Module):
@@ -220,10 +228,19 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, m: Modulation) -> Tensor:
         gain, bias = 1.0 + m.scale, cast(Tensor, self.conv.bias)
-        kernels = self.conv.weight * gain[:, :, None, None, None] * (1.0 + m.before)[:, None, :, None, None]
+        kernels = (
+            self.conv.weight
+            * gain[:, :, None, None, None]
+            * (1.0 + m.before)[:, None, :, None, None]
+        )
         biases = gain * bias + m.shift
         # chunk and unbind: the gradients of slices would each be a whole batch of zeros
-        each = zip(x.chunk(x.shape[0]), kernels.to(x.dtype).unbind(), biases.to(x.dtype).unbind(), strict=True)
+        each = zip(
+            x.chunk(x.shape[0]),
+            kernels.to(x.dtype).unbind(),
+            biases.to(x.dtype).unbind(),
+            strict=True,
+        )
         return torch.cat([F.conv2d(item, kernel, bias, padding=1) for item, kernel, bias in each])
 
     def by_features(self, x: Tensor, m: Modulation) -> Tensor:

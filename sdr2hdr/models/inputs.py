@@ -13,13 +13,17 @@ def thumbnail(frames: Tensor, size: int) -> Tensor:
     return F.adaptive_avg_pool2d(frames.flatten(0, 1), size).view(b, t, 3, size, size)
 
 
-def field(channels: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), seed: int = 0) -> Tensor:
+def field(
+    channels: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), seed: int = 0
+) -> Tensor:
     """Normally distributed numbers ``1,channels,h,w``, float32 on the CPU, for the cells from row and column ``at`` on.
 
     Each number follows from (seed, channel, row, column) alone: a hash of them (Wellons' lowbias32) through the transform of Box
     and Muller. So it is the same on every machine, in every run and frame, and a tile's noise is a part of the picture's.
     """
-    rows, columns = (torch.arange(a, a + n, dtype=torch.int64) for a, n in zip(at, size, strict=True))
+    rows, columns = (
+        torch.arange(a, a + n, dtype=torch.int64) for a, n in zip(at, size, strict=True)
+    )
     cells = _mixed(_mixed(rows + seed * 0x9E3779B1)[:, None] + columns)
     layers = []
     for channel in range(channels):

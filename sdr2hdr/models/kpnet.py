@@ -63,7 +63,9 @@ _SHARES = (0.3, 0.4, 0.3)
 
 def _conv(inputs: int, outputs: int, size: int, relu: bool) -> nn.Sequential:
     """A convolution of the same picture size under the published name ``conv``, with a ReLU or without."""
-    layers: list[tuple[str, nn.Module]] = [("conv", nn.Conv2d(inputs, outputs, size, padding=size // 2))]
+    layers: list[tuple[str, nn.Module]] = [
+        ("conv", nn.Conv2d(inputs, outputs, size, padding=size // 2))
+    ]
     return nn.Sequential(OrderedDict([*layers, ("relu", nn.ReLU())] if relu else layers))
 
 
@@ -108,10 +110,13 @@ class Recovery(nn.Module):
         super().__init__()
         self.split_hl = Split(channels)
         self.conv_h, self.conv_l = (
-            nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 3, False)) for _ in range(2)
+            nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 3, False))
+            for _ in range(2)
         )
         self.up_sampel = _up(channels, relu=False)
-        self.refine = nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 1, True))
+        self.refine = nn.Sequential(
+            _conv(channels, channels, 3, True), _conv(channels, channels, 1, True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         high, low = self.split_hl(x)
@@ -135,7 +140,9 @@ class PublishedAttention(nn.Module):
         rows, columns = x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True).transpose(2, 3)
         both = F.hardswish(self.bn1(self.conv1(torch.cat([rows, columns], dim=2))))
         rows, columns = both[:, :, :height], both[:, :, height:]
-        out: Tensor = x * self.conv_w(columns.transpose(2, 3)).sigmoid() * self.conv_h(rows).sigmoid()
+        out: Tensor = (
+            x * self.conv_w(columns.transpose(2, 3)).sigmoid() * self.conv_h(rows).sigmoid()
+        )
         return out
 
 
@@ -155,10 +162,17 @@ class WindowAttention(nn.Module):
         self.conv_w = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        r, s = self.reach, self.conv1(x)  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
+        r, s = (
+            self.reach,
+            self.conv1(x),
+        )  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
         rows = F.avg_pool2d(s, (1, 2 * r + 1), stride=1, padding=(0, r), count_include_pad=False)
         columns = F.avg_pool2d(s, (2 * r + 1, 1), stride=1, padding=(r, 0), count_include_pad=False)
-        out: Tensor = x * self.conv_w(F.hardswish(columns)).sigmoid() * self.conv_h(F.hardswish(rows)).sigmoid()
+        out: Tensor = (
+            x
+            * self.conv_w(F.hardswish(columns)).sigmoid()
+            * self.conv_h(F.hardswish(rows)).sigmoid()
+        )
         return out
 
 
@@ -186,14 +200,29 @@ class Fusion(nn.Module):
         self.pairs = pairs
         if pairs:
             self.conv_1x1Share = nn.Sequential(_conv(2 * channels, channels, 1, True))
-            self.conv1, self.conv2, self.conv3 = (nn.Sequential(Residual(channels)) for _ in range(3))
-            self.nm_att = PublishedAttention(channels) if attention == "published" else WindowAttention(channels)
-        self.refine = nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 1, False))
+            self.conv1, self.conv2, self.conv3 = (
+                nn.Sequential(Residual(channels)) for _ in range(3)
+            )
+            self.nm_att = (
+                PublishedAttention(channels)
+                if attention == "published"
+                else WindowAttention(channels)
+            )
+        self.refine = nn.Sequential(
+            _conv(channels, channels, 3, True), _conv(channels, channels, 1, False)
+        )
 
     def forward(self, half: Tensor, quarter: Tensor, full: Tensor) -> Tensor:
         if self.pairs:
-            pairs = ((self.conv1, half, quarter), (self.conv2, half, full), (self.conv3, quarter, full))
-            mixed = sum(self.nm_att(block(self.conv_1x1Share(torch.cat([a, b], dim=1)))) for block, a, b in pairs)
+            pairs = (
+                (self.conv1, half, quarter),
+                (self.conv2, half, full),
+                (self.conv3, quarter, full),
+            )
+            mixed = sum(
+                self.nm_att(block(self.conv_1x1Share(torch.cat([a, b], dim=1))))
+                for block, a, b in pairs
+            )
         else:
             mixed = _SHARES[0] * full + _SHARES[1] * half + _SHARES[2] * quarter
         out: Tensor = self.refine(F.relu(mixed))
@@ -219,13 +248,18 @@ class KPNet(OnBase):
         channels: int = 64,
     ) -> None:
         super().__init__(base)
-        if attention not in ("published", "window") or blocks not in (1, 3) or fusion not in ("pairs", "sum"):
+        if (
+            attention not in ("published", "window")
+            or blocks not in (1, 3)
+            or fusion not in ("pairs", "sum")
+        ):
             raise ValueError("attention is published or window, blocks 1 or 3, fusion pairs or sum")
         self.blocks = blocks
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
         self.recon_trunk = Recovery(channels)
         self.alpha, self.belta = (
-            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)) for _ in range(2)
+            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1))
+            for _ in range(2)
         )
         self.dislocation_change3 = Dislocation(channels)
         if blocks == 3:
@@ -239,7 +273,9 @@ class KPNet(OnBase):
             self.up_conv2 = _up(channels, relu=True)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
         self.context = GlobalContext(channels, _FILMS) if context and self.look is None else None
-        self.modulate = nn.Linear(VECTOR, 2 * _FILMS * channels) if context and self.look is not None else None
+        self.modulate = (
+            nn.Linear(VECTOR, 2 * _FILMS * channels) if context and self.look is not None else None
+        )
         self.initialise()
 
     def initialise(self) -> None:
@@ -251,7 +287,9 @@ class KPNet(OnBase):
         if self.base != "none":
             start_with_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
-            if self.blocks == 3:  # what fusion and its attention leave is a twelfth of what the blocks gave
+            if (
+                self.blocks == 3
+            ):  # what fusion and its attention leave is a twelfth of what the blocks gave
                 cast(nn.Conv2d, self.up_conv2[0]).weight.data.mul_(12.0)
         if self.modulate is not None:
             zero(self.modulate)

@@ -65,7 +65,9 @@ class Model(nn.Module, ABC):
             raise ValueError("this model reads no look")
         return {}
 
-    def forward(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, State]:
+    def forward(
+        self, frames: Tensor, state: State, **inputs: Unpack[Inputs]
+    ) -> tuple[Tensor, State]:
         """BT.2020 PQ codes ``B,T-past-future,3,H,W``, not clamped, and the state after them.
 
         ``frames B,T,3,H,W`` are SDR BT.709 R'G'B' 0..1. At the ends of a scene there is less context, never a frame of
@@ -75,7 +77,9 @@ class Model(nn.Module, ABC):
 
     if TYPE_CHECKING:
         # nn.Module types its calls as Any
-        def __call__(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, State]: ...
+        def __call__(
+            self, frames: Tensor, state: State, **inputs: Unpack[Inputs]
+        ) -> tuple[Tensor, State]: ...
 
     @abstractmethod
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
@@ -99,13 +103,17 @@ class Model(nn.Module, ABC):
 
         Raises ModelError, naming ``source``, if they are not those of such a part.
         """
-        raise ModelError(f"{source}: this model has no part with published weights; leave the start out.")
+        raise ModelError(
+            f"{source}: this model has no part with published weights; leave the start out."
+        )
 
 
 class RestoringModel(Model):
     """A model that restores the SDR picture on its way to HDR (``has_aux`` in its spec)."""
 
-    def forward_with_aux(self, frames: Tensor, state: State, **inputs: Unpack[Inputs]) -> tuple[Tensor, Tensor, State]:
+    def forward_with_aux(
+        self, frames: Tensor, state: State, **inputs: Unpack[Inputs]
+    ) -> tuple[Tensor, Tensor, State]:
         """:meth:`forward` with the restored SDR frames, R'G'B' ``B,T-past-future,3,H,W``, after the codes; not clamped."""
         return self.render_with_aux(Window(frames, **inputs), state)
 

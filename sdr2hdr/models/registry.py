@@ -57,11 +57,15 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> Model:
     try:
         return cls(**options).eval()
     except (TypeError, ValueError) as e:
-        raise ModelError(f"Model {name} cannot be built with the configuration {options}: {e}.") from e
+        raise ModelError(
+            f"Model {name} cannot be built with the configuration {options}: {e}."
+        ) from e
 
 
 def _find(name: str) -> tuple[ModelSpec, type[Model]]:
     try:
         return _MODELS[name]
     except KeyError:
-        raise ModelError(f"There is no model {name!r}; choose one of {', '.join(_MODELS)}.") from None
+        raise ModelError(
+            f"There is no model {name!r}; choose one of {', '.join(_MODELS)}."
+        ) from None

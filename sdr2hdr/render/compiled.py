@@ -39,18 +39,33 @@ class CompiledStream(Stream):
 
     def __init__(self, renderer: Renderer) -> None:
         super().__init__(renderer)
-        self._table: tuple[Hashable, NDArray[np.uint32]] = None, np.empty(0, np.uint32)  # the last one
+        self._table: tuple[Hashable, NDArray[np.uint32]] = (
+            None,
+            np.empty(0, np.uint32),
+        )  # the last one
 
     def run(
-        self, pictures: Iterator[Coded], run: Run, states: list[State], pts: Sequence[int], *, settled: bool
+        self,
+        pictures: Iterator[Coded],
+        run: Run,
+        states: list[State],
+        pts: Sequence[int],
+        *,
+        settled: bool,
     ) -> Iterator[Finished]:
         first = next(pictures)
         pictures = itertools.chain([first], pictures)
-        if settled and self.renderer.spec.pixelwise and can_read(first.layout, first.turn, self.renderer.size):
+        if (
+            settled
+            and self.renderer.spec.pixelwise
+            and can_read(first.layout, first.turn, self.renderer.size)
+        ):
             return self._mapped(pictures, run, states[0], pts)
         return super().run(pictures, run, states, pts, settled=settled)
 
-    def _mapped(self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]) -> Iterator[Finished]:
+    def _mapped(
+        self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
+    ) -> Iterator[Finished]:
         """The frames of a run whose pixels are mapped alone, once they are steadied over their neighbours in the scene."""
         spec = self.renderer.spec
         low, high = run.needs(spec)
@@ -81,11 +96,16 @@ class CompiledStream(Stream):
         plain = reading(picture.layout, picture.turn, size)
         fine = reading(picture.layout, picture.turn, size, finer)
         table = self._table_of(picture, state)
-        return _Kind(picture.coding, table, plain, fine, Steadier(plain, finer, STEADY_REACH, UNLIKE))
+        return _Kind(
+            picture.coding, table, plain, fine, Steadier(plain, finer, STEADY_REACH, UNLIKE)
+        )
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
-        key = picture.coding, tuple((name, value.numpy().tobytes()) for name, value in sorted(state.items()))
+        key = (
+            picture.coding,
+            tuple((name, value.numpy().tobytes()) for name, value in sorted(state.items())),
+        )
         if self._table[0] != key:
             self._table = key, packed_table(self.renderer.mapped(picture.recoded(grid()), state))
         return self._table[1]

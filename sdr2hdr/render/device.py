@@ -24,7 +24,9 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise ModelError(f"Device {name!r} is not there (CUDA devices found: {count}); use --device cpu or auto.")
+            raise ModelError(
+                f"Device {name!r} is not there (CUDA devices found: {count}); use --device cpu or auto."
+            )
     elif device.type != "cpu":
         raise ModelError(f"Device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
     return device
@@ -41,7 +43,9 @@ def pick_precision(name: str, spec: ModelSpec, device: torch.device) -> str:
     if name not in PRECISIONS:
         raise ModelError(f"There is no precision {name!r}; use auto, {', '.join(PRECISIONS)}.")
     if name not in spec.precisions:
-        raise ModelError(f"Model {spec.name} does not run in {name}; use one of {', '.join(spec.precisions)}, or auto.")
+        raise ModelError(
+            f"Model {spec.name} does not run in {name}; use one of {', '.join(spec.precisions)}, or auto."
+        )
     return name
 
 
@@ -66,7 +70,10 @@ def free_memory(device: torch.device) -> int:
         pass
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
     ):
         try:
             free = min(free, max(0, int(Path(limit).read_text()) - int(Path(used).read_text())))
@@ -81,7 +88,9 @@ def keep_one_heap() -> None:
     glibc gives threads heaps of their own; they fragment apart, and memory grows with work. It also takes every picture's
     memory from the system and hands it back, which costs as much as filling it.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call, or no such habit
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # another C library has no such call, or no such habit
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-8, 1)  # M_ARENA_MAX of malloc.h
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD

@@ -32,7 +32,9 @@ class SceneLooks:
     @torch.inference_mode()
     def see(self, number: int, frame: Tensor) -> None:
         """Read frame ``number``, R'G'B' ``3,H,W``; only of a model that reads looks."""
-        thumbs = thumbnail(frame[None, None], self._spec.thumb)[0].to(next(self._model.parameters()).device)
+        thumbs = thumbnail(frame[None, None], self._spec.thumb)[0].to(
+            next(self._model.parameters()).device
+        )
         self._vectors[number] = self._model.read_look(thumbs)[0].cpu()
 
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:
@@ -45,7 +47,9 @@ class SceneLooks:
         return [None if look is None else (look + film) / 2 for look in looks]
 
 
-def scene_look(model: Model, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0) -> Tensor | None:
+def scene_look(
+    model: Model, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0
+) -> Tensor | None:
     """The look (128) of a scene from its frames ``3,H,W``, of which ``first`` is the first one's number in the film.
 
     None if the model reads no look, or if the scene has no frame whose number is a multiple of :data:`EVERY`.

@@ -39,10 +39,14 @@ class Run:
 
     def needs(self, spec: ModelSpec) -> tuple[int, int]:
         """The frames to feed: with the model's context, clamped to the scene."""
-        return max(self.scene_first, self.first - spec.past), min(self.scene_last, self.last + spec.future)
+        return max(self.scene_first, self.first - spec.past), min(
+            self.scene_last, self.last + spec.future
+        )
 
 
-def windows(frames: Iterator[Tensor], run: Run, spec: ModelSpec) -> Iterator[tuple[Tensor, int, int]]:
+def windows(
+    frames: Iterator[Tensor], run: Run, spec: ModelSpec
+) -> Iterator[tuple[Tensor, int, int]]:
     """Windows ``T,3,H,W`` of a run with how many of their frames are past and future context.
 
     ``frames`` yields the pictures ``3,H,W`` of :meth:`Run.needs` in order. No more than a window is held.
@@ -93,14 +97,18 @@ class Renderer:
             raise ModelError(f"Model {spec.name} restores no SDR picture.")
         self.white, self.peak, self.aux = white, peak, aux
         self.exposures = tuple(exposures) if spec.exposures else ()
-        self.tiles = cut(*size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec)
+        self.tiles = cut(
+            *size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec
+        )
         self.model = prepared(model, self.device, self.precision)
         self.weights = blend_weights(self.tiles, spec.margin)
 
     def new_states(self, look: Tensor | None = None) -> list[State]:
         """The states at the start of a scene, one per tile; ``look`` (V) is the scene's, if it is known beforehand."""
         known = None if look is None else look[None].to(self.device)
-        return [self.model.new_state((t.bottom - t.top, t.right - t.left), known) for t in self.tiles]
+        return [
+            self.model.new_state((t.bottom - t.top, t.right - t.left), known) for t in self.tiles
+        ]
 
     @torch.inference_mode()
     def recall(self, frame: Tensor, states: list[State]) -> None:
@@ -108,7 +116,9 @@ class Renderer:
         thumbs = thumbnail(frame[None, None], self.spec.thumb).to(self.device)
         corner = frame[None, None, :, :_CORNER, :_CORNER].to(self.device)
         m = self.spec.multiple
-        corner = F.pad(corner[0], (0, -corner.shape[-1] % m, 0, -corner.shape[-2] % m), mode="replicate")[None]
+        corner = F.pad(
+            corner[0], (0, -corner.shape[-1] % m, 0, -corner.shape[-2] % m), mode="replicate"
+        )[None]
         _, state = self.model(corner, states[0], thumbs=thumbs)
         states[:] = [state] * len(states)  # all tiles see the same thumbnail
 
@@ -120,7 +130,9 @@ class Renderer:
             first += len(window) - past - future
 
     @torch.inference_mode()
-    def window(self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0) -> Tensor:
+    def window(
+        self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0
+    ) -> Tensor:
         """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels).
 
         ``first`` is the number of its first frame in the film, by which its exposures are known.
@@ -149,7 +161,9 @@ class Renderer:
         codes, _ = self.model(picture[None, None], state, **inputs)
         return self._finish(codes[0].float())[0]
 
-    def _tile(self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]) -> Tensor:
+    def _tile(
+        self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]
+    ) -> Tensor:
         part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
         height, width = part.shape[-2:]
         m = self.spec.multiple
@@ -158,7 +172,9 @@ class Renderer:
         if self.spec.noise:
             cell = self.spec.noise_cell
             cells = part.shape[-2] // cell, part.shape[-1] // cell
-            inputs["noise"] = field(self.spec.noise, cells, (tile.top // cell, tile.left // cell)).to(self.device)
+            inputs["noise"] = field(
+                self.spec.noise, cells, (tile.top // cell, tile.left // cell)
+            ).to(self.device)
         if self.spec.place:
             rows, columns = self.size
             bottom, right = tile.top + part.shape[-2], tile.left + part.shape[-1]

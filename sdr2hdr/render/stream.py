@@ -58,7 +58,13 @@ class Stream:
         self.peak_code = pq_code(renderer.peak)
 
     def run(
-        self, pictures: Iterator[Coded], run: Run, states: list[State], pts: Sequence[int], *, settled: bool
+        self,
+        pictures: Iterator[Coded],
+        run: Run,
+        states: list[State],
+        pts: Sequence[int],
+        *,
+        settled: bool,
     ) -> Iterator[Finished]:
         """The frames of a run from the pictures that it needs (:meth:`Run.needs`); ``states`` are moved on in place.
 

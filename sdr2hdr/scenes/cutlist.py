@@ -60,7 +60,9 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
                 f"{where}: '{field[:40]}' is beyond the last frame, {len(pts) - 1}; correct or remove the line."
             )
         if frames and frame <= frames[-1]:
-            raise InputError(f"{where}: frame {frame} does not come after frame {frames[-1]}; put the lines in order.")
+            raise InputError(
+                f"{where}: frame {frame} does not come after frame {frames[-1]}; put the lines in order."
+            )
         frames.append(frame)
     return [f for f in frames if f > 0]
 

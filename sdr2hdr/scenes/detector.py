@@ -20,7 +20,10 @@ DELAY = 72  # ticks until an answer: 2.2 s to 3 s at 24 frames a second and more
 MEMORY = 120  # ticks held: a picture that comes back is known again
 MIN_SCENE = 6  # ticks: a cut this near to the cut before it is not a cut
 _STRIDE_LIMIT = 4  # frames a tick at most: beyond 130 frames a second the neighbourhoods grow shorter, memory does not
-_BEFORE, _AFTER = (2, 4, 7), (1, 3, 6, 10)  # ticks around a hard cut that are compared; they step over flashes
+_BEFORE, _AFTER = (
+    (2, 4, 7),
+    (1, 3, 6, 10),
+)  # ticks around a hard cut that are compared; they step over flashes
 _RETURNS = (15, 22, 30, 40, 50)  # ticks after a cut at which the old picture is looked for
 _FRAMES = (_BEFORE[-1] + _AFTER[-1] + 2) * _STRIDE_LIMIT
 
@@ -31,7 +34,17 @@ _VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both 
 _OTHER_COLOURS = 0.012  # mean distance of the sorted chroma
 _MIXED = 1.25  # detail in the middle of a dissolve at most, to that of the two pictures mixed
 _WAIT = 22  # ticks after a gradual change until it is judged
-_LENGTHS = (5, 6, 8, 11, 15, 20, 28, 40, 48)  # ticks from the last old to the first new picture of a dissolve
+_LENGTHS = (
+    5,
+    6,
+    8,
+    11,
+    15,
+    20,
+    28,
+    40,
+    48,
+)  # ticks from the last old to the first new picture of a dissolve
 _INSIDE = torch.arange(1, 8) / 8  # places in a dissolve at which the mix is tested
 
 
@@ -54,7 +67,9 @@ class _Frame:
     def __init__(self, index: int, pts: int, small: Tensor, previous: "_Frame | None") -> None:
         self.index, self.pts, self.small = index, pts, small
         self.weighted = small * torch.tensor([1.0, 2.0, 2.0])[:, None, None]
-        self.jump = 0.0 if previous is None else float((self.weighted - previous.weighted).abs().mean() * 3)
+        self.jump = (
+            0.0 if previous is None else float((self.weighted - previous.weighted).abs().mean() * 3)
+        )
         self.contrast = float(self.weighted.flatten(1).std(1).sum())
         self.blank = self.contrast < _BLANK
 
@@ -98,14 +113,18 @@ class Detector:
         self._count = 0
         self._frames: deque[_Frame] = deque(maxlen=_FRAMES)
         self._ticks: deque[_Frame] = deque(maxlen=MEMORY)
-        self._products = torch.zeros(DELAY, DELAY)  # of the ticks' pictures with one another, newest last
+        self._products = torch.zeros(
+            DELAY, DELAY
+        )  # of the ticks' pictures with one another, newest last
         self._vectors = torch.zeros(DELAY, 3 * HEIGHT * WIDTH // 16)
         self._judged = -1  # the last frame tested for a hard cut
         self._dissolves: list[_Dissolve] = []  # not yet judged
         self._cuts: list[Cut] = []  # found, not yet handed out
         self._last_cut = 0
         self._gradual_end = 0  # the frame at which the last fade or dissolve was over
-        self._doubts: list[tuple[Cut, list[_Frame]]] = []  # young cuts and what was seen before them
+        self._doubts: list[
+            tuple[Cut, list[_Frame]]
+        ] = []  # young cuts and what was seen before them
 
     def push(self, small: Tensor, pts: int) -> list[Cut]:
         """Take the next frame (``3,36,64`` Y'CbCr 0..1, see ``small_frame``); returns the cuts that are now certain."""
@@ -157,7 +176,9 @@ class Detector:
         # without its mean brightness: a change of light alone is no change of picture
         vector = torch.cat([picture[:1] - picture[0].mean(), picture[1:] - 1]).flatten()
         self._vectors = torch.cat([self._vectors[1:], vector[None]])
-        row = (self._vectors * vector).mean(1)  # not a matrix product: that would wake threads for a trifle
+        row = (self._vectors * vector).mean(
+            1
+        )  # not a matrix product: that would wake threads for a trifle
         self._products = torch.cat([self._products[1:, 1:], row[:-1, None]], 1)
         self._products = torch.cat([self._products, row[None]])
 
@@ -166,9 +187,15 @@ class Detector:
         return first >= self._last_cut and not any(first < c.frame <= last for c in self._cuts)
 
     def _found(
-        self, frame: _Frame, kind: Literal["hard", "fade", "dissolve"], sure: float, before: list[_Frame]
+        self,
+        frame: _Frame,
+        kind: Literal["hard", "fade", "dissolve"],
+        sure: float,
+        before: list[_Frame],
     ) -> None:
-        known = [c.frame for c in self._cuts] + [self._last_cut] * (self._last_cut > 0)  # the first scene may be short
+        known = [c.frame for c in self._cuts] + [self._last_cut] * (
+            self._last_cut > 0
+        )  # the first scene may be short
         if all(abs(frame.index - k) >= MIN_SCENE * self._stride() for k in known):
             self._cuts.append(Cut(frame.index, frame.pts, kind, min(1.0, max(0.0, sure))))
             self._doubts.append((self._cuts[-1], before))
@@ -185,7 +212,11 @@ class Detector:
         frames, stride = self._frames, self._stride()
         frame = frames[place]
         reach = 7 * stride
-        around = sorted(f.jump for f in islice(frames, max(1, place - reach), place + reach + 1) if f is not frame)
+        around = sorted(
+            f.jump
+            for f in islice(frames, max(1, place - reach), place + reach + 1)
+            if f is not frame
+        )
         peak = max(f.jump for f in islice(frames, max(0, place - 2), place + 3))
         restless = around[len(around) * 3 // 4] if around else 0.0
         if frame.jump < max(_JUMP, peak, _STANDS_OUT * restless):
@@ -200,7 +231,9 @@ class Detector:
         if all(f.blank for f in before_frames) or all(f.blank for f in after_frames):
             return  # left to the search for fades, which waits for the next picture
         # in unrest the pictures must have less in common: 0.4 where the jump barely stands out, 0.5 where it does
-        limit = min(0.5, 0.4 + 0.1 * (frame.jump / max(restless, 1e-6) - _STANDS_OUT) / (2 - _STANDS_OUT))
+        limit = min(
+            0.5, 0.4 + 0.1 * (frame.jump / max(restless, 1e-6) - _STANDS_OUT) / (2 - _STANDS_OUT)
+        )
         alike = _alike(before_frames, after_frames, limit, 0.3)
         if alike is not None and _is_steady(alike, [before_frames, after_frames]):
             self._found(frame, "hard", 1 - alike, before_frames)
@@ -210,7 +243,11 @@ class Detector:
         now = self._ticks[-1]
         for cut, before in list(self._doubts):
             age = sum(t.index > cut.frame for t in self._ticks)
-            if age > _RETURNS[-1] or cut not in self._cuts or not self._is_free(cut.frame, now.index):
+            if (
+                age > _RETURNS[-1]
+                or cut not in self._cuts
+                or not self._is_free(cut.frame, now.index)
+            ):
                 self._doubts.remove((cut, before))
             elif age in _RETURNS and _alike(before, [now], 0.6, 0.5) is None:
                 self._cuts.remove(cut)
@@ -235,8 +272,13 @@ class Detector:
         first = next((t for t in right if not t.blank), new)
         if not self._is_free(old.index, new.index):
             return
-        if (alike := _alike([old, left[-len(left) // 2]], [new, right[len(right) // 2]], 0.55, 0.5)) is not None:
-            start = next((f for f in self._frames if valley.index < f.index <= first.index and not f.blank), first)
+        if (
+            alike := _alike([old, left[-len(left) // 2]], [new, right[len(right) // 2]], 0.55, 0.5)
+        ) is not None:
+            start = next(
+                (f for f in self._frames if valley.index < f.index <= first.index and not f.blank),
+                first,
+            )
             self._found(start, "fade", 1 - alike, [old])
             self._gradual_end = new.index
 
@@ -259,14 +301,26 @@ class Detector:
         distance = g[inside, inside] - 2 * g[inside, old[:, None]] + g[old, old][:, None]
         misfit = distance / change[:, None].clamp(min=1e-6) - share**2
         edges = torch.cat([torch.zeros(len(old), 1), share, torch.ones(len(old), 1)], 1).diff(dim=1)
-        fits = (change > 0.0015) & (misfit.mean(1) < 0.08) & (misfit.amax(1) < 0.25) & (edges.amax(1) < 0.4)
+        fits = (
+            (change > 0.0015)
+            & (misfit.mean(1) < 0.08)
+            & (misfit.amax(1) < 0.25)
+            & (edges.amax(1) < 0.4)
+        )
         for k in fits.nonzero().flatten().tolist():
             first, last = self._ticks[-1 - int(lengths[k])], self._ticks[-1]
             if first.blank or last.blank or not self._is_free(first.index, last.index):
                 continue
             half = int((share[k] - 0.5).abs().argmin())
             middle = self._ticks[int(inside[k][half]) - DELAY]
-            window = _Dissolve(first, last, middle, float(share[k][half]), float(change[k]), float(misfit[k].mean()))
+            window = _Dissolve(
+                first,
+                last,
+                middle,
+                float(share[k][half]),
+                float(change[k]),
+                float(misfit[k].mean()),
+            )
             rivals = [d for d in self._dissolves if d.overlaps(window)]
             if all(d.change < window.change for d in rivals):
                 self._dissolves = [*(d for d in self._dissolves if d not in rivals), window]
@@ -279,12 +333,21 @@ class Detector:
 
     def _test_dissolve(self, found: _Dissolve) -> None:
         """It is one if neither the old picture comes back nor the new one was there before."""
-        if not self._is_free(found.old.index, found.new.index) or found.middle.index < self._gradual_end:
+        if (
+            not self._is_free(found.old.index, found.new.index)
+            or found.middle.index < self._gradual_end
+        ):
             return
-        before = [t for t in self._ticks if t.index < found.old.index and self._is_free(t.index, found.old.index)][
-            -3::-8
-        ]
-        after = [t for t in self._ticks if t.index > found.new.index and self._is_free(found.new.index, t.index)][2::8]
+        before = [
+            t
+            for t in self._ticks
+            if t.index < found.old.index and self._is_free(t.index, found.old.index)
+        ][-3::-8]
+        after = [
+            t
+            for t in self._ticks
+            if t.index > found.new.index and self._is_free(found.new.index, t.index)
+        ][2::8]
         faint, strong = sorted((found.old.contrast, found.new.contrast))
         if faint < min(2 * _BLANK, _VALLEY * strong):
             return  # half of a fade
@@ -295,17 +358,24 @@ class Detector:
             return  # pictures laid over one another lose detail, a moving camera's do not
         if not _is_steady(alike, [[found.old, *before[:1]], [found.new, *after[:1]]]):
             return
-        self._found(found.middle, "dissolve", (1 - alike) * (1 - found.misfit), [found.old, *before[:1]])
+        self._found(
+            found.middle, "dissolve", (1 - alike) * (1 - found.misfit), [found.old, *before[:1]]
+        )
         self._gradual_end = found.new.index
 
 
 def _is_steady(alike: float, sides: list[list[_Frame]]) -> bool:
     """Unlikeness says something only where one of the scenes is much liker itself a moment apart than the other."""
     least = min(alike + 0.25, 0.75)
-    return any(likeness(a.structure, b.structure)[0] > least for a, b, *_ in (s for s in sides if len(s) > 1))
+    return any(
+        likeness(a.structure, b.structure)[0] > least
+        for a, b, *_ in (s for s in sides if len(s) > 1)
+    )
 
 
-def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: float) -> float | None:
+def _alike(
+    before: Iterable[_Frame], after: list[_Frame], mean: float, share: float
+) -> float | None:
     """The greatest likeness of a frame before and one after, or None if two of them show the same place."""
     greatest = 0.0
     for a in before:
@@ -313,7 +383,9 @@ def _alike(before: Iterable[_Frame], after: list[_Frame], mean: float, share: fl
             found, found_share = likeness(a.structure, b.structure)
             # other colours are a witness against the likeness; the light on a place changes them little
             apart = float((a.colours - b.colours).abs().mean(1).max())
-            leave = 0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))
+            leave = (
+                0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))
+            )
             if found > mean + leave or found_share > share + 1.5 * leave:
                 return None
             greatest = max(greatest, found)

@@ -16,7 +16,10 @@ _BOX = 9  # side of the neighbourhood over which light is evened out
 _BLOCK_Y, _BLOCK_X = 9, 8  # the blocks that are looked for one by one
 _AT_ONCE = 14  # shifts tried together
 _FAINT = 0.01  # local contrast below this is noise or coding error and fades out
-_REACH_Y, _REACH_X = 12, 24  # camera motion looked for, in small pixels: over a third of the picture
+_REACH_Y, _REACH_X = (
+    12,
+    24,
+)  # camera motion looked for, in small pixels: over a third of the picture
 _SLACK = 2  # motion of things against the camera
 _SAME = 0.6  # a block this alike is found again
 
@@ -44,14 +47,20 @@ def likeness(a: Tensor, b: Tensor) -> tuple[float, float]:
     """
     y0, x0 = _camera_motion(a, b)
     near = range(-_SLACK, _SLACK + 1)
-    shifts = sorted({(dy, dx) for dy in near for dx in near} | {(y0 + dy, x0 + dx) for dy in near for dx in near})
+    shifts = sorted(
+        {(dy, dx) for dy in near for dx in near}
+        | {(y0 + dy, x0 + dx) for dy in near for dx in near}
+    )
     my, mx = _REACH_Y + _SLACK, _REACH_X + _SLACK
     wide = pad(b, (mx, mx, my, my))
     energy = _block_mean(a[None] ** 2)
     found = torch.full(energy.shape[1:], -1.0)
     for k in range(0, len(shifts), _AT_ONCE):
         moved = torch.stack(
-            [wide[my + dy : my + dy + HEIGHT, mx + dx : mx + dx + WIDTH] for dy, dx in shifts[k : k + _AT_ONCE]]
+            [
+                wide[my + dy : my + dy + HEIGHT, mx + dx : mx + dx + WIDTH]
+                for dy, dx in shifts[k : k + _AT_ONCE]
+            ]
         )
         correlation = _block_mean(moved * a) / ((energy + _block_mean(moved**2)) / 2 + 0.05)
         found = torch.maximum(found, correlation.amax(0))

@@ -31,7 +31,11 @@ def small_frame(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     else:
         y = small[0] / 255 if layout.full_range else (small[0] - 16) / 219
         step = 255 if layout.full_range else 224
-        chroma = [(p - 128) / step + 0.5 for p in small[1:3]] if len(small) >= 3 else [torch.full_like(y, 0.5)] * 2
+        chroma = (
+            [(p - 128) / step + 0.5 for p in small[1:3]]
+            if len(small) >= 3
+            else [torch.full_like(y, 0.5)] * 2
+        )
         picture = torch.stack([y, *chroma])
     return picture.clamp_(0, 1)
 

@@ -63,17 +63,30 @@ class Row:
 
 
 def rows_of(
-    pts: Sequence[int], last_duration: int, starts: Sequence[int], cuts: Sequence[Cut], time_base: Fraction
+    pts: Sequence[int],
+    last_duration: int,
+    starts: Sequence[int],
+    cuts: Sequence[Cut],
+    time_base: Fraction,
 ) -> list[Row]:
     """The rows for scenes that start at frame 0 and at ``starts``; ``cuts`` is what is known of these."""
     known = {cut.frame: cut for cut in cuts}
     ends = [*(pts[i] for i in starts), pts[-1] + last_duration]
     rows = []
-    for number, (scene, end) in enumerate(zip(scenes_from_cuts(starts, len(pts), pts), ends, strict=True), 1):
+    for number, (scene, end) in enumerate(
+        zip(scenes_from_cuts(starts, len(pts), pts), ends, strict=True), 1
+    ):
         cut = known.get(scene.first)
         times = ((scene.pts - pts[0]) * time_base, (end - pts[0]) * time_base)
         rows.append(
-            Row(number, scene.first, scene.last, *times, cut.kind if cut else None, cut.strength if cut else None)
+            Row(
+                number,
+                scene.first,
+                scene.last,
+                *times,
+                cut.kind if cut else None,
+                cut.strength if cut else None,
+            )
         )
     return rows
 
@@ -82,7 +95,20 @@ def as_csv(rows: Sequence[Row]) -> str:
     """A table with titles; its first column makes it a cut list, so ``convert --scenes`` takes it, edited or not."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([TITLE, "start", "number", "last_frame", "frames", "end", "length", "kind", "strength", "doubtful"])
+    table.writerow(
+        [
+            TITLE,
+            "start",
+            "number",
+            "last_frame",
+            "frames",
+            "end",
+            "length",
+            "kind",
+            "strength",
+            "doubtful",
+        ]
+    )
     for r in rows:
         strength = "" if r.strength is None else f"{r.strength:.2f}"
         times = (time_code(r.end), time_code(r.length))
@@ -113,7 +139,10 @@ def as_edl(rows: Sequence[Row], title: str, rate: Fraction) -> str:
     lines = [f"TITLE: {title}", "FCM: NON-DROP FRAME", ""]
     for r in rows:
         a, b = (_frame_code(round(t * rate), max(1, round(rate))) for t in (r.start, r.end))
-        lines += [f"{r.number:03}  AX       V     C        {a} {b} {a} {b}", f"* FROM CLIP NAME: {title}"]
+        lines += [
+            f"{r.number:03}  AX       V     C        {a} {b} {a} {b}",
+            f"* FROM CLIP NAME: {title}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -62,8 +62,13 @@ from sdr2hdr.weights.starting import starting_tensors
 from sdr2hdr.writing import write_whole
 
 ABLATIONS = Path(__file__).parent / "ablations"
-MEASURES: tuple[Measure, ...] = tuple(choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures)
-REPAIRS = (Measure("repaired", "damage repaired dB", True), Measure("restored", "SDR repaired dB", True))
+MEASURES: tuple[Measure, ...] = tuple(
+    choose(["psnr", "ssim", "de_itp", "flicker", "e_warp"]).measures
+)
+REPAIRS = (
+    Measure("repaired", "damage repaired dB", True),
+    Measure("restored", "SDR repaired dB", True),
+)
 STRONG = 32
 """The QP from which on repairs are measured."""
 EXPOSED: tuple[Measure, ...] = tuple(choose(["psnr_t", "ssim_t", "haarpsi"]).measures)
@@ -104,14 +109,21 @@ def read_variants(path: Path, steps: int) -> list[Variant]:
         beside = path.parent / wanted
         base = read_recipe(beside if beside.is_file() else recipe_path(wanted))
         base = replace(base, start=str(data.get("start", base.start)))
-        found = [replace(_variant(base, dict(t), steps), anew=tuple(data.get("anew", ()))) for t in tables]
+        found = [
+            replace(_variant(base, dict(t), steps), anew=tuple(data.get("anew", ())))
+            for t in tables
+        ]
         for number, v in enumerate(found):
             if v.before and v.before not in [other.name for other in found[:number]]:
-                raise ValueError(f"variant {v.name!r} comes after {v.before!r}, which is no variant before it")
+                raise ValueError(
+                    f"variant {v.name!r} comes after {v.before!r}, which is no variant before it"
+                )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise InputError(f"{path} cannot be read: {e}.") from e
     except (KeyError, TypeError, ValueError) as e:
-        raise InputError(f"{path} is no list of variants of a recipe: {e}; see sdr2hdr/training/ablations.") from e
+        raise InputError(
+            f"{path} is no list of variants of a recipe: {e}; see sdr2hdr/training/ablations."
+        ) from e
     if len({v.folder for v in found}) < len(found):
         raise InputError(f"{path} has two variants of one name; give each its own.")
     return found
@@ -128,7 +140,9 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     masking = table.pop("masking", None)
     stages = [s for s in base.stages if tasks is None or s.task in tasks]
     if "stages" in table:
-        raise ValueError(f"variant {name!r} names stages, which are the recipe's; choose among them with tasks")
+        raise ValueError(
+            f"variant {name!r} names stages, which are the recipe's; choose among them with tasks"
+        )
     if not stages:
         raise ValueError(f"variant {name!r} leaves no stage")
     if masking is not None:
@@ -137,10 +151,14 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     counts = [max(1, round(s.steps * share)) for s in stages]
     counts[counts.index(max(counts))] += steps - sum(counts)  # the same for all, to the step
     if min(counts) < 1:
-        raise ValueError(f"{steps} steps are too few for the {len(stages)} stages of variant {name!r}")
+        raise ValueError(
+            f"{steps} steps are too few for the {len(stages)} stages of variant {name!r}"
+        )
     cut = tuple(replace(s, steps=n) for s, n in zip(stages, counts, strict=True))
     warmup = max(1, round(base.warmup * steps / base.steps))
-    recipe = replace(base, **{"warmup": warmup, **table, "config": config, "stages": cut, "select_every": 10**9})
+    recipe = replace(
+        base, **{"warmup": warmup, **table, "config": config, "stages": cut, "select_every": 10**9}
+    )
     return Variant(name, recipe, trained, before, scored)
 
 
@@ -181,7 +199,9 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str
     found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
     if isinstance(net, RestoringModel):
         _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
-        found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(sdr[0, -1], clean[0, -1])
+        found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(
+            sdr[0, -1], clean[0, -1]
+        )
     return found
 
 
@@ -191,10 +211,17 @@ def exposed(net: Model, codes: Tensor, number: int) -> Iterator[tuple[str, float
     cycle, middle = CYCLES[number % len(CYCLES)], codes.shape[1] // 2
     piece = codes[:, 0].flip(-1)
     for seen in (codes, with_object(codes, piece, torch.Generator().manual_seed(number))[0]):
-        shot = shoot(seen, cycle, number // len(CYCLES) % len(cycle), torch.Generator().manual_seed(number))
+        shot = shoot(
+            seen, cycle, number // len(CYCLES) % len(cycle), torch.Generator().manual_seed(number)
+        )
         thumbs = seen.new_zeros(*seen.shape[:3], 64, 64)
         result, _ = net(
-            shot.frames, {}, past=middle, future=codes.shape[1] - 1 - middle, thumbs=thumbs, exposures=shot.exposures
+            shot.frames,
+            {},
+            past=middle,
+            future=codes.shape[1] - 1 - middle,
+            thumbs=thumbs,
+            exposures=shot.exposures,
         )
         yield from Meter(EXPOSED).add(result[0, 0].float(), shot.truth[0, middle]).items()
 
@@ -211,7 +238,11 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
             return row
     start = starting_tensors(variant.recipe.start) if variant.recipe.start else {}
     start = {key: t for key, t in start.items() if not key.startswith(variant.anew)}
-    shared = torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True) if variant.before else {}
+    shared = (
+        torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True)
+        if variant.before
+        else {}
+    )
     trainer = Trainer(variant.recipe, a.clips, out, start=start | shared)
     before = {key: t.clone() for key, t in zip(trainer.names, trainer.master, strict=True)}
     seconds = None
@@ -219,8 +250,12 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         trainer.resume()
         begun, first = time.monotonic(), trainer.step
         trainer.run(lambda _: None, every=10**9, save_every=50)
-        seconds = (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
-    moved = {key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key].cpu())}
+        seconds = (
+            (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
+        )
+    moved = {
+        key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key].cpu())
+    }
     torch.save(shared | moved, out / "trained.pt")
     tasks = {TASKS[s.task] for s in variant.recipe.stages}
     millions = sum(
@@ -241,15 +276,24 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
 def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.Namespace) -> str:
     """The rows as Markdown, with the budget above them."""
     r = variants[0].recipe
-    shown = [m for m in (*MEASURES, *REPAIRS, *EXPOSED) if any(m.key in row["scores"] for row in rows.values())]
+    shown = [
+        m
+        for m in (*MEASURES, *REPAIRS, *EXPOSED)
+        if any(m.key in row["scores"] for row in rows.values())
+    ]
     where = (
-        f"every {a.every}. val clip of the corpus" if a.corpus else f"the last frames of {r.clips.select} select clips"
+        f"every {a.every}. val clip of the corpus"
+        if a.corpus
+        else f"the last frames of {r.clips.select} select clips"
     )
     if not a.corpus and registry.spec(r.model).exposures:
-        where = (
-            f"the middle frames of {r.clips.select} select clips in alternating exposures, without and with an object"
-        )
-    head = ["variant", "M weights trained", "s a step", *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown)]
+        where = f"the middle frames of {r.clips.select} select clips in alternating exposures, without and with an object"
+    head = [
+        "variant",
+        "M weights trained",
+        "s a step",
+        *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown),
+    ]
     shared = "".join(
         f" Before them {v.name}: {v.recipe.steps} steps of {', '.join(s.task for s in v.recipe.stages)}."
         for v in variants
@@ -269,15 +313,20 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
             cells.append("-" if row["seconds"] is None else f"{row['seconds']:.2f}")
             found = row["scores"]
             cells += [
-                f"{found[m.key]:.{3 if m in REPAIRS else m.digits + 1}f}" if m.key in found else "-" for m in shown
+                f"{found[m.key]:.{3 if m in REPAIRS else m.digits + 1}f}" if m.key in found else "-"
+                for m in shown
             ]
             lines.append(f"| {' | '.join([variant.name, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("variants", type=Path, help="a table, or the name of one that comes with sdr2hdr")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "variants", type=Path, help="a table, or the name of one that comes with sdr2hdr"
+    )
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)

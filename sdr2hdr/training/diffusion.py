@@ -44,7 +44,9 @@ class DiffusionTask(Task[HDRVDiff]):
         return parameter.startswith(self.parts) and not parameter.startswith(self.without)
 
     def loss(self, net: HDRVDiff, batch: Batch, step: Step) -> Tensor:
-        return loss(net, self.name, batch, step.generator, step.features, step.recipe.perceptual_weight)
+        return loss(
+            net, self.name, batch, step.generator, step.features, step.recipe.perceptual_weight
+        )
 
 
 FUSION = ("temporal.decoder.zica.", "temporal.decoder.prior_")
@@ -86,11 +88,20 @@ def loss(
         prior = None
         if task == "fusion":
             told = frames.new_zeros(len(frames)) if times is None else times[:, t]
-            z = torch.randn((1, net.autoencoder.latent, *(n // 8 for n in frames.shape[-2:])), generator=generator)
+            z = torch.randn(
+                (1, net.autoencoder.latent, *(n // 8 for n in frames.shape[-2:])),
+                generator=generator,
+            )
             with torch.no_grad():
-                prior = net.prior(frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS)
+                prior = net.prior(
+                    frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS
+                )
         found.append(net.toned(aligned, net.temporal(aligned, prior), graded=graded))
-        wanted.append(_tone(truth[:, t]) if look is None else _told(net, frames[:, t], clean[:, t], truth[:, t], look))
+        wanted.append(
+            _tone(truth[:, t])
+            if look is None
+            else _told(net, frames[:, t], clean[:, t], truth[:, t], look)
+        )
     return _reconstructed(torch.stack(found, 1), torch.stack(wanted, 1), features, weight)
 
 
@@ -98,7 +109,9 @@ def _tone(codes: Tensor) -> Tensor:
     return mu_law(pq_eotf(codes))
 
 
-def _reconstruction(net: LatentAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
+def _reconstruction(
+    net: LatentAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator
+) -> Tensor:
     """L1 of pictures and of their detail, of tone-mapped HDR and of LDR, with latents held at mean 0 and variance 1."""
     pictures = torch.cat([_tone(truth).clamp(0, 1), seen])
     z = net.encode(pictures)
@@ -110,10 +123,15 @@ def _reconstruction(net: LatentAutoencoder, seen: Tensor, truth: Tensor, generat
     return error.abs().mean() + 0.5 * (down + across) + 0.1 * even
 
 
-def _denoising(net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generator: torch.Generator) -> Tensor:
+def _denoising(
+    net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generator: torch.Generator
+) -> Tensor:
     """Eq. 5 for v instead of the noise: the same network, with a loss that does not vanish where all is noise."""
     with torch.no_grad():
-        z, condition = net.autoencoder.encode(_tone(truth).clamp(0, 1)).float(), net.autoencoder.encode(seen)
+        z, condition = (
+            net.autoencoder.encode(_tone(truth).clamp(0, 1)).float(),
+            net.autoencoder.encode(seen),
+        )
     noise = torch.randn(z.shape, generator=generator)
     time = torch.rand(len(z), generator=generator) * TIMES
     mixed, v = noisy(z, noise, time)
@@ -129,13 +147,17 @@ def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tenso
     return clipped * _tone(truth) + (1 - clipped) * _tone(net.mapped(clean, look))
 
 
-def _reconstructed(toned: Tensor, truth: Tensor, features: Features | None, weight: float) -> Tensor:
+def _reconstructed(
+    toned: Tensor, truth: Tensor, features: Features | None, weight: float
+) -> Tensor:
     """Eq. 7 on ``B,2,3,H,W`` in the mu-law domain: the error, that of detail, that of the change between frames, the distance in
     features. The error is squared, as L1 lets noise of rounding speak as loud as ghosts do, and of each picture's the logarithm
     is taken (the mean of PSNRs), so that one with a large error does not outweigh the others."""
     error = toned - truth
     change = error[:, 1] - error[:, 0]
-    total = (error.square().mean((-3, -2, -1)) / _FLOOR).log1p().mean() + 0.25 * (detail(error) / _FLOOR).log1p().mean()
+    total = (error.square().mean((-3, -2, -1)) / _FLOOR).log1p().mean() + 0.25 * (
+        detail(error) / _FLOOR
+    ).log1p().mean()
     total = total + 0.1 * (change.square().mean((-3, -2, -1)) / _FLOOR).log1p().mean()
     if features is not None and weight:
         total = total + weight * perceptual_loss(features, toned, truth)

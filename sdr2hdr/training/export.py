@@ -18,14 +18,22 @@ LICENCE = "Apache-2.0"
 
 
 def export(
-    checkpoint: Path, recipe: Recipe, folder: Path, *, data: str, commit: str, scores: Mapping[str, float | str]
+    checkpoint: Path,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    data: str,
+    commit: str,
+    scores: Mapping[str, float | str],
 ) -> WeightEntry:
     """Write ``NAME.safetensors`` into ``folder`` from a checkpoint of that recipe and return its manifest entry."""
     state = read_checkpoint(checkpoint, recipe)
     config = registry.spec(recipe.model, recipe.config).config
     tensors = state["best"]
     path = folder / f"{recipe.name}.safetensors"
-    sha256, size = save_weights(path, recipe.model, tensors, config, {"licence": LICENCE, "recipe": recipe.name})
+    sha256, size = save_weights(
+        path, recipe.model, tensors, config, {"licence": LICENCE, "recipe": recipe.name}
+    )
     return WeightEntry(
         name=recipe.name,
         model=recipe.model,
@@ -49,7 +57,10 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
     On every n-th clip only, ``every`` says so among the scores.
     """
     names = ("bt2446a", "bt2408")
-    models = {model: converter(open_model(model, file)), **{n: converter(open_model(n)) for n in names}}
+    models = {
+        model: converter(open_model(model, file)),
+        **{n: converter(open_model(n)) for n in names},
+    }
     found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
         ("", list(simulated(models, corpus, every=every))),
@@ -59,7 +70,10 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
             continue
         means = table(scores, "qp")["all"]
         better = max(names, key=lambda n: means[n][0])
-        found |= {f"psnr{kind}": round(means[model][0], 2), f"de_itp{kind}": round(means[model][1], 2)}
+        found |= {
+            f"psnr{kind}": round(means[model][0], 2),
+            f"de_itp{kind}": round(means[model][1], 2),
+        }
         found |= {
             f"psnr{kind}_{better}": round(means[better][0], 2),
             f"de_itp{kind}_{better}": round(means[better][1], 2),
@@ -74,7 +88,11 @@ def enter(entry: WeightEntry, manifest: Path, *, worse: bool = False) -> None:
     """
     old = {e.name: e for e in read_manifest(manifest)} if manifest.exists() else {}
     before, now = (e.scores.get("psnr") if e else None for e in (old.get(entry.name), entry))
-    if isinstance(before, int | float) and not worse and (not isinstance(now, int | float) or now < before):
+    if (
+        isinstance(before, int | float)
+        and not worse
+        and (not isinstance(now, int | float) or now < before)
+    ):
         raise InputError(
             f"{manifest}: weight {entry.name!r} scored {before} dB there and {now} now; a worse weight does not "
             "replace a better one (--worse does it all the same)."
@@ -82,4 +100,6 @@ def enter(entry: WeightEntry, manifest: Path, *, worse: bool = False) -> None:
     text = manifest.read_text(encoding="utf-8") if manifest.exists() else ""
     head = re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0].rstrip()
     tables = [e.to_toml() for e in (old | {entry.name: entry}).values()]
-    write_whole(manifest, "\n".join([head + "\n", *tables] if head else tables).encode(), overwrite=True)
+    write_whole(
+        manifest, "\n".join([head + "\n", *tables] if head else tables).encode(), overwrite=True
+    )

@@ -44,7 +44,13 @@ class Trainer:
     """Adam on float32 master weights around a network in bfloat16, with an exponential moving average of the weights."""
 
     def __init__(
-        self, recipe: Recipe, clips: Path, out: Path, *, device: str = "cpu", start: dict[str, Tensor] | None = None
+        self,
+        recipe: Recipe,
+        clips: Path,
+        out: Path,
+        *,
+        device: str = "cpu",
+        start: dict[str, Tensor] | None = None,
     ) -> None:
         """``clips`` holds the folders ``train`` and ``select``. Tensors of ``start`` that fit are taken over."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
@@ -53,9 +59,13 @@ class Trainer:
         self.sampler = Sampler(clips / "train", recipe.seed, recipe.clips.count)
         self.chosen_on = clip_paths(clips / "select", recipe.clips.select)
         if not self.sampler.paths:
-            raise InputError(f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus.")
+            raise InputError(
+                f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus."
+            )
         self.start = start or {}
-        self.features = features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
+        self.features = (
+            features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
+        )
         self.net = self._fresh()
         self.names = [name for name, _ in self.net.named_parameters()]
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
@@ -90,7 +100,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything needed to go on, whole or not at all."""
-        state: dict[str, Any] = {"step": self.step, "recipe": repr(self.recipe), "adam": self.adam.state_dict()}
+        state: dict[str, Any] = {
+            "step": self.step,
+            "recipe": repr(self.recipe),
+            "adam": self.adam.state_dict(),
+        }
         state |= {"master": self._named(self.master), "average": self._named(self.average)}
         state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
         with whole_file(self.checkpoint) as part:
@@ -105,7 +119,11 @@ class Trainer:
             for name, a in zip(self.names, mine, strict=True):
                 a.copy_(kept[name])
         self.best_psnr = state["best_psnr"]
-        self.best = [state["best"][n].to(self.device) for n in self.names] if self.best_psnr > -math.inf else None
+        self.best = (
+            [state["best"][n].to(self.device) for n in self.names]
+            if self.best_psnr > -math.inf
+            else None
+        )
         self.adam.load_state_dict(state["adam"])
         self.step = state["step"]
         self._publish()
@@ -131,7 +149,9 @@ class Trainer:
         if before is now or not anew:
             return
         net = self._fresh()
-        for name, m, a, p in zip(self.names, self.master, self.average, net.parameters(), strict=True):
+        for name, m, a, p in zip(
+            self.names, self.master, self.average, net.parameters(), strict=True
+        ):
             if name in anew:
                 m.copy_(p.detach())
                 a.copy_(p.detach())
@@ -200,15 +220,29 @@ class Trainer:
         total, count, samples, since = 0.0, 0, 0, time.monotonic()
         while self.step < self.recipe.steps:
             stage, _ = self.recipe.stage_at(self.step)
-            total, count, samples = total + self.train_step(), count + 1, samples + stage.batch * stage.frames
+            total, count, samples = (
+                total + self.train_step(),
+                count + 1,
+                samples + stage.batch * stage.frames,
+            )
             last = self.step == self.recipe.steps
             if self.step % every == 0 or last:
                 seconds = time.monotonic() - since
                 selects = TASKS[stage.task].makes_hdr
-                measured = self.select() if selects and (self.step % self.recipe.select_every == 0 or last) else None
-                said = Report(self.step, total / count, seconds / count, samples / seconds, measured)
+                measured = (
+                    self.select()
+                    if selects and (self.step % self.recipe.select_every == 0 or last)
+                    else None
+                )
+                said = Report(
+                    self.step, total / count, seconds / count, samples / seconds, measured
+                )
                 with (self.out / "loss.csv").open("a", newline="") as f:
-                    row = [f"{said.loss:.6f}", f"{said.seconds:.3f}", "" if measured is None else f"{measured:.3f}"]
+                    row = [
+                        f"{said.loss:.6f}",
+                        f"{said.seconds:.3f}",
+                        "" if measured is None else f"{measured:.3f}",
+                    ]
                     csv.writer(f).writerow([self.step, *row])
                 report(said)
                 total, count, samples, since = 0.0, 0, 0, time.monotonic()
@@ -221,7 +255,9 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
     torch.manual_seed(recipe.seed)
     spec = registry.spec(recipe.model, recipe.config)
     if not spec.has_weights:
-        raise InputError(f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights; name a network.")
+        raise InputError(
+            f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights; name a network."
+        )
     net = registry.build(recipe.model, recipe.config).train()
     net.initialise()
     taken = 0
@@ -231,7 +267,9 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
                 p.copy_(start[name])
                 taken += 1
     if start and not taken:
-        raise InputError(f"No tensor of the starting weight fits model {recipe.model}; leave `start` out.")
+        raise InputError(
+            f"No tensor of the starting weight fits model {recipe.model}; leave `start` out."
+        )
     free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
     if not free:
         raise InputError(
@@ -260,7 +298,9 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
         clip = read_clip(path)
         sdr = clip.sdr()
         frame = min(loaded.spec.past, len(sdr) - 1)
-        renderer = Renderer(loaded.model, loaded.spec, (sdr.shape[-2], sdr.shape[-1]), device=device)
+        renderer = Renderer(
+            loaded.model, loaded.spec, (sdr.shape[-2], sdr.shape[-1]), device=device
+        )
         *_, codes = render_scene(renderer, partial(iter, sdr), Run(0, frame + 1, 0, len(sdr)))
         total += psnr(codes, clip.hdr(slice(frame, frame + 1))[0])
     return total / len(clips)
@@ -282,5 +322,7 @@ def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
             f"{path} cannot be read as a checkpoint ({e}); give a checkpoint.pt that training wrote."
         ) from e
     if state.get("recipe") != repr(recipe):
-        raise InputError(f"{path} belongs to another recipe than {recipe.name}; give the one it was trained with.")
+        raise InputError(
+            f"{path} belongs to another recipe than {recipe.name}; give the one it was trained with."
+        )
     return state

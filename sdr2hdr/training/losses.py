@@ -27,7 +27,9 @@ def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
     if recipe.pyramid_weight:
         loss = loss + recipe.pyramid_weight * pyramid_loss(error)
     if recipe.ssim_weight:
-        loss = loss + recipe.ssim_weight * (1 - gaussian_ssim(codes.flatten(0, 1), truth.flatten(0, 1)))
+        loss = loss + recipe.ssim_weight * (
+            1 - gaussian_ssim(codes.flatten(0, 1), truth.flatten(0, 1))
+        )
     return loss
 
 
@@ -41,7 +43,9 @@ def pyramid_loss(error: Tensor) -> Tensor:
     return torch.stack([d.abs().mean() for d in details]).sum()
 
 
-def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], codes: Tensor, truth: Tensor) -> Tensor:
+def perceptual_loss(
+    features: Callable[[Tensor], Sequence[Tensor]], codes: Tensor, truth: Tensor
+) -> Tensor:
     """Mean over some layers of the L1 between features of the codes and of the truth, ``B,T,3,H,W`` (eq. 4, L_p)."""
     with torch.no_grad():
         wanted = features(truth.flatten(0, 1))

@@ -36,16 +36,22 @@ class Mapping(Task[Model]):
         recipe, spec = step.recipe, step.spec
         if isinstance(net, RestoringModel):
             inner = slice(spec.past, batch.sdr.shape[1] - spec.future)
-            codes, aux, _ = net.forward_with_aux(batch.sdr, {}, past=spec.past, future=spec.future, thumbs=batch.thumbs)
+            codes, aux, _ = net.forward_with_aux(
+                batch.sdr, {}, past=spec.past, future=spec.future, thumbs=batch.thumbs
+            )
             restored = restored_loss(aux, batch.clean[:, inner], recipe)
             loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
             loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
             return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
-        codes, _ = net(batch.sdr, {}, thumbs=batch.thumbs, place=batch.place if spec.place else None)
+        codes, _ = net(
+            batch.sdr, {}, thumbs=batch.thumbs, place=batch.place if spec.place else None
+        )
         loss = mapping_loss(codes.float(), batch.hdr, recipe)
         loss = loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
         if step.features is not None:
-            loss = loss + recipe.perceptual_weight * perceptual_loss(step.features, codes, batch.hdr)
+            loss = loss + recipe.perceptual_weight * perceptual_loss(
+                step.features, codes, batch.hdr
+            )
         return loss
 
 
@@ -64,7 +70,9 @@ class Restoration(Task[RestoringModel]):
 
     def loss(self, net: RestoringModel, batch: Batch, step: Step) -> Tensor:
         middle = slice(step.spec.past, batch.sdr.shape[1] - step.spec.future)
-        return restored_loss(net.restored(batch.sdr, still=True)[:, None], batch.clean[:, middle], step.recipe)
+        return restored_loss(
+            net.restored(batch.sdr, still=True)[:, None], batch.clean[:, middle], step.recipe
+        )
 
 
 def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:

@@ -26,7 +26,9 @@ class Masked(Task[MaskedModel]):
 
     def loss(self, net: MaskedModel, batch: Batch, step: Step) -> Tensor:
         picture = batch.sdr.flatten(0, 1)
-        seen = masked(picture, curriculum(step.within, step.stage.steps, step.stage.masking), step.generator)
+        seen = masked(
+            picture, curriculum(step.within, step.stage.steps, step.stage.masking), step.generator
+        )
         return (net.reconstruct(seen).float() - picture).abs().mean()
 
 
@@ -39,7 +41,9 @@ def low_band(picture: Tensor, levels: int = LEVELS) -> Tensor:
     """The last low band ``B,C,H/2^n,W/2^n`` (orthonormal Haar of PyWavelets) of ``B,C,H,W``."""
     low, _, _, _ = pywt.Wavelet("haar").filter_bank
     for _ in range(levels):
-        picture = F.conv2d(picture, _kernel(low, picture.shape[1], picture), stride=2, groups=picture.shape[1])
+        picture = F.conv2d(
+            picture, _kernel(low, picture.shape[1], picture), stride=2, groups=picture.shape[1]
+        )
     return picture
 
 
@@ -47,7 +51,9 @@ def from_low_band(band: Tensor, levels: int = LEVELS) -> Tensor:
     """The picture whose high bands are all zero and whose last low band is ``band``."""
     _, _, low, _ = pywt.Wavelet("haar").filter_bank
     for _ in range(levels):
-        band = F.conv_transpose2d(band, _kernel(low, band.shape[1], band), stride=2, groups=band.shape[1])
+        band = F.conv_transpose2d(
+            band, _kernel(low, band.shape[1], band), stride=2, groups=band.shape[1]
+        )
     return band
 
 

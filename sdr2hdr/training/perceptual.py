@@ -58,7 +58,10 @@ class Vgg19Features(nn.Module):
             ) from e
 
     def forward(self, codes: Tensor) -> list[Tensor]:
-        mean, std = (codes.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, std = (
+            codes.new_tensor(v)[:, None, None]
+            for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        )
         x, found = (codes.float() - mean) / std, []
         for layer in self.layers:
             if isinstance(layer, nn.MaxPool2d):

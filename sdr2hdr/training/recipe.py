@@ -45,7 +45,9 @@ class Stage:
     batch: Count
     frames: Count
     patch: Patch
-    task: Literal["mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion"] = "mapping"
+    task: Literal[
+        "mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion"
+    ] = "mapping"
     masking: Share = 0.5
 
     def __repr__(self) -> str:
@@ -73,7 +75,9 @@ class ClipSet:
     undamaged: Share = 0.0
 
     def __repr__(self) -> str:
-        return _said(self, graded=0.30, grades=0.0, pairs=0.14, aces=0.0, restaged=0.0, undamaged=0.0)
+        return _said(
+            self, graded=0.30, grades=0.0, pairs=0.14, aces=0.0, restaged=0.0, undamaged=0.0
+        )
 
     @property
     def mix(self) -> Mix:
@@ -146,8 +150,12 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(f"Recipe {path}: {e}; see docs/training.md.") from e
     clips = recipe.clips
     if max(clips.graded + clips.grades, clips.pairs + clips.aces + CHARTS) > 1:
-        raise InputError(f"Recipe {path}: the shares of {clips} add up to more than 1; see docs/training.md.")
+        raise InputError(
+            f"Recipe {path}: the shares of {clips} add up to more than 1; see docs/training.md."
+        )
     for stage in recipe.stages:
         if stage.patch > min(clips.height, clips.width) or stage.frames > clips.frames:
-            raise InputError(f"Recipe {path}: stage {stage} asks for more than a clip has ({clips}).")
+            raise InputError(
+                f"Recipe {path}: stage {stage} asks for more than a clip has ({clips})."
+            )
     return recipe

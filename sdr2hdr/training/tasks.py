@@ -7,4 +7,6 @@ from sdr2hdr.training.mapping import Mapping, Restoration
 from sdr2hdr.training.masking import Masked
 from sdr2hdr.training.task import Task
 
-TASKS: dict[str, Task[Any]] = {task.name: task for task in (Mapping(), Masked(), Restoration(), *DIFFUSION_TASKS)}
+TASKS: dict[str, Task[Any]] = {
+    task.name: task for task in (Mapping(), Masked(), Restoration(), *DIFFUSION_TASKS)
+}

@@ -80,7 +80,9 @@ def comparison_page(found: Comparison, stills: Sequence[Still]) -> bytes:
     body = [
         f'<p><b class="a">A</b> {html_text(found.a.file)} ({html_text(found.a.kind)})<br>',
         f'<b class="b">B</b> {html_text(found.b.file)} ({html_text(found.b.kind)})',
-        f'<br><b class="truth">Truth</b> {html_text(found.truth)}' if found.truth is not None else "",
+        f'<br><b class="truth">Truth</b> {html_text(found.truth)}'
+        if found.truth is not None
+        else "",
         f"</p>{notes}",
         _summary(found),
         '<p class="note">Measured on the decoded pictures: coding lets single pixels overshoot, so MaxCLL here may pass what the '
@@ -96,7 +98,12 @@ def comparison_page(found: Comparison, stills: Sequence[Still]) -> bytes:
         "<h2>Colour</h2>",
         _colour(found),
     ]
-    return page(f"{Path(found.a.file).name} beside {Path(found.b.file).name}", "\n".join(body), _STYLE, _SCRIPT)
+    return page(
+        f"{Path(found.a.file).name} beside {Path(found.b.file).name}",
+        "\n".join(body),
+        _STYLE,
+        _SCRIPT,
+    )
 
 
 def _summary(found: Comparison) -> str:
@@ -105,24 +112,42 @@ def _summary(found: Comparison) -> str:
 
     rows = [
         ("MaxCLL, measured, nits", *(f"{s.figures.max_cll:.0f}" for s in (found.a, found.b))),
-        ("one pixel in 10,000 is brighter than, nits", *(f"{s.figures.p9999:.0f}" for s in (found.a, found.b))),
+        (
+            "one pixel in 10,000 is brighter than, nits",
+            *(f"{s.figures.p9999:.0f}" for s in (found.a, found.b)),
+        ),
         ("MaxFALL, measured, nits", *(f"{s.figures.max_fall:.1f}" for s in (found.a, found.b))),
         ("MaxCLL / MaxFALL by the file's own word", stated(found.a), stated(found.b)),
         ("average light, nits", *(f"{mean(s.figures.average):.1f}" for s in (found.a, found.b))),
     ]
     rows += [
-        (f"pixels beyond {label}", *(f"{100 * s.figures.beyond[key]:.2f} %" for s in (found.a, found.b)))
+        (
+            f"pixels beyond {label}",
+            *(f"{100 * s.figures.beyond[key]:.2f} %" for s in (found.a, found.b)),
+        )
         for label, key, _ in TRIANGLES
     ]
     if found.truth is not None:
-        rows.append(("PSNR against the truth, dB", *(f"{mean(s.figures.psnr):.2f}" for s in (found.a, found.b))))
-        rows.append(("dE_ITP against the truth", *(f"{mean(s.figures.delta):.2f}" for s in (found.a, found.b))))
+        rows.append(
+            (
+                "PSNR against the truth, dB",
+                *(f"{mean(s.figures.psnr):.2f}" for s in (found.a, found.b)),
+            )
+        )
+        rows.append(
+            (
+                "dE_ITP against the truth",
+                *(f"{mean(s.figures.delta):.2f}" for s in (found.a, found.b)),
+            )
+        )
     return table(("", "A", "B"), rows, ("", "a", "b"))
 
 
 def _stills(stills: Sequence[Still]) -> str:
     width, height = stills[0].pictures[0].size
-    options = "".join(f'<option value="{i}">{html_text(s.label)}</option>' for i, s in enumerate(stills))
+    options = "".join(
+        f'<option value="{i}">{html_text(s.label)}</option>' for i, s in enumerate(stills)
+    )
     shown = []
     for number, still in enumerate(stills):
         layers = "".join(
@@ -148,7 +173,9 @@ def _light(found: Comparison) -> str:
     end = found.times[-1]
     parts = [
         histogram(
-            [(s.figures.luminance, k, k.upper()) for k, s in _both(found)], "histogram", "Pixels by luminance, nits"
+            [(s.figures.luminance, k, k.upper()) for k, s in _both(found)],
+            "histogram",
+            "Pixels by luminance, nits",
         )
     ]
     for name, title, of_scene in (
@@ -158,7 +185,9 @@ def _light(found: Comparison) -> str:
         lines = []
         for kind, side in _both(found):
             values = side.figures.average if name == "average" else side.figures.brightest
-            lines.append(Line(_thinned(found.times, values, most=name == "brightest"), kind, kind.upper()))
+            lines.append(
+                Line(_thinned(found.times, values, most=name == "brightest"), kind, kind.upper())
+            )
             steps = []
             for first, last in found.spans():
                 stop = found.times[last] if last < len(found.times) else end
@@ -172,7 +201,9 @@ def _both(found: Comparison) -> list[tuple[str, Side]]:
     return [("a", found.a), ("b", found.b)]
 
 
-def _thinned(times: Sequence[float], values: Sequence[float], most: bool) -> list[tuple[float, float]]:
+def _thinned(
+    times: Sequence[float], values: Sequence[float], most: bool
+) -> list[tuple[float, float]]:
     """At most so many points as can be seen: each the mean, or the most, of its stretch of frames."""
     step = -(-len(times) // _POINTS)
     parts = [(times[i], values[i : i + step]) for i in range(0, len(times), step)]
@@ -188,8 +219,16 @@ def _scenes(found: Comparison) -> str:
     rows = []
     for number, row in enumerate(found.rows(), 1):
         cells = [str(number), f"{row['start']:.2f} s", f"{row['frames']:.0f}"]
-        for key, digits in (("max_cll", 0), ("max_fall", 1), ("average", 1), ("psnr", 2), ("delta_e_itp", 2)):
-            cells += [f"{row[f'{side}_{key}']:.{digits}f}" for side in "ab" if f"{side}_{key}" in row]
+        for key, digits in (
+            ("max_cll", 0),
+            ("max_fall", 1),
+            ("average", 1),
+            ("psnr", 2),
+            ("delta_e_itp", 2),
+        ):
+            cells += [
+                f"{row[f'{side}_{key}']:.{digits}f}" for side in "ab" if f"{side}_{key}" in row
+            ]
         rows.append(cells)
     return table(head, rows, classes)
 

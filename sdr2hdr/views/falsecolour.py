@@ -89,14 +89,24 @@ def scale(width: int) -> Image.Image:
         draw.line((x, bar + 22, x, bar + 26), fill=_WORDS)
         draw.text((x, bar + 28), f"{nits:g}", fill=_WORDS, font=small, anchor="ma")
     for level in LEVELS:
-        x, end, y = left + place(level.low) * across, left + place(level.high) * across, 19 + 24 * level.row
+        x, end, y = (
+            left + place(level.low) * across,
+            left + place(level.high) * across,
+            19 + 24 * level.row,
+        )
         if level.low == level.high:
             draw.line((x, y, x, bar), fill=_WORDS)
         else:
             draw.line((x + 1, y, end - 1, y), fill=_WORDS, width=2)
         words = f"{level.name} {level.low:g}" if level.low == level.high else level.name
         draw.text(
-            ((x + end) / 2, y - 2), words, fill=_WORDS, font=small, anchor="md", stroke_width=2, stroke_fill=_GROUND
+            ((x + end) / 2, y - 2),
+            words,
+            fill=_WORDS,
+            font=small,
+            anchor="md",
+            stroke_width=2,
+            stroke_fill=_GROUND,
         )
     draw.text((left, bar + 48), f"nits; {CLAUSE}", fill=(170, 170, 170), font=small)
     return picture

@@ -24,12 +24,16 @@ svg text { fill: #bbb; font: 12px system-ui, sans-serif; }
 """
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], classes: Sequence[str] = ()) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], classes: Sequence[str] = ()
+) -> str:
     """A table; cells are escaped, ``classes`` are those of the columns."""
     kinds = [f' class="{c}"' if c else "" for c in (*classes, *[""] * (len(head) - len(classes)))]
 
     def row(cells: Iterable[object], tag: str) -> str:
-        inner = "".join(f"<{tag}{kind}>{html_text(c)}</{tag}>" for c, kind in zip(cells, kinds, strict=True))
+        inner = "".join(
+            f"<{tag}{kind}>{html_text(c)}</{tag}>" for c, kind in zip(cells, kinds, strict=True)
+        )
         return f"<tr>{inner}</tr>"
 
     body = "\n".join(row(r, "td") for r in rows)

@@ -29,7 +29,11 @@ _SPECTRUM = (  # CIE 1931 x, y of single wavelengths, 390 to 700 nm
     (0.7079, 0.2920), (0.7190, 0.2809), (0.7300, 0.2700), (0.7347, 0.2653),
 )  # fmt: skip
 
-TRIANGLES = (("BT.709", "bt709", "#d0d0d0"), ("P3", "p3-d65", "#e08080"), ("BT.2020", "bt2020", "#80c080"))
+TRIANGLES = (
+    ("BT.709", "bt709", "#d0d0d0"),
+    ("P3", "p3-d65", "#e08080"),
+    ("BT.2020", "bt2020", "#80c080"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class Line:
     dashed: bool = False
 
 
-def light_over_time(lines: Sequence[Line], cuts: Sequence[float], seconds: float, name: str, title: str) -> str:
+def light_over_time(
+    lines: Sequence[Line], cuts: Sequence[float], seconds: float, name: str, title: str
+) -> str:
     """Lines of nits over seconds; ``cuts`` in seconds are drawn as thin lines."""
     top = max([203.0, *(y for line in lines for _, y in line.points)]) * 1.1
     span = pq_code(top)
@@ -55,7 +61,13 @@ def light_over_time(lines: Sequence[Line], cuts: Sequence[float], seconds: float
 
     parts = [_line((across(c), _TOP), (across(c), _HEIGHT - _BOTTOM), "#3d3d3d") for c in cuts]
     for nits in (t for t in _TICKS if t in (0, 1, 10, 26, 100, 203, 400, 1000, 4000) and t <= top):
-        parts.append(_line((_LEFT, down(nits)), (_WIDTH - _RIGHT, down(nits)), "#555" if nits == 203 else "#333"))
+        parts.append(
+            _line(
+                (_LEFT, down(nits)),
+                (_WIDTH - _RIGHT, down(nits)),
+                "#555" if nits == 203 else "#333",
+            )
+        )
         parts.append(_text(_LEFT - 8, down(nits) + 4, f"{nits:g}", "end"))
     for second in _steps(seconds):
         parts.append(_text(across(second), _HEIGHT - _BOTTOM + 18, f"{second:g} s"))
@@ -81,7 +93,9 @@ def histogram(counts: Sequence[tuple[Tensor, str, str]], name: str, title: str) 
     parts = []
     for nits in _TICKS:
         x = across(pq_code(nits))
-        parts.append(_line((x, _TOP), (x, _HEIGHT - _BOTTOM), "#555" if nits in (26, 203) else "#333"))
+        parts.append(
+            _line((x, _TOP), (x, _HEIGHT - _BOTTOM), "#555" if nits in (26, 203) else "#333")
+        )
         parts.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{nits:g}"))
     lines = []
     for share, (_, kind, label) in zip(shares, counts, strict=True):
@@ -91,7 +105,9 @@ def histogram(counts: Sequence[tuple[Tensor, str, str]], name: str, title: str) 
     return _svg(name, title, parts, lines)
 
 
-def chromaticity(count: Tensor, kind: str, colour: tuple[int, int, int], name: str, title: str) -> str:
+def chromaticity(
+    count: Tensor, kind: str, colour: tuple[int, int, int], name: str, title: str
+) -> str:
     """Pixels by CIE 1931 x, y in one colour, with spectrum, triangles and D65; ``count`` as in ``FilmFigures.chroma``."""
     side, edge = 700.0, 40.0
     rows, columns = CELLS
@@ -117,17 +133,24 @@ def chromaticity(count: Tensor, kind: str, colour: tuple[int, int, int], name: s
         )
     x, y = at(D65)
     parts.append(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="none" stroke="#fff"/>' + _text(x + 8, y + 4, "D65", "start")
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="none" stroke="#fff"/>'
+        + _text(x + 8, y + 4, "D65", "start")
     )
     for tenth in range(0, 9):
         x, y = at((tenth / 10, tenth / 10))
-        parts += [_text(x, edge + side + 18, f"{tenth / 10:g}"), _text(edge - 6, y + 4, f"{tenth / 10:g}", "end")]
+        parts += [
+            _text(x, edge + side + 18, f"{tenth / 10:g}"),
+            _text(edge - 6, y + 4, f"{tenth / 10:g}", "end"),
+        ]
     label = f'<text class="{kind}" x="{edge}" y="22" style="fill:var(--{kind})">{html_text(title)}</text>'
     return f'<svg id="{name}" role="img" viewBox="0 0 {side + 2 * edge:g} {side + 2 * edge:g}">{label}{"".join(parts)}</svg>'
 
 
 def _steps(seconds: float) -> list[float]:
-    step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800) if seconds / s <= 12), 3600)
+    step = next(
+        (s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800) if seconds / s <= 12),
+        3600,
+    )
     return [round(i * step, 3) for i in range(int(seconds / step) + 1)]
 
 
@@ -147,7 +170,9 @@ def _path(points: Sequence[tuple[float, float]], line: Line) -> str:
 
 
 def _line(a: tuple[float, float], b: tuple[float, float], stroke: str) -> str:
-    return f'<line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}" stroke="{stroke}"/>'
+    return (
+        f'<line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}" stroke="{stroke}"/>'
+    )
 
 
 def _polygon(points: Sequence[tuple[float, float]], stroke: str, kind: str) -> str:

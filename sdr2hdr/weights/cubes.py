@@ -27,7 +27,9 @@ def cube_config(data: bytes, path: Path) -> dict[str, int]:
     return {"size": table.shape[0], "dimensions": table.ndim - 1}
 
 
-@lru_cache(maxsize=1)  # a large table takes a second to parse, and a conversion asks for it several times
+@lru_cache(
+    maxsize=1
+)  # a large table takes a second to parse, and a conversion asks for it several times
 def cube_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     """A file's table and domain as the tensors of the model ``lut``, not to be written to; ``path`` is for the message.
 

@@ -65,7 +65,11 @@ def from_hub(source: HubFile, folder: Path, size: int | None) -> Path:
         offered = get_hf_file_metadata(url).size
         if size is None or offered is None or offered == size:
             path = hf_hub_download(
-                source.repo, source.file, revision=source.revision, local_dir=folder, endpoint=endpoint
+                source.repo,
+                source.file,
+                revision=source.revision,
+                local_dir=folder,
+                endpoint=endpoint,
             )
             return Path(path)
     except Exception as e:  # the client raises the errors of whichever HTTP library it was built on
@@ -80,7 +84,9 @@ class _SafeRedirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         if urlsplit(newurl).scheme != "https" and not (req.type == "http" and allowed_url(newurl)):
-            raise HTTPError(req.full_url, code, f"sends on to {newurl}, which is not https", headers, fp)
+            raise HTTPError(
+                req.full_url, code, f"sends on to {newurl}, which is not https", headers, fp
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -104,11 +110,15 @@ class _Transfer:
 
     def go_on(self, start: int) -> None:
         """One request for what is missing from byte ``start`` on; returns when the server has no more to say."""
-        headers = {"User-Agent": f"sdr2hdr/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
+        headers = {"User-Agent": f"sdr2hdr/{__version__}"} | (
+            {"Range": f"bytes={start}-"} if start else {}
+        )
         try:
             response = self.opener.open(Request(self.url, headers=headers), timeout=_TIMEOUT)  # noqa: S310  checked above
         except HTTPError as e:
-            if start and e.code == 416:  # the server's file ends before ours: ours is of another file
+            if (
+                start and e.code == 416
+            ):  # the server's file ends before ours: ours is of another file
                 self.part.unlink()
                 self.go_on(0)
                 return
@@ -116,7 +126,9 @@ class _Transfer:
         with response:
             if start and response.status == 206:
                 if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                    raise _failed(self.url, "the server sent another piece of the file than it was asked for")
+                    raise _failed(
+                        self.url, "the server sent another piece of the file than it was asked for"
+                    )
             else:
                 start = 0  # the server knows no ranges and sends the whole file
             announced = response.headers.get("Content-Length", "")
@@ -135,7 +147,10 @@ class _Transfer:
                 start += len(piece)
                 if start > self.size:
                     self.part.unlink()
-                    raise _failed(self.url, f"the server sends more than the {self.size} bytes that the weight has")
+                    raise _failed(
+                        self.url,
+                        f"the server sends more than the {self.size} bytes that the weight has",
+                    )
                 try:
                     out.write(piece)
                     out.flush()
@@ -146,12 +161,18 @@ class _Transfer:
 
 
 def _failed(address: str, reason: str) -> ModelError:
-    return ModelError(f"{address}: the download failed ({reason}); check address and network, and try again.")
+    return ModelError(
+        f"{address}: the download failed ({reason}); check address and network, and try again."
+    )
 
 
 def _wrong_size(address: str, offered: int, size: int) -> ModelError:
-    return ModelError(f"{address}: the server offers {offered} bytes where the weight has {size}; check the source.")
+    return ModelError(
+        f"{address}: the server offers {offered} bytes where the weight has {size}; check the source."
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> ModelError:
-    return ModelError(f"{path}: cannot be written ({error.strerror}); make room, or name another SDR2HDR_CACHE.")
+    return ModelError(
+        f"{path}: cannot be written ({error.strerror}); make room, or name another SDR2HDR_CACHE."
+    )

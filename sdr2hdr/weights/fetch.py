@@ -79,7 +79,9 @@ def _here(entry: WeightEntry, progress: Progress | None = None) -> Path:
     path = place(entry)
     if not path.exists():
         if entry.file is not None:
-            raise ModelError(f"{path}: the file of weight {entry.name!r} is missing; {_way_out(entry)}.")
+            raise ModelError(
+                f"{path}: the file of weight {entry.name!r} is missing; {_way_out(entry)}."
+            )
         _download(entry, path, progress)
     return path
 
@@ -125,7 +127,9 @@ def _check_size(path: Path, entry: WeightEntry) -> None:
 
 def _check_hash(path: Path, entry: WeightEntry, found: str) -> None:
     if found != entry.sha256:
-        raise _other(path, entry, f"has the SHA-256 {found[:12]}... instead of the {entry.sha256[:12]}... of")
+        raise _other(
+            path, entry, f"has the SHA-256 {found[:12]}... instead of the {entry.sha256[:12]}... of"
+        )
 
 
 def _other(path: Path, entry: WeightEntry, how: str) -> ModelError:
@@ -133,7 +137,9 @@ def _other(path: Path, entry: WeightEntry, how: str) -> ModelError:
 
 
 def _unreadable(path: Path, entry: WeightEntry, error: OSError) -> ModelError:
-    return ModelError(f"{path}: weight {entry.name!r} cannot be read ({error.strerror}); {_way_out(entry)}.")
+    return ModelError(
+        f"{path}: weight {entry.name!r} cannot be read ({error.strerror}); {_way_out(entry)}."
+    )
 
 
 def _way_out(entry: WeightEntry) -> str:

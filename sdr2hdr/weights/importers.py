@@ -78,7 +78,9 @@ class Imported:
 def published(model: str) -> Published:
     """What is known of the model's published checkpoint; raises ModelError if there is none."""
     if model not in PUBLISHED:
-        raise ModelError(f"No published checkpoint of {model!r} is known; models with one: {', '.join(PUBLISHED)}.")
+        raise ModelError(
+            f"No published checkpoint of {model!r} is known; models with one: {', '.join(PUBLISHED)}."
+        )
     return PUBLISHED[model]
 
 
@@ -97,7 +99,9 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
     tensors, left_out = _read(src, data)
     if known.unused:
         left_out += tuple(sorted(key for key in tensors if key.startswith(known.unused)))
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(known.unused)}
+        tensors = {
+            key: tensor for key, tensor in tensors.items() if not key.startswith(known.unused)
+        }
     network = registry.build(model, known.config)
     missing = network.state_dict().keys() - tensors.keys()
     if known.early and missing and all(key.startswith(known.early) for key in missing):
@@ -122,7 +126,9 @@ def _read(src: Path, data: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     tensors, left_out = _unwrap(src, loaded)
     plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     if len(plain) != len(tensors):
-        raise ModelError(f"{src}: a key is there with and without 'module.' before it; which one counts is unclear.")
+        raise ModelError(
+            f"{src}: a key is there with and without 'module.' before it; which one counts is unclear."
+        )
     check_finite(plain, src)
     return plain, left_out
 
@@ -133,18 +139,35 @@ def _unpickle(src: Path, data: bytes) -> Any:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as e:  # damaged files raise whatever the zip and pickle readers stumble over
         reason = str(e).partition("\n")[0] or type(e).__name__
-        raise ModelError(f"{src}: this is not a checkpoint of plain tensors, nothing of it was run ({reason}).") from e
+        raise ModelError(
+            f"{src}: this is not a checkpoint of plain tensors, nothing of it was run ({reason})."
+        ) from e
 
 
 def _unwrap(src: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     left_out: tuple[str, ...] = ()
-    wrapper = next((key for key in _WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(key), dict)), None)
+    wrapper = next(
+        (
+            key
+            for key in _WRAPPERS
+            if isinstance(loaded, dict) and isinstance(loaded.get(key), dict)
+        ),
+        None,
+    )
     if wrapper is not None:
         left_out = tuple(sorted(str(key) for key in loaded if key != wrapper))
         loaded = loaded[wrapper]
     if not isinstance(loaded, dict):
-        raise ModelError(f"{src}: the file holds a {type(loaded).__name__}, not named tensors; it is no checkpoint.")
+        raise ModelError(
+            f"{src}: the file holds a {type(loaded).__name__}, not named tensors; it is no checkpoint."
+        )
     for key, value in loaded.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise ModelError(f"{src}: {key!r} is not a plain tensor; it has no place in a checkpoint.")
+        if (
+            not isinstance(key, str)
+            or not isinstance(value, Tensor)
+            or value.layout != torch.strided
+        ):
+            raise ModelError(
+                f"{src}: {key!r} is not a plain tensor; it has no place in a checkpoint."
+            )
     return dict(loaded), left_out

@@ -19,7 +19,9 @@ from sdr2hdr.weights import cubes, manifest
 from sdr2hdr.weights.manifest import WeightEntry
 from sdr2hdr.weights.save import canonical
 
-_LARGEST = 4 << 30  # bytes; a file of the user's own beyond that is a mistake (a film, say), not a weight
+_LARGEST = (
+    4 << 30
+)  # bytes; a file of the user's own beyond that is a mistake (a film, say), not a weight
 
 
 def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
@@ -42,17 +44,23 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
             reason = f"weight {name!r} has a model's name and must then be that model's default"
             raise ModelError(f"{known[name].manifest}: {reason}; give it another name.")
         if entry is None and name == cubes.MODEL:
-            raise ModelError("Model lut applies a colour table of your own; name it with --lut FILE.cube.")
+            raise ModelError(
+                "Model lut applies a colour table of your own; name it with --lut FILE.cube."
+            )
         if entry is None and spec.has_weights:
             raise ModelError(
                 f"Model {name} has no bundled weight yet; name one with --weights (`sdr2hdr weights list` shows them)."
             )
         return entry
     if not spec.has_weights:
-        raise ModelError(f"Model {name} is a fixed mapping and takes no weights; leave {str(weights)!r} out.")
+        raise ModelError(
+            f"Model {name} is a fixed mapping and takes no weights; leave {str(weights)!r} out."
+        )
     entry = known[str(weights)] if str(weights) in known else own_entry(Path(weights), known)
     if entry.model != name:
-        raise ModelError(f"Weight {str(weights)!r} is for model {entry.model}, not for {name}; choose that model.")
+        raise ModelError(
+            f"Weight {str(weights)!r} is for model {entry.model}, not for {name}; choose that model."
+        )
     return entry
 
 
@@ -73,7 +81,9 @@ def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
         model, config = _named_model(metadata, path)
     else:
         names = ", ".join(known) or "none yet"
-        raise ModelError(f"{path}: neither a .safetensors file nor a known weight (known are: {names}).")
+        raise ModelError(
+            f"{path}: neither a .safetensors file nor a known weight (known are: {names})."
+        )
     return WeightEntry(
         name=path.stem,
         model=model,
@@ -98,7 +108,9 @@ def _named_model(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str
             f"{path}: the file does not say which model it is for; bring it in with `sdr2hdr weights import`."
         ) from e
     if not isinstance(config, dict):
-        raise ModelError(f"{path}: the configuration that the file carries is not a table; it cannot be used.")
+        raise ModelError(
+            f"{path}: the configuration that the file carries is not a table; it cannot be used."
+        )
     return model, config
 
 
@@ -107,7 +119,9 @@ def read_own(path: Path) -> bytes:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST:
-            raise ModelError(f"{path}: this is not a file, or one too large for a weight; is the name right?")
+            raise ModelError(
+                f"{path}: this is not a file, or one too large for a weight; is the name right?"
+            )
         return path.read_bytes()
     except OSError as e:
         raise ModelError(f"{path}: the weight file cannot be read ({e.strerror}).") from e
@@ -129,7 +143,9 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raises ModelError naming the first tensor that holds a value which is infinite or not a number."""
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
-            raise ModelError(f"{path}: {key} holds infinite values or values that are not numbers; it cannot be used.")
+            raise ModelError(
+                f"{path}: {key} holds infinite values or values that are not numbers; it cannot be used."
+            )
 
 
 def fill(model: Model, tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
@@ -137,11 +153,17 @@ def fill(model: Model, tensors: Mapping[str, Tensor], name: str, path: Path) -> 
     wanted: dict[str, Tensor] = model.state_dict()
     for key, tensor in wanted.items():
         if key not in tensors:
-            raise ModelError(f"{path}: {key} is missing; this is not a weight of model {name} as configured.")
+            raise ModelError(
+                f"{path}: {key} is missing; this is not a weight of model {name} as configured."
+            )
         given = tensors[key]
         if given.shape != tensor.shape or given.is_floating_point() != tensor.is_floating_point():
-            has, needs = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (given, tensor))
-            raise ModelError(f"{path}: {key} is {has}, while model {name} as configured needs {needs}.")
+            has, needs = (
+                f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (given, tensor)
+            )
+            raise ModelError(
+                f"{path}: {key} is {has}, while model {name} as configured needs {needs}."
+            )
     if extra := sorted(tensors.keys() - wanted.keys()):
         raise ModelError(f"{path}: {extra[0]} has no place in model {name} as configured.")
     model.load_state_dict(dict(tensors))  # copies into the model's own float32

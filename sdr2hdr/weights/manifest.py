@@ -20,9 +20,13 @@ BUNDLED = Path(__file__).with_name("weights.toml")
 FILES = Path(__file__).with_name("files")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
+_PART = (
+    r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
+)
 _OPTIONAL = ("config", "scores", "default")  # left out of a table if there is nothing to say
-_HUB = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})@(?P<revision>{_PART})/(?P<file>(?:{_PART}/)*{_PART}\.safetensors)")
+_HUB = re.compile(
+    rf"hf:(?P<repo>{_PART}/{_PART})@(?P<revision>{_PART})/(?P<file>(?:{_PART}/)*{_PART}\.safetensors)"
+)
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,18 @@ class WeightEntry(Facts):
         import tomlkit  # to write alone
 
         table = {f.name: getattr(self, f.name) for f in fields(Facts)}
-        return tomlkit.dumps({self.name: {k: _one_line(v) for k, v in table.items() if v or k not in _OPTIONAL}})
+        return tomlkit.dumps(
+            {self.name: {k: _one_line(v) for k, v in table.items() if v or k not in _OPTIONAL}}
+        )
 
 
 def hub_file(source: str) -> HubFile:
     """The file of the hub that a source names; raises ModelError where it names none."""
     match = _HUB.fullmatch(source)
     if match is None:
-        raise ModelError(f"{source} names no file of the hub; write hf:owner/repo@revision/path/NAME.safetensors.")
+        raise ModelError(
+            f"{source} names no file of the hub; write hf:owner/repo@revision/path/NAME.safetensors."
+        )
     return HubFile(**match.groupdict())
 
 
@@ -132,7 +140,9 @@ def entries() -> dict[str, WeightEntry]:
     """All weights by name: the bundled ones, then the user's. A name or a default given twice raises ModelError."""
     own = user_manifest()
     if not own.exists() and os.environ.get("SDR2HDR_WEIGHTS"):
-        raise ModelError(f"{own}: SDR2HDR_WEIGHTS names this file, which does not exist; correct or unset it.")
+        raise ModelError(
+            f"{own}: SDR2HDR_WEIGHTS names this file, which does not exist; correct or unset it."
+        )
     return _merge([*read_manifest(BUNDLED), *(read_manifest(own) if own.exists() else [])])
 
 
@@ -142,7 +152,9 @@ def find(name: str) -> WeightEntry:
     try:
         return known[name]
     except KeyError:
-        raise ModelError(f"There is no weight {name!r}; known are: {', '.join(known) or 'none yet'}.") from None
+        raise ModelError(
+            f"There is no weight {name!r}; known are: {', '.join(known) or 'none yet'}."
+        ) from None
 
 
 def default_for(model: str) -> WeightEntry | None:
@@ -155,7 +167,11 @@ def _merge(found: Iterable[WeightEntry]) -> dict[str, WeightEntry]:
     defaults: dict[str, WeightEntry] = {}
     for entry in found:
         if first := merged.get(entry.name):
-            raise _bad(entry.manifest, entry.name, f"{first.manifest} has a weight of this name; choose another name")
+            raise _bad(
+                entry.manifest,
+                entry.name,
+                f"{first.manifest} has a weight of this name; choose another name",
+            )
         merged[entry.name] = entry
         if entry.default:
             if first := defaults.get(entry.model):
@@ -177,7 +193,11 @@ def _entry(path: Path, name: str, table: Any) -> WeightEntry:
         raise _bad(path, name, str(e)) from e
     for key, value in (("config", facts.config), ("scores", facts.scores)):
         if not _is_json(value):
-            raise _bad(path, name, f"{key!r} must be a table of text, numbers, true or false, and lists of these")
+            raise _bad(
+                path,
+                name,
+                f"{key!r} must be a table of text, numbers, true or false, and lists of these",
+            )
     _check_source(path, name, facts.source)
     return WeightEntry(name=name, manifest=path, **vars(facts))
 

@@ -54,10 +54,14 @@ def spec_with(name: str, entry: WeightEntry | None) -> ModelSpec:
     return registry.spec(name) if entry is None else registry.spec(entry.model, entry.config)
 
 
-def load_model(name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu") -> Model:
+def load_model(
+    name: str = "wmnet", *, weights: str | Path | None = None, device: str | torch.device = "cpu"
+) -> Model:
     """The model of :func:`open_model` alone, on ``device``. Raises ModelError as it does, or if the device cannot be used."""
     try:
         return open_model(name, weights).model.to(device)
     except (RuntimeError, AssertionError) as e:  # torch built without CUDA asserts
         reason = str(e).partition("\n")[0]
-        raise ModelError(f"Device {str(device)!r} cannot be used ({reason}); cpu always can.") from e
+        raise ModelError(
+            f"Device {str(device)!r} cannot be used ({reason}); cpu always can."
+        ) from e

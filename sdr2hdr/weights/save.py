@@ -73,7 +73,11 @@ def _serialize(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes
     for key, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         block = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
         span = [offset, offset + len(block)]
-        header[key] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span}
+        header[key] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": span,
+        }
         blocks.append(block)
         offset += len(block)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()

@@ -37,7 +37,11 @@ def make_clip(path: Path, size: tuple[int, int] = (64, 64), **more: Any) -> Path
 
 def run_cli(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sdr2hdr", *map(str, args)], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "sdr2hdr", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -62,7 +66,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(make_clip(folder / "x.mkv", frames=4), folder / "sub" / "no_ending")
     (folder / "x.mkv").unlink()
     make_clip(
-        folder / "picture.png", codec="png", pix_fmt="rgb24", frames=1, picture=lambda _: [np.zeros((64, 192), "u1")]
+        folder / "picture.png",
+        codec="png",
+        pix_fmt="rgb24",
+        frames=1,
+        picture=lambda _: [np.zeros((64, 192), "u1")],
     )
     with av.open(str(folder / "sound.mkv"), "w") as f:
         stream = f.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -83,7 +91,9 @@ def ran(folder: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     return out, run_cli("batch", folder, out, *FAST, "--jobs", "2")
 
 
-def test_the_tree_is_kept_and_videos_are_known_by_content(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_the_tree_is_kept_and_videos_are_known_by_content(
+    ran: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     out, done = ran
     made = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     assert made == {
@@ -96,7 +106,9 @@ def test_the_tree_is_kept_and_videos_are_known_by_content(ran: tuple[Path, subpr
     }, done.stderr
 
 
-def test_a_failure_is_told_and_gives_the_exit_code(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_failure_is_told_and_gives_the_exit_code(
+    ran: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     out, done = ran
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
@@ -123,12 +135,26 @@ def test_figures_are_those_of_the_files_and_of_convert(
     for name, frames in (("a.mov", 6), ("a.mp4", 5), (f"sub/deep/{ODD}", 7), ("sub/no_ending", 4)):
         row = rows[name]
         made = out / row["output"]
-        said = ffprobe(made.absolute(), "-count_packets", "-show_frames", "-show_streams", "-select_streams", "v")
-        light = next(s for s in said["frames"][0]["side_data_list"] if "Content light" in s["side_data_type"])
-        assert (
-            row["frames"] == frames == int(said["streams"][0]["nb_read_packets"]) == int(table[shown[name]]["frames"])
+        said = ffprobe(
+            made.absolute(),
+            "-count_packets",
+            "-show_frames",
+            "-show_streams",
+            "-select_streams",
+            "v",
         )
-        assert ContentLight(row["max_cll"], row["max_fall"]) == ContentLight(light["max_content"], light["max_average"])
+        light = next(
+            s for s in said["frames"][0]["side_data_list"] if "Content light" in s["side_data_type"]
+        )
+        assert (
+            row["frames"]
+            == frames
+            == int(said["streams"][0]["nb_read_packets"])
+            == int(table[shown[name]]["frames"])
+        )
+        assert ContentLight(row["max_cll"], row["max_fall"]) == ContentLight(
+            light["max_content"], light["max_average"]
+        )
         assert str(row["max_cll"]) == table[shown[name]]["max_cll"]
     alone = convert(folder / "a.mp4", tmp_path / "alone.mkv", "bt2446a", preset="ultrafast")
     assert (alone.max_cll, alone.max_fall) == (rows["a.mp4"]["max_cll"], rows["a.mp4"]["max_fall"])
@@ -165,7 +191,9 @@ def test_done_and_unchanged_is_skipped_and_what_changed_is_not(
     assert rows_of(out)["a.mov"]["frames"] == 9 == len(packets_of(out / "a.mov.mkv"))
     assert (out / "sub" / "no_ending.mkv").stat().st_mtime_ns == before
     assert (out / "a.mp4.mkv").read_bytes() == b"somebody's own work"
-    assert read_rows(out)[f"sub/deep/{ODD}"].status == "done"  # not asked for this time, and not forgotten
+    assert (
+        read_rows(out)[f"sub/deep/{ODD}"].status == "done"
+    )  # not asked for this time, and not forgotten
 
 
 def test_dry_run_says_all_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -184,8 +212,15 @@ def test_include_and_exclude(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "in", symlinks=True, ignore=shutil.ignore_patterns("out"))
     source, out = tmp_path / "in", tmp_path / "o"
     assert names(make_plan(source, out, DEFAULTS, include=["*.mp4"])) == ["a.mp4", "broken.mp4"]
-    assert names(make_plan(source, out, DEFAULTS, include=["a.*", "sub/no*"])) == ["a.mov", "a.mp4", "sub/no_ending"]
-    assert names(make_plan(source, out, DEFAULTS, exclude=["sub/*", "broken*"])) == ["a.mov", "a.mp4"]
+    assert names(make_plan(source, out, DEFAULTS, include=["a.*", "sub/no*"])) == [
+        "a.mov",
+        "a.mp4",
+        "sub/no_ending",
+    ]
+    assert names(make_plan(source, out, DEFAULTS, exclude=["sub/*", "broken*"])) == [
+        "a.mov",
+        "a.mp4",
+    ]
     alone = make_plan(source, out, DEFAULTS, include=["a.mp4"])
     assert alone.rows[0].output == "a.mkv"
 
@@ -223,7 +258,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         make_plan(source / "a.mkv", tmp_path / "out", DEFAULTS)
     with pytest.raises(OutputError, match="source folder itself"):
         make_plan(source, source / ".." / "in", DEFAULTS)
-    with pytest.raises(OutputError, match="cannot be written"):  # nothing can be made in /proc, by root neither
+    with pytest.raises(
+        OutputError, match="cannot be written"
+    ):  # nothing can be made in /proc, by root neither
         run_batch(make_plan(source, Path("/proc/out"), DEFAULTS), 1, lambda _i, _p: None)
 
 
@@ -232,7 +269,10 @@ def test_an_output_is_never_a_source(tmp_path: Path) -> None:
     make_clip(tmp_path / "in" / "a.mkv", frames=1)
     make_clip(tmp_path / "in" / "in" / "a.mkv", frames=1)
     plan = make_plan(tmp_path / "in", tmp_path, DEFAULTS.changed(overwrite=True))
-    assert [(r.source, r.status) for r in plan.rows] == [("a.mkv", "planned"), ("in/a.mkv", "failed")]
+    assert [(r.source, r.status) for r in plan.rows] == [
+        ("a.mkv", "planned"),
+        ("in/a.mkv", "failed"),
+    ]
     assert "is itself a source" in plan.rows[1].cause
 
 
@@ -242,7 +282,9 @@ class _Usage:
 
 
 @pytest.mark.parametrize("free", [1 << 20, (64 << 20) + 10])
-def test_a_full_disk_is_said_and_nothing_is_written(free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_is_written(
+    free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     make_clip(source / "a.mkv", frames=4)
@@ -262,7 +304,9 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") 
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_in_the_middle_and_run_again_gives_the_undisturbed_files(how: signal.Signals, tmp_path: Path) -> None:
+def test_stopped_in_the_middle_and_run_again_gives_the_undisturbed_files(
+    how: signal.Signals, tmp_path: Path
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in ("a.mkv", "b.mkv"):
@@ -281,7 +325,9 @@ def test_stopped_in_the_middle_and_run_again_gives_the_undisturbed_files(how: si
     assert [r["status"] for r in rows_of(out).values()] == ["unchanged", "done"]
     for name in ("a.mkv", "b.mkv"):
         straight = tmp_path / f"straight-{name}"
-        convert(source / name, straight, "bt2446a", preset="ultrafast", chunk_frames=5, scenes="none")
+        convert(
+            source / name, straight, "bt2446a", preset="ultrafast", chunk_frames=5, scenes="none"
+        )
         assert packets_of(out / name) == packets_of(straight)
     assert {p.name for p in out.iterdir()} == {"a.mkv", "b.mkv", "report.json", "report.csv"}
 
@@ -299,6 +345,10 @@ def test_killed_before_a_finished_file_was_noted_down(tmp_path: Path) -> None:
     (out / "report.json").write_text(json.dumps(data))
     run_batch(make_plan(source, out, DEFAULTS), 1, lambda _i, _p: None)
     again = rows_of(out)["a.mkv"]
-    assert (again["status"], again["max_cll"], again["bytes"]) == ("done", figures["max_cll"], figures["bytes"])
+    assert (again["status"], again["max_cll"], again["bytes"]) == (
+        "done",
+        figures["max_cll"],
+        figures["bytes"],
+    )
     assert packets_of(out / "a.mkv") == packets
     assert list(source.iterdir()) == [source / "a.mkv"]

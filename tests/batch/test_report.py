@@ -57,12 +57,23 @@ def test_an_entry_that_no_batch_wrote_counts_as_none(tmp_path: Path, what: str) 
 def test_every_name_that_a_batch_gives_is_read_back(tmp_path: Path, source: str) -> None:
     path = Path(source)
     for output in (path.with_suffix(".mkv"), f"{source}.mkv", f"{source}-2.mp4", ""):
-        rows = [Row(source, str(output), "done", seconds=1, fingerprint={"size": 1}, settings={"peak": 600})]
+        rows = [
+            Row(
+                source,
+                str(output),
+                "done",
+                seconds=1,
+                fingerprint={"size": 1},
+                settings={"peak": 600},
+            )
+        ]
         write_rows(tmp_path, rows, [])
         assert read_rows(tmp_path) == {source: rows[0]}
 
 
-@pytest.mark.parametrize("text", ["", "[", "null", "{}", '{"files": 1, "earlier": []}', "[" * 9999, "\udcff", "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "[", "null", "{}", '{"files": 1, "earlier": []}', "[" * 9999, "\udcff", "\0"]
+)
 def test_a_report_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "report.json").write_bytes(text.encode(errors="surrogateescape"))
     assert read_rows(tmp_path) == {}
@@ -86,7 +97,9 @@ def test_a_report_is_read_from_a_file_alone(tmp_path: Path) -> None:
     assert read_rows(out) == {}
 
 
-def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_is_a_link_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     precious = tmp_path / "precious"
     precious.write_text("PRECIOUS")
     unlink = Path.unlink
@@ -99,7 +112,9 @@ def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path, monkeypatc
 
     writes: list[Path] = []
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", planted)  # somebody plants a link between the removal and the making
+        patch.setattr(
+            Path, "unlink", planted
+        )  # somebody plants a link between the removal and the making
         with pytest.raises(OutputError):
             write_rows(tmp_path, [Row("a.mkv")], [])
     assert writes

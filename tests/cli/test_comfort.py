@@ -50,7 +50,10 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
     map_of = defaults(convert, "convert", COMMANDS)["convert"]
     for words, peak in (([], 600), (["--peak", "700"], 700)):
         ctx = convert.make_context(
-            "convert", ["a.mp4", "b.mkv", *words], default_map=map_of, help_option_names=["-h", "--help"]
+            "convert",
+            ["a.mp4", "b.mkv", *words],
+            default_map=map_of,
+            help_option_names=["-h", "--help"],
         )
         assert ctx.params["peak"] == peak
 
@@ -85,18 +88,25 @@ def test_a_bad_file_of_defaults_is_said_in_one_line(
 
 def test_the_file_of_defaults_loads_no_torch(settings: Path) -> None:
     settings.write_text("[convert]\npeak = 600\n")
-    code = (
-        "import sys; from sdr2hdr.cli.main import main\nmain(['convert', '--help'])\nsys.exit('torch' in sys.modules)"
+    code = "import sys; from sdr2hdr.cli.main import main\nmain(['convert', '--help'])\nsys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def completed(*words: str) -> list[str]:
     """What bash would offer after the words, the last one begun."""
-    environment = {**os.environ, "_SDR2HDR_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("sdr2hdr", *words))}
+    environment = {
+        **os.environ,
+        "_SDR2HDR_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(("sdr2hdr", *words)),
+    }
     environment["COMP_CWORD"] = str(len(words))
     code = "import sys; from sdr2hdr.cli.main import main; sys.argv = ['sdr2hdr']; main()"
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     return [line.partition(",")[2] for line in run.stdout.splitlines()]
 
 
@@ -119,7 +129,9 @@ def test_the_completion_script_is_one_that_the_shell_reads(
     script = tmp_path / "script"
     script.write_text(capfd.readouterr().out)
     assert "_SDR2HDR_COMPLETE" in script.read_text()
-    assert subprocess.run([shell, "-n", str(script)], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([shell, "-n", str(script)], capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_the_reference_is_that_of_the_commands() -> None:
@@ -128,7 +140,9 @@ def test_the_reference_is_that_of_the_commands() -> None:
     assert all(f"## sdr2hdr {name}" in kept for name in cli.list_commands(None))  # type: ignore[arg-type]
 
 
-def test_the_doctor_finds_what_conversions_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_finds_what_conversions_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["doctor", str(tmp_path), "--json"])
     found = {(f["topic"], f["name"]): f for f in json.loads(capsys.readouterr().out)}
     assert found["encoders", "hevc"]["state"] == "ok" and found["weights", "wmnet"]["state"] == "ok"
@@ -149,6 +163,8 @@ def test_the_doctor_says_what_is_wrong_by_its_exit_code(
     assert main(["doctor", str(tmp_path)]) == 5
     assert "weights wmnet" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 1000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 1000)
+    )
     assert main(["doctor", str(tmp_path)]) == 4
     assert "disk" in capsys.readouterr().err

@@ -62,7 +62,9 @@ def test_closed_streams_are_not_taken_by_other_files(tmp_path: Path) -> None:
         f"fd = os.open({str(tmp_path / 'film')!r}, os.O_WRONLY | os.O_CREAT)\n"
         "print('words', file=sys.stderr); os._exit(fd)"
     )
-    done = subprocess.run([*RUN[:1], "-c", code], close_fds=True, preexec_fn=lambda: os.closerange(0, 3), check=False)
+    done = subprocess.run(
+        [*RUN[:1], "-c", code], close_fds=True, preexec_fn=lambda: os.closerange(0, 3), check=False
+    )
     assert done.returncode >= 3
     assert (tmp_path / "film").read_bytes() == b""
 
@@ -84,9 +86,12 @@ def test_an_argument_with_a_nul_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "text", ['[scenes]\nedl = "a\\u0000b"', "[convert]\ncrf = " + "1" * 6000, "[convert]\npeak = 600.5"]
+    "text",
+    ['[scenes]\nedl = "a\\u0000b"', "[convert]\ncrf = " + "1" * 6000, "[convert]\npeak = 600.5"],
 )
-def test_defaults_that_no_option_can_have(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_defaults_that_no_option_can_have(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "sdr2hdr.toml").write_text(text)
     assert main(["scenes" if "scenes" in text else "convert", "a.mp4", "b.mkv"]) in (2, 3)
@@ -108,7 +113,11 @@ def test_a_pipe_for_a_small_file_is_refused_and_not_waited_for(
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
     clip = make_clip(tmp_path / "clip.mkv", size=(64, 64), frames=2)
-    names = {"CLIP": str(clip), "FIFO": str(tmp_path / "fifo"), "out.mkv": str(tmp_path / "out.mkv")}
+    names = {
+        "CLIP": str(clip),
+        "FIFO": str(tmp_path / "fifo"),
+        "out.mkv": str(tmp_path / "out.mkv"),
+    }
     assert main([names.get(w, w) for w in words]) == 3
     assert "is a pipe" in capsys.readouterr().err
 
@@ -123,7 +132,9 @@ def test_the_source_as_target_is_named(tmp_path: Path, capsys: pytest.CaptureFix
 
 def stopped(after: Sequence[float], work: Path | None, *args: str | Path) -> tuple[int, str]:
     """The code and the words of a command that is stopped: at these seconds, or from the work folder's beginning on."""
-    process = subprocess.Popen([*RUN, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*RUN, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     while work is not None and not (work / "plan.json").exists() and process.poll() is None:
         time.sleep(0.005)
     begun = time.monotonic()
@@ -167,7 +178,10 @@ def test_an_interrupt_while_modules_load_waits_and_is_told(tmp_path: Path) -> No
         "import click\ngo = click.Command('go', callback=lambda: time.sleep(60))\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)

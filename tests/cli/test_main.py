@@ -53,13 +53,21 @@ def test_help_loads_neither_torch_nor_av(args: list[str]) -> None:
         f"main({args!r})\n"
         "sys.exit(bool({'torch', 'av', 'numpy', 'huggingface_hub', 'rich'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
-@pytest.mark.parametrize("args", [["weights", "list"], ["weights", "--help"], ["weights", "verify"]])
+@pytest.mark.parametrize(
+    "args", [["weights", "list"], ["weights", "--help"], ["weights", "verify"]]
+)
 def test_listing_weights_loads_no_torch(args: list[str]) -> None:
     code = f"import sys; from sdr2hdr.cli.main import main\nsys.exit(main({args!r}) or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_help_names_every_command_and_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,14 +106,19 @@ def test_every_command_teaches_by_an_example_and_takes_the_common_flags(
 
 
 @pytest.mark.parametrize(
-    ("args", "hint"), [(["convrt", "a", "b"], "'convert'"), (["weight"], "'weights'"), (["xyzzy"], "probe")]
+    ("args", "hint"),
+    [(["convrt", "a", "b"], "'convert'"), (["weight"], "'weights'"), (["xyzzy"], "probe")],
 )
-def test_an_unknown_command_gets_a_suggestion(args: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_gets_a_suggestion(
+    args: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(args) == 2
     assert hint in capsys.readouterr().err
 
 
-def test_a_file_without_a_command_gets_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_a_command_gets_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     film = tmp_path / "film.mp4"
     film.write_text("")
     assert main([str(film)]) == 2
@@ -158,8 +171,12 @@ def test_debug_shows_the_traceback_wherever_it_stands(
     assert "raise error" in err
 
 
-@pytest.mark.parametrize("args", [["--offline", "models", "--json"], ["models", "--json", "--offline"]])
-def test_offline_reaches_the_workers_environment(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "args", [["--offline", "models", "--json"], ["models", "--json", "--offline"]]
+)
+def test_offline_reaches_the_workers_environment(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(args) == 0
     assert os.environ["SDR2HDR_OFFLINE"] == "1"
 
@@ -184,7 +201,9 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
         "cli.commands['models'] = with_flags(wait)\n"
         "sys.exit(main(['models']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
@@ -229,31 +248,44 @@ def test_models_lists_what_the_registry_has(capsys: pytest.CaptureFixture[str]) 
 FACTS = {
     "container": "mov",
     "duration": 3.25,
-    "video": {"codec": "h264", "tagged": False, "colour": {"matrix": "bt709", "assumed": ["range", "transfer"]}},
+    "video": {
+        "codec": "h264",
+        "tagged": False,
+        "colour": {"matrix": "bt709", "assumed": ["range", "transfer"]},
+    },
     "audio": [{"codec": "aac"}, {"codec": "flac", "title": None}],
     "subtitles": [],
 }
 
 
-def fake_probe(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path, str], dict[str, Any]]) -> None:
+def fake_probe(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[Path, str], dict[str, Any]]
+) -> None:
     module = ModuleType("sdr2hdr.media.probe")
     module.probe = look  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sdr2hdr.media.probe", module)
 
 
-def test_probe_shows_every_fact(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_shows_every_fact(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[tuple[Path, str]] = []
     fake_probe(monkeypatch, lambda *words: asked.append(words) or FACTS)  # type: ignore[func-returns-value]
     assert main(["probe", "[red]film.mp4"]) == 0
     out = capsys.readouterr().out
     assert asked == [(Path("[red]film.mp4"), "mkv")]
-    assert all(word in out for word in ("[red]film.mp4", "3.25", "h264", "bt709", "range, transfer", "audio", "flac"))
+    assert all(
+        word in out
+        for word in ("[red]film.mp4", "3.25", "h264", "bt709", "range, transfer", "audio", "flac")
+    )
     assert main(["probe", "film.mp4", "--json", "--for", "mov"]) == 0
     assert asked[-1] == (Path("film.mp4"), "mov")
     assert json.loads(capsys.readouterr().out) == FACTS
 
 
-def test_probe_says_what_the_file_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_says_what_the_file_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def look(path: Path, container: str) -> dict[str, Any]:
         raise InputError(f"{path}: this is not a video file.")
 

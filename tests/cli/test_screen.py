@@ -39,7 +39,9 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", sorted(p.name for p in CLI.glob("*.py") if p.name not in PRINTERS))
 def test_commands_print_through_the_screen_alone(name: str) -> None:
-    calls = [n.func for n in ast.walk(ast.parse((CLI / name).read_text())) if isinstance(n, ast.Call)]
+    calls = [
+        n.func for n in ast.walk(ast.parse((CLI / name).read_text())) if isinstance(n, ast.Call)
+    ]
     printed = {f.id for f in calls if isinstance(f, ast.Name)} & {"print", "Console"}
     printed |= {f.attr for f in calls if isinstance(f, ast.Attribute)} & {"echo", "secho", "dumps"}
     assert not printed
@@ -50,7 +52,12 @@ def harmless(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "words", [["probe"], ["probe", "--json"], ["convert", "OUT", "--model", "bt2408", "--preset", "ultrafast"]]
+    "words",
+    [
+        ["probe"],
+        ["probe", "--json"],
+        ["convert", "OUT", "--model", "bt2408", "--preset", "ultrafast"],
+    ],
 )
 def test_a_hostile_film_is_shown_as_text(
     evil: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -71,9 +78,18 @@ def texts(value: object) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    "words", [["convert", "FILE", "out.mkv"], ["scenes", "FILE"], ["FILE"], ["models", "FILE"], ["models", "--FILE"]]
+    "words",
+    [
+        ["convert", "FILE", "out.mkv"],
+        ["scenes", "FILE"],
+        ["FILE"],
+        ["models", "FILE"],
+        ["models", "--FILE"],
+    ],
 )
-def test_errors_about_a_hostile_name_are_text(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_about_a_hostile_name_are_text(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     name = EVIL.replace("/", "")
     assert main([w.replace("FILE", name) for w in words]) in (2, 3)
     said = capsys.readouterr()
@@ -90,7 +106,9 @@ def test_the_edit_list_has_no_line_of_the_name_s(evil: Path, tmp_path: Path) -> 
     assert harmless(edl.read_text())
 
 
-def test_a_table_shows_text_even_if_nobody_has_cleaned_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_shows_text_even_if_nobody_has_cleaned_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     table = Table(EVIL, title=EVIL)
     table.add_row(EVIL)
     screen.console().print(table)

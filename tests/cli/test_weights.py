@@ -49,7 +49,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(source: str) -> None:
     path = manifest.user_manifest()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TABLE.format(source=source, sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA)))
+    path.write_text(
+        TABLE.format(source=source, sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA))
+    )
 
 
 def test_list_shows_the_users_weights(mine: Path, capsys: Said) -> None:
@@ -66,7 +68,9 @@ def test_list_shows_the_users_weights(mine: Path, capsys: Said) -> None:
 def test_show_tells_all(mine: Path, capsys: Said) -> None:
     assert main(["weights", "show", "mine"]) == 0
     out = capsys.readouterr().out
-    assert all(word in out for word in (hashlib.sha256(DATA).hexdigest(), "psnr: 31.5", "noise", str(mine)))
+    assert all(
+        word in out for word in (hashlib.sha256(DATA).hexdigest(), "psnr: 31.5", "noise", str(mine))
+    )
     assert main(["weights", "show", "mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scores"] == {"psnr": 31.5}
 
@@ -79,7 +83,9 @@ def test_show_names_the_known_ones(mine: Path, capsys: Said) -> None:
 
 
 @pytest.mark.parametrize("command", ["path", "pull"])
-def test_a_local_weight_is_checked_and_its_path_printed(mine: Path, capsys: Said, command: str) -> None:
+def test_a_local_weight_is_checked_and_its_path_printed(
+    mine: Path, capsys: Said, command: str
+) -> None:
     assert main(["weights", command, "mine"]) == 0
     assert capsys.readouterr().out == f"{mine}\n"
     mine.write_bytes(DATA[:-1] + b"T")
@@ -117,7 +123,9 @@ def test_pull_offline_says_so(mine: Path, capsys: Said) -> None:
     assert "offline" in capsys.readouterr().err
 
 
-def test_import_says_the_licence_first_and_gives_a_table_to_paste(mine: Path, capsys: Said, tmp_path: Path) -> None:
+def test_import_says_the_licence_first_and_gives_a_table_to_paste(
+    mine: Path, capsys: Said, tmp_path: Path
+) -> None:
     torch.manual_seed(4)
     state = registry.build("wmnet", PUBLISHED["wmnet"].config).state_dict()
     torch.save({"params": state, "iter": 7}, tmp_path / "stage2.pth")
@@ -128,14 +136,21 @@ def test_import_says_the_licence_first_and_gives_a_table_to_paste(mine: Path, ca
     assert "CC BY-NC" in said.err
     assert "Left out, as the network has no use for it: iter" in said.err
     assert said.err.index("Licence") < said.err.index("Written")
-    assert tomllib.loads(said.out)["wmnet-published"]["sha256"] == hashlib.sha256(new.read_bytes()).hexdigest()
+    assert (
+        tomllib.loads(said.out)["wmnet-published"]["sha256"]
+        == hashlib.sha256(new.read_bytes()).hexdigest()
+    )
     manifest.user_manifest().write_text(said.out)
-    assert all(torch.equal(t, state[k]) for k, t in load_model("wmnet-published").state_dict().items())
+    assert all(
+        torch.equal(t, state[k]) for k, t in load_model("wmnet-published").state_dict().items()
+    )
     assert main(["weights", "show", str(new)]) == 0
     assert "wmnet" in capsys.readouterr().out
 
 
-def test_import_refuses_with_the_licence_said_and_nothing_written(mine: Path, capsys: Said, tmp_path: Path) -> None:
+def test_import_refuses_with_the_licence_said_and_nothing_written(
+    mine: Path, capsys: Said, tmp_path: Path
+) -> None:
     assert main(["weights", "import", "bt2408", "a.pth"]) == 5
     assert "wmnet" in capsys.readouterr().err
     out = tmp_path / "new.safetensors"

@@ -60,12 +60,26 @@ def test_one_dimension_maps_each_channel_alone_and_clamps() -> None:
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is the judge")
 def test_ffmpegs_lut3d_agrees(tmp_path: Path) -> None:
     table = (lattice(17) ** torch.tensor([0.5, 1.5, 0.8])).clamp(0, 1)
-    table = (table + 0.1 * torch.rand(table.shape, generator=torch.Generator().manual_seed(4))).clamp(0, 1)
+    table = (
+        table + 0.1 * torch.rand(table.shape, generator=torch.Generator().manual_seed(4))
+    ).clamp(0, 1)
     cube = Cube(table)
     (tmp_path / "t.cube").write_text(text_of(cube))
     codes = torch.randint(0, 65536, (3, 64, 64), generator=torch.Generator().manual_seed(5))
     planes = codes[[1, 2, 0]].numpy().astype("<u2").tobytes()  # gbrp
-    command = ["ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "gbrp16le", "-s", "64x64", "-i", "-"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gbrp16le",
+        "-s",
+        "64x64",
+        "-i",
+        "-",
+    ]
     command += [
         "-vf",
         f"lut3d=file={tmp_path}/t.cube:interp=tetrahedral",
@@ -76,7 +90,10 @@ def test_ffmpegs_lut3d_agrees(tmp_path: Path) -> None:
         "-",
     ]
     raw = subprocess.run(command, input=planes, capture_output=True, check=True).stdout
-    theirs = torch.from_numpy(np.frombuffer(raw, "<u2").astype(np.float32)).view(3, 64, 64)[[2, 0, 1]] / 65535
+    theirs = (
+        torch.from_numpy(np.frombuffer(raw, "<u2").astype(np.float32)).view(3, 64, 64)[[2, 0, 1]]
+        / 65535
+    )
     assert (cube(codes / 65535) - theirs).abs().max() < 2 / 65535 * 4
 
 

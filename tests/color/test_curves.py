@@ -8,7 +8,9 @@ import torch
 from sdr2hdr.color import ictcp, primaries, tonemap, transfer
 
 
-@pytest.mark.parametrize(("nits", "code"), [(100, 509), (203, 573), (600, 674), (1000, 723), (4000, 855)])
+@pytest.mark.parametrize(
+    ("nits", "code"), [(100, 509), (203, 573), (600, 674), (1000, 723), (4000, 855)]
+)
 def test_pq_anchors_of_bt2408(nits: float, code: int) -> None:
     ten_bit = 64 + 876 * transfer.pq_inverse_eotf(torch.tensor([float(nits)]))
     assert round(ten_bit.item()) == code
@@ -17,7 +19,12 @@ def test_pq_anchors_of_bt2408(nits: float, code: int) -> None:
 
 def test_pq_agrees_with_colour_science() -> None:
     codes = torch.linspace(0, 1, 1001)
-    assert np.allclose(transfer.pq_eotf(codes), colour.models.eotf_ST2084(codes.double().numpy()), rtol=2e-4, atol=1e-4)
+    assert np.allclose(
+        transfer.pq_eotf(codes),
+        colour.models.eotf_ST2084(codes.double().numpy()),
+        rtol=2e-4,
+        atol=1e-4,
+    )
     back = transfer.pq_inverse_eotf(transfer.pq_eotf(codes))
     assert torch.allclose(back[1:], codes[1:], atol=2e-5)
     assert transfer.pq_nits(0.5) == pytest.approx(92.24570899406527, rel=1e-9)
@@ -30,9 +37,13 @@ def test_pq_of_negative_light_and_codes_is_black() -> None:
 
 def test_sdr_is_decoded_with_the_display_gamma() -> None:
     v = torch.linspace(0, 1, 65)
-    assert np.allclose(transfer.bt1886_eotf(v), colour.models.eotf_BT1886(v.double().numpy()), atol=1e-6)
+    assert np.allclose(
+        transfer.bt1886_eotf(v), colour.models.eotf_BT1886(v.double().numpy()), atol=1e-6
+    )
     assert torch.allclose(transfer.bt1886_inverse_eotf(transfer.bt1886_eotf(v)), v, atol=1e-6)
-    assert np.allclose(transfer.srgb_eotf(v), colour.models.eotf_sRGB(v.double().numpy()), atol=1e-6)
+    assert np.allclose(
+        transfer.srgb_eotf(v), colour.models.eotf_sRGB(v.double().numpy()), atol=1e-6
+    )
 
 
 def test_hlg_reference_white() -> None:
@@ -43,7 +54,9 @@ def test_hlg_reference_white() -> None:
 
 def test_bt709_to_bt2020_is_bt2087s_matrix() -> None:
     expected = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
-    assert torch.allclose(primaries.rgb_matrix("bt709", "bt2020"), torch.tensor(expected), atol=6e-5)
+    assert torch.allclose(
+        primaries.rgb_matrix("bt709", "bt2020"), torch.tensor(expected), atol=6e-5
+    )
 
 
 @pytest.mark.parametrize("name", sorted(primaries.PRIMARIES))
@@ -69,7 +82,9 @@ def test_delta_e_itp(a: tuple[float, ...], b: tuple[float, ...], difference: flo
 def test_direct_mapping_against_colour_science_on_a_chart() -> None:
     chart = np.random.default_rng(1).random((24, 3))
     light = colour.models.eotf_BT1886(chart) * 203.0
-    matrix = colour.matrix_RGB_to_RGB(colour.RGB_COLOURSPACES["ITU-R BT.709"], colour.RGB_COLOURSPACES["ITU-R BT.2020"])
+    matrix = colour.matrix_RGB_to_RGB(
+        colour.RGB_COLOURSPACES["ITU-R BT.709"], colour.RGB_COLOURSPACES["ITU-R BT.2020"]
+    )
     truth = colour.models.eotf_inverse_ST2084(np.clip(light @ matrix.T, 0, None))
     sdr = torch.from_numpy(chart.T.copy()).float()[..., None]
     ours = transfer.pq_inverse_eotf(tonemap.bt2408(sdr))

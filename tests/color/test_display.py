@@ -19,20 +19,32 @@ def patch(*codes: float) -> torch.Tensor:
 
 def test_curves_of_displays() -> None:
     codes = torch.linspace(0, 1, 65)
-    assert np.allclose(light(codes, "srgb"), colour.models.eotf_sRGB(codes.double().numpy()), atol=1e-6)
-    for name, power in (("bt1886", 2.4), ("gamma22", 2.2), ("gamma26", 2.6), ("gamma28", 2.8), ("linear", 1.0)):
+    assert np.allclose(
+        light(codes, "srgb"), colour.models.eotf_sRGB(codes.double().numpy()), atol=1e-6
+    )
+    for name, power in (
+        ("bt1886", 2.4),
+        ("gamma22", 2.2),
+        ("gamma26", 2.6),
+        ("gamma28", 2.8),
+        ("linear", 1.0),
+    ):
         assert torch.allclose(light(codes, name), codes.pow(power), atol=1e-6)
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
 @pytest.mark.parametrize("primaries", DISPLAY_PRIMARIES)
-def test_the_same_light_comes_from_the_codes_of_a_bt1886_display(transfer: str, primaries: str) -> None:
+def test_the_same_light_comes_from_the_codes_of_a_bt1886_display(
+    transfer: str, primaries: str
+) -> None:
     grey = torch.linspace(0.05, 0.95, 19).expand(3, 1, -1)
     shown = bt1886_eotf(Display(transfer, primaries).as_bt709(grey))
     assert torch.allclose(shown, light(grey, transfer), rtol=2e-4)  # all whites are shown as D65
     inside = patch(0.55, 0.5, 0.45)
     wanted = convert(light(inside, transfer), primaries, "bt709")
-    assert torch.allclose(bt1886_eotf(Display(transfer, primaries).as_bt709(inside)), wanted, rtol=1e-3)
+    assert torch.allclose(
+        bt1886_eotf(Display(transfer, primaries).as_bt709(inside)), wanted, rtol=1e-3
+    )
 
 
 def test_the_usual_display_changes_nothing() -> None:
@@ -61,7 +73,9 @@ def test_brightness_1_is_an_sdr_display_of_100_nits() -> None:
 def test_exposed_light_is_linear_below_the_roll_off_and_keeps_the_peak(factor: float) -> None:
     nits = torch.tensor([0.0, 1.0, 20.0, 100.0]).expand(3, 1, -1)
     assert torch.allclose(exposed(nits, factor, 1000.0), nits * factor, rtol=1e-3)
-    bright = torch.linspace(0, 1000, 200).expand(3, 1, -1) * torch.tensor([1.0, 0.7, 0.2])[:, None, None]
+    bright = (
+        torch.linspace(0, 1000, 200).expand(3, 1, -1) * torch.tensor([1.0, 0.7, 0.2])[:, None, None]
+    )
     out = exposed(bright, factor, 1000.0)
     assert out.max() <= 1000.01 and (out[0, 0].diff() > -0.05).all()
     hue = out[1, 0, 1:] / out[0, 0, 1:]

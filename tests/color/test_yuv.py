@@ -38,7 +38,10 @@ def decoded(planes: list[Array], layout: YuvLayout) -> Array:
     if layout.full_range:
         y, *c = planes[0] / top, *((p - 128 * unit) / top for p in planes[1:])
     else:
-        y, *c = (planes[0] - 16 * unit) / (219 * unit), *((p - 128 * unit) / (224 * unit) for p in planes[1:])
+        y, *c = (
+            (planes[0] - 16 * unit) / (219 * unit),
+            *((p - 128 * unit) / (224 * unit) for p in planes[1:]),
+        )
     for axis, log2 in ((0, layout.sub[1]), (1, layout.sub[0])):
         step = 2**log2
         lead = SITES[layout.siting][1 - axis] * 2 * (step - 1) / 2
@@ -65,7 +68,10 @@ def random_planes(layout: YuvLayout, height: int, width: int) -> list[torch.Tens
     small = (-(-height >> layout.sub[1]), -(-width >> layout.sub[0]))
     shapes = [(height, width)] if layout.grey else [(height, width), small, small]
     rng = np.random.default_rng(3)
-    return [torch.from_numpy(rng.integers(0, 2**layout.depth, s).astype(np.int32)).to(dtype) for s in shapes]
+    return [
+        torch.from_numpy(rng.integers(0, 2**layout.depth, s).astype(np.int32)).to(dtype)
+        for s in shapes
+    ]
 
 
 def neutral(nits: float) -> torch.Tensor:
@@ -73,8 +79,15 @@ def neutral(nits: float) -> torch.Tensor:
 
 
 def smooth(height: int, width: int, top: float = 1.0) -> torch.Tensor:
-    small = torch.rand(1, 3, max(2, height // 8), max(2, width // 8), generator=torch.Generator().manual_seed(5))
-    return torch.nn.functional.interpolate(small, (height, width), mode="bilinear", align_corners=True)[0] * top
+    small = torch.rand(
+        1, 3, max(2, height // 8), max(2, width // 8), generator=torch.Generator().manual_seed(5)
+    )
+    return (
+        torch.nn.functional.interpolate(
+            small, (height, width), mode="bilinear", align_corners=True
+        )[0]
+        * top
+    )
 
 
 @pytest.mark.parametrize("matrix", COEFFICIENTS)
@@ -90,7 +103,9 @@ def test_decoding_is_the_formula(matrix: str, full_range: bool, depth: int) -> N
 @pytest.mark.parametrize("siting", SITES)
 @pytest.mark.parametrize("sub", [(1, 1), (1, 0), (0, 0), (2, 0), (2, 2), (0, 1)])
 @pytest.mark.parametrize("size", [(8, 8), (13, 21), (1, 1), (300, 250)])
-def test_chroma_is_interpolated_from_where_it_sits(siting: str, sub: tuple[int, int], size: tuple[int, int]) -> None:
+def test_chroma_is_interpolated_from_where_it_sits(
+    siting: str, sub: tuple[int, int], size: tuple[int, int]
+) -> None:
     layout = YuvLayout("bt709", False, 8, sub, siting)
     planes = random_planes(layout, *size)
     truth = decoded([p.numpy().astype(np.float64) for p in planes], layout).clip(0, 1)
@@ -102,21 +117,29 @@ def test_left_and_center_siting_are_half_a_luma_sample_apart() -> None:
     y = torch.full((8, 32), 126, dtype=torch.uint8)
     cb = torch.full((4, 16), 128, dtype=torch.uint8)
     cr = (104 + 3 * torch.arange(16, dtype=torch.uint8)).expand(4, -1)
-    left, center = (from_yuv((y, cb, cr), YuvLayout("bt709", siting=s))[0] for s in ("left", "center"))
+    left, center = (
+        from_yuv((y, cb, cr), YuvLayout("bt709", siting=s))[0] for s in ("left", "center")
+    )
     per_sample = 1.5748 * 3 / 224 / 2  # of R', since chroma samples are two luma samples apart
     inner = slice(4, 28)
-    torch.testing.assert_close((left - center)[:, inner], torch.full((8, 24), 0.5 * per_sample), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        (left - center)[:, inner], torch.full((8, 24), 0.5 * per_sample), atol=1e-5, rtol=0
+    )
 
 
 def test_rgb_and_grey_planes() -> None:
     rgb = random_planes(YuvLayout("rgb", True, 8, (0, 0)), 6, 7)
-    torch.testing.assert_close(from_yuv(tuple(rgb), YuvLayout("rgb", True, 8, (0, 0))), torch.stack(rgb).float() / 255)
+    torch.testing.assert_close(
+        from_yuv(tuple(rgb), YuvLayout("rgb", True, 8, (0, 0))), torch.stack(rgb).float() / 255
+    )
     grey = torch.tensor([[16, 235, 126]], dtype=torch.uint8)
     expected = torch.tensor([[0.0, 1.0, 110 / 219]]).expand(3, 1, 3)
     torch.testing.assert_close(from_yuv((grey,), YuvLayout("bt709", grey=True)), expected)
 
 
-@pytest.mark.parametrize(("nits", "code"), [(0, 64), (100, 509), (203, 573), (600, 674), (1000, 723), (4000, 855)])
+@pytest.mark.parametrize(
+    ("nits", "code"), [(0, 64), (100, 509), (203, 573), (600, 674), (1000, 723), (4000, 855)]
+)
 def test_anchors_of_bt2408(nits: float, code: int) -> None:
     y, cb, cr = to_yuv(neutral(nits), seed=None, peak_code=1.0)
     assert set(y.flatten().tolist()) == {code}
@@ -174,9 +197,13 @@ def test_noise_is_zero_in_the_mean_and_two_codes_wide() -> None:
         level = (400 + fraction) / 876
         y, cb, _ = to_yuv(torch.full((3, 256, 256), level), seed=9, peak_code=1.0)
         error = y.float() - (464 + fraction)
-        assert abs(float(error.mean())) < 0.012  # five standard errors of a mean over 65,536 samples of this variance
+        assert (
+            abs(float(error.mean())) < 0.012
+        )  # five standard errors of a mean over 65,536 samples of this variance
         assert float(error.abs().max()) <= 1.5
-        assert abs(float(error.var()) - 0.25) < 0.02  # of TPDF noise and rounding together: 1/6 + 1/12
+        assert (
+            abs(float(error.var()) - 0.25) < 0.02
+        )  # of TPDF noise and rounding together: 1/6 + 1/12
         assert abs(float((cb.float() - 512).mean())) < 0.025
         assert set(cb.flatten().tolist()) == {511, 512, 513}
 
@@ -203,11 +230,19 @@ def test_noise_has_no_pattern() -> None:
     y, cb, cr = ((p.double() - p.double().mean()) for p in to_yuv(flat, seed=100, peak_code=1.0))
     following = to_yuv(flat, seed=101, peak_code=1.0)[0].double()
     variance = y.var()
-    pairs = [(y[1:], y[:-1]), (y[:, 1:], y[:, :-1]), (y[:, 2:], y[:, :-2]), (y[1:, 1:], y[:-1, :-1]), (y, following)]
+    pairs = [
+        (y[1:], y[:-1]),
+        (y[:, 1:], y[:, :-1]),
+        (y[:, 2:], y[:, :-2]),
+        (y[1:, 1:], y[:-1, :-1]),
+        (y, following),
+    ]
     for a, b in [*pairs, (y[::2, ::2], cb), (cb, cr)]:
         assert abs(float((a * (b - b.mean())).mean() / variance)) < 5 / a.numel() ** 0.5
     spectrum = torch.fft.rfft2(y).abs().square() / (y.numel() * variance)
-    assert float(spectrum.max()) < math.log(spectrum.numel()) + 7  # the maximum of that many exponential variables
+    assert (
+        float(spectrum.max()) < math.log(spectrum.numel()) + 7
+    )  # the maximum of that many exponential variables
 
 
 def test_black_stays_black_under_noise() -> None:

@@ -44,7 +44,9 @@ def test_a_png_gives_back_every_bit(bits: int, tmp_path: Path) -> None:
 def tagged(png: bytes, transfer: int) -> bytes:
     """A PNG with a cICP chunk: BT.2020, this transfer, RGB, full range."""
     body = b"cICP" + bytes([9, transfer, 0, 1])
-    return png[:33] + struct.pack(">I", 4) + body + struct.pack(">I", binascii.crc32(body)) + png[33:]
+    return (
+        png[:33] + struct.pack(">I", 4) + body + struct.pack(">I", binascii.crc32(body)) + png[33:]
+    )
 
 
 def test_a_png_says_what_it_is_tagged(tmp_path: Path) -> None:
@@ -60,7 +62,8 @@ def radiance(light: np.ndarray) -> bytes:
     mantissa, exponent = np.frexp(light.max(-1))
     scale = np.where(light.max(-1) > 1e-30, mantissa * 256 / np.maximum(light.max(-1), 1e-30), 0)
     rgbe = np.concatenate(
-        [(light * scale[..., None]).astype(np.uint8), (exponent + 128).astype(np.uint8)[..., None]], -1
+        [(light * scale[..., None]).astype(np.uint8), (exponent + 128).astype(np.uint8)[..., None]],
+        -1,
     )
     head = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {light.shape[0]} +X {light.shape[1]}\n"
     return head.encode() + rgbe.tobytes()
@@ -72,7 +75,9 @@ def test_a_radiance_picture_is_read_as_linear_light(tmp_path: Path) -> None:
     read = read_radiance(tmp_path / "a.hdr").permute(1, 2, 0).numpy()
     assert np.abs(read - light).max(axis=-1).max() / light.max() < 1 / 128
     (tmp_path / "b.hdr").write_bytes(b"no picture at all")
-    with pytest.raises(InputError, match=r"b\.hdr is no Radiance|b\.hdr cannot be read as a Radiance"):
+    with pytest.raises(
+        InputError, match=r"b\.hdr is no Radiance|b\.hdr cannot be read as a Radiance"
+    ):
         read_radiance(tmp_path / "b.hdr")
 
 
@@ -96,14 +101,18 @@ def test_a_folder_without_a_manifest_answers_for_itself(tmp_path: Path) -> None:
     wide = (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329)
     exr(tmp_path / "wide.exr", np.concatenate([light, light[..., :1]], -1), chromaticities=wide)
     (tmp_path / "sky.hdr").write_bytes(radiance(light))
-    Image.fromarray((light[:, :20] * 60).clip(0, 255).astype(np.uint8)).save(tmp_path / "photo.sdr.png")
+    Image.fromarray((light[:, :20] * 60).clip(0, 255).astype(np.uint8)).save(
+        tmp_path / "photo.sdr.png"
+    )
     (tmp_path / "readme.txt").write_text("not a still")
     found = everything(tmp_path)
     assert set(found) == {"room", "photo", "wide", "sky"}
     assert found["room"].panorama and found["sky"].panorama and not found["photo"].panorama
     assert found["wide"].primaries == "bt2020" and found["room"].primaries == "bt709"
     assert found["photo"].white_is_one and not found["room"].white_is_one
-    assert torch.allclose(load_linear(found["wide"]).permute(1, 2, 0), torch.from_numpy(light).float())
+    assert torch.allclose(
+        load_linear(found["wide"]).permute(1, 2, 0), torch.from_numpy(light).float()
+    )
     assert load_linear(found["sky"]).shape == (3, 16, 32)
     assert load_sdr(found["photo"]).shape == (3, 16, 20)
 
@@ -113,14 +122,22 @@ def test_a_folder_without_a_manifest_answers_for_itself(tmp_path: Path) -> None:
     [
         (lambda f: None, "neither a manifest.json nor HDR stills"),
         (lambda f: (f / "a.exr").write_bytes(b"nothing"), r"a\.exr cannot be read as OpenEXR"),
-        (lambda f: (f / "manifest.json").write_text("{"), r"manifest\.json cannot be read as a list"),
         (
-            lambda f: (exr(f / "a.exr", np.ones((8, 8, 3))), Image.new("RGB", (4, 8)).save(f / "a.sdr.png")),
+            lambda f: (f / "manifest.json").write_text("{"),
+            r"manifest\.json cannot be read as a list",
+        ),
+        (
+            lambda f: (
+                exr(f / "a.exr", np.ones((8, 8, 3))),
+                Image.new("RGB", (4, 8)).save(f / "a.sdr.png"),
+            ),
             r"a\.sdr\.png is 4x8, but .*a\.exr is 8x8",
         ),
     ],
 )
-def test_a_folder_that_is_no_corpus_is_refused(spoil: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_corpus_is_refused(
+    spoil: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
     spoil(tmp_path)
     with pytest.raises(InputError, match=said):
         everything(tmp_path)
@@ -139,7 +156,10 @@ def place(number: int, shift: int, height: int = 80, width: int = 128) -> np.nda
 
 def pair(folder: Path, name: str, picture: np.ndarray, *, hdr: str = "hdr") -> None:
     codes = torch.from_numpy(picture).permute(2, 0, 1)
-    for side, samples in (("sdr", (codes * 255).to(torch.uint8)), (hdr, (codes * 40000).to(torch.int32))):
+    for side, samples in (
+        ("sdr", (codes * 255).to(torch.uint8)),
+        (hdr, (codes * 40000).to(torch.int32)),
+    ):
         path = folder / side / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png_of(samples))
@@ -182,8 +202,14 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], obj
 
 
 BAD = {
-    "unpaired": (lambda f: (f / "hdr/003.png").unlink(), r"sdr/003\.png has no frame of the same name in .*hdr; "),
-    "several": (lambda f: [p.unlink() for p in (f / "sdr").glob("01*.png")], r"hdr/010\.png .*nor 9 more"),
+    "unpaired": (
+        lambda f: (f / "hdr/003.png").unlink(),
+        r"sdr/003\.png has no frame of the same name in .*hdr; ",
+    ),
+    "several": (
+        lambda f: [p.unlink() for p in (f / "sdr").glob("01*.png")],
+        r"hdr/010\.png .*nor 9 more",
+    ),
     "unreadable": (rewrite("sdr/004.png", lambda b: b"GIF89a" + b), r"sdr/004\.png is not a PNG"),
     "cut short": (rewrite("hdr/004.png", lambda b: b[:-40]), r"hdr/004\.png is cut short"),
     "other": (lambda f: (f / "sdr/film.mp4").write_bytes(b"x"), r"film\.mp4 is not a PNG"),
@@ -191,10 +217,20 @@ BAD = {
         lambda f: (f / "hdr/002.png").write_bytes(png_of(pixels(16))),
         r"002\.png is 128x80, but .*002\.png is 10x6",
     ),
-    "hlg": (rewrite("hdr/001.png", lambda b: tagged(b, 18)), r"hdr/001\.png is tagged HLG, but is among PQ frames"),
-    "depth": (lambda f: (f / "hdr/000.png").write_bytes((f / "sdr/000.png").read_bytes()), r"000\.png has 8 bits, PQ"),
+    "hlg": (
+        rewrite("hdr/001.png", lambda b: tagged(b, 18)),
+        r"hdr/001\.png is tagged HLG, but is among PQ frames",
+    ),
+    "depth": (
+        lambda f: (f / "hdr/000.png").write_bytes((f / "sdr/000.png").read_bytes()),
+        r"000\.png has 8 bits, PQ",
+    ),
     "swapped": (
-        lambda f: ((f / "sdr").rename(f / "x"), (f / "hdr").rename(f / "sdr"), (f / "x").rename(f / "hdr")),
+        lambda f: (
+            (f / "sdr").rename(f / "x"),
+            (f / "hdr").rename(f / "sdr"),
+            (f / "x").rename(f / "hdr"),
+        ),
         "changed places",
     ),
     "empty": (lambda f: [p.unlink() for p in f.rglob("*.png")], "holds no PNG frames"),
@@ -212,7 +248,9 @@ def test_a_bad_data_set_is_one_sentence_and_nothing_is_written(
     assert main(["dataset", "scenes", str(flat), str(tmp_path / "list.json")]) == 3
     assert main(["dataset", "crop", str(flat), str(tmp_path / "patches")]) == 3
     assert {p.name for p in tmp_path.iterdir()} == {"set"}
-    assert [line.split()[0] for line in capsys.readouterr().err.splitlines() if line.strip()] == ["Error:"] * 2
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines() if line.strip()] == [
+        "Error:"
+    ] * 2
 
 
 def test_frames_of_one_place_are_one_scene_and_short_ones_are_left_out(flat: Path) -> None:
@@ -241,7 +279,9 @@ def test_a_list_is_read_back_and_chooses_frames(flat: Path, tmp_path: Path) -> N
     listed = read_scene_list(out)
     parts = {part: select(scenes, listed, part) for part in ("train", "test")}
     names = {part: {p.stem for s in found for p in s.sdr} for part, found in parts.items()}
-    assert len(parts["train"]) == 2 and len(parts["test"]) == 1 and not names["train"] & names["test"]
+    assert (
+        len(parts["train"]) == 2 and len(parts["test"]) == 1 and not names["train"] & names["test"]
+    )
     (flat / "sdr/000.png").unlink()
     (flat / "hdr/000.png").unlink()
     with pytest.raises(InputError, match="Frame 000 of scene s000"):
@@ -271,7 +311,9 @@ def test_patches_are_the_pixels_of_their_places(flat: Path, tmp_path: Path) -> N
     made = crop(scenes, tmp_path / "out", size=64, step=48)
     cut = paired_scenes(*sides(tmp_path / "out"))
     assert made == sum(len(s) for s in cut) == 27 * 2 * 3
-    assert {s.name for s in cut} >= {"s000_y0000_x0000", "s000_y0016_x0064"} and {len(s) for s in cut} == {8, 9, 10}
+    assert {s.name for s in cut} >= {"s000_y0000_x0000", "s000_y0016_x0064"} and {
+        len(s) for s in cut
+    } == {8, 9, 10}
     whole, patch = scenes[0], next(s for s in cut if s.name == "s000_y0016_x0048")
     for part, picture in zip(patch.pair(4), whole.pair(4), strict=True):
         assert torch.equal(part, picture[:, 16:80, 48:112])
@@ -279,7 +321,9 @@ def test_patches_are_the_pixels_of_their_places(flat: Path, tmp_path: Path) -> N
         crop(scenes, tmp_path / "out")
 
 
-def test_frames_smaller_than_a_patch_are_refused_before_anything_is_written(flat: Path, tmp_path: Path) -> None:
+def test_frames_smaller_than_a_patch_are_refused_before_anything_is_written(
+    flat: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"128x80, too small for patches of 128"):
         crop(paired_scenes(*sides(flat)), tmp_path / "out")
     assert not list(tmp_path.glob("*out*"))

@@ -29,7 +29,9 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def write_film(path: Path, *, frames: int = 12, transfer: int = 16, size: tuple[int, int] = (96, 64)) -> Path:
+def write_film(
+    path: Path, *, frames: int = 12, transfer: int = 16, size: tuple[int, int] = (96, 64)
+) -> Path:
     """A lossless HDR10 (or, by its transfer, HLG or SDR) film of two blocky places, the second from half way on."""
     shapes = plane_shapes("yuv420p10le", size)
 
@@ -37,7 +39,10 @@ def write_film(path: Path, *, frames: int = 12, transfer: int = 16, size: tuple[
         rng = np.random.default_rng(index >= frames // 2)
         coarse = [rng.integers(100, 800, (-(-h // 8), -(-w // 8))) for h, w in shapes]
         coarse[1:] = [c // 4 + 400 for c in coarse[1:]]
-        return [c.repeat(8, 0).repeat(8, 1)[:h, :w].astype(np.uint16) for c, (h, w) in zip(coarse, shapes, strict=True)]
+        return [
+            c.repeat(8, 0).repeat(8, 1)[:h, :w].astype(np.uint16)
+            for c, (h, w) in zip(coarse, shapes, strict=True)
+        ]
 
     return make_clip(
         path, codec="ffv1", pix_fmt="yuv420p10le", size=size, frames=frames, picture=picture,
@@ -66,7 +71,9 @@ def test_a_paired_clip_is_the_frames_window_and_follows_from_its_number(tmp_path
         assert same == (clip.qp == 0)
         undamaged += same
     assert 0 < undamaged < 12
-    assert not torch.equal(paired(tmp_path / "set", seed=5).train_clip(0).codes, first.train_clip(0).codes)
+    assert not torch.equal(
+        paired(tmp_path / "set", seed=5).train_clip(0).codes, first.train_clip(0).codes
+    )
 
 
 def test_no_scene_is_both_trained_on_and_chosen_on() -> None:
@@ -79,7 +86,21 @@ def test_no_scene_is_both_trained_on_and_chosen_on() -> None:
 
 def test_patches_of_one_scene_stay_together(tmp_path: Path) -> None:
     write_frames(tmp_path / "set", scenes=20, frames=2, size=(48, 80))
-    assert main(["dataset", "crop", str(tmp_path / "set"), str(tmp_path / "p"), "--size", "32", "--step", "24"]) == 0
+    assert (
+        main(
+            [
+                "dataset",
+                "crop",
+                str(tmp_path / "set"),
+                str(tmp_path / "p"),
+                "--size",
+                "32",
+                "--step",
+                "24",
+            ]
+        )
+        == 0
+    )
     parts = [
         {s.name.split("_y")[0] for s in paired(tmp_path / "p", part).material} for part in ("train", "select")
     ]  # fmt: skip
@@ -87,7 +108,9 @@ def test_patches_of_one_scene_stay_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cropped", [False, True])
-def test_from_paired_frames_to_a_checkpoint_on_listed_scenes_alone(cropped: bool, tmp_path: Path, recipe: Path) -> None:
+def test_from_paired_frames_to_a_checkpoint_on_listed_scenes_alone(
+    cropped: bool, tmp_path: Path, recipe: Path
+) -> None:
     data, listed = write_frames(tmp_path / "set"), tmp_path / "scenes.json"
     assert main(["dataset", "scenes", str(data), str(listed), "--least", "2"]) == 0
     parts = {s["name"]: s["part"] for s in json.loads(listed.read_text())["scenes"]}
@@ -96,7 +119,16 @@ def test_from_paired_frames_to_a_checkpoint_on_listed_scenes_alone(cropped: bool
         words = ["dataset", "crop", str(data), str(tmp_path / "p"), "--size", "32", "--step", "40"]
         assert main([*words, "--scenes", str(listed), "--part", "all"]) == 0
         data = tmp_path / "p"
-    words = ["train", str(recipe), "--corpus", str(data), "--scenes", str(listed), "--out", str(tmp_path / "run")]
+    words = [
+        "train",
+        str(recipe),
+        "--corpus",
+        str(data),
+        "--scenes",
+        str(listed),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(words) == 0
     made = [read_clip(p).scene.split("_y")[0] for p in (tmp_path / "run/clips").rglob("*.npz")]
     assert made and {parts[name] for name in made} == {"train"}
@@ -119,7 +151,19 @@ def test_films_give_their_own_light_and_a_drawn_look(tmp_path: Path) -> None:
 def test_from_an_hdr_film_to_a_checkpoint(transfer: int, tmp_path: Path, recipe: Path) -> None:
     (tmp_path / "films").mkdir()
     write_film(tmp_path / "films/a.mkv", transfer=transfer)
-    assert main(["train", str(recipe), "--corpus", str(tmp_path / "films"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(recipe),
+                "--corpus",
+                str(tmp_path / "films"),
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "run/checkpoint.pt").exists()
 
 
@@ -143,10 +187,20 @@ def frames_and(spoil: Callable[[Path], object]) -> Callable[[Path], object]:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda f: f.mkdir(), "is no training corpus"),
     "missing": (lambda f: None, "cannot be read|No such file"),
-    "unpaired": (frames_and(lambda f: (f / "hdr/s001/001.png").unlink()), "has no frame of the same name"),
-    "unreadable": (frames_and(lambda f: (f / "sdr/s001/001.png").write_bytes(b"GIF")), "is not a PNG"),
+    "unpaired": (
+        frames_and(lambda f: (f / "hdr/s001/001.png").unlink()),
+        "has no frame of the same name",
+    ),
+    "unreadable": (
+        frames_and(lambda f: (f / "sdr/s001/001.png").write_bytes(b"GIF")),
+        "is not a PNG",
+    ),
     "sizes": (
-        frames_and(lambda f: (f / "hdr/s001/001.png").write_bytes(png_of(torch.zeros(3, 8, 8, dtype=torch.int32)))),
+        frames_and(
+            lambda f: (f / "hdr/s001/001.png").write_bytes(
+                png_of(torch.zeros(3, 8, 8, dtype=torch.int32))
+            )
+        ),
         "scale one or take both out",
     ),
     "sizes within a scene": (
@@ -158,7 +212,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "of the same scene is 112x80",
     ),
-    "small": (lambda f: write_frames(f, size=(24, 24)), "24x24, smaller than the recipe's clips of 32x32"),
+    "small": (
+        lambda f: write_frames(f, size=(24, 24)),
+        "24x24, smaller than the recipe's clips of 32x32",
+    ),
     "short": (lambda f: write_frames(f, frames=1), "has 2 frames, the longest has 1"),
     "sdr film": (film(transfer=1), "is SDR, and training needs an HDR master"),
     "small film": (film(size=(32, 16)), "32x16, smaller than"),
@@ -176,7 +233,20 @@ def test_a_bad_corpus_is_one_sentence_and_nothing_is_written(
     spoil(tmp_path / "set")
     listed = ["--scenes", str(tmp_path / "list.json")] if (tmp_path / "list.json").exists() else []
     before = {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
-    assert main(["train", str(recipe), "--corpus", str(tmp_path / "set"), "--out", str(tmp_path / "run"), *listed]) == 3
+    assert (
+        main(
+            [
+                "train",
+                str(recipe),
+                "--corpus",
+                str(tmp_path / "set"),
+                "--out",
+                str(tmp_path / "run"),
+                *listed,
+            ]
+        )
+        == 3
+    )
     error = " ".join(capsys.readouterr().err.split())
     assert error.startswith("Error:") and error.count("Error:") == 1
     assert re.search(said, error)
@@ -201,7 +271,19 @@ def test_a_bad_recipe_is_one_sentence_before_anything_is_written(
     old, new, said = CHANGES[what]
     recipe.write_text(RECIPE.replace(old, new))
     write_frames(tmp_path / "set")
-    assert main(["train", str(recipe), "--corpus", str(tmp_path / "set"), "--out", str(tmp_path / "run")]) != 0
+    assert (
+        main(
+            [
+                "train",
+                str(recipe),
+                "--corpus",
+                str(tmp_path / "set"),
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        != 0
+    )
     error = " ".join(capsys.readouterr().err.split())
     assert error.count("Error:") == 1 and re.search(said, error)
     assert not (tmp_path / "run").exists()
@@ -216,14 +298,25 @@ def test_a_checkpoint_or_start_of_another_model_is_refused_before_clips_are_made
     kept = (run / "checkpoint.pt").read_bytes()
     other = RECIPE.replace('"wmnet"', '"kpnet"').replace('task = "masked"\n', "")
     config = '[config]\nbase = "bt2408"\n'  # without a look reader nothing of the weight look fits
-    recipe.write_text(other[: other.index("[config]")] + config + other[other.index("[[stages]]") :])
+    recipe.write_text(
+        other[: other.index("[config]")] + config + other[other.index("[[stages]]") :]
+    )
     assert main([*words, "--clips", str(tmp_path / "new")]) == 3
     assert "belongs to another recipe" in " ".join(capsys.readouterr().err.split())
     assert (run / "checkpoint.pt").read_bytes() == kept and not (tmp_path / "new").exists()
     (run / "checkpoint.pt").write_bytes(kept[:100])
     assert main([*words, "--clips", str(tmp_path / "new")]) == 3
     assert "cannot be read as a checkpoint" in " ".join(capsys.readouterr().err.split())
-    words = ["train", str(recipe), "--corpus", str(data), "--out", str(tmp_path / "third"), "--start", "look"]
+    words = [
+        "train",
+        str(recipe),
+        "--corpus",
+        str(data),
+        "--out",
+        str(tmp_path / "third"),
+        "--start",
+        "look",
+    ]
     assert main(words) == 3
     assert "No tensor of the starting weight fits" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "third").exists()

@@ -26,11 +26,15 @@ def test_greys_through_aces_are_the_measured_ones(version: str) -> None:
     grey = torch.logspace(-4, 2, 4000).expand(3, 1, -1)
     sdr, nits = aces.to_sdr(grey, version)[1, 0], pq_eotf(aces.to_hdr(grey, version, 1000))[1, 0]
     assert np.interp(CODES, sdr, nits) == pytest.approx(MEASURED[version], rel=0.02, abs=0.06)
-    assert aces.brightness(version, 1000) == pytest.approx(MEASURED[version][4] / MID_GREY, rel=0.02)
+    assert aces.brightness(version, 1000) == pytest.approx(
+        MEASURED[version][4] / MID_GREY, rel=0.02
+    )
 
 
 @pytest.mark.parametrize("brightness", [1.0, 2.2, 4.5])
-def test_drawn_grades_have_the_brightness_asked_for_and_end_below_the_peak(brightness: float) -> None:
+def test_drawn_grades_have_the_brightness_asked_for_and_end_below_the_peak(
+    brightness: float,
+) -> None:
     nits = torch.logspace(-3, 3, 3000)
     for seed in range(10):
         codes = grades.curve(np.random.default_rng(seed), brightness, 1000.0)(nits).pow(1 / 2.4)
@@ -42,7 +46,9 @@ def test_drawn_grades_have_the_brightness_asked_for_and_end_below_the_peak(brigh
 def test_the_brightness_of_a_rendition_is_where_its_grey_comes_from() -> None:
     render = rendition("grades", np.random.default_rng(3), 1000.0, 1.7)
     assert brightness_of(render, 1000.0) == pytest.approx(1.7, rel=0.02)
-    assert brightness_of(lambda nits: (nits / 203).clamp(0, 1).pow(1 / 2.4), 1000.0) == pytest.approx(2.03, rel=0.01)
+    assert brightness_of(
+        lambda nits: (nits / 203).clamp(0, 1).pow(1 / 2.4), 1000.0
+    ) == pytest.approx(2.03, rel=0.01)
 
 
 def test_clips_hold_their_brightness_and_need_not_be_damaged(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from sdr2hdr.media.png import png_of
 from sdr2hdr.metrics.measures import choose
 
 SIZE = (64, 48)
-HDR10 = {"pix_fmt": "yuv444p10le", "color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 16}
+HDR10 = {
+    "pix_fmt": "yuv444p10le",
+    "color_range": 1,
+    "colorspace": 9,
+    "color_primaries": 9,
+    "color_trc": 16,
+}
 
 
 def noise(number: int) -> Tensor:
@@ -38,21 +44,41 @@ def planes_of(codes: Tensor, kr: float, kb: float, step: int) -> tuple[np.ndarra
     y = kr * r + (1 - kr - kb) * g + kb * b
     cb, cr = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
     made = (16 + 219 * y, 128 + 224 * cb, 128 + 224 * cr)
-    return tuple((step * x).round().numpy().astype(np.uint8 if step == 1 else np.uint16) for x in made)
-
-
-def sdr_film(path: Path, frames: int = 4) -> Path:
-    tags = {"pix_fmt": "yuv444p", "color_range": 1, "colorspace": 1, "color_primaries": 1, "color_trc": 1}
-    return make_clip(
-        path, codec="ffv1", size=SIZE, frames=frames, picture=lambda n: planes_of(noise(n), 0.2126, 0.0722, 1), **tags
+    return tuple(
+        (step * x).round().numpy().astype(np.uint8 if step == 1 else np.uint16) for x in made
     )
 
 
-def hdr_film(path: Path, codes: Callable[[int], Tensor], frames: int = 4, **changes: object) -> Path:
+def sdr_film(path: Path, frames: int = 4) -> Path:
+    tags = {
+        "pix_fmt": "yuv444p",
+        "color_range": 1,
+        "colorspace": 1,
+        "color_primaries": 1,
+        "color_trc": 1,
+    }
+    return make_clip(
+        path,
+        codec="ffv1",
+        size=SIZE,
+        frames=frames,
+        picture=lambda n: planes_of(noise(n), 0.2126, 0.0722, 1),
+        **tags,
+    )
+
+
+def hdr_film(
+    path: Path, codes: Callable[[int], Tensor], frames: int = 4, **changes: object
+) -> Path:
     """PQ codes as 10-bit BT.2020."""
     tags = {**HDR10, **changes}
     return make_clip(
-        path, codec="ffv1", size=SIZE, frames=frames, picture=lambda n: planes_of(codes(n), 0.2627, 0.0593, 4), **tags
+        path,
+        codec="ffv1",
+        size=SIZE,
+        frames=frames,
+        picture=lambda n: planes_of(codes(n), 0.2627, 0.0593, 4),
+        **tags,
     )
 
 
@@ -94,7 +120,9 @@ def test_without_a_truth_what_needs_none_is_measured(tmp_path: Path) -> None:
 def test_hlg_can_be_the_truth(tmp_path: Path) -> None:
     grey = torch.full((3, SIZE[1], SIZE[0]), 0.75)
     truth = hdr_film(tmp_path / "truth.mkv", lambda _: grey, color_trc=18)
-    result = hdr_film(tmp_path / "result.mkv", lambda _: torch.full_like(grey, 0.5806))  # 203 nits, BT.2408 table 1
+    result = hdr_film(
+        tmp_path / "result.mkv", lambda _: torch.full_like(grey, 0.5806)
+    )  # 203 nits, BT.2408 table 1
     assert all(s.values["de_itp"] < 2.5 for s in scores(pairings(result, truth)))
 
 
@@ -122,7 +150,10 @@ def test_folders_of_frames_are_measured_scene_by_scene(tmp_path: Path) -> None:
 
 def test_frames_right_in_a_folder_have_nothing_to_do_with_one_another(tmp_path: Path) -> None:
     names = ["001", "002", "003"]
-    sdr, hdr = frames(tmp_path / "sdr", names, 8, noise), frames(tmp_path / "hdr", names, 16, graded)
+    sdr, hdr = (
+        frames(tmp_path / "sdr", names, 8, noise),
+        frames(tmp_path / "hdr", names, 16, graded),
+    )
     found = scores(pairings(sdr, hdr), "psnr,flicker")
     assert [s.scene for s in found] == names and all(set(s.values) == {"psnr"} for s in found)
 
@@ -131,7 +162,19 @@ def test_a_list_of_scenes_chooses_what_is_measured(tmp_path: Path) -> None:
     names = [f"{scene}/{n}" for scene in "abc" for n in range(2)]
     frames(tmp_path / "set/sdr", names, 8, lambda _: noise(0))
     frames(tmp_path / "set/hdr", names, 16, lambda _: graded(0))
-    assert main(["dataset", "scenes", str(tmp_path / "set"), str(tmp_path / "list.json"), "--least", "2"]) == 0
+    assert (
+        main(
+            [
+                "dataset",
+                "scenes",
+                str(tmp_path / "set"),
+                str(tmp_path / "list.json"),
+                "--least",
+                "2",
+            ]
+        )
+        == 0
+    )
     found = scores(pairings(tmp_path / "set", None, tmp_path / "list.json", "test"))
     assert len({s.scene for s in found}) == 1 and len(found) == 2
 
@@ -156,9 +199,19 @@ def test_what_does_not_fit_is_said_in_a_sentence(tmp_path: Path) -> None:
             scores(pairings(what, against))
 
 
-def test_the_command_prints_tables_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_tables_and_writes_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     truth, sdr = hdr_film(tmp_path / "truth.mkv", graded), sdr_film(tmp_path / "sdr.mkv")
-    args = ["evaluate", str(sdr), str(truth), "--models", "bt2408,bt2446a", "--out", str(tmp_path / "out")]
+    args = [
+        "evaluate",
+        str(sdr),
+        str(truth),
+        "--models",
+        "bt2408,bt2446a",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(args) == 0
     assert "bt2446a" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -166,19 +219,29 @@ def test_the_command_prints_tables_and_writes_a_report(tmp_path: Path, capsys: p
     }  # fmt: skip
     assert main([*args, "--json"]) == 4  # the folder holds files
     capsys.readouterr()
-    assert main(["evaluate", str(sdr), str(truth), "--models", "bt2408", "--metrics", "psnr", "--json"]) == 0
+    assert (
+        main(
+            ["evaluate", str(sdr), str(truth), "--models", "bt2408", "--metrics", "psnr", "--json"]
+        )
+        == 0
+    )
     data = json.loads(capsys.readouterr().out)
-    assert data["parts"]["All frames"]["summary"]["bt2408"]["mean"]["psnr"] == pytest.approx(40, abs=0.5)
+    assert data["parts"]["All frames"]["summary"]["bt2408"]["mean"]["psnr"] == pytest.approx(
+        40, abs=0.5
+    )
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["--val"], ["a.mkv", "--val", "--corpus", "x"], ["a.mkv", "b.mkv", "--metrics", "psnrr"]]
+    "args",
+    [[], ["--val"], ["a.mkv", "--val", "--corpus", "x"], ["a.mkv", "b.mkv", "--metrics", "psnrr"]],
 )
 def test_a_wrong_command_line_is_said_so(args: list[str]) -> None:
     assert main(["evaluate", *args]) == 2
 
 
-def test_the_val_set_of_a_corpus_is_measured_by_look_and_qp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_val_set_of_a_corpus_is_measured_by_look_and_qp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(3)
     entries = []
     for name, split in (("one", "train"), ("two", "val")):
@@ -188,10 +251,24 @@ def test_the_val_set_of_a_corpus_is_measured_by_look_and_qp(tmp_path: Path, caps
         entries.append({"file": f"{name}.exr", "split": split, "projection": "equirectangular", "primaries": "bt709",
                         "white_is_one": False, "tag": ""})  # fmt: skip
     (tmp_path / "manifest.json").write_text(json.dumps({"stills": entries}))
-    args = ["evaluate", "--val", "--corpus", str(tmp_path), "--models", "bt2408,bt2446a", "--every", "9", "--json"]
+    args = [
+        "evaluate",
+        "--val",
+        "--corpus",
+        str(tmp_path),
+        "--models",
+        "bt2408,bt2446a",
+        "--every",
+        "9",
+        "--json",
+    ]
     assert main(args) == 0
     data = json.loads(capsys.readouterr().out)
     part = data["parts"]["Simulated val clips"]
-    assert part["summary"]["bt2408"]["frames"] == 5 and {s["scene"] for s in data["scores"]} == {"two"}
-    assert {"psnr", "ssim", "de_itp", "flicker", "blockiness"} <= set(part["summary"]["bt2408"]["mean"])
+    assert part["summary"]["bt2408"]["frames"] == 5 and {s["scene"] for s in data["scores"]} == {
+        "two"
+    }
+    assert {"psnr", "ssim", "de_itp", "flicker", "blockiness"} <= set(
+        part["summary"]["bt2408"]["mean"]
+    )
     assert set(part["by_qp"]) > {"all"} and len(part["by_look"]) > 2

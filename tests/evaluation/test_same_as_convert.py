@@ -31,7 +31,9 @@ def two_scenes(index: int) -> list[np.ndarray]:
     planes = []
     for height, width in plane_shapes("yuv420p", SIZE):
         blocks = np.kron(rng.uniform(0, 90, (height // 4, width // 4)), np.ones((4, 4)))
-        planes.append(np.roll(blocks + (130 if later else 30), index, axis=1).round().astype(np.uint8))
+        planes.append(
+            np.roll(blocks + (130 if later else 30), index, axis=1).round().astype(np.uint8)
+        )
     return planes
 
 
@@ -41,7 +43,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("films")
     tags = {"color_range": 1, "colorspace": 1, "color_primaries": 1, "color_trc": 1}
     source = make_clip(
-        folder / "sdr.mkv", codec="ffv1", pix_fmt="yuv420p", size=SIZE, frames=FRAMES, picture=two_scenes, **tags
+        folder / "sdr.mkv",
+        codec="ffv1",
+        pix_fmt="yuv420p",
+        size=SIZE,
+        frames=FRAMES,
+        picture=two_scenes,
+        **tags,
     )
     tags = {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 16}
     truth = make_clip(
@@ -82,7 +90,9 @@ def test_evaluate_measures_the_frames_that_convert_encodes(
 
     scores = list(measure([pair], [model], choose(["psnr"]).measures, Worst(0)))
     assert pair.truth is not None
-    assert [s.values["psnr"] for s in scores] == [psnr(*c) for c in zip(codes, pair.truth.frames(), strict=True)]
+    assert [s.values["psnr"] for s in scores] == [
+        psnr(*c) for c in zip(codes, pair.truth.frames(), strict=True)
+    ]
     # a limit leaves the frames as they are, also in the scene that it cuts
     few = list(measure([pair], [model], choose(["psnr"]).measures, Worst(0), limit=CUT + 3))
     assert few == scores[: CUT + 3]

@@ -57,7 +57,9 @@ def test_json_keeps_parts_apart_and_knows_no_infinity() -> None:
     data = json.loads(to_json(scores, MEASURED, {"lpips": "not here"}), parse_constant=pytest.fail)
     assert data["parts"]["Clips"]["summary"]["a"]["mean"]["psnr"] == 28.5
     assert data["parts"]["Clips"]["by_look"]["clip"]["b"]["frames"] == 2
-    assert data["parts"]["Pairs"]["summary"]["a"]["mean"]["psnr"] is None and data["absent"] == {"lpips": "not here"}
+    assert data["parts"]["Pairs"]["summary"]["a"]["mean"]["psnr"] is None and data["absent"] == {
+        "lpips": "not here"
+    }
     assert len(data["scores"]) == 10 and data["scores"][0]["values"]["psnr"] == 30.0
 
 
@@ -76,7 +78,12 @@ def test_the_worst_frames_are_kept_one_a_scene() -> None:
     worst = Worst(2)
     truth = frame(0.5)
     for scene, bad in (("x", 5.0), ("x", 9.0), ("x", 7.0), ("y", 3.0), ("z", 6.0), ("w", 1.0)):
-        worst.offer(Score("m", scene, int(bad), {"de_itp": bad, "psnr": 30.0}), truth + bad / 100, truth, truth)
+        worst.offer(
+            Score("m", scene, int(bad), {"de_itp": bad, "psnr": 30.0}),
+            truth + bad / 100,
+            truth,
+            truth,
+        )
     assert [name for name, _ in worst.pictures()] == ["m_1", "m_2"]
     result = np.asarray(worst.pictures()[0][1])
     assert result.shape[1] > 4 * 240  # SDR source, result, truth, map
@@ -96,7 +103,14 @@ def test_a_report_is_a_folder_of_figures_charts_and_pictures(tmp_path: Path) -> 
     check_folder(out, overwrite=False)
     assert reported(out) == []
     names = {p.name for p in out.iterdir()}
-    assert names == {"scores.csv", "scores.json", "by_look.png", "by_qp.png", "by_scene.png", "worst_a_1.png"}
+    assert names == {
+        "scores.csv",
+        "scores.json",
+        "by_look.png",
+        "by_qp.png",
+        "by_scene.png",
+        "worst_a_1.png",
+    }
     for path in out.glob("*.png"):
         with Image.open(path) as picture:
             picture.load()

@@ -33,7 +33,9 @@ def picture(index: int) -> Planes:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "clip.mkv"
-    return make_clip(path, size=SIZE, frames=16, picture=picture, options={"crf": "4"}, audio=["aac"])
+    return make_clip(
+        path, size=SIZE, frames=16, picture=picture, options={"crf": "4"}, audio=["aac"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +63,20 @@ def options(weights: str) -> dict[str, object]:
 
 def pictures(path: Path, form: str) -> np.ndarray:
     with av.open(str(path)) as f:
-        return np.stack([frame.to_ndarray(format=form).astype(np.float64) / 65535 for frame in f.decode(video=0)])
+        return np.stack(
+            [
+                frame.to_ndarray(format=form).astype(np.float64) / 65535
+                for frame in f.decode(video=0)
+            ]
+        )
 
 
 def times(path: Path) -> list[Fraction]:
     with av.open(str(path)) as f:
         stream = f.streams.video[0]
-        return sorted(p.pts * stream.time_base for p in f.demux(stream) if p.pts is not None and p.size)
+        return sorted(
+            p.pts * stream.time_base for p in f.demux(stream) if p.pts is not None and p.size
+        )
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4"])
@@ -81,14 +90,20 @@ def test_it_is_sdr_with_the_sources_times_and_picture(
     assert report.aux_sdr == aux
     found = ffprobe(aux, "-show_streams", "-show_frames", "-select_streams", "v")
     video = found["streams"][0]
-    tags = [video[k] for k in ("color_primaries", "color_transfer", "color_space", "color_range", "pix_fmt")]
+    tags = [
+        video[k]
+        for k in ("color_primaries", "color_transfer", "color_space", "color_range", "pix_fmt")
+    ]
     assert tags == ["bt709", "bt709", "bt709", "tv", "yuv420p10le"]
     kinds = {
-        d["side_data_type"] for d in [*video.get("side_data_list", []), *found["frames"][0].get("side_data_list", [])]
+        d["side_data_type"]
+        for d in [*video.get("side_data_list", []), *found["frames"][0].get("side_data_list", [])]
     }
     assert not any("Mastering" in k or "Content light" in k for k in kinds)
     assert [round(t * 1000) for t in times(aux)] == [round(t * 1000) for t in times(clip)]
-    assert ffprobe(aux, "-show_streams", "-select_streams", "a")["streams"][0]["codec_name"] == "aac"
+    assert (
+        ffprobe(aux, "-show_streams", "-select_streams", "a")["streams"][0]["codec_name"] == "aac"
+    )
     # places by their light; colours by the picture's mean, which does not depend on where chroma samples lie
     assert np.abs(pictures(clip, "gray16le") - pictures(aux, "gray16le")).mean() < 0.01
     one, other = (pictures(path, "rgb48le").mean(axis=(1, 2)) for path in (clip, aux))
@@ -129,9 +144,15 @@ def test_without_it_the_hdr_file_is_the_same(clip: Path, weights: str, tmp_path:
 
 def test_what_cannot_be_is_said_before_any_work(clip: Path, weights: str, tmp_path: Path) -> None:
     out = tmp_path / "out.mkv"
-    with pytest.raises(ModelError, match=r"bt2446a restores no SDR picture.*didnet, didnet-tiny\.$"):
+    with pytest.raises(
+        ModelError, match=r"bt2446a restores no SDR picture.*didnet, didnet-tiny\.$"
+    ):
         convert(clip, out, "bt2446a", aux_sdr=tmp_path / "sdr.mkv")
-    for aux, reason in ((out, "both"), (clip, "source itself"), (tmp_path / "sdr.avi", "no container")):
+    for aux, reason in (
+        (out, "both"),
+        (clip, "source itself"),
+        (tmp_path / "sdr.avi", "no container"),
+    ):
         with pytest.raises(OutputError, match=reason):
             convert(clip, out, aux_sdr=aux, **options(weights))
     (tmp_path / "there.mkv").write_bytes(b"kept")

@@ -47,7 +47,12 @@ def scene_picture(cuts: tuple[int, ...]) -> Callable[[int], Planes]:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "three_scenes.mkv"
     return make_clip(
-        path, size=SIZE, frames=60, picture=scene_picture((20, 41)), options={"crf": "10", "g": "12"}, audio=["aac"]
+        path,
+        size=SIZE,
+        frames=60,
+        picture=scene_picture((20, 41)),
+        options={"crf": "10", "g": "12"},
+        audio=["aac"],
     )
 
 
@@ -55,14 +60,22 @@ def test_a_scene_that_dims_and_recovers_ends_with_the_mapping_it_began_with(tmp_
     def picture(index: int) -> Planes:  # from full light down to two fifths and back, without a cut
         light = 0.4 + 0.6 * abs(1 - index / 20)
         return [
-            (16 + (p.astype(float) - 16) * light if i == 0 else 128 + (p.astype(float) - 128) * light)
+            (
+                16 + (p.astype(float) - 16) * light
+                if i == 0
+                else 128 + (p.astype(float) - 128) * light
+            )
             .round()
             .astype(np.uint8)
             for i, p in enumerate(scene_picture(())(0))
         ]
 
-    clip = make_clip(tmp_path / "dip.mkv", size=SIZE, frames=41, picture=picture, options={"crf": "1"})
-    report = convert(clip, tmp_path / "out.mkv", model="look", crf=1, preset="ultrafast", chunk_frames=10)
+    clip = make_clip(
+        tmp_path / "dip.mkv", size=SIZE, frames=41, picture=picture, options={"crf": "1"}
+    )
+    report = convert(
+        clip, tmp_path / "out.mkv", model="look", crf=1, preset="ultrafast", chunk_frames=10
+    )
     assert report.scenes == 1 and report.chunks > 1
     with av.open(str(tmp_path / "out.mkv")) as f:
         frames = [p.to_ndarray() for p in f.decode(video=0)]
@@ -73,7 +86,9 @@ def test_a_scene_that_dims_and_recovers_ends_with_the_mapping_it_began_with(tmp_
 def pts_of(path: Path) -> list[Fraction]:
     with av.open(str(path)) as f:
         stream = f.streams.video[0]
-        return sorted(p.pts * stream.time_base for p in f.demux(stream) if p.pts is not None and p.size)
+        return sorted(
+            p.pts * stream.time_base for p in f.demux(stream) if p.pts is not None and p.size
+        )
 
 
 def packets_of(path: Path) -> str:
@@ -96,7 +111,12 @@ def test_every_tool_reads_hdr10_with_the_reports_own_figures(clip: Path, tmp_pat
         report = convert(clip, out, **FAST)
         stream = ffprobe(out, "-select_streams", "v", "-show_streams", "-show_frames")
         video = stream["streams"][0]
-        assert (video["color_transfer"], video["color_space"], video["color_primaries"], video["color_range"]) == (
+        assert (
+            video["color_transfer"],
+            video["color_space"],
+            video["color_primaries"],
+            video["color_range"],
+        ) == (
             "smpte2084",
             "bt2020nc",
             "bt2020",
@@ -151,7 +171,9 @@ def test_straight_resumed_and_parallel_runs_give_identical_packets(
 
 def test_other_settings_start_anew(clip: Path, tmp_path: Path) -> None:
     convert(clip, tmp_path / "out.mkv", **FAST, chunk_frames=15, keep_work=True)
-    again = convert(clip, tmp_path / "out.mkv", **FAST, chunk_frames=15, keep_work=True, overwrite=True)
+    again = convert(
+        clip, tmp_path / "out.mkv", **FAST, chunk_frames=15, keep_work=True, overwrite=True
+    )
     assert again.resumed_chunks == 3
     other = convert(clip, tmp_path / "out.mkv", **FAST, chunk_frames=15, overwrite=True, peak=500)
     assert other.resumed_chunks == 0 and other.max_cll <= 500
@@ -177,7 +199,9 @@ def test_cutting_the_file_at_a_scene_change_gives_the_frames_of_the_whole(tmp_pa
     picture = scene_picture((20,))
     whole = make_clip(tmp_path / "whole.mkv", frames=40, picture=picture, **lossless)
     pts = list(range(20, 40))
-    tail = make_clip(tmp_path / "tail.mkv", frames=20, picture=lambda i: picture(i + 20), pts=pts, **lossless)
+    tail = make_clip(
+        tmp_path / "tail.mkv", frames=20, picture=lambda i: picture(i + 20), pts=pts, **lossless
+    )
     options = {**FAST, "chunk_frames": 20}
     convert(whole, tmp_path / "a.mkv", **options)
     convert(tail, tmp_path / "b.mkv", **options)
@@ -186,7 +210,14 @@ def test_cutting_the_file_at_a_scene_change_gives_the_frames_of_the_whole(tmp_pa
 
 def test_variable_rate_keeps_every_time_stamp(tmp_path: Path) -> None:
     pts = [40, 80, 90, 200, 201, 350, 700, 701, 702, 1000, 1400, 1401, 1500, 1544]
-    path = make_clip(tmp_path / "vfr.mp4", size=SIZE, frames=len(pts), pts=pts, time_base=Fraction(1, 600), rate=30)
+    path = make_clip(
+        tmp_path / "vfr.mp4",
+        size=SIZE,
+        frames=len(pts),
+        pts=pts,
+        time_base=Fraction(1, 600),
+        rate=30,
+    )
     for name in ("out.mp4", "out.mov"):
         convert(path, tmp_path / name, **FAST)
         assert pts_of(tmp_path / name) == pts_of(path)
@@ -204,7 +235,9 @@ def test_memory_running_out_halves_the_tile_and_goes_on(
 
     monkeypatch.setattr(ChunkRenderer, "_finished", short_of_memory)
     assert convert(clip, tmp_path / "out.mkv", **FAST, tile=128).tile == 48
-    monkeypatch.setattr(ChunkRenderer, "_finished", lambda *_: (_ for _ in ()).throw(TileTooLarge()))
+    monkeypatch.setattr(
+        ChunkRenderer, "_finished", lambda *_: (_ for _ in ()).throw(TileTooLarge())
+    )
     with pytest.raises(ModelError, match="Memory ran out"):
         convert(clip, tmp_path / "never.mkv", **FAST, tile=128)
 
@@ -218,16 +251,24 @@ def test_odd_sizes_are_made_even_and_said(tmp_path: Path) -> None:
 
 def run_cli(*args: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sdr2hdr", *map(str, args)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=120, **kwargs
+    )
 
 
 def test_kill_9_and_again_gives_the_undisturbed_file(clip: Path, tmp_path: Path) -> None:
     args = ["--model", "bt2446a", "--preset", "ultrafast", "--chunk-frames", "10", "-q"]
     out, undisturbed = tmp_path / "killed.mkv", tmp_path / "undisturbed.mkv"
-    process = subprocess.Popen([sys.executable, "-m", "sdr2hdr", "convert", str(clip), str(out), *args])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sdr2hdr", "convert", str(clip), str(out), *args]
+    )
     work = tmp_path / ".killed.mkv.sdr2hdr-work"
     deadline = time.monotonic() + 60
-    while not list(work.glob("chunk-*.json")) and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not list(work.glob("chunk-*.json"))
+        and time.monotonic() < deadline
+        and process.poll() is None
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -241,17 +282,34 @@ def test_kill_9_and_again_gives_the_undisturbed_file(clip: Path, tmp_path: Path)
 
 def test_ctrl_c_keeps_the_work_and_says_how_to_go_on(clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mkv"
-    args = [sys.executable, "-m", "sdr2hdr", "convert", str(clip), str(out), "--model", "bt2446a", "-q"]
+    args = [
+        sys.executable,
+        "-m",
+        "sdr2hdr",
+        "convert",
+        str(clip),
+        str(out),
+        "--model",
+        "bt2446a",
+        "-q",
+    ]
     process = subprocess.Popen(
         [*args, "--chunk-frames", "10", "--preset", "veryslow"], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / ".out.mkv.sdr2hdr-work" / "plan.json").exists() and time.monotonic() < deadline:
+    while (
+        not (tmp_path / ".out.mkv.sdr2hdr-work" / "plan.json").exists()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again" in said and "Traceback" not in said and len(said.strip().splitlines()) == 1
+    assert (
+        "run the same command again" in said
+        and "Traceback" not in said
+        and len(said.strip().splitlines()) == 1
+    )
     assert not out.exists() and (tmp_path / ".out.mkv.sdr2hdr-work" / "plan.json").exists()
 
 
@@ -298,9 +356,15 @@ def test_bad_input_ends_in_one_sentence(clip: Path, tmp_path: Path) -> None:
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
             options = [] if "--model" in args else ["--model", "bt2408"]
-            assert main(["convert", *map(str, args), *options, "-q"]) == code, (name, said.getvalue())
+            assert main(["convert", *map(str, args), *options, "-q"]) == code, (
+                name,
+                said.getvalue(),
+            )
         text = said.getvalue()
-        assert word in text and "Traceback" not in text and len(text.strip().splitlines()) == 1, (name, text)
+        assert word in text and "Traceback" not in text and len(text.strip().splitlines()) == 1, (
+            name,
+            text,
+        )
     assert (tmp_path / "exists.mkv").read_text() == "mine"
     assert not (tmp_path / "out.mkv").exists()
 
@@ -338,7 +402,9 @@ def test_hdr_input_is_refused(tmp_path: Path) -> None:
         convert(path, tmp_path / "out.mkv", **FAST)
 
 
-def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(clip: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(
+    clip: Path, tmp_path: Path
+) -> None:
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
@@ -347,7 +413,11 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(clip: Path, tm
     out = tmp_path / "out.mkv"
     args = ["convert", str(clip), str(out), "--model", "bt2446a", "--crf", "0", "-q"]
     full = subprocess.run(
-        [sys.executable, "-c", script, *args], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, *args],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert full.returncode == 4, full.stderr
     assert "Traceback" not in full.stderr and len(full.stderr.strip().splitlines()) == 1
@@ -357,7 +427,16 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(clip: Path, tm
 
 
 def test_json_output_is_the_report_alone(clip: Path, tmp_path: Path) -> None:
-    done = run_cli("convert", clip, tmp_path / "out.mp4", "--model", "bt2408", "--preset", "ultrafast", "--json")
+    done = run_cli(
+        "convert",
+        clip,
+        tmp_path / "out.mp4",
+        "--model",
+        "bt2408",
+        "--preset",
+        "ultrafast",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["frames"] == 60 and report["max_cll"] > 0
@@ -391,7 +470,8 @@ def test_work_that_was_tampered_with_is_done_again(clip: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", [b"[/b]x.mkv", b"[red]x.mkv", b"\xff\xfe.mkv", b"a\nb\x1b[2J.mkv", "日本 ü.mkv".encode()]
+    "name",
+    [b"[/b]x.mkv", b"[red]x.mkv", b"\xff\xfe.mkv", b"a\nb\x1b[2J.mkv", "日本 ü.mkv".encode()],
 )
 def test_the_report_shows_any_name(clip: Path, tmp_path: Path, name: bytes) -> None:
     from sdr2hdr.cli.main import main
@@ -400,7 +480,10 @@ def test_the_report_shows_any_name(clip: Path, tmp_path: Path, name: bytes) -> N
     out.parent.mkdir(exist_ok=True)
     said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     with contextlib.redirect_stderr(said):
-        assert main(["convert", str(clip), str(out), "--model", "bt2446a", "--preset", "ultrafast"]) == 0
+        assert (
+            main(["convert", str(clip), str(out), "--model", "bt2446a", "--preset", "ultrafast"])
+            == 0
+        )
     assert out.stat().st_size > 1000
     text = said.buffer.getvalue().decode()  # type: ignore[attr-defined]
     assert "MaxCLL" in text and "\x1b[2J" not in text

@@ -52,7 +52,9 @@ def test_files_that_do_not_fit_are_refused_with_the_line(tmp_path: Path) -> None
     path.write_text("1\n1/4\n")
     times = read_exposures(str(path))
     for frames in (3, 1):  # fewer lines than frames, and more
-        with pytest.raises(InputError, match=f"names 2 exposures, but film.mp4 has {frames} frames"):
+        with pytest.raises(
+            InputError, match=f"names 2 exposures, but film.mp4 has {frames} frames"
+        ):
             check_count(str(path), times, frames, Path("film.mp4"))
     check_count(str(path), times, 2, Path("film.mp4"))
 
@@ -77,7 +79,9 @@ def test_a_small_frame_is_brightened_as_a_longer_exposure_would() -> None:
     grey = torch.tensor([0.3, 0.5, 0.5]).view(3, 1, 1).expand(3, 36, 64)
     assert torch.allclose(brightened(grey, 2.0)[0], torch.full((36, 64), 0.6), atol=1e-6)
     assert torch.allclose(
-        brightened(grey, 4.0), torch.tensor([1.0, 0.5, 0.5]).view(3, 1, 1).expand(3, 36, 64), atol=1e-6
+        brightened(grey, 4.0),
+        torch.tensor([1.0, 0.5, 0.5]).view(3, 1, 1).expand(3, 36, 64),
+        atol=1e-6,
     )
 
 
@@ -88,7 +92,10 @@ def picture(index: int) -> Planes:
     light = np.kron(rng.uniform(0.02, 0.5, (8, 8)), np.ones((8, 8)))
     light[:, 40:] = 2.0  # 406 nits
     code = (light * (1.0, 0.25)[index % 2]).clip(0, 1) ** (1 / 2.2)
-    return [(16 + 219 * code).round().astype(np.uint8), *(np.full(s, 128, np.uint8) for s in shapes[1:])]
+    return [
+        (16 + 219 * code).round().astype(np.uint8),
+        *(np.full(s, 128, np.uint8) for s in shapes[1:]),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +104,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(path, size=SIZE, frames=8, picture=picture, options={"crf": "1"})
 
 
-def run(clip: Path, out: Path, weights: str, **options: object) -> tuple[LightFacts, tuple[str, ...], int]:
+def run(
+    clip: Path, out: Path, weights: str, **options: object
+) -> tuple[LightFacts, tuple[str, ...], int]:
     given = {"model": "hdrvdiff", "weights": weights, "preset": "ultrafast", "crf": 4.0} | options
     report = convert(clip, out, **given)  # type: ignore[arg-type]
     return report, report.notes, report.scenes  # type: ignore[return-value]
 
 
-def test_light_beyond_the_long_exposure_comes_from_the_short_one(clip: Path, weights: str, tmp_path: Path) -> None:
+def test_light_beyond_the_long_exposure_comes_from_the_short_one(
+    clip: Path, weights: str, tmp_path: Path
+) -> None:
     report, notes, scenes = run(clip, tmp_path / "out.mkv", weights, exposures="1,1/4")
     assert scenes == 1  # what alternates is no cut
     assert not any("exposures" in note for note in notes)
@@ -118,17 +129,25 @@ def test_a_cycle_that_begins_wrongly_brings_a_warning_and_a_picture_all_the_same
     assert (tmp_path / "out.mkv").exists()
 
 
-def test_chunks_know_the_exposures_of_their_frames(clip: Path, weights: str, tmp_path: Path) -> None:
+def test_chunks_know_the_exposures_of_their_frames(
+    clip: Path, weights: str, tmp_path: Path
+) -> None:
     from sdr2hdr.media.source import Source
 
     seen = []
     for name, length in (("whole", 96), ("parts", 3)):
-        run(clip, tmp_path / f"{name}.mkv", weights, exposures="1,1/4", chunk_frames=length, crf=0.0)
-        seen.append(torch.stack([p.codes() for p in Source(tmp_path / f"{name}.mkv", hdr=True).pictures()]))
+        run(
+            clip, tmp_path / f"{name}.mkv", weights, exposures="1,1/4", chunk_frames=length, crf=0.0
+        )
+        seen.append(
+            torch.stack([p.codes() for p in Source(tmp_path / f"{name}.mkv", hdr=True).pictures()])
+        )
     assert float((seen[0] - seen[1]).abs().max()) < 0.01
 
 
-def test_exposures_that_do_not_fit_end_before_anything_is_rendered(clip: Path, weights: str, tmp_path: Path) -> None:
+def test_exposures_that_do_not_fit_end_before_anything_is_rendered(
+    clip: Path, weights: str, tmp_path: Path
+) -> None:
     times = tmp_path / "times.txt"
     times.write_text("1\n0.25\n")
     stages: list[str] = []
@@ -144,4 +163,6 @@ def test_exposures_that_do_not_fit_end_before_anything_is_rendered(clip: Path, w
 def test_models_without_exposures_say_so(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Model bt2408 knows no exposures; .* hdrvdiff"):
         convert(clip, tmp_path / "out.mkv", "bt2408", exposures="1,1/4")
-    assert convert(clip, tmp_path / "out.mkv", "bt2408", exposures="1", preset="ultrafast").frames == 8
+    assert (
+        convert(clip, tmp_path / "out.mkv", "bt2408", exposures="1", preset="ultrafast").frames == 8
+    )

@@ -13,12 +13,16 @@ from sdr2hdr.errors import OutputError
 from sdr2hdr.jobs import finishing
 
 
-def test_a_failed_check_removes_the_file_and_keeps_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_check_removes_the_file_and_keeps_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=4)
     out = tmp_path / "out.mkv"
 
     def refuse(path: Path, _expected: object) -> NoReturn:
-        raise OutputError(f"The finished file {path} fails its check: sound stream 0 ends at 2 s, not at 1 s.")
+        raise OutputError(
+            f"The finished file {path} fails its check: sound stream 0 ends at 2 s, not at 1 s."
+        )
 
     with monkeypatch.context() as patched:
         patched.setattr(finishing, "check", refuse)
@@ -33,7 +37,18 @@ def test_a_failed_check_removes_the_file_and_keeps_the_chunks(tmp_path: Path, mo
     assert sorted(tmp_path.iterdir()) == [clip, out]
 
 
-SPEEX_AND_AAC = ("-c:v", "mpeg4", "-c:a:0", "libspeex", "-ar:a:0", "16000", "-c:a:1", "aac", "-t", "1")
+SPEEX_AND_AAC = (
+    "-c:v",
+    "mpeg4",
+    "-c:a:0",
+    "libspeex",
+    "-ar:a:0",
+    "16000",
+    "-c:a:1",
+    "aac",
+    "-t",
+    "1",
+)
 
 
 def test_a_sound_that_fails_its_check_is_left_out_and_named(tmp_path: Path) -> None:
@@ -46,7 +61,9 @@ def test_a_sound_that_fails_its_check_is_left_out_and_named(tmp_path: Path) -> N
         assert sum(packet.size > 0 for packet in made.demux(video=0)) == 25
     notes = [note for note in report.notes if "left out" in note]
     assert len(notes) == 1
-    assert notes[0].startswith("audio stream 1 (speex) left out: read back from the MKV file, it is ")
+    assert notes[0].startswith(
+        "audio stream 1 (speex) left out: read back from the MKV file, it is "
+    )
     assert sorted(tmp_path.iterdir()) == [film, out]
 
 

@@ -17,7 +17,11 @@ from sdr2hdr.jobs.work import Work, folder_for
 
 
 def hold_again_and_again(
-    path: Path, seed: int, holders: "Synchronized[int]", held: "Synchronized[int]", wrong: "Synchronized[int]"
+    path: Path,
+    seed: int,
+    holders: "Synchronized[int]",
+    held: "Synchronized[int]",
+    wrong: "Synchronized[int]",
 ) -> None:
     """Take the folder and remove it for a second, counting moments with another holder and files that vanished."""
     rest = random.Random(seed)
@@ -44,7 +48,10 @@ def hold_again_and_again(
 def test_no_two_hold_one_folder_however_it_comes_and_goes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     counts = [context.Value("i", 0) for _ in range(3)]
-    processes = [context.Process(target=hold_again_and_again, args=(tmp_path / "work", n, *counts)) for n in range(4)]
+    processes = [
+        context.Process(target=hold_again_and_again, args=(tmp_path / "work", n, *counts))
+        for n in range(4)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -65,7 +72,9 @@ def test_a_lock_held_by_a_process_that_was_killed_is_free(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["lock", "plan.json", "plan.json.part", "chunk-00000.packets", "assembled.part"])
+@pytest.mark.parametrize(
+    "name", ["lock", "plan.json", "plan.json.part", "chunk-00000.packets", "assembled.part"]
+)
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "folder", "socket", "hard link"])
 def test_what_is_not_a_file_of_the_folder_is_neither_followed_nor_waited_for(
     tmp_path: Path, name: str, kind: str
@@ -110,7 +119,9 @@ def test_a_link_or_a_file_in_the_folder_s_stead_is_refused(tmp_path: Path) -> No
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = folder_for(tmp_path / "out.mkv")
     path.mkdir()
     (path / "plan.json").write_text("theirs")

@@ -38,7 +38,10 @@ def go_on(begun: tuple[Path, Path, str], folder: Path, change: Callable[[Path], 
     change(work)
     report = convert(clip, out, **HOW)
     assert report.frames == FRAMES
-    assert int(ffprobe(out, "-count_packets", "-show_streams")["streams"][0]["nb_read_packets"]) == FRAMES
+    assert (
+        int(ffprobe(out, "-count_packets", "-show_streams")["streams"][0]["nb_read_packets"])
+        == FRAMES
+    )
     assert hashlib.sha256(out.read_bytes()).hexdigest() == wanted
     assert sorted(p.name for p in folder.iterdir()) == ["out.mkv"]
     return report
@@ -79,9 +82,12 @@ PLAN_EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize(
-    ("what", "sealed"), [("the last chunk taken out", False), *((what, True) for what in PLAN_EDITS)]
+    ("what", "sealed"),
+    [("the last chunk taken out", False), *((what, True) for what in PLAN_EDITS)],
 )
-def test_an_edited_plan_is_made_anew(begun: tuple[Path, Path, str], tmp_path: Path, what: str, sealed: bool) -> None:
+def test_an_edited_plan_is_made_anew(
+    begun: tuple[Path, Path, str], tmp_path: Path, what: str, sealed: bool
+) -> None:
     def change(work: Path) -> None:
         edit(work / "plan.json", lambda data: PLAN_EDITS[what](data["plan"]), sealed=sealed)
 
@@ -102,7 +108,11 @@ def test_an_edited_plan_is_made_anew(begun: tuple[Path, Path, str], tmp_path: Pa
 def test_a_plan_of_something_else_is_not_gone_on_with(
     begun: tuple[Path, Path, str], tmp_path: Path, change: Callable[[Any], object]
 ) -> None:
-    report = go_on(begun, tmp_path, lambda work: edit(work / "plan.json", lambda d: change(d["plan"]), sealed=True))
+    report = go_on(
+        begun,
+        tmp_path,
+        lambda work: edit(work / "plan.json", lambda d: change(d["plan"]), sealed=True),
+    )
     assert report.resumed_chunks == 0
 
 
@@ -117,18 +127,30 @@ FACT_EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize(("what", "sealed"), [("fewer frames", False), *((what, True) for what in FACT_EDITS)])
-def test_edited_facts_are_not_believed(begun: tuple[Path, Path, str], tmp_path: Path, what: str, sealed: bool) -> None:
-    report = go_on(begun, tmp_path, lambda work: edit(work / "chunk-00001.json", FACT_EDITS[what], sealed=sealed))
+@pytest.mark.parametrize(
+    ("what", "sealed"), [("fewer frames", False), *((what, True) for what in FACT_EDITS)]
+)
+def test_edited_facts_are_not_believed(
+    begun: tuple[Path, Path, str], tmp_path: Path, what: str, sealed: bool
+) -> None:
+    report = go_on(
+        begun,
+        tmp_path,
+        lambda work: edit(work / "chunk-00001.json", FACT_EDITS[what], sealed=sealed),
+    )
     assert report.resumed_chunks == 1
     assert any("One chunk" in note and "rendered again" in note for note in report.notes)
 
 
-def test_brighter_light_in_the_facts_does_not_reach_the_film(begun: tuple[Path, Path, str], tmp_path: Path) -> None:
+def test_brighter_light_in_the_facts_does_not_reach_the_film(
+    begun: tuple[Path, Path, str], tmp_path: Path
+) -> None:
     brighter = go_on(
         begun,
         tmp_path,
-        lambda work: edit(work / "chunk-00001.json", lambda f: f["light"].update(max_cll=999.0), sealed=False),
+        lambda work: edit(
+            work / "chunk-00001.json", lambda f: f["light"].update(max_cll=999.0), sealed=False
+        ),
     )
     assert brighter.measured_max_cll < 999
 
@@ -142,12 +164,30 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        *((n, "flip") for n in ("plan.json", "chunk-00001.json", "chunk-00001.packets", "state-00001.safetensors")),
-        *((n, "link") for n in ("plan.json", "chunk-00001.json", "chunk-00001.packets", "state-00001.safetensors")),
+        *(
+            (n, "flip")
+            for n in (
+                "plan.json",
+                "chunk-00001.json",
+                "chunk-00001.packets",
+                "state-00001.safetensors",
+            )
+        ),
+        *(
+            (n, "link")
+            for n in (
+                "plan.json",
+                "chunk-00001.json",
+                "chunk-00001.packets",
+                "state-00001.safetensors",
+            )
+        ),
         *(("chunk-00001.packets", how) for how in ("cut", "empty", "fifo")),
     ],
 )
-def test_a_rotten_file_is_made_anew(begun: tuple[Path, Path, str], tmp_path: Path, name: str, how: str) -> None:
+def test_a_rotten_file_is_made_anew(
+    begun: tuple[Path, Path, str], tmp_path: Path, name: str, how: str
+) -> None:
     precious = tmp_path.parent / "precious"
     precious.write_text("PRECIOUS")
 
@@ -168,9 +208,17 @@ def test_a_rotten_file_is_made_anew(begun: tuple[Path, Path, str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["chunk-00000.packets.part", "plan.json.part", "assembled.part", "state-00000.safetensors.part"]
+    "name",
+    [
+        "chunk-00000.packets.part",
+        "plan.json.part",
+        "assembled.part",
+        "state-00000.safetensors.part",
+    ],
 )
-def test_nothing_is_written_through_a_link(begun: tuple[Path, Path, str], tmp_path: Path, name: str) -> None:
+def test_nothing_is_written_through_a_link(
+    begun: tuple[Path, Path, str], tmp_path: Path, name: str
+) -> None:
     precious = tmp_path.parent / "precious"
     precious.write_text("PRECIOUS")
 

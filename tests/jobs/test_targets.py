@@ -22,7 +22,12 @@ FAST = {"model": "bt2446a", "preset": "ultrafast"}
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("source") / "clip.mkv", size=(96, 64), frames=6, options={"crf": "10"})
+    return make_clip(
+        tmp_path_factory.mktemp("source") / "clip.mkv",
+        size=(96, 64),
+        frames=6,
+        options={"crf": "10"},
+    )
 
 
 def test_a_link_is_followed(clip: Path, tmp_path: Path) -> None:
@@ -105,7 +110,9 @@ def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, stage: str) 
 
 
 @pytest.mark.parametrize("year", [1970, 2100])
-def test_a_clock_that_jumped_loses_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year: int) -> None:
+def test_a_clock_that_jumped_loses_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
     clip, how = (
         make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=48),
         {**FAST, "scenes": "none", "chunk_frames": 16},
@@ -123,7 +130,9 @@ def test_a_clock_that_jumped_loses_no_work(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("looks", [[[0.5] * 128] * 2, [None, [0.5] * 127], [None, ["x"] * 128], 3])
-def test_a_plan_with_looks_that_do_not_fit_starts_anew(clip: Path, tmp_path: Path, looks: object) -> None:
+def test_a_plan_with_looks_that_do_not_fit_starts_anew(
+    clip: Path, tmp_path: Path, looks: object
+) -> None:
     out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
     options = {"model": "look", "preset": "ultrafast"}
     scenes = convert(clip, out, **options, keep_work=True).scenes
@@ -155,7 +164,9 @@ def test_the_look_of_the_film_is_half_of_every_scene_s(tmp_path: Path) -> None:
         convert(clip, tmp_path / "other.mkv", look="cinema")
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", '{"version": 1}', "\0", '{"version": "0", "plan": {}}', "[" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", '{"version": 1}', "\0", '{"version": "0", "plan": {}}', "[" * 9999]
+)
 def test_a_plan_that_cannot_be_read_starts_anew(clip: Path, tmp_path: Path, text: str) -> None:
     out, work = tmp_path / "out.mkv", tmp_path / ".out.mkv.sdr2hdr-work"
     convert(clip, out, **FAST, keep_work=True)
@@ -163,7 +174,9 @@ def test_a_plan_that_cannot_be_read_starts_anew(clip: Path, tmp_path: Path, text
     assert convert(clip, out, **FAST, overwrite=True).resumed_chunks == 0
 
 
-def test_chunks_of_another_program_are_not_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_another_program_are_not_used(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out.mkv"
     convert(clip, out, **FAST, keep_work=True)
     again = convert(clip, out, **FAST, keep_work=True, overwrite=True)
@@ -173,15 +186,21 @@ def test_chunks_of_another_program_are_not_used(clip: Path, tmp_path: Path, monk
     assert other.resumed_chunks == 0
     assert any("was begun by another version of sdr2hdr" in note for note in other.notes)
     after = convert(clip, out, **FAST, keep_work=True, overwrite=True)
-    assert after.resumed_chunks == after.chunks and not any("another version" in note for note in after.notes)
+    assert after.resumed_chunks == after.chunks and not any(
+        "another version" in note for note in after.notes
+    )
 
 
-def test_the_program_is_its_code_and_what_it_stands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_is_its_code_and_what_it_stands_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One changed byte in a file that decides pixels, or another version of torch, makes another program."""
     package = Path(program_module.__file__).parent.parent
     for room in program_module.ROOMS:
         shutil.copytree(
-            package / room, tmp_path / room, ignore=lambda _, names: [n for n in names if "." in n and n[-3:] != ".py"]
+            package / room,
+            tmp_path / room,
+            ignore=lambda _, names: [n for n in names if "." in n and n[-3:] != ".py"],
         )
     monkeypatch.setattr(program_module, "__file__", str(tmp_path / "jobs" / "program.py"))
     read = program_module.program.__wrapped__
@@ -218,5 +237,7 @@ def test_a_state_that_is_not_what_was_saved_is_made_again(tmp_path: Path, change
     else:
         state.write_bytes(data if change == "flip" else data[:-1])
     whole = out.read_bytes()
-    assert convert(source, out, **how, overwrite=True).resumed_chunks == 1  # and what comes after it
+    assert (
+        convert(source, out, **how, overwrite=True).resumed_chunks == 1
+    )  # and what comes after it
     assert out.read_bytes() == whole

@@ -20,7 +20,10 @@ def processes_of(session: int) -> dict[int, str]:
         if entry.name.isdigit():
             try:
                 pid = int(entry.name)
-                if os.getsid(pid) == session and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                if (
+                    os.getsid(pid) == session
+                    and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+                ):
                     found[pid] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
@@ -36,17 +39,41 @@ def wait_for(condition: object, what: str) -> None:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("source") / "long.mkv", size=SIZE, frames=120, options={"g": "30"})
+    return make_clip(
+        tmp_path_factory.mktemp("source") / "long.mkv", size=SIZE, frames=120, options={"g": "30"}
+    )
 
 
 def begin(clip: Path, folder: Path) -> "subprocess.Popen[str]":
     """A conversion with two workers that has work for long enough, in a session of its own, when both have begun."""
     (folder / "cuts.txt").write_text("\n".join(str(n) for n in range(0, 120, 30)))
-    args = [sys.executable, "-m", "sdr2hdr", "convert", str(clip), str(folder / "out.mkv"), "--model", "bt2446a", "-q"]
-    args += ["--preset", "placebo", "--workers", "2", "--chunk-frames", "30", "--scenes", str(folder / "cuts.txt")]
+    args = [
+        sys.executable,
+        "-m",
+        "sdr2hdr",
+        "convert",
+        str(clip),
+        str(folder / "out.mkv"),
+        "--model",
+        "bt2446a",
+        "-q",
+    ]
+    args += [
+        "--preset",
+        "placebo",
+        "--workers",
+        "2",
+        "--chunk-frames",
+        "30",
+        "--scenes",
+        str(folder / "cuts.txt"),
+    ]
     process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, start_new_session=True)
     work = folder / ".out.mkv.sdr2hdr-work"
-    wait_for(lambda: len(list(work.glob("*.packets.part"))) == 2 or process.poll() is not None, "two workers")
+    wait_for(
+        lambda: len(list(work.glob("*.packets.part"))) == 2 or process.poll() is not None,
+        "two workers",
+    )
     assert process.poll() is None, process.communicate()[1]
     return process
 

@@ -19,12 +19,21 @@ def picture(height: int, width: int, depth: int) -> tuple[Tensor, ...]:
     x[: height // 3, : width // 4] += 3 * torch.randn(height // 3, width // 4, generator=generator)
     dtype = torch.uint8 if depth == 8 else torch.uint16
     luma = (x * (1 << (depth - 8)) if depth > 8 else x).round().clamp(0, (1 << depth) - 1)
-    small = (128 * (1 << (depth - 8)) + torch.linspace(0, 4, (width + 1) // 2).expand((height + 1) // 2, -1)).round()
-    return luma.to(torch.int32).to(dtype), small.to(torch.int32).to(dtype), small.to(torch.int32).to(dtype)
+    small = (
+        128 * (1 << (depth - 8))
+        + torch.linspace(0, 4, (width + 1) // 2).expand((height + 1) // 2, -1)
+    ).round()
+    return (
+        luma.to(torch.int32).to(dtype),
+        small.to(torch.int32).to(dtype),
+        small.to(torch.int32).to(dtype),
+    )
 
 
 @pytest.mark.parametrize("strength", list(deband.STRENGTHS))
-@pytest.mark.parametrize(("height", "width", "depth"), [(64, 400, 8), (37, 61, 8), (66, 90, 10), (3, 5, 8)])
+@pytest.mark.parametrize(
+    ("height", "width", "depth"), [(64, 400, 8), (37, 61, 8), (66, 90, 10), (3, 5, 8)]
+)
 def test_the_kernel_is_the_formula(height: int, width: int, depth: int, strength: str) -> None:
     from sdr2hdr.kernels.debanding import debanded
 

@@ -36,19 +36,31 @@ def random_planes(layout: YuvLayout, height: int, width: int) -> tuple[Tensor, .
     dtype = torch.uint8 if layout.depth == 8 else torch.uint16
     sizes = [(height, width), *[(-(-height >> layout.sub[1]), -(-width >> layout.sub[0]))] * 2]
     rng = np.random.default_rng(3)
-    return tuple(torch.from_numpy(rng.integers(0, 2**layout.depth, s).astype(np.int32)).to(dtype) for s in sizes)
+    return tuple(
+        torch.from_numpy(rng.integers(0, 2**layout.depth, s).astype(np.int32)).to(dtype)
+        for s in sizes
+    )
 
 
 def smooth(height: int, width: int, top: float = 1.0, seed: int = 5) -> Tensor:
-    few = torch.rand(1, 3, max(2, height // 8), max(2, width // 8), generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(few, (height, width), mode="bilinear", align_corners=True)[0] * top
+    few = torch.rand(
+        1, 3, max(2, height // 8), max(2, width // 8), generator=torch.Generator().manual_seed(seed)
+    )
+    return (
+        torch.nn.functional.interpolate(few, (height, width), mode="bilinear", align_corners=True)[
+            0
+        ]
+        * top
+    )
 
 
 def sdr_planes(rgb: Tensor, layout: YuvLayout) -> tuple[Tensor, ...]:
     """8- or 10-bit limited BT.709 4:2:0 planes of R'G'B'."""
     shift = 10 - layout.depth
     planes = to_yuv(rgb, seed=1, peak_code=1.0, matrix="bt709")
-    return tuple((p.to(torch.int32) >> shift).to(torch.uint8 if shift else torch.uint16) for p in planes)
+    return tuple(
+        (p.to(torch.int32) >> shift).to(torch.uint8 if shift else torch.uint16) for p in planes
+    )
 
 
 @pytest.fixture
@@ -66,7 +78,10 @@ def test_reading_is_the_formula(sub: tuple[int, int], full_range: bool) -> None:
             layout = YuvLayout("bt601", full_range, depth, sub, siting)
             planes = random_planes(layout, *size)
             torch.testing.assert_close(
-                reading.read(planes, reading.reading(layout)), from_yuv(planes, layout), atol=1e-6, rtol=0
+                reading.read(planes, reading.reading(layout)),
+                from_yuv(planes, layout),
+                atol=1e-6,
+                rtol=0,
             )
 
 
@@ -90,7 +105,9 @@ def test_turned_planes_are_read_as_the_turned_picture(size: tuple[int, int]) -> 
 def test_planes_with_padded_rows_and_parts_of_planes_are_read() -> None:
     layout = YuvLayout("bt709")
     planes = random_planes(layout, 16, 30)
-    padded = tuple(torch.nn.functional.pad(p.int(), (0, 7)).to(torch.uint8)[:, : p.shape[1]] for p in planes)
+    padded = tuple(
+        torch.nn.functional.pad(p.int(), (0, 7)).to(torch.uint8)[:, : p.shape[1]] for p in planes
+    )
     turned = tuple(p.t().contiguous().t() for p in planes)
     expected = reading.read(planes, reading.reading(layout))
     assert torch.equal(reading.read(padded, reading.reading(layout)), expected)
@@ -99,7 +116,9 @@ def test_planes_with_padded_rows_and_parts_of_planes_are_read() -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (13, 21), (2, 2), (34, 400), (301, 50)])
 @pytest.mark.parametrize("seed", [None, 7, -5, 2**40])
-def test_packing_and_metering_are_the_formulas_to_the_bit(size: tuple[int, int], seed: int | None) -> None:
+def test_packing_and_metering_are_the_formulas_to_the_bit(
+    size: tuple[int, int], seed: int | None
+) -> None:
     noisy = torch.rand(3, *size, generator=torch.Generator().manual_seed(2)) * 1.2
     for codes in (smooth(*size, 1.2), noisy, torch.zeros(3, *size)):
         for peak in (PEAK, 0.6, 1.0):
@@ -140,7 +159,12 @@ def test_a_table_is_its_mapping_within_hundredths_of_a_code(name: str) -> None:
     layout = YuvLayout("bt709", depth=10)
     grey = torch.linspace(0, 1, 512).expand(3, 96, 512).contiguous()
     tinted = (grey + torch.tensor([0.0, 0.05, -0.08])[:, None, None]).clamp(0, 1)
-    for rgb, mean in ((smooth(96, 512), 0.06), (grey, 0.06), (tinted, 0.06), (smooth(96, 512, 0.05), 0.12)):
+    for rgb, mean in (
+        (smooth(96, 512), 0.06),
+        (grey, 0.06),
+        (tinted, 0.06),
+        (smooth(96, 512, 0.05), 0.12),
+    ):
         planes = sdr_planes(rgb, layout)
         with torch.inference_mode():
             expected = to_yuv(mapping(from_yuv(planes, layout)), seed=4, peak_code=PEAK)
@@ -163,8 +187,13 @@ def test_greys_stay_grey_and_black_black_in_a_table() -> None:
 
 def test_200_nits_of_white_in_a_table() -> None:
     """BT.2408: SDR white at 203 nits is code 573."""
-    planes = tuple(torch.full(s, v, dtype=torch.uint8) for s, v in (((64, 64), 235), ((32, 32), 128), ((32, 32), 128)))
-    y, _, _ = writing.mapped(planes, reading.reading(YuvLayout("bt709")), baked(MAPPINGS["bt2408"]), 1)
+    planes = tuple(
+        torch.full(s, v, dtype=torch.uint8)
+        for s, v in (((64, 64), 235), ((32, 32), 128), ((32, 32), 128))
+    )
+    y, _, _ = writing.mapped(
+        planes, reading.reading(YuvLayout("bt709")), baked(MAPPINGS["bt2408"]), 1
+    )
     assert abs(float(y.float().mean()) - 572.6) < 0.15
 
 
@@ -181,7 +210,9 @@ def film(count: int, height: int, width: int, layout: YuvLayout) -> list[tuple[T
 
 
 def steadier(layout: YuvLayout) -> steadying.Steadier:
-    return steadying.Steadier(reading.reading(layout), 1 << (16 - layout.depth), STEADY_REACH, UNLIKE)
+    return steadying.Steadier(
+        reading.reading(layout), 1 << (16 - layout.depth), STEADY_REACH, UNLIKE
+    )
 
 
 @pytest.mark.parametrize("depth", [8, 10])
@@ -190,7 +221,9 @@ def test_steadying_planes_is_steadying_rgb(depth: int) -> None:
     frames = film(5, 90, 160, layout)
     steady = steadier(layout)
     whole = torch.stack([from_yuv(f, layout) for f in frames])[None]
-    wide = YuvLayout("bt709", depth=16)  # limited range: codes of 16 bits are those of 8, 256 times as fine
+    wide = YuvLayout(
+        "bt709", depth=16
+    )  # limited range: codes of 16 bits are those of 8, 256 times as fine
     for at in range(5):
         got = from_yuv(steady(frames, at, 0), wide)
         expected = steadied(whole, at)[0]
@@ -229,7 +262,9 @@ def test_results_do_not_depend_on_threads(threads: Callable[[int], None]) -> Non
             reading.read(frames[0], reading.reading(layout)),
             small.thumbnail(frames[0], reading.reading(layout), 64),
         )
-        results.append([*planes, *out, light.counts, light.rows, light.columns, *again, read, thumb])
+        results.append(
+            [*planes, *out, light.counts, light.rows, light.columns, *again, read, thumb]
+        )
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -239,7 +274,9 @@ def test_a_thumbnail_is_the_mean_of_its_areas(size: tuple[int, int]) -> None:
     layout = YuvLayout("bt709")
     planes = sdr_planes(smooth(*size), layout) if size[0] % 2 == 0 else random_planes(layout, *size)
     expected = torch.nn.functional.adaptive_avg_pool2d(from_yuv(planes, layout)[None], 64)[0]
-    torch.testing.assert_close(small.thumbnail(planes, reading.reading(layout), 64), expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        small.thumbnail(planes, reading.reading(layout), 64), expected, atol=2e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("size", [(90, 160), (37, 53), (480, 700)])
@@ -252,7 +289,11 @@ def test_small_planes_are_those_of_the_scene_detector(size: tuple[int, int]) -> 
 def why(environment: dict[str, str]) -> str:
     code = "from sdr2hdr.kernels import compiled as c; print(c.why_not()); print(c.why_not_kept())"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
     )
     return done.stdout
 
@@ -276,5 +317,7 @@ def test_without_a_cache_folder_kernels_compile_all_the_same(tmp_path: Path) -> 
     )
     (tmp_path / "file").write_text("")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "file"), "NUMBA_CACHE_DIR": ""}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == "63.0"

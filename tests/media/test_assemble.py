@@ -88,7 +88,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     source = write_source(folder / "source.mkv", pts=range(30))
     files = {}
     for codec in ("hevc", "av1"):
-        chunks = write_chunks(folder, settings(codec, sample_aspect_ratio=Fraction(4, 3)), range(30))
+        chunks = write_chunks(
+            folder, settings(codec, sample_aspect_ratio=Fraction(4, 3)), range(30)
+        )
         for container in CONTAINERS:
             if (codec, container) in KINDS:
                 files[codec, container], _ = finish(folder, source, chunks, container, codec)
@@ -102,14 +104,20 @@ def test_ffprobe_reads_the_same_hdr10_in_container_and_on_every_key_frame(
     need("ffprobe")
     path = finished[kind]
     stream = ffprobe(path, "-show_streams", "-select_streams", "v")["streams"][0]
-    assert (stream["codec_name"], stream["pix_fmt"], stream["color_range"]) == (kind[0], "yuv420p10le", "tv")
+    assert (stream["codec_name"], stream["pix_fmt"], stream["color_range"]) == (
+        kind[0],
+        "yuv420p10le",
+        "tv",
+    )
     assert (stream["color_primaries"], stream["color_transfer"], stream["color_space"]) == (
         "bt2020",
         "smpte2084",
         "bt2020nc",
     )
     assert stream["chroma_location"] == "topleft"
-    assert float(Fraction(stream["sample_aspect_ratio"].replace(":", "/"))) == pytest.approx(4 / 3, rel=1e-6)
+    assert float(Fraction(stream["sample_aspect_ratio"].replace(":", "/"))) == pytest.approx(
+        4 / 3, rel=1e-6
+    )
     assert Fraction(stream["avg_frame_rate"]) == 25
     if kind[1] != "mkv":
         assert stream["codec_tag_string"] == {"hevc": "hvc1", "av1": "av01"}[kind[0]]
@@ -125,7 +133,9 @@ def test_ffprobe_reads_the_same_hdr10_in_container_and_on_every_key_frame(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mediainfo_calls_it_hdr10(finished: dict[tuple[str, str], Path], kind: tuple[str, str]) -> None:
+def test_mediainfo_calls_it_hdr10(
+    finished: dict[tuple[str, str], Path], kind: tuple[str, str]
+) -> None:
     need("mediainfo")
     video = mediainfo(finished[kind])
     assert "HDR10" in video["HDR_Format_Compatibility"]
@@ -142,15 +152,21 @@ def test_mediainfo_calls_it_hdr10(finished: dict[tuple[str, str], Path], kind: t
 
 
 @pytest.mark.parametrize("codec", ["hevc", "av1"])
-def test_matroska_tools_find_nothing_wrong(finished: dict[tuple[str, str], Path], codec: str) -> None:
+def test_matroska_tools_find_nothing_wrong(
+    finished: dict[tuple[str, str], Path], codec: str
+) -> None:
     path = finished[codec, "mkv"]
-    facts = json.loads(subprocess.run([need("mkvmerge"), "-J", str(path)], capture_output=True, check=True).stdout)
+    facts = json.loads(
+        subprocess.run([need("mkvmerge"), "-J", str(path)], capture_output=True, check=True).stdout
+    )
     assert facts["warnings"] == facts["errors"] == []
     video = facts["tracks"][0]["properties"]
     assert video["pixel_dimensions"] == "96x64"
     assert video["display_dimensions"] == "128x64"
     assert video["chroma_siting"] == "1,1"
-    info = subprocess.run([need("mkvinfo"), "-v", str(path)], capture_output=True, check=True, text=True).stdout
+    info = subprocess.run(
+        [need("mkvinfo"), "-v", str(path)], capture_output=True, check=True, text=True
+    ).stdout
     for line in (
         "Bits per channel: 10",
         "Maximum content light: 256",
@@ -162,7 +178,9 @@ def test_matroska_tools_find_nothing_wrong(finished: dict[tuple[str, str], Path]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_read_hdr10_finds_it_in_both_places(finished: dict[tuple[str, str], Path], kind: tuple[str, str]) -> None:
+def test_read_hdr10_finds_it_in_both_places(
+    finished: dict[tuple[str, str], Path], kind: tuple[str, str]
+) -> None:
     found = read_hdr10(finished[kind])
     assert (found["codec"], found["colour"]) == (kind[0], [9, 16, 9])
     for place in ("bitstream", "container"):
@@ -178,7 +196,9 @@ def test_read_hdr10_of_a_file_without_it_and_of_no_video(tmp_path: Path) -> None
         read_hdr10(tmp_path / "text.mkv")
 
 
-def test_hvc1_has_its_parameter_sets_out_of_band_alone(finished: dict[tuple[str, str], Path]) -> None:
+def test_hvc1_has_its_parameter_sets_out_of_band_alone(
+    finished: dict[tuple[str, str], Path],
+) -> None:
     from sdr2hdr.media.hdr10 import parameter_sets, split_sized
 
     for container in CONTAINERS:
@@ -198,7 +218,9 @@ def test_mp4_has_its_index_in_front(finished: dict[tuple[str, str], Path]) -> No
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_joined_chunks_decode_to_the_pictures_of_the_chunks(tmp_path: Path, plain: Path, container: str) -> None:
+def test_joined_chunks_decode_to_the_pictures_of_the_chunks(
+    tmp_path: Path, plain: Path, container: str
+) -> None:
     how = settings(preset="medium", keyint=20)
     chunks = write_chunks(tmp_path, how, range(30), parts=3)
     out, _ = finish(tmp_path, plain, chunks, container)
@@ -207,7 +229,9 @@ def test_joined_chunks_decode_to_the_pictures_of_the_chunks(tmp_path: Path, plai
         raw = tmp_path / "raw.hevc"
         raw.write_bytes(b"".join(p.data for p in ChunkReader(chunk).packets()))
         with av.open(str(raw)) as file:
-            apart += [hashlib.sha256(f.to_ndarray().tobytes()).digest() for f in file.decode(video=0)]
+            apart += [
+                hashlib.sha256(f.to_ndarray().tobytes()).digest() for f in file.decode(video=0)
+            ]
     with av.open(str(out)) as file:
         joined = [hashlib.sha256(f.to_ndarray().tobytes()).digest() for f in file.decode(video=0)]
     assert len(set(apart)) == 30
@@ -265,23 +289,33 @@ def test_the_last_frame_lasts(tmp_path: Path, container: str) -> None:
 def test_variable_rate_names_no_rate(tmp_path: Path, plain: Path) -> None:
     how = settings(time_base=Fraction(1, 1000))
     out, _ = finish(tmp_path, plain, write_chunks(tmp_path, how, VFR), "mkv")
-    info = subprocess.run([need("mkvinfo"), "-v", str(out)], capture_output=True, check=True, text=True).stdout
+    info = subprocess.run(
+        [need("mkvinfo"), "-v", str(out)], capture_output=True, check=True, text=True
+    ).stdout
     assert "Default duration" not in info
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(1, 5), Fraction(-1, 8)])
-def test_sound_is_bit_for_bit_and_keeps_its_distance(tmp_path: Path, container: str, start: Fraction) -> None:
+def test_sound_is_bit_for_bit_and_keeps_its_distance(
+    tmp_path: Path, container: str, start: Fraction
+) -> None:
     # The source is MP4, where the encoder's priming samples lie before 0, and the picture begins 0.28 s late.
     pts = range(7, 40)
-    source = write_source(tmp_path / "s.mp4", container="mp4", sounds=("aac", "flac"), pts=pts, sound_start=start)
+    source = write_source(
+        tmp_path / "s.mp4", container="mp4", sounds=("aac", "flac"), pts=pts, sound_start=start
+    )
     sounds = 2 if container != "mov" else 1
     if container == "mov":  # which has no FLAC
-        source = write_source(tmp_path / "s.mp4", container="mp4", sounds=("aac",), pts=pts, sound_start=start)
+        source = write_source(
+            tmp_path / "s.mp4", container="mp4", sounds=("aac",), pts=pts, sound_start=start
+        )
     with av.open(str(source)) as file:
         time_base = file.streams.video[0].time_base
         shown = sorted(p.pts for p in file.demux(video=0) if p.size)
-    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(time_base=time_base), shown), container)
+    out, report = finish(
+        tmp_path, source, write_chunks(tmp_path, settings(time_base=time_base), shown), container
+    )
     assert report.damaged == 0
     assert seconds(out, "video")[0] == shown[0] * time_base
     step = Fraction(1, 1000) if container == "mkv" else Fraction(1, 48000)
@@ -291,7 +325,13 @@ def test_sound_is_bit_for_bit_and_keeps_its_distance(tmp_path: Path, container: 
             assert len([p for p in ours if p.pts < 0]) <= 2
             ours, theirs = ([p for p in each if p.pts >= 0] for each in (ours, theirs))
         assert [bytes(p) for p in ours] == [bytes(p) for p in theirs]
-        assert max(abs(a.pts * a.time_base - b.pts * b.time_base) for a, b in zip(ours, theirs, strict=True)) <= step
+        assert (
+            max(
+                abs(a.pts * a.time_base - b.pts * b.time_base)
+                for a, b in zip(ours, theirs, strict=True)
+            )
+            <= step
+        )
 
 
 def test_picture_before_zero(tmp_path: Path) -> None:
@@ -306,9 +346,14 @@ def test_picture_before_zero(tmp_path: Path) -> None:
         gaps = {a - b for a, b in zip(seconds(out, kind), seconds(source, kind), strict=True)}
         assert gaps == {Fraction(83, 1000)}
     with av.open(str(out)) as file:
-        assert [c["start"] * c["time_base"] for c in file.chapters()] == [Fraction(83, 1000), Fraction(1083, 1000)]
+        assert [c["start"] * c["time_base"] for c in file.chapters()] == [
+            Fraction(83, 1000),
+            Fraction(1083, 1000),
+        ]
     mp4, report = finish(tmp_path, source, chunks, "mp4")
-    assert any("0.083 s later" in note for note in report.notes)  # an edit list would hide what lies before 0
+    assert any(
+        "0.083 s later" in note for note in report.notes
+    )  # an edit list would hide what lies before 0
     assert seconds(mp4, "video") == [Fraction(t + 83, 1000) for t in pts]
 
 
@@ -321,16 +366,20 @@ def test_subtitles_keep_text_and_times(tmp_path: Path, container: str, codec: st
     kept = (codec == "mov_text") is (container != "mkv")
     assert any("converted" in note for note in report.notes) is not kept
     found = [p for p in packets(out, "subtitle") if p.size > 2]  # MP4 fills gaps with empty samples
-    assert [(round(p.pts * p.time_base * 1000), round(p.duration * p.time_base * 1000)) for p in found] == [
-        (start, end - start) for start, end, _ in CUES
-    ]
+    assert [
+        (round(p.pts * p.time_base * 1000), round(p.duration * p.time_base * 1000)) for p in found
+    ] == [(start, end - start) for start, end, _ in CUES]
     for packet, words in zip(found, ("Good", "Zwölf Boxkämpfer"), strict=True):
         assert words.encode() in bytes(packet)
-    if codec == "subrip":  # the italics are kept as SRT's own mark, or as a style of MP4's timed text
+    if (
+        codec == "subrip"
+    ):  # the italics are kept as SRT's own mark, or as a style of MP4's timed text
         assert (b"<i>morning</i>" if container == "mkv" else b"styl") in bytes(found[0])
     need("ffprobe")
     wanted = {"mkv": "subrip" if codec == "mov_text" else codec}.get(container, "mov_text")
-    assert ffprobe(out, "-show_streams", "-select_streams", "s")["streams"][0]["codec_name"] == wanted
+    assert (
+        ffprobe(out, "-show_streams", "-select_streams", "s")["streams"][0]["codec_name"] == wanted
+    )
 
 
 def test_cues_that_overlap_are_all_readable_in_mp4(tmp_path: Path) -> None:
@@ -343,13 +392,24 @@ def test_cues_that_overlap_are_all_readable_in_mp4(tmp_path: Path) -> None:
         text = data[2 : 2 + int.from_bytes(data[:2], "big")].decode()
         if text:
             shown.append(
-                (round(packet.pts * packet.time_base * 1000), round(packet.duration * packet.time_base * 1000), text)
+                (
+                    round(packet.pts * packet.time_base * 1000),
+                    round(packet.duration * packet.time_base * 1000),
+                    text,
+                )
             )
-    assert shown == [(100, 400, "Sign\nOne"), (500, 400, "Sign\nTwo"), (900, 100, "Sign"), (1500, 300, "End")]
+    assert shown == [
+        (100, 400, "Sign\nOne"),
+        (500, 400, "Sign\nTwo"),
+        (900, 100, "Sign"),
+        (1500, 300, "End"),
+    ]
 
 
 def test_matroska_keeps_tags_chapters_fonts_and_dispositions(tmp_path: Path) -> None:
-    source = write_source(tmp_path / "s.mkv", sounds=("aac", "libopus"), subtitles=("subrip",), extras=True)
+    source = write_source(
+        tmp_path / "s.mkv", sounds=("aac", "libopus"), subtitles=("subrip",), extras=True
+    )
     out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mkv")
     assert report.notes == ()
     with av.open(str(source)) as theirs, av.open(str(out)) as ours:
@@ -415,11 +475,17 @@ def test_cover_pictures_are_kept(tmp_path: Path) -> None:
         "-disposition:v:1",
         "attached_pic",
     )
-    chunks = write_chunks(tmp_path, settings(time_base=Fraction(1, 12800)), [512 * n for n in range(20)])
+    chunks = write_chunks(
+        tmp_path, settings(time_base=Fraction(1, 12800)), [512 * n for n in range(20)]
+    )
     for container in CONTAINERS:
         out, report = finish(tmp_path, source, chunks, container)
         with av.open(str(out)) as file:
-            covers = [s for s in file.streams if s.type == "video" and s.disposition & Disposition.attached_pic]
+            covers = [
+                s
+                for s in file.streams
+                if s.type == "video" and s.disposition & Disposition.attached_pic
+            ]
             if container == "mov":
                 assert not covers and any("cover picture" in note for note in report.notes)
             else:
@@ -437,7 +503,9 @@ def test_other_pictures_and_data_are_left_out_with_a_note(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_transport_stream_sound_loses_its_transport_headers_alone(tmp_path: Path, container: str) -> None:
+def test_transport_stream_sound_loses_its_transport_headers_alone(
+    tmp_path: Path, container: str
+) -> None:
     source = write_source(tmp_path / "s.ts", container="mpegts")
     assert bytes(packets(source, "audio")[0])[0] == 0xFF  # ADTS
     out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container)
@@ -448,7 +516,9 @@ def test_transport_stream_sound_loses_its_transport_headers_alone(tmp_path: Path
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_mpeg_sound_of_broadcasts_passes_the_check(tmp_path: Path, container: str) -> None:
     source = write_source(tmp_path / "s.ts", container="mpegts", sounds=("mp2",))
-    out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container)  # which checks it
+    out, _ = finish(
+        tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container
+    )  # which checks it
     assert sound_hash(out) == sound_hash(source)
 
 
@@ -497,7 +567,9 @@ def test_a_stream_of_an_unknown_kind_is_left_out_and_named(tmp_path: Path) -> No
     source = write_source(tmp_path / "s.avi", container="avi", sounds=("mp2",))
     data = source.read_bytes()
     assert data.count(b"auds") == 1
-    source.write_bytes(data.replace(b"auds", b"xuds"))  # a damaged header: neither video, nor sound, nor text
+    source.write_bytes(
+        data.replace(b"auds", b"xuds")
+    )  # a damaged header: neither video, nor sound, nor text
     plan = plan_streams(source, "mkv", "hevc", 0)
     assert plan.copied == () and any("stream 1" in note for note in plan.notes)
 
@@ -543,7 +615,12 @@ def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path, plain: Path, conta
         check=False,
     )
     last = run.stderr.strip().splitlines()[-1]
-    assert "OutputError" in last and str(out) in last and "File too large" in last and "free space" in last
+    assert (
+        "OutputError" in last
+        and str(out) in last
+        and "File too large" in last
+        and "free space" in last
+    )
     assert not out.exists()
 
 

@@ -56,14 +56,22 @@ def swapped(old: bytes, new: bytes, which: int) -> Callable[[bytes], bytes]:
     return change
 
 
-SEI_OLD, SEI_NEW = (sei_nal([(SEI_LIGHT, ContentLight(*figures).payload())]) for figures in ((812, 97), (812, 98)))
-MASTERING_OLD, MASTERING_NEW = (sei_nal([(SEI_MASTERING, Mastering("p3", n).payload())]) for n in (1000, 1100))
+SEI_OLD, SEI_NEW = (
+    sei_nal([(SEI_LIGHT, ContentLight(*figures).payload())]) for figures in ((812, 97), (812, 98))
+)
+MASTERING_OLD, MASTERING_NEW = (
+    sei_nal([(SEI_MASTERING, Mastering("p3", n).payload())]) for n in (1000, 1100)
+)
 DAMAGE = [
     ("mkv", swapped(SEI_OLD, SEI_NEW, -1), "content light of packet"),
     ("mp4", swapped(SEI_OLD, SEI_NEW, 0), "content light of packet 0"),
     ("mov", swapped(MASTERING_OLD, MASTERING_NEW, 2), "mastering display of packet"),
     ("mkv", swapped(b"\x55\xbd\x81\x61", b"\x55\xbd\x81\x62", 0), "container's content light"),
-    ("mkv", swapped(b"\x55\xbc\x82\x03\x2c", b"\xec\x83\0\0\0", 0), "container's content light is None"),
+    (
+        "mkv",
+        swapped(b"\x55\xbc\x82\x03\x2c", b"\xec\x83\0\0\0", 0),
+        "container's content light is None",
+    ),
     ("mkv", swapped(b"\x55\xb7\x81\1", b"\x55\xb7\x81\2", 0), "chroma siting"),
     ("mkv", swapped(b"\x55\xb2\x81\x0a", b"\x55\xb2\x81\x08", 0), "bit depth"),
     ("mp4", swapped(b"clli\x03\x2c\0\x61", b"clli\x03\x2c\0\x60", 0), "container's content light"),
@@ -98,7 +106,9 @@ def test_one_bit_of_sound_is_noticed(tmp_path: Path, made: Made, container: str)
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_file_cut_short_never_passes(tmp_path: Path, made: Made, container: str, share: float) -> None:
+def test_a_file_cut_short_never_passes(
+    tmp_path: Path, made: Made, container: str, share: float
+) -> None:
     data, expected = made[container]
     (tmp_path / "out").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(OutputError, match="fails its check"):
@@ -125,8 +135,14 @@ def test_other_expectations_are_named(tmp_path: Path, made: Made, container: str
         ({"light": ContentLight(812, 96)}, "content light of packet 0"),
         ({"audio": ()}, "number of sound streams is 1, not 0"),
         ({"audio": (other_sound,)}, "sound stream 0"),
-        ({"audio": (replace(sound, samples=sound.samples - 1),)}, "samples long when it is decoded"),
-        ({"audio": (replace(sound, marks=[*sound.marks[:-1], sound.marks[-1] - 0.02]),)}, r"\+0.020 s off after 1 s"),
+        (
+            {"audio": (replace(sound, samples=sound.samples - 1),)},
+            "samples long when it is decoded",
+        ),
+        (
+            {"audio": (replace(sound, marks=[*sound.marks[:-1], sound.marks[-1] - 0.02]),)},
+            r"\+0.020 s off after 1 s",
+        ),
         ({"audio": (replace(sound, end=sound.end + 0.2),)}, "ends at 1.9.. s, not at 2.1.. s"),
         ({"audio": (replace(sound, codec="opus"),)}, "sound stream 0 is aac, not opus"),
         ({"subtitles": ()}, "number of subtitle streams is 1, not 0"),
@@ -144,12 +160,16 @@ def test_a_missing_file_is_told(tmp_path: Path, made: Made) -> None:
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_last_frame_that_does_not_decode_is_noticed(tmp_path: Path, made: Made, container: str) -> None:
+def test_a_last_frame_that_does_not_decode_is_noticed(
+    tmp_path: Path, made: Made, container: str
+) -> None:
     data, expected = made[container]
     (tmp_path / "out").write_bytes(data)
     with av.open(str(tmp_path / "out")) as file:
         last = bytes(max((p for p in file.demux(video=0) if p.size), key=lambda p: p.pts))
     at = data.index(last) + 4
-    (tmp_path / "out").write_bytes(data[:at] + bytes([41 << 1]) + data[at + 1 :])  # a reserved type of NAL unit
+    (tmp_path / "out").write_bytes(
+        data[:at] + bytes([41 << 1]) + data[at + 1 :]
+    )  # a reserved type of NAL unit
     with pytest.raises(OutputError, match="the last frame that decodes"):
         check(tmp_path / "out", expected)

@@ -23,7 +23,12 @@ RATE = 25
 
 
 def record(
-    path: Path, *options: str, seconds: int = 2, hertz: int = 440, offset: float = 0, size: str = "96x64"
+    path: Path,
+    *options: str,
+    seconds: int = 2,
+    hertz: int = 440,
+    offset: float = 0,
+    size: str = "96x64",
 ) -> Path:
     """A recording with a tone, made by FFmpeg; its clock stands at ``offset`` seconds."""
     codecs = {".ts": "libx264 -bf 2 -c:a aac", ".mkv": "libx264 -bf 2 -c:a aac"}.get(
@@ -53,7 +58,9 @@ def seconds_of(source: Source) -> list[Fraction]:
 
 def are_steady(times: Sequence[Fraction], count: int) -> bool:
     steps = [b - a for a, b in pairwise(times)]
-    return len(times) == count and all(abs(step - Fraction(1, RATE)) <= Fraction(1, 1000) for step in steps)
+    return len(times) == count and all(
+        abs(step - Fraction(1, RATE)) <= Fraction(1, 1000) for step in steps
+    )
 
 
 def converted(source: Path, target: Path, **options: object) -> Report:
@@ -62,8 +69,20 @@ def converted(source: Path, target: Path, **options: object) -> Report:
 
 def heard(path: Path) -> NDArray[np.float32]:
     """What a player plays, from the time 0 on: mono samples at 48 kHz."""
-    command = [need("ffmpeg"), "-v", "error", "-i", str(path), "-af", "aresample=async=1:first_pts=0", "-map", "0:a:0"]
-    out = subprocess.run([*command, "-ac", "1", "-f", "f32le", "-"], check=True, capture_output=True).stdout
+    command = [
+        need("ffmpeg"),
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-af",
+        "aresample=async=1:first_pts=0",
+        "-map",
+        "0:a:0",
+    ]
+    out = subprocess.run(
+        [*command, "-ac", "1", "-f", "f32le", "-"], check=True, capture_output=True
+    ).stdout
     return np.frombuffer(out, np.float32)
 
 
@@ -99,11 +118,15 @@ def test_the_sound_of_joined_recordings_stays_with_its_picture(tmp_path: Path, t
     parts = [record(tmp_path / f"{hertz}.ts", hertz=hertz) for hertz in (440, 880)]
     report = converted(joined(tmp_path / "all.ts", *parts), tmp_path / target)
     assert any("jumps back" in note for note in report.notes)
-    frames = ffprobe(tmp_path / target, "-select_streams", "v", "-show_entries", "frame=pts_time")["frames"]
+    frames = ffprobe(tmp_path / target, "-select_streams", "v", "-show_entries", "frame=pts_time")[
+        "frames"
+    ]
     times = sorted(Fraction(f["pts_time"]) for f in frames)
     assert are_steady(times, 100)
     assert times[0] < Fraction(1, 10)
-    packets = ffprobe(tmp_path / target, "-select_streams", "a", "-show_entries", "packet=pts_time")["packets"]
+    packets = ffprobe(
+        tmp_path / target, "-select_streams", "a", "-show_entries", "packet=pts_time"
+    )["packets"]
     sound = [float(p["pts_time"]) for p in packets]
     steps = np.diff(sound)
     assert (steps > 0).all()
@@ -120,11 +143,14 @@ def test_a_recording_begins_at_0(tmp_path: Path, kind: str, offset: float) -> No
     report = converted(clip, tmp_path / "out.mkv")
     assert any("all streams were moved to begin at 0" in note for note in report.notes)
     was, now = (
-        ffprobe(f, "-show_entries", "stream=codec_type,start_time")["streams"] for f in (clip, tmp_path / "out.mkv")
+        ffprobe(f, "-show_entries", "stream=codec_type,start_time")["streams"]
+        for f in (clip, tmp_path / "out.mkv")
     )
     before, after = ({s["codec_type"]: float(s["start_time"]) for s in each} for each in (was, now))
     assert min(after.values()) == pytest.approx(0, abs=0.002)
-    assert after["video"] - after["audio"] == pytest.approx(before["video"] - before["audio"], abs=0.002)
+    assert after["video"] - after["audio"] == pytest.approx(
+        before["video"] - before["audio"], abs=0.002
+    )
 
 
 def test_a_start_can_be_kept(tmp_path: Path) -> None:
@@ -168,7 +194,10 @@ def test_a_wrong_time_is_not_a_jump() -> None:
 
     assert jumps(1, 2, 3, 4, 5, 6) == ([0], set())
     assert jumps(1, 2, 9000, 4, 5, 6) == ([0], {2})
-    assert jumps(500, 501, 2, 503, 504, 505) == ([0], set())  # out of order for a moment: only its own time is mended
+    assert jumps(500, 501, 2, 503, 504, 505) == (
+        [0],
+        set(),
+    )  # out of order for a moment: only its own time is mended
     assert jumps(1, 2, 3, 1, 2, 3) == ([0, 3], set())
     assert jumps(1, 2, 3, 9000, 9001, 9002) == ([0, 3], set())
 
@@ -187,7 +216,9 @@ def test_colours_that_change_are_read_picture_by_picture(tmp_path: Path) -> None
     for number, picture in enumerate(source.pictures()):
         colour = picture.rgb()[:, 32, 48] * 255
         assert colour.tolist() == pytest.approx([0x40, 0xA0, 0xC0], abs=2.5), number
-    assert any("bt601 limited" in n and "bt709 full" in n and "at 0:00:01.000" in n for n in source.notes)
+    assert any(
+        "bt601 limited" in n and "bt709 full" in n and "at 0:00:01.000" in n for n in source.notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,5 +254,7 @@ def test_packets_of_a_steady_file_are_moved_at_any_place(tmp_path: Path) -> None
     assert [p.pts for p in source.pictures(pts[40])] == pts[40:]
     with av.open(str(source.path)) as file:
         picture = file.streams.video[0]
-        sound = [p.pts for p in source.info.clock.demuxed(file, picture, file.streams.audio) if p.size]
+        sound = [
+            p.pts for p in source.info.clock.demuxed(file, picture, file.streams.audio) if p.size
+        ]
     assert sound[0] == 0

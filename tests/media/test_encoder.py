@@ -31,7 +31,10 @@ def raw_stream(chunk: Path) -> Path:
 def decode(chunk: Path) -> list[tuple[torch.Tensor, ...]]:
     """The pictures of a chunk, decoded on its own, in display order."""
     with av.open(str(raw_stream(chunk))) as file:
-        return [tuple(torch.from_dlpack(plane).clone() for plane in frame.planes) for frame in file.decode(video=0)]
+        return [
+            tuple(torch.from_dlpack(plane).clone() for plane in frame.planes)
+            for frame in file.decode(video=0)
+        ]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -62,10 +65,15 @@ def test_pictures_come_back_in_order(tmp_path: Path, codec: str) -> None:
     given = [planes(number) for number in range(12)]
     for number, picture in enumerate(decoded):
         distance = [
-            max((ours.float() - theirs.float()).abs().mean() for ours, theirs in zip(one, picture, strict=True))
+            max(
+                (ours.float() - theirs.float()).abs().mean()
+                for ours, theirs in zip(one, picture, strict=True)
+            )
             for one in given
         ]
-        assert min(distance) == distance[number] < 15  # codes of ten bits; a picture and the next are some 60 apart
+        assert (
+            min(distance) == distance[number] < 15
+        )  # codes of ten bits; a picture and the next are some 60 apart
 
 
 ODD_TIMES = [
@@ -79,7 +87,9 @@ ODD_TIMES = [
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(("time_base", "pts"), ODD_TIMES)
-def test_times_come_back_exactly(tmp_path: Path, codec: str, time_base: Fraction, pts: list[int]) -> None:
+def test_times_come_back_exactly(
+    tmp_path: Path, codec: str, time_base: Fraction, pts: list[int]
+) -> None:
     durations = [b - a for a, b in pairwise(pts)] + [777]
     facts = write_chunk(tmp_path / "a.chunk", settings(codec, time_base=time_base), pts, durations)
     reader = ChunkReader(tmp_path / "a.chunk")
@@ -93,14 +103,18 @@ def test_times_come_back_exactly(tmp_path: Path, codec: str, time_base: Fraction
 @pytest.mark.parametrize("codec", CODECS)
 def test_key_frames_are_closed_and_no_farther_apart_than_asked(tmp_path: Path, codec: str) -> None:
     write_chunk(
-        tmp_path / "a.chunk", settings(codec, keyint=8, preset={"hevc": "medium", "av1": "10"}[codec]), range(30)
+        tmp_path / "a.chunk",
+        settings(codec, keyint=8, preset={"hevc": "medium", "av1": "10"}[codec]),
+        range(30),
     )
     packets = list(ChunkReader(tmp_path / "a.chunk").packets())
     assert packets[0].is_key
     keys = [p.pts for p in packets if p.is_key]
     assert len(keys) >= 4
     assert all(b - a <= 8 for a, b in pairwise([*keys, 30]))
-    for key in keys:  # nothing decoded after a key frame is shown before it, and nothing before it is shown after
+    for key in (
+        keys
+    ):  # nothing decoded after a key frame is shown before it, and nothing before it is shown after
         after = next(n for n, p in enumerate(packets) if p.pts == key)
         assert all(p.pts > key for p in packets[after + 1 :])
         assert all(p.pts < key for p in packets[:after])
@@ -148,7 +162,10 @@ def in_process(*args: str) -> subprocess.CompletedProcess[str]:
 def test_packets_do_not_depend_on_the_machine(tmp_path: Path, codec: str) -> None:
     if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs a second core to tell")
-    runs = [in_process(SCRIPT, str(tmp_path / f"{cores}.chunk"), codec, cores) for cores in ("one", "all")]
+    runs = [
+        in_process(SCRIPT, str(tmp_path / f"{cores}.chunk"), codec, cores)
+        for cores in ("one", "all")
+    ]
     assert runs[0].stdout == runs[1].stdout != ""
     assert runs[0].stderr == ""  # the encoders say nothing on the terminal
 
@@ -225,7 +242,11 @@ write_chunk(Path(sys.argv[1]), settings(crf=1.0, width=256, height=144), range(2
 def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     run = in_process(FULL, str(tmp_path / "a.chunk"))
     last = run.stderr.strip().splitlines()[-1]
-    assert "OutputError" in last and "a.chunk.part cannot be written (File too large)" in last and "free space" in last
+    assert (
+        "OutputError" in last
+        and "a.chunk.part cannot be written (File too large)" in last
+        and "free space" in last
+    )
     assert list(tmp_path.iterdir()) == []
 
 

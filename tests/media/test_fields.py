@@ -22,7 +22,19 @@ SECONDS = 2
 def clip(path: Path, rate: str, filters: str, encoder: str = CARRIER) -> Path:
     """A moving test picture at ``rate``, through filters that make fields of it."""
     source = f"testsrc2=s={SIZE[0]}x{SIZE[1]}:r={rate}:d={SECONDS},scroll=h=0.0125"
-    command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", source, "-vf", filters, "-pix_fmt", "yuv420p"]
+    command = [
+        need("ffmpeg"),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        "-vf",
+        filters,
+        "-pix_fmt",
+        "yuv420p",
+    ]
     subprocess.run([*command, *encoder.split(), path], check=True)
     return path
 
@@ -30,7 +42,20 @@ def clip(path: Path, rate: str, filters: str, encoder: str = CARRIER) -> Path:
 def luma(rate: str) -> NDArray[np.uint8]:
     """The pictures that :func:`clip` made fields of, ``T,H,W``."""
     source = f"testsrc2=s={SIZE[0]}x{SIZE[1]}:r={rate}:d={SECONDS},scroll=h=0.0125"
-    command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
+    command = [
+        need("ffmpeg"),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        "-pix_fmt",
+        "yuv420p",
+        "-f",
+        "rawvideo",
+        "-",
+    ]
     raw = np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.uint8)
     return raw.reshape(-1, SIZE[1] * 3 // 2, SIZE[0])[:, : SIZE[1]]
 
@@ -60,7 +85,10 @@ def test_interlaced_pictures_are_deinterlaced(tmp_path: Path, order: str, flagge
     assert "deinterlaced" in note
     truth = luma("50")[::2]
     plain = pictures(Source(path, deinterlace="off"))
-    better = [error(a, t) < 0.6 * error(b, t) for (_, a), (_, b), t in zip(made, plain, truth, strict=True)]
+    better = [
+        error(a, t) < 0.6 * error(b, t)
+        for (_, a), (_, b), t in zip(made, plain, truth, strict=True)
+    ]
     assert sum(better) >= 45
 
 
@@ -93,8 +121,12 @@ def test_grain_is_not_combing(tmp_path: Path) -> None:
     assert "show no combing" in source.notes[0]
 
 
-@pytest.mark.parametrize(("mode", "words"), [("tff", "top field first"), ("bff", "bottom field first")])
-def test_everything_is_deinterlaced_where_that_is_asked(tmp_path: Path, mode: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "words"), [("tff", "top field first"), ("bff", "bottom field first")]
+)
+def test_everything_is_deinterlaced_where_that_is_asked(
+    tmp_path: Path, mode: str, words: str
+) -> None:
     path = clip(tmp_path / "a.mkv", "25", "setfield=prog", PLAIN)
     source = Source(path, deinterlace=mode)
     made = pictures(source)
@@ -104,9 +136,13 @@ def test_everything_is_deinterlaced_where_that_is_asked(tmp_path: Path, mode: st
 
 
 def test_off_is_told(tmp_path: Path) -> None:
-    source = Source(clip(tmp_path / "a.mkv", "50", "tinterlace=interleave_top,setfield=tff"), deinterlace="off")
+    source = Source(
+        clip(tmp_path / "a.mkv", "50", "tinterlace=interleave_top,setfield=tff"), deinterlace="off"
+    )
     pictures(source)
-    assert source.notes == ("50 of 50 pictures are flagged interlaced; none was deinterlaced, as asked",)
+    assert source.notes == (
+        "50 of 50 pictures are flagged interlaced; none was deinterlaced, as asked",
+    )
 
 
 def test_telecined_film_is_told(tmp_path: Path) -> None:
@@ -124,14 +160,18 @@ def test_telecine_is_undone(tmp_path: Path, name: str) -> None:
     assert len(made) == 48
     assert source.info.rate == Fraction(24000, 1001)
     assert source.info.frames is None or abs(source.info.frames - 48) <= 1
-    assert sorted(error(picture, one) for (_, picture), one in zip(made, truth, strict=True))[-3] < 1
+    assert (
+        sorted(error(picture, one) for (_, picture), one in zip(made, truth, strict=True))[-3] < 1
+    )
     times = [float(pts * source.info.time_base) for pts, _ in made]
     steps = np.diff(times)
     assert steps.min() > 0.040
     assert steps.max() < 0.0433
     assert any("48 pictures at 23.976 a second of 60 frames" in note for note in source.notes)
     for first in (0, 7, 20, 33):
-        for (pts, picture), again in zip(made[first : first + 3], source.pictures(made[first][0]), strict=False):
+        for (pts, picture), again in zip(
+            made[first : first + 3], source.pictures(made[first][0]), strict=False
+        ):
             assert again.pts == pts
             assert torch.equal(again.planes[0], picture)
 

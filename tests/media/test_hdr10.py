@@ -44,7 +44,10 @@ def x265_packets() -> list[bytes]:
 @pytest.fixture(scope="module")
 def svt_packets() -> list[bytes]:
     display = "G(0.265,0.690)B(0.150,0.060)R(0.680,0.320)WP(0.3127,0.3290)L(1000,0.0001)"
-    return encode("libsvtav1", {"svtav1-params": f"mastering-display={display}:content-light=987,123:irefresh-type=2"})
+    return encode(
+        "libsvtav1",
+        {"svtav1-params": f"mastering-display={display}:content-light=987,123:irefresh-type=2"},
+    )
 
 
 def test_hevc_payloads_are_those_x265_writes(x265_packets: list[bytes]) -> None:
@@ -53,13 +56,17 @@ def test_hevc_payloads_are_those_x265_writes(x265_packets: list[bytes]) -> None:
 
 
 def test_hevc_payload_is_the_example_of_the_x265_manual() -> None:
-    assert struct.unpack(">8H2I", P3_1000.payload()) == tuple(int(n) for n in re.findall(r"\d+", X265_P3))
+    assert struct.unpack(">8H2I", P3_1000.payload()) == tuple(
+        int(n) for n in re.findall(r"\d+", X265_P3)
+    )
 
 
 def test_av1_payloads_are_those_svt_writes(svt_packets: list[bytes]) -> None:
     found = hdr10.av1_metadata(svt_packets[0])
     assert found[hdr10.OBU_LIGHT] == LIGHT.payload()
-    ours, theirs = (struct.unpack(">8H2I", p) for p in (P3_1000.av1_payload(), found[hdr10.OBU_MASTERING]))
+    ours, theirs = (
+        struct.unpack(">8H2I", p) for p in (P3_1000.av1_payload(), found[hdr10.OBU_MASTERING])
+    )
     # SVT-AV1 truncates where we round, so its figures may be one step less.
     assert all(0 <= a - b <= 1 for a, b in zip(ours, theirs, strict=True))
 
@@ -79,7 +86,9 @@ def test_descriptions_say_what_was_put_in() -> None:
 
 
 @pytest.mark.parametrize("keep_sets", [True, False])
-def test_hevc_edit_replaces_stale_metadata_and_nothing_else(x265_packets: list[bytes], keep_sets: bool) -> None:
+def test_hevc_edit_replaces_stale_metadata_and_nothing_else(
+    x265_packets: list[bytes], keep_sets: bool
+) -> None:
     mastering, light = Mastering("bt2020", 4000), ContentLight(256, 3)
     iraps = 0
     for packet in x265_packets:
@@ -89,7 +98,9 @@ def test_hevc_edit_replaces_stale_metadata_and_nothing_else(x265_packets: list[b
         iraps += irap
         wanted = {137: mastering.payload(), 144: light.payload()} if irap else {}
         assert hdr10.hevc_metadata(after) == wanted
-        ours = [hdr10.sei_nal([message]) for message in wanted.items()]  # one NAL unit for each message
+        ours = [
+            hdr10.sei_nal([message]) for message in wanted.items()
+        ]  # one NAL unit for each message
         first_slice = next(i for i, nal in enumerate(after) if hdr10.nal_type(nal) < 32)
         assert after[first_slice - len(ours) : first_slice] == ours
         dropped = () if keep_sets else (32, 33, 34)
@@ -121,12 +132,17 @@ def test_av1_edit_replaces_stale_metadata_and_nothing_else(svt_packets: list[byt
         keys += key
         wanted = {1: light.payload(), 2: mastering.av1_payload()} if key else {}
         assert hdr10.av1_metadata(after) == wanted
-        without = [[whole for kind, whole, _ in hdr10.split_obus(unit) if kind != 5] for unit in (packet, after)]
+        without = [
+            [whole for kind, whole, _ in hdr10.split_obus(unit) if kind != 5]
+            for unit in (packet, after)
+        ]
         assert without[0] == without[1]
     assert keys == 2
 
 
-def test_records_lose_their_stale_metadata_and_keep_the_parameter_sets(x265_packets: list[bytes]) -> None:
+def test_records_lose_their_stale_metadata_and_keep_the_parameter_sets(
+    x265_packets: list[bytes],
+) -> None:
     def arrays(record: bytes) -> dict[int, tuple[int, list[bytes]]]:
         found, at = {}, 23
         for _ in range(record[22]):

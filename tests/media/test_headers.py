@@ -24,7 +24,16 @@ CHAPTERS = """<?xml version="1.0"?><Chapters><EditionEntry><EditionFlagOrdered>1
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("headers") / "base.mkv"
-    source = ["-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=0.8", "-f", "lavfi", "-i", "sine=d=0.8"]
+    source = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=160x96:r=25:d=0.8",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=0.8",
+    ]
     coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"]
     subprocess.run([need("ffmpeg"), "-v", "error", *source, *coded, path], check=True)
     return path
@@ -37,7 +46,11 @@ def merged(path: Path, *options: object) -> Path:
 
 def edited(path: Path, base: Path, **values: int | str) -> Path:
     path.write_bytes(base.read_bytes())
-    sets = [part for key, value in values.items() for part in ("--set", f"{key.replace('_', '-')}={value}")]
+    sets = [
+        part
+        for key, value in values.items()
+        for part in ("--set", f"{key.replace('_', '-')}={value}")
+    ]
     subprocess.run([need("mkvpropedit"), "-q", path, "--edit", "track:v1", *sets], check=True)
     return path
 
@@ -67,7 +80,12 @@ def test_two_views_keep_their_mark_and_aspect(tmp_path: Path, base: Path, mode: 
 
 @pytest.mark.parametrize(("kind", "words"), [(1, "equirectangular"), (2, "cube map")])
 def test_a_sphere_keeps_its_projection(tmp_path: Path, base: Path, kind: int, words: str) -> None:
-    source = edited(tmp_path / "a.mkv", base, projection_type=kind, projection_private="00" * (20 if kind == 1 else 12))
+    source = edited(
+        tmp_path / "a.mkv",
+        base,
+        projection_type=kind,
+        projection_private="00" * (20 if kind == 1 else 12),
+    )
     converted(source, tmp_path / "out.mkv")
     assert tracks(tmp_path / "out.mkv")[0]["projection_type"] == kind
     report = converted(source, tmp_path / "out.mp4")
@@ -75,25 +93,43 @@ def test_a_sphere_keeps_its_projection(tmp_path: Path, base: Path, kind: int, wo
 
 
 def test_a_crop_is_kept_with_its_aspect(tmp_path: Path, base: Path) -> None:
-    crop = {"pixel_crop_left": 16, "pixel_crop_right": 8, "pixel_crop_top": 4, "pixel_crop_bottom": 12}
+    crop = {
+        "pixel_crop_left": 16,
+        "pixel_crop_right": 8,
+        "pixel_crop_top": 4,
+        "pixel_crop_bottom": 12,
+    }
     sizes = {"display_width": 272, "display_height": 160}  # of 136 x 80 pixels that are 1:1
     source = edited(tmp_path / "a.mkv", base, **crop, **sizes)
     converted(source, tmp_path / "out.mkv")
-    out = subprocess.run([need("mkvinfo"), tmp_path / "out.mkv"], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(
+        [need("mkvinfo"), tmp_path / "out.mkv"], check=True, capture_output=True, text=True
+    ).stdout
     for side in ("left: 16", "right: 8", "top: 4", "bottom: 12"):
         assert f"Pixel crop {side}" in out
     width, height = map(int, tracks(tmp_path / "out.mkv")[0]["display_dimensions"].split("x"))
     assert width / height == 136 / 80
-    assert read_info(tmp_path / "out.mkv").headers.crop == {"left": 16, "right": 8, "top": 4, "bottom": 12}
+    assert read_info(tmp_path / "out.mkv").headers.crop == {
+        "left": 16,
+        "right": 8,
+        "top": 4,
+        "bottom": 12,
+    }
     report = converted(source, tmp_path / "out.mp4")
-    assert any("the crop (16 left, 4 top, 8 right, 12 bottom) left out" in note for note in report.notes)
+    assert any(
+        "the crop (16 left, 4 top, 8 right, 12 bottom) left out" in note for note in report.notes
+    )
 
 
 def test_languages_keep_their_script_and_region(tmp_path: Path, base: Path) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:00,100 --> 00:00:00,600\nHello\n")
     wanted = ["ja", "sr-Latn", "zh-Hant", "zh-Hans", "pt-BR", "es-419"]
-    subtitles = [part for tag in wanted[2:] for part in ("--language", f"0:{tag}", tmp_path / "s.srt")]
-    source = merged(tmp_path / "a.mkv", "--language", "0:ja", "--language", "1:sr-Latn", base, *subtitles)
+    subtitles = [
+        part for tag in wanted[2:] for part in ("--language", f"0:{tag}", tmp_path / "s.srt")
+    ]
+    source = merged(
+        tmp_path / "a.mkv", "--language", "0:ja", "--language", "1:sr-Latn", base, *subtitles
+    )
     converted(source, tmp_path / "out.mkv")
     found = tracks(tmp_path / "out.mkv")
     assert [track["language_ietf"] for track in found] == wanted
@@ -106,12 +142,22 @@ def test_flags_are_kept(tmp_path: Path, base: Path) -> None:
     flags = {"flag_original": 1, "flag_commentary": 1, "flag_hearing_impaired": 1, "flag_forced": 1}
     source = edited(tmp_path / "a.mkv", base, **flags)
     subprocess.run(
-        [need("mkvpropedit"), "-q", source, "--edit", "track:a1", "--set", "flag-visual-impaired=1"], check=True
+        [
+            need("mkvpropedit"),
+            "-q",
+            source,
+            "--edit",
+            "track:a1",
+            "--set",
+            "flag-visual-impaired=1",
+        ],
+        check=True,
     )
     converted(source, tmp_path / "out.mkv")
     for was, now in zip(tracks(source), tracks(tmp_path / "out.mkv"), strict=True):
         kept = [
-            {key: value for key, value in track.items() if "flag_" in key or "_track" in key} for track in (was, now)
+            {key: value for key, value in track.items() if "flag_" in key or "_track" in key}
+            for track in (was, now)
         ]
         assert kept[0] == kept[1]
 
@@ -121,7 +167,9 @@ def test_chapters_keep_levels_languages_and_flags(tmp_path: Path, base: Path) ->
     source = merged(tmp_path / "a.mkv", "--chapters", tmp_path / "c.xml", base)
     converted(source, tmp_path / "out.mkv")
     was, now = (
-        subprocess.run([need("mkvextract"), path, "chapters", "-"], check=True, capture_output=True, text=True).stdout
+        subprocess.run(
+            [need("mkvextract"), path, "chapters", "-"], check=True, capture_output=True, text=True
+        ).stdout
         for path in (source, tmp_path / "out.mkv")
     )
     assert "Erster Teil" in was
@@ -139,7 +187,17 @@ def test_transparency_is_told(tmp_path: Path) -> None:
         ("a.mkv", "-c:v ffv1 -pix_fmt yuva420p"),
     ):
         lavfi = "testsrc2=s=64x64:r=25:d=0.2,format=yuva420p,colorchannelmixer=aa=0.5"
-        command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", lavfi, *coded.split(), tmp_path / name]
+        command = [
+            need("ffmpeg"),
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            lavfi,
+            *coded.split(),
+            tmp_path / name,
+        ]
         subprocess.run(command, check=True)
         report = converted(tmp_path / name, tmp_path / f"out-{name}.mkv", container="mkv")
         assert any("transparency left out" in note for note in report.notes), name

@@ -22,7 +22,9 @@ def numbered(folder: Path, name: str = "%05d.png", *, first: int = 1, count: int
     """Pictures that grow brighter; returns the name with the number left open."""
     folder.mkdir(exist_ok=True)
     for n in range(count):
-        picture = av.VideoFrame.from_ndarray(np.full((64, 80, 3), 20 * (n + 1), np.uint8), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(
+            np.full((64, 80, 3), 20 * (n + 1), np.uint8), format="rgb24"
+        )
         picture.to_image().save(folder / (name % (first + n)))
     return folder / name
 
@@ -52,7 +54,9 @@ def test_a_folder_of_pictures_is_a_film_in_the_order_of_its_numbers(tmp_path: Pa
 
 def test_pictures_are_converted_with_their_times(tmp_path: Path) -> None:
     pattern = numbered(tmp_path / "in")
-    report = convert(pattern, tmp_path / "out.mp4", model="bt2408", scenes="none", preset="ultrafast", fps="30")
+    report = convert(
+        pattern, tmp_path / "out.mp4", model="bt2408", scenes="none", preset="ultrafast", fps="30"
+    )
     frames = ffprobe(tmp_path / "out.mp4", "-show_entries", "frame=pts_time")["frames"]
     assert [round(float(f["pts_time"]) * 30, 3) for f in frames] == [0, 1, 2, 3, 4]
     assert "5 pictures at 30 a second" in report.notes
@@ -61,20 +65,35 @@ def test_pictures_are_converted_with_their_times(tmp_path: Path) -> None:
 
 def test_what_pictures_lack_is_told(tmp_path: Path) -> None:
     pattern = numbered(tmp_path / "in")
-    with pytest.raises(InputError, match="say how many a second with --fps"), as_film(pattern, tmp_path, None):
+    with (
+        pytest.raises(InputError, match="say how many a second with --fps"),
+        as_film(pattern, tmp_path, None),
+    ):
         pass
-    with pytest.raises(InputError, match="not a number of pictures a second"), as_film(pattern, tmp_path, "1/0"):
+    with (
+        pytest.raises(InputError, match="not a number of pictures a second"),
+        as_film(pattern, tmp_path, "1/0"),
+    ):
         pass
     (tmp_path / "in" / "00003.png").unlink()
     with pytest.raises(InputError, match="lacks number 3"), as_film(pattern, tmp_path, "25"):
         pass
     (tmp_path / "in" / "00003.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match=r"00003\.png is not a picture"), as_film(pattern, tmp_path, "25"):
+    with (
+        pytest.raises(InputError, match=r"00003\.png is not a picture"),
+        as_film(pattern, tmp_path, "25"),
+    ):
         pass
     av.VideoFrame(64, 64, "rgb24").to_image().save(tmp_path / "in" / "00003.png")
-    with pytest.raises(InputError, match=r"00003\.png is png 64x64 rgb24"), as_film(pattern, tmp_path, "25"):
+    with (
+        pytest.raises(InputError, match=r"00003\.png is png 64x64 rgb24"),
+        as_film(pattern, tmp_path, "25"),
+    ):
         pass
-    with pytest.raises(InputError, match="names no picture"), as_film(tmp_path / "in" / "x%d.png", tmp_path, "25"):
+    with (
+        pytest.raises(InputError, match="names no picture"),
+        as_film(tmp_path / "in" / "x%d.png", tmp_path, "25"),
+    ):
         pass
     clip = make_clip(tmp_path / "a.mkv", frames=3)
     with pytest.raises(InputError, match="leave --fps out"), as_film(clip, tmp_path, "25"):
@@ -93,14 +112,17 @@ def test_a_pipe_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         convert("-", tmp_path / "b.mkv", model="bt2408")
 
 
-@pytest.mark.parametrize("address", ["https://example.org/a.mp4", "rtsp://example.org/a", "file:///a.mp4"])
+@pytest.mark.parametrize(
+    "address", ["https://example.org/a.mp4", "rtsp://example.org/a", "file:///a.mp4"]
+)
 def test_an_address_gets_a_sentence_of_its_own(address: str) -> None:
     with pytest.raises(InputError, match="is an address; download the video"):
         Source(address)
 
 
 @pytest.mark.parametrize(
-    ("colours", "siting"), [("420jpeg", "center"), ("420mpeg2", "left"), ("420paldv", "topleft"), ("420", "center")]
+    ("colours", "siting"),
+    [("420jpeg", "center"), ("420mpeg2", "left"), ("420paldv", "topleft"), ("420", "center")],
 )
 def test_y4m_keeps_its_siting_and_range(tmp_path: Path, colours: str, siting: str) -> None:
     path = tmp_path / "a.y4m"

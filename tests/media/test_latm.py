@@ -14,7 +14,9 @@ def elements(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], lis
     """LOAS elements by FFmpeg, the raw AAC that they were made of, and its configuration."""
     folder = tmp_path_factory.mktemp("latm")
     plain = write_film(folder / "s.mkv", "-c:v", "mpeg4", "-c:a", "aac", "-t", "1")
-    wrapped = run_ffmpeg(folder / "s.ts", "-i", str(plain), "-map", "0:a", "-c", "copy", "-mpegts_flags", "latm")
+    wrapped = run_ffmpeg(
+        folder / "s.ts", "-i", str(plain), "-map", "0:a", "-c", "copy", "-mpegts_flags", "latm"
+    )
     with av.open(str(plain)) as file:
         config = file.streams.audio[0].codec_context.extradata
         raw = [bytes(p) for p in file.demux(audio=0) if p.size]
@@ -22,7 +24,9 @@ def elements(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], lis
         return [bytes(p) for p in file.demux(audio=0) if p.size], raw, config
 
 
-def test_frames_are_those_that_were_wrapped(elements: tuple[list[bytes], list[bytes], bytes]) -> None:
+def test_frames_are_those_that_were_wrapped(
+    elements: tuple[list[bytes], list[bytes], bytes],
+) -> None:
     packets, raw, config = elements
     reader = LatmReader()
     frames = [frame for packet in packets for frame in reader.frames(packet)]
@@ -30,7 +34,9 @@ def test_frames_are_those_that_were_wrapped(elements: tuple[list[bytes], list[by
     assert config.startswith(reader.config) and reader.config
 
 
-def test_joined_in_the_middle_it_waits_for_a_configuration(elements: tuple[list[bytes], list[bytes], bytes]) -> None:
+def test_joined_in_the_middle_it_waits_for_a_configuration(
+    elements: tuple[list[bytes], list[bytes], bytes],
+) -> None:
     packets, raw, _ = elements
     reader = LatmReader()
     assert reader.frames(packets[1]) == []
@@ -39,7 +45,11 @@ def test_joined_in_the_middle_it_waits_for_a_configuration(elements: tuple[list[
 
 @given(data=st.binary(max_size=64), size=st.integers(0, 0x1FFF))
 def test_junk_is_refused(data: bytes, size: int) -> None:
-    for junk in (data, bytes([0x56, 0xE0 | size >> 8, size & 255]) + data, bytes([0x56, 0xE0, len(data)]) + data):
+    for junk in (
+        data,
+        bytes([0x56, 0xE0 | size >> 8, size & 255]) + data,
+        bytes([0x56, 0xE0, len(data)]) + data,
+    ):
         reader = LatmReader()
         try:
             frames = reader.frames(junk)

@@ -36,14 +36,19 @@ def carry(
     """Assembles and checks."""
     out = source.parent / f"{source.stem}-out.{container}"
     plan = plan_streams(source, container, "hevc", 0, choice)
-    report = assemble(chunks, source, out, plan, mastering=Mastering("bt2020", 1000), light=ContentLight(9, 3))
+    report = assemble(
+        chunks, source, out, plan, mastering=Mastering("bt2020", 1000), light=ContentLight(9, 3)
+    )
     check(out, report.expected)
     return out, report
 
 
 def times(path: Path, kind: str = "a:0") -> list[float]:
     """Packet times by ffprobe."""
-    return [float(p["pts_time"]) for p in ffprobe(path, "-show_packets", "-select_streams", kind)["packets"]]
+    return [
+        float(p["pts_time"])
+        for p in ffprobe(path, "-show_packets", "-select_streams", kind)["packets"]
+    ]
 
 
 def codecs(path: Path) -> list[str]:
@@ -67,7 +72,9 @@ def test_packets_that_share_a_time_keep_it(tmp_path: Path, chunks: list[Path]) -
 
 
 def test_a_last_packet_of_no_stated_length_is_played(tmp_path: Path, chunks: list[Path]) -> None:
-    source = write_film(tmp_path / "s.nut", "-c:v", "mpeg4", "-c:a", "dca", "-strict", "-2", "-t", "1")
+    source = write_film(
+        tmp_path / "s.nut", "-c:v", "mpeg4", "-c:a", "dca", "-strict", "-2", "-t", "1"
+    )
     with av.open(str(source)) as file:
         assert not any(packet.duration for packet in file.demux(audio=0))
     out, _ = carry(source, chunks, "mp4")
@@ -75,11 +82,15 @@ def test_a_last_packet_of_no_stated_length_is_played(tmp_path: Path, chunks: lis
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("edits", [[(1.5, 3.0)], [(0.0, 2.0)], [(0.25, 1.0), (2.25, 3.75)], [(3.0, 3.5), (1.0, 1.5)]])
+@pytest.mark.parametrize(
+    "edits", [[(1.5, 3.0)], [(0.0, 2.0)], [(0.25, 1.0), (2.25, 3.75)], [(3.0, 3.5), (1.0, 1.5)]]
+)
 def test_only_what_an_edit_list_keeps_is_heard(
     tmp_path: Path, chunks: list[Path], container: str, edits: list[tuple[float, float]]
 ) -> None:
-    whole = write_film(tmp_path / "whole.mp4", *X264, "-c:a", "aac", "-b:a", "64k", "-aac_pns", "0")  # no random noise
+    whole = write_film(
+        tmp_path / "whole.mp4", *X264, "-c:a", "aac", "-b:a", "64k", "-aac_pns", "0"
+    )  # no random noise
     source = cut_by_edits(whole, tmp_path / "s.mp4", edits)
     out, _ = carry(source, chunks, container)
     (theirs, start), (ours, begin) = heard(source), heard(out)
@@ -88,7 +99,9 @@ def test_only_what_an_edit_list_keeps_is_heard(
     assert begin == pytest.approx(start, abs=0.001)
     at = 0.0
     for first, last in edits:  # the pitch says which second of the recording it is
-        middle = ours[round((at + 0.05) * 48000) : round((at + min(last - first, 0.5) - 0.05) * 48000)]
+        middle = ours[
+            round((at + 0.05) * 48000) : round((at + min(last - first, 0.5) - 0.05) * 48000)
+        ]
         assert pitch(middle) == pytest.approx(400 + 200 * int(first), abs=8) or first % 1 > 0.5
         at += last - first
     if len(edits) == 1:
@@ -130,15 +143,23 @@ def test_priming_is_kept_and_never_heard(
 
 def block_times(path: Path) -> list[float]:
     """The times that the blocks of a Matroska file have, by mkvinfo."""
-    text = subprocess.run([need("mkvinfo"), "-v", "-v", str(path)], capture_output=True, check=True, text=True).stdout
+    text = subprocess.run(
+        [need("mkvinfo"), "-v", "-v", str(path)], capture_output=True, check=True, text=True
+    ).stdout
     lines = [
-        line.split("timestamp ")[1].split()[0] for line in text.splitlines() if "lock: " in line and "track" in line
+        line.split("timestamp ")[1].split()[0]
+        for line in text.splitlines()
+        if "lock: " in line and "track" in line
     ]
     assert lines
-    return [-1.0 if line.startswith("-") else float(line.split(":")[-1].rstrip(",")) for line in lines]
+    return [
+        -1.0 if line.startswith("-") else float(line.split(":")[-1].rstrip(",")) for line in lines
+    ]
 
 
-def test_a_stream_without_a_decoder_is_left_out_and_named(tmp_path: Path, chunks: list[Path]) -> None:
+def test_a_stream_without_a_decoder_is_left_out_and_named(
+    tmp_path: Path, chunks: list[Path]
+) -> None:
     # an iPhone's spatial sound beside its AAC
     source = write_film(tmp_path / "s.mov", *X264, "-c:a", "aac", "-t", "1", sounds=2)
     data = source.read_bytes()
@@ -179,7 +200,9 @@ def test_matroska_holds_what_a_waveformat_describes(
     assert packet_bytes(out) == packet_bytes(source)
     copied = run_ffmpeg(tmp_path / "ffmpeg.mkv", "-i", str(source), "-map", "0:a", "-c", "copy")
     assert np.array_equal(heard(out)[0], heard(copied)[0])
-    facts = json.loads(subprocess.run([need("mkvmerge"), "-J", str(out)], capture_output=True, check=True).stdout)
+    facts = json.loads(
+        subprocess.run([need("mkvmerge"), "-J", str(out)], capture_output=True, check=True).stdout
+    )
     assert facts["warnings"] == facts["errors"] == []
     assert facts["tracks"][1]["properties"]["codec_id"] == "A_MS/ACM"
 
@@ -199,7 +222,9 @@ def test_sounds_without_packets_are_left_out_and_named(tmp_path: Path, chunks: l
     assert "audio stream 2 (mp3) left out: it has no packets" in report.notes
 
 
-def test_a_declared_sound_without_packets_is_known_before_the_work(tmp_path: Path, chunks: list[Path]) -> None:
+def test_a_declared_sound_without_packets_is_known_before_the_work(
+    tmp_path: Path, chunks: list[Path]
+) -> None:
     source = run_ffmpeg(
         tmp_path / "s.mkv", *PICTURE, "-f", "lavfi", "-i", "anullsrc=d=0.001", "-map", "0", "-map", "1", *X264,
         "-c:a", "aac", "-bsf:a", "noise=drop=1", "-t", "1",
@@ -223,7 +248,9 @@ def test_a_sound_that_begins_late_in_a_program_stream_is_found(tmp_path: Path) -
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("codec", ["pcm_bluray", "pcm_dvd"])
-def test_pcm_of_discs_is_repacked_without_loss(tmp_path: Path, chunks: list[Path], container: str, codec: str) -> None:
+def test_pcm_of_discs_is_repacked_without_loss(
+    tmp_path: Path, chunks: list[Path], container: str, codec: str
+) -> None:
     name = {"pcm_bluray": "s.m2ts", "pcm_dvd": "s.vob"}[codec]
     source = write_film(tmp_path / name, "-c:v", "mpeg2video", "-c:a", codec, "-t", "2")
     out, report = carry(source, chunks, container)
@@ -246,9 +273,13 @@ def test_what_cannot_be_copied_is_encoded_if_that_is_asked_for(
     assert plan.copied == () and "left out" in plan.notes[0] and "--audio" in plan.notes[0]
 
 
-def test_a_sound_in_a_codec_that_the_container_cannot_hold_is_refused_if_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_sound_in_a_codec_that_the_container_cannot_hold_is_refused_if_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
     source = write_film(tmp_path / "s.mkv", *X264, "-c:a", "libopus", "-t", "1")
-    with pytest.raises(OutputError, match=r"MOV cannot hold audio stream 1 \(opus\) as flac; choose --audio aac"):
+    with pytest.raises(
+        OutputError, match=r"MOV cannot hold audio stream 1 \(opus\) as flac; choose --audio aac"
+    ):
         plan_streams(source, "mov", "hevc", 0, StreamChoice(audio="flac"))
 
 
@@ -266,7 +297,9 @@ def test_tracks_are_chosen_by_number_and_language(tmp_path: Path, chunks: list[P
     assert kept(audio_tracks=("fra", "1")) == (1, 3)
     assert kept(silent=True) == () == kept(silent=True, strict=True)
     for wrong in ("4", "0", "ita"):
-        with pytest.raises(InputError, match=rf"no track '{wrong}' for --audio-track; it has 1 \(eng\), 2 \(deu\)"):
+        with pytest.raises(
+            InputError, match=rf"no track '{wrong}' for --audio-track; it has 1 \(eng\), 2 \(deu\)"
+        ):
             kept(audio_tracks=(wrong,))
     with pytest.raises(InputError, match="for --subtitle-track; leave it out"):
         kept(subtitle_tracks=("1",))
@@ -275,7 +308,10 @@ def test_tracks_are_chosen_by_number_and_language(tmp_path: Path, chunks: list[P
         "audio stream 1 (aac) left out: it was not asked for",
         "audio stream 3 (aac) left out: it was not asked for",
     )
-    assert ffprobe(out, "-show_streams", "-select_streams", "a")["streams"][0]["tags"]["language"] == "deu"
+    assert (
+        ffprobe(out, "-show_streams", "-select_streams", "a")["streams"][0]["tags"]["language"]
+        == "deu"
+    )
 
 
 def test_seeking_lands_on_the_right_picture(tmp_path: Path, chunks: list[Path]) -> None:
@@ -283,7 +319,19 @@ def test_seeking_lands_on_the_right_picture(tmp_path: Path, chunks: list[Path]) 
     out, _ = carry(source, chunks, "mkv")
 
     def pictures(*seek: str) -> list[str]:
-        words = [need("ffmpeg"), "-v", "error", *seek, "-i", str(out), "-map", "0:v", "-f", "framemd5", "-"]
+        words = [
+            need("ffmpeg"),
+            "-v",
+            "error",
+            *seek,
+            "-i",
+            str(out),
+            "-map",
+            "0:v",
+            "-f",
+            "framemd5",
+            "-",
+        ]
         text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
         return [line.split(",")[-1] for line in text.splitlines() if not line.startswith("#")]
 
@@ -295,11 +343,15 @@ def test_seeking_lands_on_the_right_picture(tmp_path: Path, chunks: list[Path]) 
 VLC = ["cvlc", "-vv", "--no-interact", "--vout", "vdummy", "--aout", "afile", "--play-and-exit"]
 
 
-@pytest.mark.skipif(not shutil.which("cvlc"), reason="VLC is not installed (Debian: vlc-bin, vlc-plugin-base)")
+@pytest.mark.skipif(
+    not shutil.which("cvlc"), reason="VLC is not installed (Debian: vlc-bin, vlc-plugin-base)"
+)
 @pytest.mark.parametrize("codec", ["hevc", "av1"])
 def test_vlc_plays_picture_and_sound(tmp_path: Path, codec: str) -> None:
     # VLC 3 plays neither where the first packet of a Matroska file lies before 0, as priming can
-    source = run_ffmpeg(tmp_path / "s.mp4", *PICTURE, *STEPS, *X264, "-c:a", "aac", "-ar", "8000", "-t", "2")
+    source = run_ffmpeg(
+        tmp_path / "s.mp4", *PICTURE, *STEPS, *X264, "-c:a", "aac", "-ar", "8000", "-t", "2"
+    )
     chunks = write_chunks(tmp_path, settings(codec), range(50))
     out, _ = carry(source, chunks, "mkv")
     user = []

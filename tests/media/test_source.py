@@ -28,12 +28,16 @@ LOSSLESS = {"codec": "ffv1"}
 
 
 def same(a: Picture, b: Picture) -> bool:
-    return a.pts == b.pts and all(torch.equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+    return a.pts == b.pts and all(
+        torch.equal(x, y) for x, y in zip(a.planes, b.planes, strict=True)
+    )
 
 
 def flat(pix_fmt: str, size: tuple[int, int], codes: tuple[int, ...]) -> Callable[[int], Planes]:
     dtype = np.uint16 if pix_fmt.endswith("le") else np.uint8
-    return lambda _: [np.full(s, c, dtype) for s, c in zip(plane_shapes(pix_fmt, size), codes, strict=True)]
+    return lambda _: [
+        np.full(s, c, dtype) for s, c in zip(plane_shapes(pix_fmt, size), codes, strict=True)
+    ]
 
 
 # ---- pictures and times
@@ -41,7 +45,17 @@ def flat(pix_fmt: str, size: tuple[int, int], codes: tuple[int, ...]) -> Callabl
 
 @pytest.mark.parametrize(
     "pix_fmt",
-    ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gray", "gray10le", "yuv411p"],
+    [
+        "yuv420p",
+        "yuv422p",
+        "yuv444p",
+        "yuv420p10le",
+        "yuv422p10le",
+        "yuv444p12le",
+        "gray",
+        "gray10le",
+        "yuv411p",
+    ],
 )
 @pytest.mark.parametrize("size", [(64, 48), (33, 17)])
 def test_planes_are_those_of_the_file(tmp_path: Path, pix_fmt: str, size: tuple[int, int]) -> None:
@@ -61,7 +75,12 @@ def test_semi_planar_and_packed_formats_are_only_rearranged(tmp_path: Path) -> N
     rng = np.random.default_rng(0)
     y, uv = (rng.integers(0, 256, s).astype(np.uint8) for s in ((18, 34), (9, 34)))
     clip = make_clip(
-        tmp_path / "a.nut", codec="rawvideo", pix_fmt="nv12", size=(34, 18), frames=1, picture=lambda _: [y, uv]
+        tmp_path / "a.nut",
+        codec="rawvideo",
+        pix_fmt="nv12",
+        size=(34, 18),
+        frames=1,
+        picture=lambda _: [y, uv],
     )
     (picture,) = Source(clip).pictures()
     assert picture.layout.sub == (1, 1)
@@ -69,7 +88,12 @@ def test_semi_planar_and_packed_formats_are_only_rearranged(tmp_path: Path) -> N
         assert np.array_equal(plane.numpy(), truth)
     packed = rng.integers(0, 256, (18, 34 * 3)).astype(np.uint8)
     clip = make_clip(
-        tmp_path / "b.mov", codec="png", pix_fmt="rgb24", size=(34, 18), frames=1, picture=lambda _: [packed]
+        tmp_path / "b.mov",
+        codec="png",
+        pix_fmt="rgb24",
+        size=(34, 18),
+        frames=1,
+        picture=lambda _: [packed],
     )
     (picture,) = Source(clip).pictures()
     assert picture.layout.matrix == "rgb"
@@ -79,7 +103,9 @@ def test_semi_planar_and_packed_formats_are_only_rearranged(tmp_path: Path) -> N
 
 def test_planar_rgb_keeps_its_channels_apart(tmp_path: Path) -> None:
     picture = flat("gbrp10le", (16, 16), (200, 300, 400))  # memory order is G, B, R
-    clip = make_clip(tmp_path / "a.mkv", **LOSSLESS, pix_fmt="gbrp10le", size=(16, 16), frames=1, picture=picture)
+    clip = make_clip(
+        tmp_path / "a.mkv", **LOSSLESS, pix_fmt="gbrp10le", size=(16, 16), frames=1, picture=picture
+    )
     (read,) = Source(clip).pictures()
     torch.testing.assert_close(read.rgb()[:, 0, 0], torch.tensor([400, 200, 300]) / 1023)
 
@@ -98,7 +124,9 @@ def test_times_and_count_agree_with_ffprobe(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mkv", "c.ts", "d.mov"):
         clip = make_clip(tmp_path / name, frames=30, options={"x264-params": "bframes=3:keyint=9"})
         frames = ffprobe(clip, "-select_streams", "v", "-show_entries", "frame=pts")["frames"]
-        assert [p.pts for p in Source(clip, keep_start=True).pictures()] == [f["pts"] for f in frames], name
+        assert [p.pts for p in Source(clip, keep_start=True).pictures()] == [
+            f["pts"] for f in frames
+        ], name
 
 
 @pytest.mark.parametrize("name", ["a.h264", "b.avi"])
@@ -107,7 +135,10 @@ def test_missing_times_are_made(tmp_path: Path, name: str) -> None:
     clip = make_clip(tmp_path / name, frames=40, options={"x264-params": "bframes=3:keyint=10"})
     pictures = list(Source(clip).pictures())
     with av.open(str(clip)) as c:
-        truth = [np.frombuffer(bytes(f.planes[0]), np.uint8).reshape(48, -1)[:, :64] for f in c.decode(video=0)]
+        truth = [
+            np.frombuffer(bytes(f.planes[0]), np.uint8).reshape(48, -1)[:, :64]
+            for f in c.decode(video=0)
+        ]
     assert len(pictures) == 40
     assert all(np.array_equal(p.planes[0].numpy(), t) for p, t in zip(pictures, truth, strict=True))
     steps = {b.pts - a.pts for a, b in pairwise(pictures)}
@@ -121,7 +152,9 @@ def test_times_that_do_not_rise_are_mended_and_counted(tmp_path: Path) -> None:
     with av.open(str(good)) as inp, av.open(str(bad), "w") as out:
         stream = out.add_stream_from_template(inp.streams.video[0], opaque=True)
         packets = [p for p in inp.demux() if p.size]
-        for index, (packet, pts) in enumerate(zip(packets, [1000, 1040, 1040, 1030, 1200, 1240], strict=True)):
+        for index, (packet, pts) in enumerate(
+            zip(packets, [1000, 1040, 1040, 1030, 1200, 1240], strict=True)
+        ):
             packet.stream, packet.pts, packet.dts = stream, pts, index
             out.mux(packet)
     source = Source(bad)
@@ -136,7 +169,10 @@ SEEKABLE = {
     "x264 open GOP": (
         "a.mp4",
         "libx264",
-        {"preset": "fast", "x264-params": "keyint=12:min-keyint=12:open-gop=1:bframes=3:scenecut=0"},
+        {
+            "preset": "fast",
+            "x264-params": "keyint=12:min-keyint=12:open-gop=1:bframes=3:scenecut=0",
+        },
     ),
     "x264 refresh": ("b.mkv", "libx264", {"x264-params": "keyint=16:intra-refresh=1"}),
     "x264 ts": ("c.ts", "libx264", {"x264-params": "keyint=12:open-gop=1:bframes=3:scenecut=0"}),
@@ -154,7 +190,11 @@ SEEKABLE = {
         {"preset": "ultrafast", "x265-params": "keyint=10:open-gop=1:bframes=4:log-level=none"},
     ),
     "MPEG-2 ts": ("f.ts", "mpeg2video", {"g": "12", "bf": "2", "b": "1M"}),
-    "MPEG-2 interlaced": ("g.ts", "mpeg2video", {"g": "12", "bf": "2", "b": "1M", "flags": "+ildct+ilme"}),
+    "MPEG-2 interlaced": (
+        "g.ts",
+        "mpeg2video",
+        {"g": "12", "bf": "2", "b": "1M", "flags": "+ildct+ilme"},
+    ),
     "VP9": ("h.webm", "libvpx-vp9", {"g": "15", "deadline": "realtime", "cpu-used": "8"}),
     "ProRes": ("i.mov", "prores_ks", {}),
 }
@@ -248,7 +288,10 @@ def test_progressive_pictures_among_interlaced_ones_stay_untouched(tmp_path: Pat
             codec.time_base, codec.options = Fraction(1, 25), options
             encoders.append(codec)
         for index in range(36):
-            planes, later = (moving_texture(n, plane_shapes(pix_fmt, size), 10) for n in (2 * index, 2 * index + 1))
+            planes, later = (
+                moving_texture(n, plane_shapes(pix_fmt, size), 10)
+                for n in (2 * index, 2 * index + 1)
+            )
             if 12 <= index < 24:
                 for plane, other in zip(planes, later, strict=True):
                     plane[1::2] = other[1::2]
@@ -281,11 +324,39 @@ def test_progressive_pictures_among_interlaced_ones_stay_untouched(tmp_path: Pat
         ((64, 718), {}, {}, "bt601", False, ("untagged rule", "untagged rule")),
         ((64, 48), {"colorspace": 1, "color_range": 2}, {}, "bt709", True, ("tagged", "tagged")),
         ((64, 48), {"colorspace": 5, "color_range": 1}, {}, "bt601", False, ("tagged", "tagged")),
-        ((64, 48), {"colorspace": 7, "color_range": 1}, {}, "smpte240m", False, ("tagged", "tagged")),
+        (
+            (64, 48),
+            {"colorspace": 7, "color_range": 1},
+            {},
+            "smpte240m",
+            False,
+            ("tagged", "tagged"),
+        ),
         ((64, 48), {"colorspace": 4, "color_range": 1}, {}, "fcc", False, ("tagged", "tagged")),
-        ((64, 48), {"colorspace": 9, "color_range": 1}, {}, "bt2020nc", False, ("tagged", "tagged")),
-        ((64, 48), {"colorspace": 9}, {"matrix": "bt709", "range": "full"}, "bt709", True, ("given", "given")),
-        ((64, 48), {"colorspace": 10}, {"matrix": "bt2020nc"}, "bt2020nc", False, ("given", "tagged")),
+        (
+            (64, 48),
+            {"colorspace": 9, "color_range": 1},
+            {},
+            "bt2020nc",
+            False,
+            ("tagged", "tagged"),
+        ),
+        (
+            (64, 48),
+            {"colorspace": 9},
+            {"matrix": "bt709", "range": "full"},
+            "bt709",
+            True,
+            ("given", "given"),
+        ),
+        (
+            (64, 48),
+            {"colorspace": 10},
+            {"matrix": "bt2020nc"},
+            "bt2020nc",
+            False,
+            ("given", "tagged"),
+        ),
     ],
 )
 def test_matrix_and_range(
@@ -299,7 +370,11 @@ def test_matrix_and_range(
 ) -> None:
     clip = make_clip(tmp_path / "a.mkv", size=size, frames=2, **tags)
     info = Source(clip, **given).info
-    assert (info.layout.matrix, info.layout.full_range, (info.matrix_from, info.range_from)) == (matrix, full, how)
+    assert (info.layout.matrix, info.layout.full_range, (info.matrix_from, info.range_from)) == (
+        matrix,
+        full,
+        how,
+    )
 
 
 def test_full_range_jpeg_pictures(tmp_path: Path) -> None:
@@ -324,7 +399,9 @@ def test_an_unknown_matrix_names_the_way_out(tmp_path: Path) -> None:
         ("ffv1", {}, "left"),
     ],
 )
-def test_chroma_siting_is_the_files(tmp_path: Path, codec: str, options: dict[str, str], siting: str) -> None:
+def test_chroma_siting_is_the_files(
+    tmp_path: Path, codec: str, options: dict[str, str], siting: str
+) -> None:
     pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     clip = make_clip(tmp_path / "a.mkv", codec=codec, pix_fmt=pix_fmt, frames=3, options=options)
     assert Source(clip).info.layout.siting == siting
@@ -335,10 +412,16 @@ def test_tagged_colours_are_seen_as_bt709(tmp_path: Path) -> None:
     y, cb, cr = round(16 + 219 * 0.299), round(128 - 224 * 0.299 / 1.772), 240
     tags = {"colorspace": 6, "color_primaries": 6, "color_trc": 6, "color_range": 1}
     picture = flat("yuv420p", (16, 16), (y, cb, cr))
-    clip = make_clip(tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, **tags)
+    clip = make_clip(
+        tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, **tags
+    )
     (read,) = Source(clip).pictures()
     xyz_of_709 = np.array(
-        [[0.412391, 0.357584, 0.180481], [0.212639, 0.715169, 0.072192], [0.019331, 0.119195, 0.950532]]
+        [
+            [0.412391, 0.357584, 0.180481],
+            [0.212639, 0.715169, 0.072192],
+            [0.019331, 0.119195, 0.950532],
+        ]
     )
     x, y_, z = xyz_of_709 @ (read.rgb()[:, 0, 0].numpy().astype(np.float64) ** 2.4)
     assert (x / (x + y_ + z), y_ / (x + y_ + z)) == pytest.approx((0.630, 0.340), abs=0.003)
@@ -348,17 +431,33 @@ def test_bt2020_sdr_is_clipped_into_bt709(tmp_path: Path) -> None:
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 14, "color_range": 1}
     grey = flat("yuv420p10le", (16, 16), (502, 512, 512))
     clip = make_clip(
-        tmp_path / "a.mkv", **LOSSLESS, pix_fmt="yuv420p10le", size=(16, 16), frames=1, picture=grey, **tags
+        tmp_path / "a.mkv",
+        **LOSSLESS,
+        pix_fmt="yuv420p10le",
+        size=(16, 16),
+        frames=1,
+        picture=grey,
+        **tags,
     )
     (read,) = Source(clip).pictures()
     torch.testing.assert_close(read.rgb(), torch.full((3, 16, 16), 0.5), atol=1e-3, rtol=0)
     green = flat(
         "yuv420p10le",
         (16, 16),
-        (round(64 + 876 * 0.678), round(512 - 896 * 0.678 / 1.8814), round(512 - 896 * 0.678 / 1.4746)),
+        (
+            round(64 + 876 * 0.678),
+            round(512 - 896 * 0.678 / 1.8814),
+            round(512 - 896 * 0.678 / 1.4746),
+        ),
     )
     clip = make_clip(
-        tmp_path / "b.mkv", **LOSSLESS, pix_fmt="yuv420p10le", size=(16, 16), frames=1, picture=green, **tags
+        tmp_path / "b.mkv",
+        **LOSSLESS,
+        pix_fmt="yuv420p10le",
+        size=(16, 16),
+        frames=1,
+        picture=green,
+        **tags,
     )
     (read,) = Source(clip).pictures()
     assert read.rgb()[:, 0, 0].tolist() == pytest.approx([0, 1, 0], abs=1e-3)
@@ -377,7 +476,12 @@ def test_pictures_come_upright(tmp_path: Path, degrees: int) -> None:
         return [y, u, v]
 
     clip = make_clip(
-        tmp_path / "a.mp4", frames=2, rotation=degrees, picture=corner, aspect=Fraction(4, 3), options={"crf": "5"}
+        tmp_path / "a.mp4",
+        frames=2,
+        rotation=degrees,
+        picture=corner,
+        aspect=Fraction(4, 3),
+        options={"crf": "5"},
     )
     source = Source(clip)
     turned = degrees in {90, 270}
@@ -399,7 +503,9 @@ def test_mirrored_pictures(tmp_path: Path) -> None:
     ]
     clip = make_clip(tmp_path / "a.mp4", frames=1, picture=lambda _: ramp, options={"crf": "1"})
     data = clip.read_bytes()
-    at = data.index(b"tkhd") + 4 + 40  # the matrix lies 40 bytes into a version 0 track header (ISO/IEC 14496-12 8.3.2)
+    at = (
+        data.index(b"tkhd") + 4 + 40
+    )  # the matrix lies 40 bytes into a version 0 track header (ISO/IEC 14496-12 8.3.2)
     assert data[at : at + 4] == (1 << 16).to_bytes(4)
     clip.write_bytes(data[:at] + (-(1 << 16)).to_bytes(4, signed=True) + data[at + 4 :])
     rgb = next(Source(clip).pictures()).rgb()[0]
@@ -407,10 +513,26 @@ def test_mirrored_pictures(tmp_path: Path) -> None:
 
 
 def test_what_else_is_in_the_file(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "a.mkv", frames=30, audio=["aac", "flac"], subtitles=["eng"], chapters=["one", "two"])
+    clip = make_clip(
+        tmp_path / "a.mkv",
+        frames=30,
+        audio=["aac", "flac"],
+        subtitles=["eng"],
+        chapters=["one", "two"],
+    )
     info = Source(clip).info
-    assert (info.audio, len(info.subtitles), info.chapters, info.video_streams) == (("aac", "flac"), 1, 2, 1)
-    assert (info.codec, info.rate, info.frames, info.pix_fmt) == ("h264", Fraction(25), 30, "yuv420p")
+    assert (info.audio, len(info.subtitles), info.chapters, info.video_streams) == (
+        ("aac", "flac"),
+        1,
+        2,
+        1,
+    )
+    assert (info.codec, info.rate, info.frames, info.pix_fmt) == (
+        "h264",
+        Fraction(25),
+        30,
+        "yuv420p",
+    )
 
 
 # ---- damage
@@ -422,7 +544,9 @@ def broken(clip: Path, bad: set[int]) -> Path:
     with av.open(str(clip)) as inp, av.open(str(out), "w") as target:
         stream = target.add_stream_from_template(inp.streams.video[0], opaque=True)
         for index, packet in enumerate(p for p in inp.demux() if p.size):
-            copy = av.Packet(np.random.default_rng(index).bytes(packet.size) if index in bad else bytes(packet))
+            copy = av.Packet(
+                np.random.default_rng(index).bytes(packet.size) if index in bad else bytes(packet)
+            )
             copy.stream, copy.time_base = stream, packet.time_base
             copy.pts, copy.dts, copy.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
             target.mux(copy)
@@ -450,10 +574,16 @@ def test_damage_is_survived_counted_and_the_same_every_time(
     for _ in range(2):
         again = list(source.pictures())
         assert source.loss == loss
-        assert len(again) == len(first) and all(same(a, b) for a, b in zip(again, first, strict=True))
+        assert len(again) == len(first) and all(
+            same(a, b) for a, b in zip(again, first, strict=True)
+        )
     whole = list(Source(clip).pictures())
-    assert all(same(a, b) for a, b in zip(first[:28], whole[:28], strict=True)), "what lies before the damage is whole"
-    assert all(same(a, b) for a, b in zip(first[-15:], whole[-15:], strict=True)), "and what lies after it"
+    assert all(same(a, b) for a, b in zip(first[:28], whole[:28], strict=True)), (
+        "what lies before the damage is whole"
+    )
+    assert all(same(a, b) for a, b in zip(first[-15:], whole[-15:], strict=True)), (
+        "and what lies after it"
+    )
     with pytest.raises(InputError, match=r"broken.* is damaged.*--strict"):
         list(Source(bad, strict=True).pictures())
 
@@ -502,9 +632,13 @@ def test_truncated_files_give_what_decodes(tmp_path: Path, name: str) -> None:
         list(Source(cut, strict=True).pictures())
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libvpx"])  # VP8 has no check sums: it decodes anything
+@pytest.mark.parametrize(
+    "codec", ["libx264", "libvpx"]
+)  # VP8 has no check sums: it decodes anything
 def test_a_matroska_file_with_a_gap_is_told_from_a_whole_one(tmp_path: Path, codec: str) -> None:
-    clip = make_clip(tmp_path / "whole.mkv", codec=codec, frames=80, options={"g": "10"}, audio=["aac"])
+    clip = make_clip(
+        tmp_path / "whole.mkv", codec=codec, frames=80, options={"g": "10"}, audio=["aac"]
+    )
     data = clip.read_bytes()
     gap = len(data) // 2
     for name, torn in (
@@ -547,14 +681,21 @@ def test_a_matroska_stream_of_unknown_length_is_whole(tmp_path: Path) -> None:
                     packet.stream = copies[packet.stream_index]
                     out.mux(packet)
         pipe.file.close()
-    assert live.read_bytes()[:400].count(b"\x01\xff\xff\xff\xff\xff\xff\xff"), "a length that is not known"
+    assert live.read_bytes()[:400].count(b"\x01\xff\xff\xff\xff\xff\xff\xff"), (
+        "a length that is not known"
+    )
     source = Source(live, strict=True)
     assert len(list(source.pictures())) == 30 and not source.loss
 
 
 def test_whole_files_pass_strict(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mp4", "c.ts"):
-        clip = make_clip(tmp_path / name, frames=40, audio=["aac"], options={"x264-params": "bframes=3:keyint=12"})
+        clip = make_clip(
+            tmp_path / name,
+            frames=40,
+            audio=["aac"],
+            options={"x264-params": "bframes=3:keyint=12"},
+        )
         source = Source(clip, strict=True)
         assert len(list(source.pictures())) == 40
         assert source.loss == Loss()
@@ -568,7 +709,11 @@ def test_a_picture_that_changes_size_is_refused_with_the_way_out(tmp_path: Path)
         for index in range(4):
             size = (64, 48) if index < 2 else (32, 32)
             codec = av.CodecContext.create("mjpeg", "w")
-            codec.width, codec.height, codec.pix_fmt, codec.time_base = *size, "yuvj420p", Fraction(1, 25)
+            codec.width, codec.height, codec.pix_fmt, codec.time_base = (
+                *size,
+                "yuvj420p",
+                Fraction(1, 25),
+            )
             frame = frame_of(moving_texture(index, plane_shapes("yuvj420p", size), 8), "yuvj420p")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in codec.encode(frame):
@@ -635,7 +780,9 @@ def test_sound_alone_and_sound_with_a_cover(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     with av.open(str(path), "w") as out:
         track = out.add_stream("flac", rate=48000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+        sound = av.AudioFrame.from_ndarray(
+            np.zeros((1, 4096), np.int16), format="s16", layout="mono"
+        )
         sound.sample_rate = 48000
         out.mux(track.encode(sound))
         out.mux(track.encode(None))
@@ -644,7 +791,11 @@ def test_sound_alone_and_sound_with_a_cover(tmp_path: Path) -> None:
     with av.open(str(cover), "w", format="image2") as out:
         image = out.add_stream("mjpeg", rate=25)
         image.width, image.height, image.pix_fmt = 64, 48, "yuvj420p"
-        out.mux(image.encode(frame_of(moving_texture(0, plane_shapes("yuvj420p", (64, 48)), 8), "yuvj420p")))
+        out.mux(
+            image.encode(
+                frame_of(moving_texture(0, plane_shapes("yuvj420p", (64, 48)), 8), "yuvj420p")
+            )
+        )
         out.mux(image.encode(None))
     album = tmp_path / "album.mp3"
     with av.open(str(album), "w") as out, av.open(str(cover)) as picture:
@@ -654,7 +805,9 @@ def test_sound_alone_and_sound_with_a_cover(tmp_path: Path) -> None:
         packet = next(picture.demux())
         packet.stream = image
         out.mux(packet)
-        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1152), np.float32), format="fltp", layout="stereo")
+        sound = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1152), np.float32), format="fltp", layout="stereo"
+        )
         sound.sample_rate = 48000
         out.mux(track.encode(sound))
         out.mux(track.encode(None))
@@ -675,7 +828,12 @@ def test_a_stream_of_which_nothing_decodes(tmp_path: Path) -> None:
         for packet in inp.demux():
             if packet.size:
                 bad = av.Packet(b"\0" * 20)
-                bad.stream, bad.pts, bad.dts, bad.time_base = stream, packet.pts, packet.dts, packet.time_base
+                bad.stream, bad.pts, bad.dts, bad.time_base = (
+                    stream,
+                    packet.pts,
+                    packet.dts,
+                    packet.time_base,
+                )
                 out.mux(bad)
     assert "no picture decodes" in refusal(noise)
 
@@ -685,7 +843,9 @@ def test_a_stream_of_which_nothing_decodes(tmp_path: Path) -> None:
 def test_hdr_is_refused(tmp_path: Path, name: str, transfer: int, kind: str) -> None:
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
     options = {"preset": "ultrafast", "x265-params": "log-level=none"}
-    clip = make_clip(tmp_path / name, codec="libx265", pix_fmt="yuv420p10le", frames=3, options=options, **tags)
+    clip = make_clip(
+        tmp_path / name, codec="libx265", pix_fmt="yuv420p10le", frames=3, options=options, **tags
+    )
     message = refusal(clip)
     assert f"HDR already ({kind})" in message and "SDR master" in message
 
@@ -697,12 +857,21 @@ def test_hdr_in_the_bitstream_alone_is_refused(tmp_path: Path) -> None:
         "x265-params": "transfer=smpte2084:colorprim=bt2020:colormatrix=bt2020nc:log-level=none",
     }
     tags = {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1}
-    clip = make_clip(tmp_path / "a.mp4", codec="libx265", pix_fmt="yuv420p10le", frames=3, options=options, **tags)
+    clip = make_clip(
+        tmp_path / "a.mp4",
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        frames=3,
+        options=options,
+        **tags,
+    )
     assert "PQ" in refusal(clip)
 
 
 def test_dolby_vision_is_refused(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "a.mp4", codec="libx265", frames=3, options={"x265-params": "log-level=none"})
+    clip = make_clip(
+        tmp_path / "a.mp4", codec="libx265", frames=3, options={"x265-params": "log-level=none"}
+    )
     data = clip.read_bytes()
     at = data.index(b"stsd") + 16
     assert data[at : at + 4] in {b"hev1", b"hvc1"}
@@ -711,7 +880,10 @@ def test_dolby_vision_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_of_several_films_is_read(tmp_path: Path) -> None:
-    paths = [make_clip(tmp_path / f"{n}.mkv", frames=5, size=size) for n, size in enumerate([(64, 48), (128, 96)])]
+    paths = [
+        make_clip(tmp_path / f"{n}.mkv", frames=5, size=size)
+        for n, size in enumerate([(64, 48), (128, 96)])
+    ]
     both = tmp_path / "both.mkv"
     with av.open(str(both), "w") as out:
         inputs = [av.open(str(path)) for path in paths]
@@ -769,7 +941,14 @@ def test_the_light_of_the_display_that_a_file_is_tagged_with(
     """A red patch as it is coded, in nits of BT.2020 with white at 203."""
     picture = flat("yuv420p", (16, 16), (93, 115, 184))
     clip = make_clip(
-        tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, colorspace=1, color_range=1, **tags
+        tmp_path / "a.mkv",
+        **LOSSLESS,
+        size=(16, 16),
+        frames=1,
+        picture=picture,
+        colorspace=1,
+        color_range=1,
+        **tags,
     )
     source = Source(clip)
     (read,) = source.pictures()
@@ -780,12 +959,22 @@ def test_the_light_of_the_display_that_a_file_is_tagged_with(
 def test_unknown_tags_are_named_and_can_be_overruled(tmp_path: Path) -> None:
     picture = flat("yuv420p", (16, 16), (126, 128, 128))
     tags = {"colorspace": 1, "color_range": 1, "color_primaries": 8, "color_trc": 9}
-    clip = make_clip(tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, **tags)
+    clip = make_clip(
+        tmp_path / "a.mkv", **LOSSLESS, size=(16, 16), frames=1, picture=picture, **tags
+    )
     source = Source(clip)
     list(source.pictures())
     assert len(source.notes) == 2
-    assert "log100" in source.notes[0] and "BT.1886" in source.notes[0] and "--input-transfer" in source.notes[0]
-    assert "film" in source.notes[1] and "BT.709" in source.notes[1] and "--input-primaries" in source.notes[1]
+    assert (
+        "log100" in source.notes[0]
+        and "BT.1886" in source.notes[0]
+        and "--input-transfer" in source.notes[0]
+    )
+    assert (
+        "film" in source.notes[1]
+        and "BT.709" in source.notes[1]
+        and "--input-primaries" in source.notes[1]
+    )
     given = Source(clip, transfer="linear", primaries="bt709")
     (read,) = given.pictures()
     assert given.notes == ()

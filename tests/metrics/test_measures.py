@@ -65,7 +65,9 @@ def test_mean_and_percentile_of_de_itp_are_those_of_colour_science() -> None:
     theirs = 720 * np.sqrt(d[..., 0] ** 2 + 0.25 * d[..., 1] ** 2 + d[..., 2] ** 2)
     values = Meter(choose(["de_itp", "de_itp_p95"]).measures).add(result, truth)
     assert values["de_itp"] == pytest.approx(theirs.mean(), rel=1e-3)
-    assert values["de_itp_p95"] == pytest.approx(np.percentile(theirs, 95, method="inverted_cdf"), rel=1e-3)
+    assert values["de_itp_p95"] == pytest.approx(
+        np.percentile(theirs, 95, method="inverted_cdf"), rel=1e-3
+    )
 
 
 def test_the_percentile_is_numpys() -> None:
@@ -81,12 +83,17 @@ def test_piqs_measures_rank_damage_without_loading_torchvision(key: str) -> None
     assert "torchvision" not in sys.modules and "piq" not in sys.modules
 
 
-def test_what_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed_is_named_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
     monkeypatch.setitem(sys.modules, "pycvvdp", None)
     chosen = choose(["psnr", "lpips", "cvvdp"])
     assert [m.key for m in chosen.measures] == ["psnr"]
-    assert "pip install lpips" in chosen.absent["lpips"] and "pip install cvvdp" in chosen.absent["cvvdp"]
+    assert (
+        "pip install lpips" in chosen.absent["lpips"]
+        and "pip install cvvdp" in chosen.absent["cvvdp"]
+    )
 
 
 def test_lpips_downloads_nothing_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,7 +112,9 @@ def test_lpips_downloads_nothing_unasked(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth").touch()
     meter = Meter(choose(["lpips"]).measures)
-    assert meter.add(torch.full((3, 8, 8), 0.6), torch.full((3, 8, 8), 0.5))["lpips"] == pytest.approx(0.2)
+    assert meter.add(torch.full((3, 8, 8), 0.6), torch.full((3, 8, 8), 0.5))[
+        "lpips"
+    ] == pytest.approx(0.2)
 
 
 def test_an_unknown_measure_is_refused_with_the_list() -> None:
@@ -153,7 +162,9 @@ def test_warping_error_of_a_steady_result_is_nought_and_of_noise_twice_its_varia
 
 def test_flicker_counts_change_beyond_the_truths_in_units_of_de_itp() -> None:
     truth = torch.full((3, 64, 64), 0.5)
-    assert flicker(truth + 0.01, truth, truth, truth) == pytest.approx(7.2, abs=1e-2)  # grey .50 and .51 are 7.2 apart
+    assert flicker(truth + 0.01, truth, truth, truth) == pytest.approx(
+        7.2, abs=1e-2
+    )  # grey .50 and .51 are 7.2 apart
     assert flicker(truth + 0.01, truth, truth + 0.01, truth) == pytest.approx(0.0, abs=1e-4)
     assert flicker(truth - 0.03, truth, truth + 0.01, truth) == pytest.approx(14.4, rel=0.01)
     assert flicker(truth + 0.01, truth) == pytest.approx(7.2, abs=1e-2)
@@ -177,7 +188,9 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
 
 
 def test_blockiness_grows_as_jpeg_gets_worse_and_only_on_its_grid() -> None:
-    clean = F.avg_pool2d(torch.rand(3, 200, 200, generator=torch.Generator().manual_seed(4)), 9, stride=1)
+    clean = F.avg_pool2d(
+        torch.rand(3, 200, 200, generator=torch.Generator().manual_seed(4)), 9, stride=1
+    )
     clean = (clean - 0.5) * 3 + 0.5
     values = [blockiness(clean)] + [blockiness(jpeg(clean, q)) for q in (75, 30, 8)]
     assert values[0] == pytest.approx(1.0, abs=0.03)

@@ -79,7 +79,9 @@ def test_missing_thumbnails_are_named(name: str) -> None:
 
 @pytest.mark.parametrize("base", ["look", "bt2408"])
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_no_network_changes_a_code_by_more_than_sixteen_nor_grey_nor_black(name: str, base: str) -> None:
+def test_no_network_changes_a_code_by_more_than_sixteen_nor_grey_nor_black(
+    name: str, base: str
+) -> None:
     model = loud(name, base)
     frames, thumbs = torch.rand(1, 1, 3, 32, 64), torch.rand(1, 1, 3, 64, 64)
     ramp = torch.linspace(0, 1, 64).expand(1, 1, 3, 32, 64).contiguous()
@@ -119,5 +121,9 @@ def test_nothing_of_a_networks_inside_is_imported_outside_its_room() -> None:
         if room in ("models", "training"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sdr2hdr.models."):
-                assert (node.module or "").split(".")[2] not in NETWORKS, f"{path} imports {node.module}"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "sdr2hdr.models."
+            ):
+                assert (node.module or "").split(".")[2] not in NETWORKS, (
+                    f"{path} imports {node.module}"
+                )

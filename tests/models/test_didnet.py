@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.models import registry
-from sdr2hdr.models.didnet import ConditionNet, DIDNet, ModulatedConv, Modulation, WaveletAttention, haar, unhaar
+from sdr2hdr.models.didnet import (
+    ConditionNet,
+    DIDNet,
+    ModulatedConv,
+    Modulation,
+    WaveletAttention,
+    haar,
+    unhaar,
+)
 from sdr2hdr.models.parts.deform import deform_conv2d, sample, torchvision_operator
 
 SMALL = {"channels": 16, "offset_channels": 8}
@@ -17,7 +25,12 @@ def small(**options: object) -> DIDNet:
     """A network whose offsets, vectors and outputs are not those it starts with."""
     torch.manual_seed(0)
     model = DIDNet(**{**SMALL, **options}).eval()
-    for layer in (model.alignment.offsets.offset, model.condition.tell, model.restore, model.conv_last):
+    for layer in (
+        model.alignment.offsets.offset,
+        model.condition.tell,
+        model.restore,
+        model.conv_last,
+    ):
         nn.init.normal_(layer.weight, std=0.2)
     if model.look is not None:
         for p in model.look.parameters():
@@ -49,10 +62,18 @@ def by_hand(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tenso
     return out
 
 
-def deformable(dtype: torch.dtype = torch.float32, height: int = 5, width: int = 7) -> tuple[Tensor, ...]:
+def deformable(
+    dtype: torch.dtype = torch.float32, height: int = 5, width: int = 7
+) -> tuple[Tensor, ...]:
     torch.manual_seed(1)
     g, c = 2, 3
-    shapes = ((2, g, height, width), (2, g * 18, height, width), (2, g * 9, height, width), (c, g, 3, 3), (c,))
+    shapes = (
+        (2, g, height, width),
+        (2, g * 18, height, width),
+        (2, g * 9, height, width),
+        (c, g, 3, 3),
+        (c,),
+    )
     x, offset, mask, weight, bias = (torch.randn(s) for s in shapes)
     x = x.sigmoid()  # pictures
     return x, (1.5 * offset).to(dtype), mask.sigmoid().to(dtype), weight.to(dtype), bias.to(dtype)
@@ -88,7 +109,9 @@ def test_deformable_gradients_are_those_of_differences() -> None:
             assert gradient[place].item() == pytest.approx(slope.item(), abs=2e-3, rel=1e-2)
 
 
-@pytest.mark.skipif(torchvision_operator() is None, reason="torchvision does not load beside this torch")
+@pytest.mark.skipif(
+    torchvision_operator() is None, reason="torchvision does not load beside this torch"
+)
 def test_deformable_convolution_equals_torchvisions() -> None:
     given = deformable(height=40, width=50)
     ours, theirs = (deform_conv2d(*given, operator=name) for name in ("torch", "torchvision"))
@@ -154,7 +177,9 @@ def test_windows_with_context_equal_one_run() -> None:
         parts, state = [], {}
         for first, last in ((0, 4), (4, 8), (8, 9)):
             a, b = max(0, first - 3), min(9, last + 3)
-            out, state = model(frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b])
+            out, state = model(
+                frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b]
+            )
             parts.append(out)
     assert whole.shape == restored.shape == frames.shape
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
@@ -178,7 +203,9 @@ def test_clips_shorter_than_the_window_repeat_their_ends(count: int) -> None:
     frames, thumbs = torch.rand(1, count, 3, 16, 16), torch.rand(1, count, 3, 64, 64)
     with torch.no_grad():
         out, _ = model(frames, {}, thumbs=thumbs)
-        padded = [torch.cat([x[:, :1]] * 3 + [x] + [x[:, -1:]] * 3, dim=1) for x in (frames, thumbs)]
+        padded = [
+            torch.cat([x[:, :1]] * 3 + [x] + [x[:, -1:]] * 3, dim=1) for x in (frames, thumbs)
+        ]
         expected, _ = model(padded[0], {}, past=3, future=3, thumbs=padded[1])
     assert out.shape == frames.shape
     assert torch.allclose(out, expected, atol=1e-5)
@@ -195,7 +222,9 @@ def test_the_restored_frame_is_trained_by_its_own_loss_alone(base: str) -> None:
     restored.square().mean().backward()
     gradient = model.restore.weight.grad
     assert gradient is not None and gradient.abs().max() > 0
-    unused = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    unused = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+    ]
     assert unused == []
 
 
@@ -205,7 +234,9 @@ def test_the_restoration_starts_from_the_middle_frame() -> None:
     nn.init.zeros_(model.restore.bias)
     frames = torch.rand(1, 7, 3, 16, 16)
     with torch.no_grad():
-        _, restored, _ = model.forward_with_aux(frames, {}, past=3, future=3, thumbs=torch.rand(1, 7, 3, 64, 64))
+        _, restored, _ = model.forward_with_aux(
+            frames, {}, past=3, future=3, thumbs=torch.rand(1, 7, 3, 64, 64)
+        )
     assert torch.equal(restored[:, 0], frames[:, 3])
 
 
@@ -237,7 +268,9 @@ def test_training_with_nothing_moved_goes_on_from_where_the_network_begins() -> 
     with torch.no_grad():
         torch.testing.assert_close(model.restored(frames, still=True), model.restored(frames))
         nn.init.normal_(model.alignment.offsets.offset.weight, std=0.2)
-        assert not torch.allclose(model.restored(frames, still=True), model.restored(frames), atol=1e-4)
+        assert not torch.allclose(
+            model.restored(frames, still=True), model.restored(frames), atol=1e-4
+        )
 
 
 def test_the_mapping_is_that_of_the_restored_frame() -> None:
@@ -265,12 +298,20 @@ def test_greys_stay_grey_and_black_stays_black_whatever_the_weights() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"condition": "2d"}, {"condition_norm": True}, {"wavelet": False}, {"dual": False}, {"attention": "whole"}],
+    [
+        {"condition": "2d"},
+        {"condition_norm": True},
+        {"wavelet": False},
+        {"dual": False},
+        {"attention": "whole"},
+    ],
 )
 def test_every_ablation_is_another_network_that_runs(options: dict[str, object]) -> None:
     frames, thumbs = torch.rand(1, 7, 3, 16, 96), torch.rand(1, 7, 3, 64, 64)
     with torch.no_grad():
-        full, ablated = (m(frames, {}, past=3, future=3, thumbs=thumbs)[0] for m in (small(), small(**options)))
+        full, ablated = (
+            m(frames, {}, past=3, future=3, thumbs=thumbs)[0] for m in (small(), small(**options))
+        )
     assert torch.isfinite(ablated).all()
     assert not torch.equal(full, ablated)
 
@@ -295,15 +336,20 @@ def test_it_learns_to_take_noise_away_within_some_steps() -> None:
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     errors = []
     for _ in range(80):
-        clean = nn.functional.interpolate(torch.rand(2, 3, 4, 4), (24, 24), mode="bilinear")[:, None].expand(
-            -1, 7, -1, -1, -1
-        )
+        clean = nn.functional.interpolate(torch.rand(2, 3, 4, 4), (24, 24), mode="bilinear")[
+            :, None
+        ].expand(-1, 7, -1, -1, -1)
         noisy = clean + 0.1 * torch.randn_like(clean)
         restored = noisy[:, 3] + model.restore(model.alignment(noisy.flatten(1, 2)))
         loss = (restored - clean[:, 3]).abs().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
-        errors.append(float((restored - clean[:, 3]).square().mean() / (noisy[:, 3] - clean[:, 3]).square().mean()))
+        errors.append(
+            float(
+                (restored - clean[:, 3]).square().mean()
+                / (noisy[:, 3] - clean[:, 3]).square().mean()
+            )
+        )
     assert errors[0] == pytest.approx(1.0)
     assert sum(errors[-10:]) / 10 < 0.6

@@ -50,13 +50,17 @@ def test_even_and_sloping_pictures_have_no_detail() -> None:
     _, details = take_apart(torch.full((1, 3, 32, 32), 0.3), 2)
     assert max(float(d.abs().max()) for d in details) < 1e-6
     slope = torch.arange(64.0).expand(1, 1, 64, 64)
-    assert torch.allclose(larger(smaller(slope))[..., 8:-8], slope[..., 8:-8], atol=1e-4)  # nothing moves aside
+    assert torch.allclose(
+        larger(smaller(slope))[..., 8:-8], slope[..., 8:-8], atol=1e-4
+    )  # nothing moves aside
 
 
 def test_the_pyramid_is_a_binomial_filter_at_every_other_place() -> None:
     picture = torch.rand(1, 1, 16, 16)
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    by_hand = sum(taps[i] * taps[j] * picture[0, 0, 4 + i - 1, 6 + j - 1] for i in range(4) for j in range(4))
+    by_hand = sum(
+        taps[i] * taps[j] * picture[0, 0, 4 + i - 1, 6 + j - 1] for i in range(4) for j in range(4)
+    )
     assert gaussian(picture, 1)[0][0, 0, 2, 3].item() == pytest.approx(float(by_hand), abs=1e-6)
 
 
@@ -78,7 +82,9 @@ def test_each_place_looks_at_a_bounded_number_of_places_around_it_in_the_order_o
     asking, seen = windows(codes, 3, 64)
     assert asking.shape == (2, 16, 64) and seen.shape == (2, 16, 384)
     for item in range(2):
-        assert set((asking[item].flatten() // 3).tolist()) == set(range(1000))  # every place of the frame asks
+        assert set((asking[item].flatten() // 3).tolist()) == set(
+            range(1000)
+        )  # every place of the frame asks
         assert (asking[item] % 3 == 0).all()
         flat = codes[item].flatten()
         for a, s in zip(asking[item], seen[item], strict=True):
@@ -110,7 +116,11 @@ def largest_tensor(size: int) -> int:
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             out = func(*args, **(kwargs or {}))
-            seen.extend(t.numel() for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, Tensor))
+            seen.extend(
+                t.numel()
+                for t in (out if isinstance(out, tuple) else (out,))
+                if isinstance(t, Tensor)
+            )
             return out
 
     with torch.no_grad(), Watch():
@@ -162,14 +172,26 @@ def test_gradients_reach_all_that_is_trained() -> None:
     model = small().train()
     frames, thumbs = clip(3)
     model(frames, {}, thumbs=thumbs)[0].square().mean().backward()
-    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    without = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+    ]
     assert [n for n in without if not n.startswith("look.")] == []
 
 
-def rendered(model: nn.Module, frames: Tensor, runs: list[Run], states: list | None = None, tile: int = 4096) -> Tensor:
-    r = Renderer(model, FMSTFNET_SPEC, tuple(frames.shape[-2:]), device="cpu", precision="float32", tile=tile)
+def rendered(
+    model: nn.Module, frames: Tensor, runs: list[Run], states: list | None = None, tile: int = 4096
+) -> Tensor:
+    r = Renderer(
+        model, FMSTFNET_SPEC, tuple(frames.shape[-2:]), device="cpu", precision="float32", tile=tile
+    )
     states = r.new_states() if states is None else states
-    return torch.stack([f for run in runs for f in r.run(iter(frames[slice(*run.needs(FMSTFNET_SPEC))]), run, states)])
+    return torch.stack(
+        [
+            f
+            for run in runs
+            for f in r.run(iter(frames[slice(*run.needs(FMSTFNET_SPEC))]), run, states)
+        ]
+    )
 
 
 def test_a_scene_in_one_go_equals_it_in_parts_with_the_state_saved() -> None:
@@ -179,7 +201,9 @@ def test_a_scene_in_one_go_equals_it_in_parts_with_the_state_saved() -> None:
     first = rendered(model, frames, [Run(0, 8, 0, 20)], states)
     assert set(states[0]) == {"before", "made", "look", "look_frames"}
     saved = [{k: v.clone() for k, v in s.items()} for s in states]
-    assert torch.equal(torch.cat([first, rendered(model, frames, [Run(8, 20, 0, 20)], saved)]), whole)
+    assert torch.equal(
+        torch.cat([first, rendered(model, frames, [Run(8, 20, 0, 20)], saved)]), whole
+    )
 
 
 def test_a_frame_knows_all_frames_before_it_and_one_after() -> None:
@@ -208,7 +232,9 @@ def test_over_a_long_still_scene_the_picture_settles() -> None:
     model = small()
     frames, thumbs = clip(1, 32, 32)
     with torch.no_grad():
-        out, _ = model(frames.expand(-1, 60, -1, -1, -1), {}, thumbs=thumbs.expand(-1, 60, -1, -1, -1))
+        out, _ = model(
+            frames.expand(-1, 60, -1, -1, -1), {}, thumbs=thumbs.expand(-1, 60, -1, -1, -1)
+        )
     steps = (out[:, 1:] - out[:, :-1]).abs().amax((0, 2, 3, 4))
     assert out.isfinite().all() and steps[-11:-1].max() < 0.1 * steps[:5].max()
 
@@ -252,9 +278,13 @@ def test_another_networks_or_sizes_state_is_refused_in_words(case: str) -> None:
 
 
 @pytest.mark.parametrize("parts", [("ahm", "local"), PARTS])
-def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance(parts: tuple[str, ...]) -> None:
+def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance(
+    parts: tuple[str, ...],
+) -> None:
     y, x = torch.meshgrid(torch.linspace(0, 1, 288), torch.linspace(0, 1, 480), indexing="ij")
-    frames = torch.stack([(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)])
+    frames = torch.stack(
+        [(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)]
+    )
     # hashing finds others in a tile than in the whole: how much that matters is for the trained weight to show
     model = load_model("fmstfnet") if "near" in parts else small(parts=parts)
     r = Renderer(model, FMSTFNET_SPEC, (288, 480), device="cpu", precision="float32", tile=320)

@@ -23,13 +23,23 @@ TOLERANCES = {torch.float32: 2e-6, torch.bfloat16: 8e-3}
 
 def exact(layer: nn.Conv2d, x: Tensor) -> Tensor:
     bias = None if layer.bias is None else layer.bias.double()
-    return F.conv2d(x.double(), layer.weight.double(), bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return F.conv2d(
+        x.double(),
+        layer.weight.double(),
+        bias,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+    )
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_relu_and_sum_are_those_of_the_steps(layer: nn.Conv2d, dtype: torch.dtype, order: torch.memory_format) -> None:
+def test_relu_and_sum_are_those_of_the_steps(
+    layer: nn.Conv2d, dtype: torch.dtype, order: torch.memory_format
+) -> None:
     torch.manual_seed(3)
     layer = copy.deepcopy(layer).to(dtype)
     # a part of a larger picture, as a caller may have it
@@ -40,8 +50,12 @@ def test_relu_and_sum_are_those_of_the_steps(layer: nn.Conv2d, dtype: torch.dtyp
         x_before, add_before = x.clone(), add.clone()
         limits = {"rtol": TOLERANCES[dtype], "atol": TOLERANCES[dtype]}
         torch.testing.assert_close(conv(layer, x).double(), reference, **limits)
-        torch.testing.assert_close(conv(layer, x, relu=True).double(), reference.clamp(min=0), **limits)
-        torch.testing.assert_close(conv(layer, x, add=add).double(), reference + add.double(), **limits)
+        torch.testing.assert_close(
+            conv(layer, x, relu=True).double(), reference.clamp(min=0), **limits
+        )
+        torch.testing.assert_close(
+            conv(layer, x, add=add).double(), reference + add.double(), **limits
+        )
     assert torch.equal(x, x_before)
     assert torch.equal(add, add_before)
 
@@ -70,8 +84,13 @@ def test_gradients_are_those_of_the_steps() -> None:
 def test_blend_is_that_of_softmax(spread: float) -> None:
     """Also where scores are so far apart that their exponentials overflow."""
     torch.manual_seed(5)
-    scores, values = [torch.randn(2, 3, 8, 8) * spread for _ in range(3)], [torch.randn(2, 3, 8, 8) for _ in range(3)]
+    scores, values = (
+        [torch.randn(2, 3, 8, 8) * spread for _ in range(3)],
+        [torch.randn(2, 3, 8, 8) for _ in range(3)],
+    )
     weights = torch.stack(scores).double().softmax(dim=0)
     expected = sum(w * v for w, v in zip(weights, values, strict=True))
     # a score of 300 is known to 2e-5 in float32
-    torch.testing.assert_close(softmax_blend(scores, values).double(), expected, rtol=0, atol=2e-6 + 1e-7 * spread)
+    torch.testing.assert_close(
+        softmax_blend(scores, values).double(), expected, rtol=0, atol=2e-6 + 1e-7 * spread
+    )

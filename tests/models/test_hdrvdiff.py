@@ -47,7 +47,11 @@ def texture(height: int = 64, width: int = 64, seed: int = 0) -> Tensor:
     """``1,3,H,W`` 0..1 with structure at several sizes."""
     generator = torch.Generator().manual_seed(seed)
     parts = [
-        F.interpolate(torch.rand(1, 3, height // n, width // n, generator=generator), (height, width), mode="bicubic")
+        F.interpolate(
+            torch.rand(1, 3, height // n, width // n, generator=generator),
+            (height, width),
+            mode="bicubic",
+        )
         for n in (4, 8, 16)
     ]
     return (sum(parts) / 3).clamp(0, 1)
@@ -63,18 +67,24 @@ def test_the_mu_law_curve_is_its_formula_and_comes_back() -> None:
 def test_the_second_half_of_the_input_is_equation_1() -> None:
     frames = torch.rand(1, 2, 3, 4, 4)
     light = linear(frames, torch.tensor([[1.0, 0.25]]))
-    assert torch.allclose(light[:, 0], frames[:, 0] ** 2.2) and torch.allclose(light[:, 1], frames[:, 1] ** 2.2 * 4)
+    assert torch.allclose(light[:, 0], frames[:, 0] ** 2.2) and torch.allclose(
+        light[:, 1], frames[:, 1] ** 2.2 * 4
+    )
 
 
 def test_the_merge_of_a_still_scene_is_its_light_as_far_as_an_exposure_reaches() -> None:
     nits = torch.linspace(1, 700, 64 * 64).view(1, 1, 1, 64, 64).expand(1, 5, 3, 64, 64)
     exposures = torch.tensor([[1, 0.25, 1, 0.25, 1]])
-    frames = ((nits / WHITE * exposures[..., None, None, None]).clamp(0, 1) ** (1 / 2.2) * 255).round() / 255
+    frames = (
+        (nits / WHITE * exposures[..., None, None, None]).clamp(0, 1) ** (1 / 2.2) * 255
+    ).round() / 255
     error = (merge(frames, exposures) / nits[:, 0] - 1).abs()
     assert float(error.mean()) < 0.006 and float(error.max()) < 0.15
     assert float(trust(torch.ones(1, 3, 2, 2)).max()) == 0.0
     clipped = merge(torch.ones(1, 2, 3, 2, 2), torch.tensor([[1.0, 0.25]]))
-    assert torch.allclose(clipped, torch.full_like(clipped, 4 * WHITE))  # all clipped: the shortest says the most
+    assert torch.allclose(
+        clipped, torch.full_like(clipped, 4 * WHITE)
+    )  # all clipped: the shortest says the most
 
 
 def test_a_longer_exposure_brightens_and_clips() -> None:
@@ -88,11 +98,17 @@ def test_patch_matching_finds_a_move(move: tuple[int, int]) -> None:
     picture = texture(128, 128).mean(1, keepdim=True)
     flow = match(picture, picture.roll(move, (2, 3)))
     inner = flow[..., 32:-32, 32:-32]
-    assert float((inner[:, 0] - move[0]).abs().median()) < 0.5 and float((inner[:, 1] - move[1]).abs().median()) < 0.5
+    assert (
+        float((inner[:, 0] - move[0]).abs().median()) < 0.5
+        and float((inner[:, 1] - move[1]).abs().median()) < 0.5
+    )
 
 
 def test_a_flat_picture_does_not_move() -> None:
-    assert float(match(torch.full((1, 1, 32, 32), 0.5), torch.full((1, 1, 32, 32), 0.5)).abs().max()) == 0.0
+    assert (
+        float(match(torch.full((1, 1, 32, 32), 0.5), torch.full((1, 1, 32, 32), 0.5)).abs().max())
+        == 0.0
+    )
 
 
 def test_warping_by_whole_pixels_takes_them_as_they_are() -> None:
@@ -106,7 +122,12 @@ def test_what_does_not_fit_the_reference_is_hardly_believed() -> None:
     other[..., 24:40, 24:40] = 1 - other[..., 24:40, 24:40].round()
     one = torch.ones(1)
     _, agree = align(reference, other, one, one)
-    assert float(agree[..., 28:36, 28:36].median()) < 0.1 < 0.7 < float(agree[..., :16, 12:-12].median())
+    assert (
+        float(agree[..., 28:36, 28:36].median())
+        < 0.1
+        < 0.7
+        < float(agree[..., :16, 12:-12].median())
+    )
 
 
 def test_sinusoids_are_equation_4() -> None:
@@ -126,7 +147,9 @@ def test_ddim_with_the_true_answer_gives_the_latent_back_in_any_number_of_steps(
     assert torch.allclose(ddim(oracle, noise, steps), z, atol=1e-5)
     mixed, v = noisy(z, noise, torch.tensor([250.0, 250.0]))
     a, s = math.cos(math.pi / 8), math.sin(math.pi / 8)
-    assert torch.allclose(a * mixed - s * v, z, atol=1e-5) and torch.allclose(s * mixed + a * v, noise, atol=1e-5)
+    assert torch.allclose(a * mixed - s * v, z, atol=1e-5) and torch.allclose(
+        s * mixed + a * v, noise, atol=1e-5
+    )
     assert TIMES == 1000
 
 
@@ -158,7 +181,9 @@ def test_channel_attention_changes_smoothly_between_areas_and_tiles_agree() -> N
     part = channel_attention(q[..., 16:, :], k[..., 16:, :], v[..., 16:, :], torch.ones(2), 16)
     assert torch.allclose(part[..., 16:, :], whole[..., 32:, :], atol=1e-5)
     ones = torch.ones(1, 8, 64, 48)  # the weights of a row add up to 1, blended too
-    assert torch.allclose(channel_attention(q[:, :8], k[:, :8], ones, torch.ones(1), 16), ones, atol=1e-5)
+    assert torch.allclose(
+        channel_attention(q[:, :8], k[:, :8], ones, torch.ones(1), 16), ones, atol=1e-5
+    )
 
 
 def test_noise_is_normal_and_belongs_to_its_place() -> None:
@@ -192,7 +217,9 @@ def test_zica_begins_as_the_temporal_feature_itself() -> None:
 def test_at_initialisation_the_whole_is_exactly_the_temporal_branch(alternating: bool) -> None:
     model = network()
     model.initialise()
-    nn.init.normal_(model.temporal.decoder.leave.weight, std=0.01)  # a temporal branch that has learnt something
+    nn.init.normal_(
+        model.temporal.decoder.leave.weight, std=0.01
+    )  # a temporal branch that has learnt something
     frames = torch.rand(1, 3, 3, 64, 64)
     exposures = torch.tensor([[1, 0.25, 1]]) if alternating else None
     results = []
@@ -203,7 +230,9 @@ def test_at_initialisation_the_whole_is_exactly_the_temporal_branch(alternating:
     assert torch.equal(*results)
     nn.init.normal_(model.temporal.decoder.zica[0].zero.weight, std=0.05)
     with torch.inference_mode():
-        assert not torch.equal(model(frames, {}, thumbs=THUMBS[:, :3], exposures=exposures)[0], results[0])
+        assert not torch.equal(
+            model(frames, {}, thumbs=THUMBS[:, :3], exposures=exposures)[0], results[0]
+        )
 
 
 def test_an_untrained_network_is_the_looks_mapping_or_the_aligned_merge() -> None:
@@ -228,17 +257,21 @@ def test_simulated_exposures_clip_where_they_should_and_short_ones_are_noisier()
     codes = torch.full((1, 4, 3, 32, 32), 0.58)  # about 203 nits
     shot = shoot(codes, (2.0, 0.25), 0, torch.Generator().manual_seed(0))
     assert shot.exposures.tolist() == [[2.0, 0.25, 2.0, 0.25]]
-    assert float(shot.frames[:, 0].min()) == 1.0 and float(shot.frames[:, 1].mean()) == pytest.approx(
-        0.25 ** (1 / 2.2), abs=0.01
-    )
+    assert float(shot.frames[:, 0].min()) == 1.0 and float(
+        shot.frames[:, 1].mean()
+    ) == pytest.approx(0.25 ** (1 / 2.2), abs=0.01)
     assert torch.allclose(shot.frames * 255, (shot.frames * 255).round())
-    dark = shoot(torch.full((1, 2, 3, 64, 64), 0.3), (4.0, 0.25), 0, torch.Generator().manual_seed(0))
+    dark = shoot(
+        torch.full((1, 2, 3, 64, 64), 0.3), (4.0, 0.25), 0, torch.Generator().manual_seed(0)
+    )
     relative = [float((f**2.2).std() / (f**2.2).mean()) for f in dark.frames[0]]
     assert relative[1] > 2 * relative[0]
 
 
 @pytest.mark.parametrize("cycle", [(1.0, 0.25), (4.0, 1.0, 0.25)])
-def test_two_exposures_are_seen_in_windows_of_5_and_three_in_windows_of_7(cycle: tuple[float, ...]) -> None:
+def test_two_exposures_are_seen_in_windows_of_5_and_three_in_windows_of_7(
+    cycle: tuple[float, ...],
+) -> None:
     model = network(0)
     frames = torch.rand(1, 9, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     exposures = torch.tensor([[cycle[i % len(cycle)] for i in range(9)]])
@@ -261,7 +294,9 @@ def test_a_scene_in_one_go_equals_it_in_windows() -> None:
     whole, parts = [], []
     for block, kept in ((8, whole), (3, parts)):
         spec = HDRVDIFF_SPEC.__class__(**{**vars(HDRVDIFF_SPEC), "block": block})
-        renderer = Renderer(model, spec, (64, 64), device="cpu", precision="float32", tile=64, exposures=(1.0, 0.25))
+        renderer = Renderer(
+            model, spec, (64, 64), device="cpu", precision="float32", tile=64, exposures=(1.0, 0.25)
+        )
         kept += list(renderer.run(iter(frames), Run(0, 11, 0, 11), renderer.new_states()))
     assert torch.allclose(torch.stack(whole), torch.stack(parts), atol=1e-5)
 
@@ -270,7 +305,13 @@ def test_exposures_are_counted_from_the_films_first_frame() -> None:
     model = network(0)
     frames = [texture(64, 64, seed)[0] for seed in range(6)]
     renderer = Renderer(
-        model, HDRVDIFF_SPEC, (64, 64), device="cpu", precision="float32", tile=64, exposures=(1.0, 0.25)
+        model,
+        HDRVDIFF_SPEC,
+        (64, 64),
+        device="cpu",
+        precision="float32",
+        tile=64,
+        exposures=(1.0, 0.25),
     )
     scene = list(renderer.run(iter(frames), Run(3, 9, 3, 9), renderer.new_states()))
     with torch.inference_mode():
@@ -297,13 +338,23 @@ def test_tiles_agree_with_the_whole_frame() -> None:
     results = []
     for tile in (576, 512):
         renderer = Renderer(
-            model, HDRVDIFF_SPEC, (128, 576), device="cpu", precision="float32", tile=tile, exposures=(1.0, 0.25)
+            model,
+            HDRVDIFF_SPEC,
+            (128, 576),
+            device="cpu",
+            precision="float32",
+            tile=tile,
+            exposures=(1.0, 0.25),
         )
-        results.append(torch.stack(list(renderer.run(iter(frames), Run(0, 3, 0, 3), renderer.new_states()))))
+        results.append(
+            torch.stack(list(renderer.run(iter(frames), Run(0, 3, 0, 3), renderer.new_states())))
+        )
     assert float((results[0] - results[1]).abs().max()) < HDRVDIFF_SPEC.tolerance
 
 
-def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What a seed of file and pts would not keep: a scene of its own gives the frames it gives within a film."""
     model = network(2, last=0.1)
     with torch.no_grad():
@@ -312,29 +363,45 @@ def test_a_scene_begins_with_the_same_noise_in_every_film_chunk_and_tile(monkeyp
 
     def rendered(first: int, parts: list[int], tile: int = 576) -> Tensor:
         renderer = Renderer(
-            model, HDRVDIFF_SPEC, (128, 576), device="cpu", precision="float32", tile=tile, exposures=(1.0, 0.25)
+            model,
+            HDRVDIFF_SPEC,
+            (128, 576),
+            device="cpu",
+            precision="float32",
+            tile=tile,
+            exposures=(1.0, 0.25),
         )
         found = []
         for a, b in itertools.pairwise(parts):
             run = Run(first + a, first + b, first, first + 4)
             low, high = run.needs(HDRVDIFF_SPEC)
-            found += list(renderer.run(iter(frames[low - first : high - first]), run, renderer.new_states()))
+            found += list(
+                renderer.run(iter(frames[low - first : high - first]), run, renderer.new_states())
+            )
         return torch.stack(found)
 
     whole = rendered(0, [0, 4])
     assert torch.equal(rendered(40, [0, 4]), whole)  # later in a film, at other times
     assert torch.allclose(rendered(40, [0, 1, 4]), whole, atol=1e-5)  # in chunks
     assert float((rendered(0, [0, 4], 512) - whole).abs().max()) < 0.002  # in tiles
-    monkeypatch.setattr(renderer_module, "field", lambda channels, size, at: field(channels, size, at, seed=1))
-    assert float((rendered(0, [0, 4]) - whole).abs().max()) > 0.05  # another noise is another picture,
+    monkeypatch.setattr(
+        renderer_module, "field", lambda channels, size, at: field(channels, size, at, seed=1)
+    )
+    assert (
+        float((rendered(0, [0, 4]) - whole).abs().max()) > 0.05
+    )  # another noise is another picture,
     monkeypatch.setattr(renderer_module, "field", lambda channels, size, _at: field(channels, size))
     assert float((rendered(0, [0, 4], 512) - whole).abs().max()) > 0.05  # in a tile as well
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (50, 70)])
 def test_any_size_comes_back_as_it_was(height: int, width: int) -> None:
-    renderer = Renderer(network(1), HDRVDIFF_SPEC, (height, width), device="cpu", precision="float32", tile=128)
-    (found,) = renderer.run(iter([torch.rand(3, height, width)]), Run(0, 1, 0, 1), renderer.new_states())
+    renderer = Renderer(
+        network(1), HDRVDIFF_SPEC, (height, width), device="cpu", precision="float32", tile=128
+    )
+    (found,) = renderer.run(
+        iter([torch.rand(3, height, width)]), Run(0, 1, 0, 1), renderer.new_states()
+    )
     assert found.shape == (3, height, width)
 
 
@@ -351,7 +418,9 @@ def test_the_weight_file_is_small_enough(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("cycle", [(1.0, 0.25), (4.0, 1.0, 0.25)])
-def test_the_bundled_weight_is_far_above_the_merge_of_frames_as_they_lie(cycle: tuple[float, ...]) -> None:
+def test_the_bundled_weight_is_far_above_the_merge_of_frames_as_they_lie(
+    cycle: tuple[float, ...],
+) -> None:
     picture = 0.2 + 0.5 * texture(128, 128, seed=9)  # PQ codes, of up to some 600 nits
     codes = torch.stack([picture[0].roll((2 * t, 3 * t), (1, 2)) for t in range(7)])[None]
     shot = shoot(codes, cycle, 0, torch.Generator().manual_seed(2))
@@ -363,10 +432,14 @@ def test_the_bundled_weight_is_far_above_the_merge_of_frames_as_they_lie(cycle: 
 
     reach = len(cycle)
     near = slice(3 - reach, 4 + reach)
-    plain = decibels(convert(merge(shot.frames[:, near], shot.exposures[:, near]), "bt709", "bt2020"))
+    plain = decibels(
+        convert(merge(shot.frames[:, near], shot.exposures[:, near]), "bt709", "bt2020")
+    )
     with torch.inference_mode():
         thumbs = THUMBS[:, :7]
-        found, _ = load_model("hdrvdiff")(shot.frames, {}, past=3, future=3, thumbs=thumbs, exposures=shot.exposures)
+        found, _ = load_model("hdrvdiff")(
+            shot.frames, {}, past=3, future=3, thumbs=thumbs, exposures=shot.exposures
+        )
     assert decibels(pq_eotf(found[:, 0])) > plain + 3
 
 
@@ -377,7 +450,10 @@ def test_the_papers_table_3_are_other_networks() -> None:
     for integration in ("zica", "attention", "concat"):
         torch.manual_seed(1)
         net = HDRVDiff(2, integration=integration).eval()
-        net.load_state_dict({k: v for k, v in base.items() if ".zica." not in k and "denoiser." not in k}, strict=False)
+        net.load_state_dict(
+            {k: v for k, v in base.items() if ".zica." not in k and "denoiser." not in k},
+            strict=False,
+        )
         nn.init.normal_(net.temporal.decoder.leave.weight, std=0.05)
         exposures = torch.tensor([[1.0, 0.25, 1.0]])
         with torch.no_grad():
@@ -391,7 +467,11 @@ def test_the_papers_table_3_are_other_networks() -> None:
 
 
 def test_without_the_embedding_the_prior_does_not_know_the_exposure() -> None:
-    model, frame, noise = network(), texture(), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    model, frame, noise = (
+        network(),
+        texture(),
+        torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2)),
+    )
     with torch.no_grad():
         for embedding in (True, False):
             model.denoiser.embedding = embedding

@@ -22,7 +22,9 @@ def outputs_of(model: nn.Module, *names: str) -> dict[str, list[Tensor]]:
     """What modules of these names give for the frame of the fingerprints, in call order; ``codes`` is the result."""
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
     hooks = [
-        model.get_submodule(name).register_forward_hook(lambda _m, _x, out, name=name: seen[name].append(out))
+        model.get_submodule(name).register_forward_hook(
+            lambda _m, _x, out, name=name: seen[name].append(out)
+        )
         for name in names
     ]
     with torch.no_grad():
@@ -34,11 +36,41 @@ def outputs_of(model: nn.Module, *names: str) -> dict[str, list[Tensor]]:
 
 # Outputs of the published code: module, which call, then mean, std and elements of the flattened result.
 FINGERPRINTS = [
-    ("codes", 0, 0.0053154458132477584, 0.05636193594609955, {0: 0.061480727046728134, 1536: -0.03499503806233406}),
-    ("codes", 0, 0.0053154458132477584, 0.05636193594609955, {658: 0.08313176780939102, 4607: -0.03733687847852707}),
-    ("recon_trunk", 0, 0.03808379243458785, 0.054143414426731734, {0: 0.010899092070758343, 24575: 0.0}),
-    ("recon_trunk", 1, 0.024749548702615698, 0.039126333912312745, {1: 0.02885395474731922, 3072: 0.10152821987867355}),
-    ("recon_trunk", 2, 0.036441583161313615, 0.06283615059752222, {0: 0.03146671876311302, 49152: 0.11604699492454529}),
+    (
+        "codes",
+        0,
+        0.0053154458132477584,
+        0.05636193594609955,
+        {0: 0.061480727046728134, 1536: -0.03499503806233406},
+    ),
+    (
+        "codes",
+        0,
+        0.0053154458132477584,
+        0.05636193594609955,
+        {658: 0.08313176780939102, 4607: -0.03733687847852707},
+    ),
+    (
+        "recon_trunk",
+        0,
+        0.03808379243458785,
+        0.054143414426731734,
+        {0: 0.010899092070758343, 24575: 0.0},
+    ),
+    (
+        "recon_trunk",
+        1,
+        0.024749548702615698,
+        0.039126333912312745,
+        {1: 0.02885395474731922, 3072: 0.10152821987867355},
+    ),
+    (
+        "recon_trunk",
+        2,
+        0.036441583161313615,
+        0.06283615059752222,
+        {0: 0.03146671876311302, 49152: 0.11604699492454529},
+    ),
     (
         "dislocation_change3",
         0,
@@ -53,7 +85,13 @@ FINGERPRINTS = [
         0.07358554482726092,
         {3510: 0.16171590983867645, 24575: -0.07703042030334473},
     ),
-    ("brain", 0, 0.013066636460711425, 0.057288935349133346, {0: 0.16832426190376282, 24574: 0.018339335918426514}),
+    (
+        "brain",
+        0,
+        0.013066636460711425,
+        0.057288935349133346,
+        {0: 0.16832426190376282, 24574: 0.018339335918426514},
+    ),
 ]
 
 
@@ -78,7 +116,10 @@ def test_parameter_counts(published: KPNet) -> None:
 
 def test_all_three_sizes_share_one_block(published: KPNet) -> None:
     calls = outputs_of(published, "recon_trunk", "alpha", "belta")
-    assert all([tuple(t.shape[-2:]) for t in calls[n]] == [(16, 24), (8, 12), (32, 48)] for n in ("alpha", "belta"))
+    assert all(
+        [tuple(t.shape[-2:]) for t in calls[n]] == [(16, 24), (8, 12), (32, 48)]
+        for n in ("alpha", "belta")
+    )
     assert len(calls["recon_trunk"]) == 3
 
 
@@ -173,5 +214,9 @@ def test_every_weight_is_used(options: dict[str, str]) -> None:
     model = spoken("kpnet", **options)
     if model.context is not None:
         nn.init.normal_(model.context.turns.weight)
-    model(torch.rand(1, 1, 3, 16, 16), {}, thumbs=torch.rand(1, 1, 3, 64, 64))[0].square().mean().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    model(torch.rand(1, 1, 3, 16, 16), {}, thumbs=torch.rand(1, 1, 3, 64, 64))[
+        0
+    ].square().mean().backward()
+    assert [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+    ] == []

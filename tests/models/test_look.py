@@ -20,7 +20,9 @@ def random_look() -> LookMapping:
     return model
 
 
-def test_greys_stay_grey_and_black_stays_black_whatever_the_weights(random_look: LookMapping) -> None:
+def test_greys_stay_grey_and_black_stays_black_whatever_the_weights(
+    random_look: LookMapping,
+) -> None:
     ramp = torch.linspace(0, 1, 256).expand(1, 1, 3, 4, 256)
     with torch.inference_mode():
         codes = random_look(ramp, {}, thumbs=torch.rand(1, 1, 3, 64, 64))[0][0, 0]
@@ -31,7 +33,9 @@ def test_greys_stay_grey_and_black_stays_black_whatever_the_weights(random_look:
 def test_another_picture_gives_another_mapping(random_look: LookMapping) -> None:
     frame = torch.rand(1, 1, 3, 8, 8)
     with torch.inference_mode():
-        dark, bright = (random_look(frame, {}, thumbs=torch.rand(1, 1, 3, 64, 64) * k)[0] for k in (0.2, 1.0))
+        dark, bright = (
+            random_look(frame, {}, thumbs=torch.rand(1, 1, 3, 64, 64) * k)[0] for k in (0.2, 1.0)
+        )
     assert (dark - bright).abs().max() > 0.01
 
 
@@ -66,11 +70,19 @@ def test_bundled_weights_keep_greys_grey_and_rising_and_black_black(name: str) -
     steps = torch.linspace(0, 1, 16).repeat_interleave(16)
     ramp = steps.expand(1, 1, 3, 64, 256).contiguous()
     with torch.inference_mode():
-        codes = model(ramp, {}, thumbs=torch.nn.functional.adaptive_avg_pool2d(ramp[0], 64)[None])[0][0, 0]
-    inner = torch.stack([codes[:, 16:48, i * 16 + 4 : i * 16 + 12].mean((1, 2)) for i in range(16)], dim=1)
+        codes = model(ramp, {}, thumbs=torch.nn.functional.adaptive_avg_pool2d(ramp[0], 64)[None])[
+            0
+        ][0, 0]
+    inner = torch.stack(
+        [codes[:, 16:48, i * 16 + 4 : i * 16 + 12].mean((1, 2)) for i in range(16)], dim=1
+    )
     nits = pq_eotf(inner)
     assert (nits[1].diff() > 0).all()
     assert nits[:, 0].max() < 0.05
     assert 300 < nits[1, -1] < 1100
-    neutral = pq_inverse_eotf((nits * torch.tensor([[0.2627], [0.6780], [0.0593]])).sum(0)).expand(3, -1)
-    assert delta_e_itp(inner[..., None], neutral[..., None])[3:].max() < (0.1 if name == "look" else 15.0)
+    neutral = pq_inverse_eotf((nits * torch.tensor([[0.2627], [0.6780], [0.0593]])).sum(0)).expand(
+        3, -1
+    )
+    assert delta_e_itp(inner[..., None], neutral[..., None])[3:].max() < (
+        0.1 if name == "look" else 15.0
+    )

@@ -35,7 +35,9 @@ def test_the_file_alone_names_the_model(tmp_path: Path) -> None:
     assert torch.allclose(codes, torch.full_like(codes, 0.5))
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"LUT_3D_SIZE 900\n", b"LUT_3D_SIZE 2\n0 0 0\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"LUT_3D_SIZE 900\n", b"LUT_3D_SIZE 2\n0 0 0\n"]
+)
 def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "c.cube"
     file.write_bytes(content)

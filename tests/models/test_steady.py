@@ -8,7 +8,9 @@ from sdr2hdr.models.base.steady import steadied
 def moving(count: int) -> torch.Tensor:
     """A texture of 40 codes that moves by two pixels a frame, ``1,T,3,H,W``."""
     torch.manual_seed(0)
-    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 24, 40), scale_factor=4, mode="bilinear")[0]
+    picture = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 24, 40), scale_factor=4, mode="bilinear"
+    )[0]
     picture = 0.4 + (picture - 0.5) * (40 / 255)
     return torch.stack([picture.roll(2 * t, -1) for t in range(count)])[None]
 
@@ -37,4 +39,6 @@ def test_a_flash_and_the_ends_of_a_scene_stay_as_they_are() -> None:
     torch.testing.assert_close(steadied(frames, 2), frames[:, 2], atol=1e-6, rtol=0)
     torch.testing.assert_close(steadied(frames, 1), frames[:, 1], atol=1e-6, rtol=0)
     noisy = torch.rand(1, 5, 3, 16, 16)
-    assert torch.equal(steadied(noisy, 0), noisy[:, 0]) and torch.equal(steadied(noisy, 4), noisy[:, 4])
+    assert torch.equal(steadied(noisy, 0), noisy[:, 0]) and torch.equal(
+        steadied(noisy, 4), noisy[:, 4]
+    )

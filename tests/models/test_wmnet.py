@@ -21,22 +21,42 @@ FINGERPRINTS = [
     (
         (1234, 1, 8, 3, 32, 48),
         (0.10775645762462933, 0.15322900281257654),
-        {0: 0.15576773881912231, 5266: 0.2433820515871048, 18432: 0.13519813120365143, 36863: -0.03514251112937927},
+        {
+            0: 0.15576773881912231,
+            5266: 0.2433820515871048,
+            18432: 0.13519813120365143,
+            36863: -0.03514251112937927,
+        },
     ),
     (
         (77, 1, 3, 3, 16, 16),
         (0.07338275158372198, 0.13313858411871196),
-        {0: 0.1464640200138092, 329: 0.0056564100086688995, 1152: 0.002256356179714203, 2303: -0.025934454053640366},
+        {
+            0: 0.1464640200138092,
+            329: 0.0056564100086688995,
+            1152: 0.002256356179714203,
+            2303: -0.025934454053640366,
+        },
     ),
     (
         (78, 1, 1, 3, 16, 16),
         (0.05895237964455191, 0.1276063657414691),
-        {0: 0.11325206607580185, 109: 0.2543589770793915, 384: -0.047280482947826385, 767: -0.027913734316825867},
+        {
+            0: 0.11325206607580185,
+            109: 0.2543589770793915,
+            384: -0.047280482947826385,
+            767: -0.027913734316825867,
+        },
     ),
     (
         (79, 2, 2, 3, 16, 16),
         (0.07002491780084104, 0.1336716278713464),
-        {0: 0.11905810236930847, 438: -0.09885306656360626, 1024: -0.08959062397480011, 3071: -0.015099184587597847},
+        {
+            0: 0.11905810236930847,
+            438: -0.09885306656360626,
+            1024: -0.08959062397480011,
+            3071: -0.015099184587597847,
+        },
     ),
 ]
 
@@ -93,7 +113,9 @@ def test_windows_with_context_equal_one_run(attention: str) -> None:
         parts, state = [], {}
         for first, last in ((0, 4), (4, 8), (8, 11)):
             a, b = max(0, first - 2), min(11, last + 2)
-            out, state = model(frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b])
+            out, state = model(
+                frames[:, a:b], state, past=first - a, future=b - last, thumbs=thumbs[:, a:b]
+            )
             parts.append(out)
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
 
@@ -107,7 +129,10 @@ def effect_of_memory(model: WMNet, size: int) -> float:
             remembered = model.memory.write(torch.zeros(1, 64, size // 2, size // 2), {})
             other = model.memory.write(2 * torch.rand(1, 64, size // 2, size // 2), {})
         else:
-            remembered, other = model.memory.write(dark[:, 0], {}), model.memory.write(dark[:, 0] + 1.0, {})
+            remembered, other = (
+                model.memory.write(dark[:, 0], {}),
+                model.memory.write(dark[:, 0] + 1.0, {}),
+            )
         thumbs = torch.rand(1, 3, 3, 64, 64)
         a, _ = model(frames, remembered, thumbs=thumbs)
         b, _ = model(frames, other, thumbs=thumbs)
@@ -141,10 +166,16 @@ def test_a_still_scene_answers_alike_at_its_ends_if_edges_repeat(edges: str) -> 
     ("options", "gone"),
     [({"experts": False}, "propagation."), ({"attention": "none"}, ("memory.", "mlp."))],
 )
-def test_every_ablation_is_another_network_that_trains(options: dict[str, object], gone: str | tuple[str, ...]) -> None:
+def test_every_ablation_is_another_network_that_trains(
+    options: dict[str, object], gone: str | tuple[str, ...]
+) -> None:
     whole, less = (WMNet(base="none", blocks=3, **o) for o in ({}, options))  # type: ignore[arg-type]
     names = {n for n, _ in whole.named_parameters()}
-    assert {n for n, _ in less.named_parameters()} == {n for n in names if not n.startswith(gone)} != names
+    assert (
+        {n for n, _ in less.named_parameters()}
+        == {n for n in names if not n.startswith(gone)}
+        != names
+    )
     frames = noise(3, 1, 3, 3, 16, 16)
     thumbs = torch.nn.functional.interpolate(frames[0], 64)[None]
     out, _ = less(frames, {}, thumbs=thumbs)

@@ -24,11 +24,15 @@ def small_wmnet(attention: str = "tokens") -> WMNet:
     return WMNet(attention=attention, base="bt2408", blocks=3).eval()
 
 
-def renderer(model: Model, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float) -> Renderer:
+def renderer(
+    model: Model, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float
+) -> Renderer:
     return Renderer(model, spec, size, device="cpu", precision="float32", tile=tile, **options)
 
 
-def rendered(r: Renderer, frames: Tensor, runs: list[Run], states: list[State] | None = None) -> Tensor:
+def rendered(
+    r: Renderer, frames: Tensor, runs: list[Run], states: list[State] | None = None
+) -> Tensor:
     """The frames of some runs; each starts from ``states`` where they are given, else as a scene does."""
     out = []
     for run in runs:
@@ -83,10 +87,14 @@ def test_a_scene_is_given_the_look_that_a_conversion_reads() -> None:
     assert look is not None
     scene = film[first:last]
     whole = torch.stack(list(render_scene(r, lambda: scene, Run(first, last, first, last))))
-    assert torch.equal(whole, rendered(r, film, [Run(first, last, first, last)], r.new_states(look)))
+    assert torch.equal(
+        whole, rendered(r, film, [Run(first, last, first, last)], r.new_states(look))
+    )
     part = torch.stack(list(render_scene(r, lambda: scene, Run(13, 20, first, last), look)))
     assert torch.equal(part, whole[8:15])
-    following = torch.stack(list(render_scene(r, lambda: scene, Run(first, last, first, last), None)))
+    following = torch.stack(
+        list(render_scene(r, lambda: scene, Run(first, last, first, last), None))
+    )
     assert (following - whole).abs().max() > 1e-3
 
 
@@ -106,7 +114,9 @@ def test_no_window_crosses_a_cut_and_every_frame_comes_once() -> None:
     spec = ModelSpec(name="echo", title="", paper="", past=2, future=2, block=4)
     frames = torch.arange(20).float()[:, None, None, None].expand(20, 3, 4, 4) / 100
     echo = Echo()
-    out = rendered(renderer(echo, spec, (4, 4)), frames, [Run(0, 7, 0, 7), Run(7, 8, 7, 8), Run(8, 20, 8, 20)])
+    out = rendered(
+        renderer(echo, spec, (4, 4)), frames, [Run(0, 7, 0, 7), Run(7, 8, 7, 8), Run(8, 20, 8, 20)]
+    )
     assert torch.allclose(out, frames, atol=1e-6)
     for seen in echo.seen:
         assert any(set(seen) <= set(scene) for scene in (range(7), range(7, 8), range(8, 20)))
@@ -114,12 +124,16 @@ def test_no_window_crosses_a_cut_and_every_frame_comes_once() -> None:
 
 def test_windows_are_bounded() -> None:
     spec = ModelSpec(name="echo", title="", paper="", past=2, future=1, block=4)
-    sizes = [len(w) for w, _, _ in windows(iter(torch.zeros(100, 3, 2, 2)), Run(0, 100, 0, 100), spec)]
+    sizes = [
+        len(w) for w, _, _ in windows(iter(torch.zeros(100, 3, 2, 2)), Run(0, 100, 0, 100), spec)
+    ]
     assert max(sizes) == 7
 
 
 @pytest.mark.parametrize("attention", ["tokens", "published"])
-def test_a_scene_split_at_a_block_with_its_state_saved_gives_the_same_frames(attention: str) -> None:
+def test_a_scene_split_at_a_block_with_its_state_saved_gives_the_same_frames(
+    attention: str,
+) -> None:
     model, frames = small_wmnet(attention), torch.rand(40, 3, 16, 24)
     whole = rendered(renderer(model, WMNET_SPEC, (16, 24)), frames, [Run(0, 40, 0, 40)])
     r = renderer(model, WMNET_SPEC, (16, 24))
@@ -140,7 +154,9 @@ def test_cutting_at_a_scene_change_gives_the_frames_of_the_whole() -> None:
 def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance() -> None:
     model = small_wmnet()
     y, x = torch.meshgrid(torch.linspace(0, 1, 280), torch.linspace(0, 1, 330), indexing="ij")
-    frames = torch.stack([(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)])
+    frames = torch.stack(
+        [(0.5 + 0.5 * torch.sin(20 * x + 9 * y + t)) * torch.stack([x, y, 1 - x]) for t in range(3)]
+    )
     run = [Run(0, 3, 0, 3)]
     whole = rendered(renderer(model, WMNET_SPEC, (280, 330)), frames, run)
     tiled_renderer = renderer(model, WMNET_SPEC, (280, 330), tile=208)
@@ -152,7 +168,9 @@ def test_tiles_agree_with_the_whole_frame_within_the_stated_tolerance() -> None:
 @pytest.mark.parametrize(
     ("height", "width", "tile"), [(280, 330, 208), (64, 1000, 300), (500, 500, 288), (97, 351, 288)]
 )
-def test_blending_weights_add_up_to_one_everywhere(height: int, width: int, tile: int, margin: int) -> None:
+def test_blending_weights_add_up_to_one_everywhere(
+    height: int, width: int, tile: int, margin: int
+) -> None:
     tiles = cut(height, width, tile, WMNET_SPEC)
     total = torch.zeros(height, width)
     for t, w in zip(tiles, blend_weights(tiles, margin), strict=True):
@@ -190,7 +208,9 @@ def test_less_memory_means_smaller_tiles_and_enough_means_none() -> None:
 
 
 def test_odd_sizes_come_back_as_they_were() -> None:
-    out = rendered(renderer(small_wmnet(), WMNET_SPEC, (33, 47)), torch.rand(2, 3, 33, 47), [Run(0, 2, 0, 2)])
+    out = rendered(
+        renderer(small_wmnet(), WMNET_SPEC, (33, 47)), torch.rand(2, 3, 33, 47), [Run(0, 2, 0, 2)]
+    )
     assert out.shape == (2, 3, 33, 47)
 
 
@@ -198,7 +218,9 @@ def test_odd_sizes_come_back_as_they_were() -> None:
 def test_peak_is_never_passed_and_midtones_stay(peak: float) -> None:
     frames = torch.linspace(0, 1, 64).expand(1, 3, 8, 64)
     spec = registry.spec("bt2446a")
-    out = rendered(renderer(registry.build("bt2446a"), spec, (8, 64), peak=peak), frames, [Run(0, 1, 0, 1)])
+    out = rendered(
+        renderer(registry.build("bt2446a"), spec, (8, 64), peak=peak), frames, [Run(0, 1, 0, 1)]
+    )
     plain = rendered(renderer(registry.build("bt2446a"), spec, (8, 64)), frames, [Run(0, 1, 0, 1)])
     assert out.max() <= pq_code(peak) + 1e-7
     assert torch.allclose(out[..., :24], plain[..., :24], atol=1e-5)
@@ -207,7 +229,9 @@ def test_peak_is_never_passed_and_midtones_stay(peak: float) -> None:
 
 def test_white_scales_light() -> None:
     frames, spec = torch.full((1, 3, 8, 8), 1.0), registry.spec("bt2408")
-    out = rendered(renderer(registry.build("bt2408"), spec, (8, 8), white=100.0), frames, [Run(0, 1, 0, 1)])
+    out = rendered(
+        renderer(registry.build("bt2408"), spec, (8, 8), white=100.0), frames, [Run(0, 1, 0, 1)]
+    )
     assert pq_eotf(out).mean().item() == pytest.approx(100.0, rel=1e-3)
 
 

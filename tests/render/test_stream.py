@@ -24,18 +24,30 @@ HEIGHT, WIDTH, COUNT = 72, 130, 9
 PTS = [100 * n for n in range(COUNT)]
 
 
-def film(layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries: str = "bt709") -> list[Picture]:
+def film(
+    layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries: str = "bt709"
+) -> list[Picture]:
     """Pictures that stand still under noise, but for a square that moves."""
     few = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(4))
     still = torch.nn.functional.interpolate(few, (HEIGHT, WIDTH), mode="bilinear")[0]
     out = []
     for n in range(COUNT):
-        rgb = still + 0.004 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(n))
+        rgb = still + 0.004 * torch.randn(
+            3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(n)
+        )
         rgb[:, 10:40, 5 * n : 5 * n + 24] = 0.8
-        planes = [p.to(torch.int32) >> 2 for p in to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")]
+        planes = [
+            p.to(torch.int32) >> 2
+            for p in to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")
+        ]
         out.append(
             Picture(
-                PTS[n], 100, tuple(p.to(torch.uint8) for p in planes), layout, turn, Display(USUAL.transfer, primaries)
+                PTS[n],
+                100,
+                tuple(p.to(torch.uint8) for p in planes),
+                layout,
+                turn,
+                Display(USUAL.transfer, primaries),
             )
         )
     return out
@@ -43,7 +55,9 @@ def film(layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries:
 
 def opened(name: str, size: tuple[int, int] = (HEIGHT, WIDTH), peak: float = 1000.0) -> Renderer:
     loaded = open_model(name)
-    return Renderer(loaded.model, loaded.spec, size, device="cpu", precision="float32", tile=1024, peak=peak)
+    return Renderer(
+        loaded.model, loaded.spec, size, device="cpu", precision="float32", tile=1024, peak=peak
+    )
 
 
 def look_of(renderer: Renderer) -> torch.Tensor | None:
@@ -72,7 +86,9 @@ def same(a: list[Finished], b: list[Finished]) -> bool:
 
 def apart(a: list[Finished], b: list[Finished]) -> tuple[float, int]:
     """The mean and the largest difference in codes."""
-    pairs = [(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x.planes, y.planes, strict=True)]
+    pairs = [
+        (p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x.planes, y.planes, strict=True)
+    ]
     steps = torch.cat([(p.int() - q.int()).abs().flatten() for p, q in pairs]).float()
     return float(steps.mean()), int(steps.max())
 
@@ -98,11 +114,15 @@ def test_compiled_frames_are_those_of_the_formulas(name: str) -> None:
 
 
 @compiled
-@pytest.mark.parametrize("turn", [Turn(True, False, True), Turn(False, True, True), Turn(True, True, True)])
+@pytest.mark.parametrize(
+    "turn", [Turn(True, False, True), Turn(False, True, True), Turn(True, True, True)]
+)
 def test_compiled_frames_of_turned_pictures(turn: Turn) -> None:
     size = (WIDTH, HEIGHT) if turn.transpose else (HEIGHT, WIDTH)
     renderer = opened("bt2446a", size)
-    mean, most = apart(*(rendered(stream, film(turn=turn)) for stream in (open_stream(renderer), Stream(renderer))))
+    mean, most = apart(
+        *(rendered(stream, film(turn=turn)) for stream in (open_stream(renderer), Stream(renderer)))
+    )
     assert mean < 0.06
     assert most <= 2
 
@@ -141,7 +161,9 @@ def test_codes_of_networks_are_packed_and_metered_to_the_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(fast.restored, slow.restored, strict=True))
     for layout in (YuvLayout("bt709"), YuvLayout("bt601", True)):
         picture = film(layout)[0]
-        torch.testing.assert_close(open_stream(renderer).rgb(picture), picture.rgb(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            open_stream(renderer).rgb(picture), picture.rgb(), atol=1e-6, rtol=0
+        )
 
 
 @compiled
@@ -152,7 +174,9 @@ def test_grey_and_rgb_pictures_are_rendered_in_torch() -> None:
     rgb = Picture(0, 100, (planes[0],) * 3, YuvLayout("rgb", True, sub=(0, 0)))
     run = Run(0, 1, 0, 1)
     for picture in (grey, rgb):
-        fast, slow = (rendered(stream, [picture], run) for stream in (open_stream(renderer), Stream(renderer)))
+        fast, slow = (
+            rendered(stream, [picture], run) for stream in (open_stream(renderer), Stream(renderer))
+        )
         assert same(fast, slow)
 
 
@@ -165,5 +189,7 @@ def test_only_models_that_map_each_pixel_alone_say_so() -> None:
             other = frame.clone()
             other[:, 3, 4] = 0.9
             state = renderer.new_states(look_of(renderer))[0]
-            changed = np.argwhere((renderer.mapped(frame, state) != renderer.mapped(other, state)).any(0).numpy())
+            changed = np.argwhere(
+                (renderer.mapped(frame, state) != renderer.mapped(other, state)).any(0).numpy()
+            )
             assert changed.tolist() == [[3, 4]]

@@ -19,7 +19,11 @@ def listed(tmp_path: Path, text: str) -> list[int]:
 
 
 def test_scenes_are_the_frames_between_cuts() -> None:
-    assert scenes_from_cuts([3, 7], 10, list(range(100, 110))) == [Scene(0, 2, 100), Scene(3, 6, 103), Scene(7, 9, 107)]
+    assert scenes_from_cuts([3, 7], 10, list(range(100, 110))) == [
+        Scene(0, 2, 100),
+        Scene(3, 6, 103),
+        Scene(7, 9, 107),
+    ]
     assert scenes_from_cuts([], 1, [5]) == [Scene(0, 0, 5)]
     assert scenes_from_cuts([], 0, []) == []
 
@@ -27,7 +31,9 @@ def test_scenes_are_the_frames_between_cuts() -> None:
 @pytest.mark.parametrize("cuts", [[], [1], [52, 53, 399]])
 def test_what_is_written_is_read(tmp_path: Path, cuts: list[int]) -> None:
     path = tmp_path / "cuts.csv"
-    path.write_text("".join(f"{s.first}, for people\n" for s in scenes_from_cuts(cuts, len(PTS), PTS)))
+    path.write_text(
+        "".join(f"{s.first}, for people\n" for s in scenes_from_cuts(cuts, len(PTS), PTS))
+    )
     assert read_cutlist(path, PTS, RATE) == cuts
 
 
@@ -61,7 +67,9 @@ def test_what_people_write_is_understood(tmp_path: Path) -> None:
         ("0:00:59\n", 1, "399"),
     ],
 )
-def test_a_line_that_does_not_fit_is_named(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_a_line_that_does_not_fit_is_named(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
     with pytest.raises(InputError) as caught:
         listed(tmp_path, text)
     message = str(caught.value)

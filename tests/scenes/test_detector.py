@@ -23,7 +23,9 @@ def canvas(seed: int, height: int = 36, width: int = 64) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     picture = torch.full((3, height, width), 0.5)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    for cx, cy, size, luma, cb, cr in torch.rand(height * width // 30, 6, generator=generator).tolist():
+    for cx, cy, size, luma, cb, cr in torch.rand(
+        height * width // 30, 6, generator=generator
+    ).tolist():
         disc = torch.hypot(x - cx * width, y - cy * height) < 1.5 / max(0.06, size)
         picture[:, disc] = torch.tensor([luma, 0.35 + 0.3 * cb, 0.35 + 0.3 * cr])[:, None]
     return picture
@@ -47,7 +49,9 @@ def mix(a: Tensor, b: Tensor, n: int) -> list[Tensor]:
 
 
 def cuts(
-    frames: Sequence[Tensor], pts: Sequence[int] | None = None, time_base: Fraction = Fraction(1, 24)
+    frames: Sequence[Tensor],
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 24),
 ) -> list[Cut]:
     detector = Detector(time_base)
     found: list[Cut] = []
@@ -56,7 +60,9 @@ def cuts(
     return found + detector.close()
 
 
-@pytest.mark.parametrize("rate", [Fraction(25, 2), Fraction(24000, 1001), Fraction(25), Fraction(60), Fraction(120)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(25, 2), Fraction(24000, 1001), Fraction(25), Fraction(60), Fraction(120)]
+)
 def test_hard_cut_is_found_at_its_frame_at_any_rate(rate: Fraction) -> None:
     frames = grainy(still(1, 61) + still(2, 50) + still(3, 70))
     found = cuts(frames, time_base=1 / rate)
@@ -71,7 +77,10 @@ def test_hard_cut_at_variable_rate_and_with_a_start_offset() -> None:
 
 
 def test_monochrome_is_enough() -> None:
-    frames = [torch.cat([f[:1], torch.full((2, 36, 64), 0.5)]) for f in grainy(still(1, 30) + still(2, 30))]
+    frames = [
+        torch.cat([f[:1], torch.full((2, 36, 64), 0.5)])
+        for f in grainy(still(1, 30) + still(2, 30))
+    ]
     assert [c.frame for c in cuts(frames)] == [30]
 
 
@@ -136,7 +145,9 @@ def test_heavy_grain_is_no_cut() -> None:
 
 @pytest.mark.parametrize("blank", [BLACK, WHITE], ids=["black", "white"])
 @pytest.mark.parametrize("hold", [0, 1, 30, 400])
-def test_fade_through_a_blank_picture_is_one_cut_where_the_new_picture_begins(blank: Tensor, hold: int) -> None:
+def test_fade_through_a_blank_picture_is_one_cut_where_the_new_picture_begins(
+    blank: Tensor, hold: int
+) -> None:
     a, b = canvas(1), canvas(2)
     frames = still(1, 50) + mix(a, blank, 12) + [blank] * hold + mix(blank, b, 15) + still(2, 60)
     found = cuts(grainy(frames, strength=0.002))
@@ -194,7 +205,9 @@ def test_cuts_do_not_hang_on_the_noise() -> None:
 
 
 def test_scenes_have_a_least_length_and_cuts_come_in_order() -> None:
-    places = [s for k in range(12) for s in still(k, 3)] + [s for k in range(20, 26) for s in still(k, 15)]
+    places = [s for k in range(12) for s in still(k, 3)] + [
+        s for k in range(20, 26) for s in still(k, 15)
+    ]
     found = [c.frame for c in cuts(grainy(still(99, 30) + places + still(98, 30)))]
     assert found == sorted(found)
     assert all(b - a >= MIN_SCENE for a, b in itertools.pairwise(found))

@@ -33,8 +33,12 @@ def planes(yuv: Tensor, *, depth: int, full: bool, sub: tuple[int, int]) -> tupl
 @pytest.mark.parametrize("depth", [8, 10])
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("sub", [(2, 2), (1, 2), (1, 1)], ids=["420", "422", "444"])
-def test_any_planes_give_the_picture(size: tuple[int, int], depth: int, full: bool, sub: tuple[int, int]) -> None:
-    small = small_frame(planes(picture(*size), depth=depth, full=full, sub=sub), YuvLayout("bt709", full, depth))
+def test_any_planes_give_the_picture(
+    size: tuple[int, int], depth: int, full: bool, sub: tuple[int, int]
+) -> None:
+    small = small_frame(
+        planes(picture(*size), depth=depth, full=full, sub=sub), YuvLayout("bt709", full, depth)
+    )
     assert small.shape == (3, 36, 64)
     assert small.dtype == torch.float32
     want = torch.nn.functional.adaptive_avg_pool2d(picture(360, 640), (36, 64))
@@ -50,7 +54,13 @@ def test_grey_has_neutral_chroma() -> None:
 
 def test_black_and_white_are_0_and_1() -> None:
     neutral = torch.full((90, 160), 128, dtype=torch.uint8)
-    for code, full, want in ((16, False, 0.0), (235, False, 1.0), (0, True, 0.0), (255, True, 1.0), (250, False, 1.0)):
+    for code, full, want in (
+        (16, False, 0.0),
+        (235, False, 1.0),
+        (0, True, 0.0),
+        (255, True, 1.0),
+        (250, False, 1.0),
+    ):
         luma = torch.full((180, 320), code, dtype=torch.uint8)
         small = small_frame((luma, neutral, neutral), YuvLayout("bt709", full))
         assert torch.allclose(small[0], torch.tensor(want))
@@ -61,9 +71,12 @@ def test_rgb_primaries_have_the_chroma_of_bt709() -> None:
     """BT.709-6 items 3.2 and 3.3: E'Y of a primary is its weight, and full blue and full red have E'Cb, E'Cr = 0.5."""
     on, off = torch.full((90, 160), 255, dtype=torch.uint8), torch.zeros(90, 160, dtype=torch.uint8)
     red, green, blue = (
-        small_frame(p, YuvLayout("rgb", True)).mean((1, 2)) for p in ((on, off, off), (off, on, off), (off, off, on))
+        small_frame(p, YuvLayout("rgb", True)).mean((1, 2))
+        for p in ((on, off, off), (off, on, off), (off, off, on))
     )
-    assert torch.allclose(torch.stack([red[0], green[0], blue[0]]), torch.tensor([0.2126, 0.7152, 0.0722]), atol=1e-4)
+    assert torch.allclose(
+        torch.stack([red[0], green[0], blue[0]]), torch.tensor([0.2126, 0.7152, 0.0722]), atol=1e-4
+    )
     assert red[2] == pytest.approx(1.0, abs=1e-3)
     assert blue[1] == pytest.approx(1.0, abs=1e-3)
 

@@ -39,18 +39,39 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.toml").write_text(RECIPE)
     (folder / "variants.toml").write_text(VARIANTS)
     write_frames(folder / "set", scenes=12)  # one of these is set aside to choose on
-    words = ["train", str(folder / "tiny.toml"), "--corpus", str(folder / "set"), "--out", str(folder / "run")]
+    words = [
+        "train",
+        str(folder / "tiny.toml"),
+        "--corpus",
+        str(folder / "set"),
+        "--out",
+        str(folder / "run"),
+    ]
     assert main(words) == 0
     return folder
 
 
 def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> None:
-    words = (room / "variants.toml", "--clips", room / "run/clips", "--out", room / "out", "--steps", 3)
+    words = (
+        room / "variants.toml",
+        "--clips",
+        room / "run/clips",
+        "--out",
+        room / "out",
+        "--steps",
+        3,
+    )
     done = run(*words)
     assert done.returncode == 0, done.stderr
     table = (room / "out/ablation.md").read_text()
-    rows = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
-    assert list(rows) == ["variant", "base alone", "baseline", "+ W-MIM"] and "3 steps each" in table
+    rows = {
+        line.split(" | ")[0].strip("| "): line
+        for line in table.splitlines()
+        if line.startswith("| ")
+    }
+    assert (
+        list(rows) == ["variant", "base alone", "baseline", "+ W-MIM"] and "3 steps each" in table
+    )
     kept = {p.parent.name: p.read_text() for p in (room / "out").glob("*/scores.json")}
     for name, text in kept.items():
         recipe = text.split("stages=")[1].split("learning_rate")[0]
@@ -61,7 +82,10 @@ def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> 
     before = (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns
     assert run(*words).returncode == 0
     again = (room / "out/ablation.md").read_text().splitlines()
-    assert again[:-1] == table.splitlines()[:-1] and (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns == before
+    assert (
+        again[:-1] == table.splitlines()[:-1]
+        and (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns == before
+    )
     assert again[-1].split(" | ")[3:] == table.splitlines()[-1].split(" | ")[3:]
 
 
@@ -74,11 +98,25 @@ def test_rows_may_take_over_what_another_trained(room: Path) -> None:
     done = run(path, "--clips", room / "run/clips", "--out", room / "shared", "--steps", 1)
     assert done.returncode == 0, done.stderr
     table = (room / "shared/ablation.md").read_text()
-    assert "\n| second |" in table and "\n| first |" not in table and "Before them first: 2 steps of mapping." in table
-    first, second = (torch.load(room / f"shared/{name}/trained.pt", weights_only=True) for name in ("first", "second"))
-    assert first and first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+    assert (
+        "\n| second |" in table
+        and "\n| first |" not in table
+        and "Before them first: 2 steps of mapping." in table
+    )
+    first, second = (
+        torch.load(room / f"shared/{name}/trained.pt", weights_only=True)
+        for name in ("first", "second")
+    )
+    assert (
+        first
+        and first.keys() == second.keys()
+        and all(torch.equal(first[key], second[key]) for key in first)
+    )
     path.write_text(f'recipe = "tiny.toml"\n{row}before = "second"\n')
-    assert "is no variant before it" in run(path, "--clips", room / "run/clips", "--out", room / "no").stderr
+    assert (
+        "is no variant before it"
+        in run(path, "--clips", room / "run/clips", "--out", room / "no").stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +129,9 @@ def test_rows_may_take_over_what_another_trained(room: Path) -> None:
         (("[[variants]]", "[[variants"), "cannot be read"),
     ],
 )
-def test_bad_variants_are_one_sentence(change: tuple[str, str], said: str, room: Path, tmp_path: Path) -> None:
+def test_bad_variants_are_one_sentence(
+    change: tuple[str, str], said: str, room: Path, tmp_path: Path
+) -> None:
     path = room / f"{tmp_path.name}.toml"
     path.write_text(VARIANTS.replace(*change))
     done = run(path, "--clips", room / "run/clips", "--out", tmp_path / "out", "--steps", 3)

@@ -22,7 +22,9 @@ from sdr2hdr.training.recipe import read_recipe
 def batch(frames: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     small = torch.rand(2, frames, 3, 8, 8, generator=generator)
-    sdr = torch.nn.functional.interpolate(small.flatten(0, 1), 64, mode="bilinear").view(2, frames, 3, 64, 64)
+    sdr = torch.nn.functional.interpolate(small.flatten(0, 1), 64, mode="bilinear").view(
+        2, frames, 3, 64, 64
+    )
     thumbs = torch.rand(2, frames, 3, 64, 64, generator=generator)
     return Batch(sdr, 0.7 * sdr, sdr, thumbs, torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4))
 
@@ -82,5 +84,7 @@ def test_psnr_t_is_psnr_in_the_mu_law_domain() -> None:
 def test_a_recipe_of_its_stages_is_for_its_network_alone(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(RECIPE.replace('task = "masked"', 'task = "diffusion"'))
-    with pytest.raises(InputError, match="a stage of the task diffusion, which model wmnet cannot do"):
+    with pytest.raises(
+        InputError, match="a stage of the task diffusion, which model wmnet cannot do"
+    ):
         fresh(read_recipe(path), {})

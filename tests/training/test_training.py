@@ -76,7 +76,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     entries = []
     for i in (0, 1, 2, 3, 13):  # 13 is set aside by its name
         y, x = np.mgrid[0:128, 0:256] / 128.0
-        light = np.exp(2 * np.sin(3 * x + i) * np.cos(5 * y))[..., None] * np.array([1.0, 0.8 - 0.1 * i, 0.5 + 0.1 * i])
+        light = np.exp(2 * np.sin(3 * x + i) * np.cos(5 * y))[..., None] * np.array(
+            [1.0, 0.8 - 0.1 * i, 0.5 + 0.1 * i]
+        )
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"RGB": light.astype(np.float32)}).write(str(folder / f"scene{i}.exr"))
         entries.append(
@@ -115,7 +117,9 @@ def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: P
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 4
     make_clips(maker(corpus), tmp_path / "b", range(3, 4))
     a, b = (read_clip(tmp_path / d / "000003.npz") for d in "ab")
-    assert torch.equal(a.codes, b.codes) and all(torch.equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))
+    assert torch.equal(a.codes, b.codes) and all(
+        torch.equal(p, q) for p, q in zip(a.planes, b.planes, strict=True)
+    )
     assert (a.scene, a.look, a.qp) == (b.scene, b.look, b.qp)
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 0
 
@@ -125,7 +129,9 @@ def test_looks_are_drawn_in_the_shares_asked_for(corpus: Path) -> None:
     drawn = Counter(Mix(graded=0.5, grades=0.2).look(rng) for _ in range(4000))
     assert abs(drawn["graded"] / 4000 - 0.5) < 0.03 and abs(drawn["grades"] / 4000 - 0.2) < 0.03
     assert set(drawn) == {*LOOKS, "grades"}
-    only = ClipMaker(corpus, "train", size=(48, 64), frames=1, seed=5, mix=Mix(graded=1.0, pairs=0.0))
+    only = ClipMaker(
+        corpus, "train", size=(48, 64), frames=1, seed=5, mix=Mix(graded=1.0, pairs=0.0)
+    )
     assert {only.train_clip(n).look for n in range(8)} == {"graded"}
 
 
@@ -134,18 +140,27 @@ def test_restaged_scenes_are_new_light_as_much_of_it_and_never_val_or_select(cor
     light, other = torch.rand(2, 3, 48, 64) + 0.1, torch.rand(2, 3, 48, 64)
     for _ in range(20):
         changed = restage(light, lambda: other, rng)
-        assert changed.shape == light.shape and torch.isfinite(changed).all() and (changed >= 0).all()
+        assert (
+            changed.shape == light.shape and torch.isfinite(changed).all() and (changed >= 0).all()
+        )
     makers = [
-        ClipMaker(corpus, s, size=(48, 64), frames=2, seed=5, mix=Mix(restaged=1.0)) for s in ("train", "select", "val")
+        ClipMaker(corpus, s, size=(48, 64), frames=2, seed=5, mix=Mix(restaged=1.0))
+        for s in ("train", "select", "val")
     ]
     plain = [maker(corpus, s) for s in ("train", "select", "val")]
-    cells = [(m.train_clip(0).codes, p.train_clip(0).codes) for m, p in zip(makers, plain, strict=True)]
+    cells = [
+        (m.train_clip(0).codes, p.train_clip(0).codes) for m, p in zip(makers, plain, strict=True)
+    ]
     assert [torch.equal(*c) for c in cells] == [False, True, True]
 
 
 def test_no_scene_is_in_two_splits(corpus: Path) -> None:
-    train, select, val = ({s.name for s in stills(corpus, split)} for split in ("train", "select", "val"))
-    assert val == {"scene3"} and select and not train & val and not train & select and not select & val
+    train, select, val = (
+        {s.name for s in stills(corpus, split)} for split in ("train", "select", "val")
+    )
+    assert (
+        val == {"scene3"} and select and not train & val and not train & select and not select & val
+    )
     made = {maker(corpus).train_clip(n).scene for n in range(12)}
     assert made <= train | {"chart"}
     assert {cell[0].name for cell in maker(corpus, "val").val_clips()} == val
@@ -177,15 +192,19 @@ def test_codec_damage_grows_with_qp_for_both_codecs() -> None:
 def undone(look: str, seed: int, codes: list[float]) -> list[float]:
     """Nits of a grey ramp at which a drawn look gives the SDR codes."""
     nits = torch.logspace(-2, 3, 2000)
-    sdr = render_sdr(Master(nits.expand(1, 3, 1, 2000).contiguous(), 1000.0), look, np.random.default_rng(seed))[
-        0, 1, 0
+    sdr = render_sdr(
+        Master(nits.expand(1, 3, 1, 2000).contiguous(), 1000.0), look, np.random.default_rng(seed)
+    )[0, 1, 0]
+    return [
+        nits[int(torch.searchsorted(sdr.contiguous(), c).clamp(max=1999))].item() for c in codes
     ]
-    return [nits[int(torch.searchsorted(sdr.contiguous(), c).clamp(max=1999))].item() for c in codes]
 
 
 def test_the_hdr_that_undoes_the_looks_surrounds_graded_television() -> None:
     codes, graded = [0.25, 0.5, 0.75], [8.25, 60.0, 190.0]
-    drawn = np.array([undone(look, seed, codes) for look in LOOKS if look != "camera" for seed in range(12)])
+    drawn = np.array(
+        [undone(look, seed, codes) for look in LOOKS if look != "camera" for seed in range(12)]
+    )
     for column, wanted in zip(drawn.T, graded, strict=True):
         assert np.percentile(column, 10) < wanted < np.percentile(column, 90)
         assert 0.75 < np.median(column) / wanted < 1.35
@@ -204,12 +223,20 @@ def test_looks_are_monotonic_on_greys_and_stay_grey(look: str) -> None:
 def test_masters_keep_to_their_peak(corpus: Path) -> None:
     light = torch.rand(1, 3, 32, 32) * 50
     for seed in range(10):
-        master = grade(light, LOOKS[seed % len(LOOKS)], np.random.default_rng(seed), night=False, white_is_one=False)
+        master = grade(
+            light,
+            LOOKS[seed % len(LOOKS)],
+            np.random.default_rng(seed),
+            night=False,
+            white_is_one=False,
+        )
         assert master.nits.min() >= 0 and master.nits.max() <= master.peak * 1.0001
 
 
 def test_panorama_views_of_a_plain_sky_are_plain() -> None:
-    views = camera.panorama_views(torch.full((3, 64, 128), 0.3), (32, 48), 3, np.random.default_rng(1))
+    views = camera.panorama_views(
+        torch.full((3, 64, 128), 0.3), (32, 48), 3, np.random.default_rng(1)
+    )
     assert torch.allclose(views, torch.full_like(views, 0.3), atol=1e-4)
 
 
@@ -219,7 +246,9 @@ def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Pat
     straight = Trainer(recipe, clips, tmp_path / "straight")
     straight.run(lambda *_: None, every=2)
     first = Trainer(recipe, clips, tmp_path / "resumed")
-    for _ in range(5):  # past the begin of the mapping stage, where everything but the encoder began anew
+    for _ in range(
+        5
+    ):  # past the begin of the mapping stage, where everything but the encoder began anew
         first.train_step()
         if first.step == 4:
             first.select()
@@ -233,11 +262,15 @@ def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Pat
     assert len((tmp_path / "straight" / "loss.csv").read_text().splitlines()) == 4
 
 
-def test_select_clips_are_scored_as_a_conversion_renders_them(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+def test_select_clips_are_scored_as_a_conversion_renders_them(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
     trainer = Trainer(read_recipe(recipe_file), made(corpus, tmp_path), tmp_path / "out")
     convert = converter(trainer.averaged_model(), device="cpu")
     clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.npz"))]
-    scores = [psnr(convert(c.sdr())[1], c.hdr()[1]) for c in clips]  # the last of two frames: WMNet sees two before it
+    scores = [
+        psnr(convert(c.sdr())[1], c.hdr()[1]) for c in clips
+    ]  # the last of two frames: WMNet sees two before it
     assert trainer.select() == sum(scores) / len(scores)
 
 
@@ -252,12 +285,16 @@ def test_training_lowers_the_loss(corpus: Path, recipe_file: Path, tmp_path: Pat
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+def test_export_writes_what_the_checkpoint_held(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
     recipe = read_recipe(recipe_file)
     trainer = Trainer(recipe, made(corpus, tmp_path), tmp_path / "out")
     trainer.train_step()
     trainer.save()
-    entry = export(trainer.checkpoint, recipe, tmp_path, data="made up", commit="0000000", scores={"psnr": 1.0})
+    entry = export(
+        trainer.checkpoint, recipe, tmp_path, data="made up", commit="0000000", scores={"psnr": 1.0}
+    )
     assert entry.size == (tmp_path / "tiny.safetensors").stat().st_size
     model = load_model("wmnet", weights=tmp_path / "tiny.safetensors")
     for p, a in zip(model.parameters(), trainer.average, strict=True):
@@ -268,7 +305,9 @@ def test_export_writes_what_the_checkpoint_held(corpus: Path, recipe_file: Path,
         export(trainer.checkpoint, read_recipe(other), tmp_path, data="", commit="", scores={})
 
 
-def test_export_never_replaces_a_better_weight(corpus: Path, recipe_file: Path, tmp_path: Path) -> None:
+def test_export_never_replaces_a_better_weight(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
     recipe = read_recipe(recipe_file)
     run = tmp_path / "out"
     trainer = Trainer(recipe, made(corpus, tmp_path), run)
@@ -296,7 +335,9 @@ def test_export_never_replaces_a_better_weight(corpus: Path, recipe_file: Path, 
     kept = (mine / "tiny.safetensors").stat()
     second = CliRunner().invoke(export_, words)
     assert isinstance(second.exception, InputError) and "worse" in str(second.exception)
-    assert (mine / "tiny.safetensors").stat() == kept and sorted(p.name for p in mine.iterdir()) == [
+    assert (mine / "tiny.safetensors").stat() == kept and sorted(
+        p.name for p in mine.iterdir()
+    ) == [
         "tiny.safetensors",
         "weights.toml",
     ]
@@ -348,7 +389,12 @@ def test_wavelets_are_those_of_pywavelets() -> None:
 
 def test_the_masking_curriculum_rises_from_none_to_half() -> None:
     shares = [masking.curriculum(s, 100) for s in range(100)]
-    assert shares[0] == 0.0 and shares[-1] == 0.5 and shares == sorted(shares) and len(set(shares)) == 51
+    assert (
+        shares[0] == 0.0
+        and shares[-1] == 0.5
+        and shares == sorted(shares)
+        and len(set(shares)) == 51
+    )
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5])
@@ -359,7 +405,9 @@ def test_masking_hides_exactly_its_share_and_the_same_in_all_colours(ratio: floa
     assert torch.equal(hidden[:, 0], hidden[:, 1]) and torch.equal(hidden[:, 0], hidden[:, 2])
     assert hidden.mean(dim=(1, 2, 3)) == pytest.approx(torch.full((3,), ratio))
     kept = seen != 0
-    means = torch.nn.functional.avg_pool2d(picture, 8).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    means = (
+        torch.nn.functional.avg_pool2d(picture, 8).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    )
     assert torch.allclose(seen[kept], means[kept], atol=1e-5)
 
 
@@ -372,13 +420,17 @@ def test_the_ssim_of_the_loss_is_the_known_one() -> None:
     assert 0 < gaussian_ssim(a, b).item() < 1
     c1 = 0.01**2
     wanted = (2 * 0.24 + c1) / (0.16 + 0.36 + c1)
-    inner = gaussian_ssim(*(F.pad(f, (200, 200, 200, 200), value=f.max().item()) for f in flat)).item()
+    inner = gaussian_ssim(
+        *(F.pad(f, (200, 200, 200, 200), value=f.max().item()) for f in flat)
+    ).item()
     assert inner == pytest.approx(wanted, abs=0.01)
 
 
 def test_a_val_scene_listed_for_training_is_refused(corpus: Path, tmp_path: Path) -> None:
     entries = json.loads((corpus / "manifest.json").read_text())["stills"]
-    entries.append(next(e for e in entries if e["split"] == "val") | {"split": "train", "file": "./scene3.exr"})
+    entries.append(
+        next(e for e in entries if e["split"] == "val") | {"split": "train", "file": "./scene3.exr"}
+    )
     (tmp_path / "manifest.json").write_text(json.dumps({"stills": entries}))
     with pytest.raises(InputError, match=r"scene3\.exr for training and for val"):
         stills(tmp_path, "train")
@@ -391,9 +443,19 @@ def test_a_patchs_place_is_where_it_lies_in_the_thumbnail(corpus: Path, tmp_path
         batch = Sampler(clips / "train", 0).batch(step, 4, 1, 32, 64)
         sdr, thumbs, place = batch.sdr, batch.thumbs, batch.place
         top, left, bottom, right = place.T
-        others = [(1 - bottom, left, 1 - top, right), (top, 1 - right, bottom, 1 - left), (left, top, right, bottom)]
-        places = [place, *(torch.stack(p, 1) for p in others), torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(4, 4)]
-        errors += torch.stack([(at_place(thumbs[:, 0], p, (32, 32)) - sdr[:, 0]).abs().mean() for p in places])
+        others = [
+            (1 - bottom, left, 1 - top, right),
+            (top, 1 - right, bottom, 1 - left),
+            (left, top, right, bottom),
+        ]
+        places = [
+            place,
+            *(torch.stack(p, 1) for p in others),
+            torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(4, 4),
+        ]
+        errors += torch.stack(
+            [(at_place(thumbs[:, 0], p, (32, 32)) - sdr[:, 0]).abs().mean() for p in places]
+        )
     assert errors[0] < 0.6 * errors[1:].min(), errors
 
 
@@ -417,10 +479,18 @@ def test_the_perceptual_loss_is_the_distance_of_the_named_layers(
         features("vgg19")
 
 
-def test_vgg19_is_read_where_torchvision_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vgg19_is_read_where_torchvision_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    places = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128)}  # of torchvision's features
+    places = {
+        0: (64, 3),
+        2: (64, 64),
+        5: (128, 64),
+        7: (128, 128),
+        10: (256, 128),
+    }  # of torchvision's features
     places |= {12: (256, 256), 14: (256, 256), 16: (256, 256), 19: (512, 256)}
     weights = {f"features.{i}.weight": torch.randn(*s, 3, 3) * 0.05 for i, s in places.items()}
     weights |= {f"features.{i}.bias": torch.zeros(s[0]) for i, s in places.items()}
@@ -430,7 +500,9 @@ def test_vgg19_is_read_where_torchvision_keeps_it(tmp_path: Path, monkeypatch: p
 
 
 def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: Path) -> None:
-    text = RECIPE.replace('"wmnet"', '"fmstfnet"\nfrozen = "look."\npyramid_weight = 1\nperceptual_weight = 0.1')
+    text = RECIPE.replace(
+        '"wmnet"', '"fmstfnet"\nfrozen = "look."\npyramid_weight = 1\nperceptual_weight = 0.1'
+    )
     text = text.replace("blocks = 3", "channels = 16\nhigh = [16, 16]\nblocks = 1")
     first, second = text.index("[[stages]]"), text.index("[[stages]]", text.index("[[stages]]") + 1)
     path = tmp_path / "tiny.toml"
@@ -476,12 +548,18 @@ def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) ->
     for i, path in enumerate(paths):  # half of them weakly compressed, and black to be known by
         clip = read_clip(path)
         weak = i < len(paths) // 2
-        planes = tuple(torch.full_like(p, v) for p, v in zip(clip.planes, (16 if weak else 235, 128, 128), strict=True))
+        planes = tuple(
+            torch.full_like(p, v)
+            for p, v in zip(clip.planes, (16 if weak else 235, 128, 128), strict=True)
+        )
         write_clip(replace(clip, planes=planes, qp=20 if weak else 40), path)
     sampler = Sampler(folder, 1)
     shares = [
         sum(
-            sampler.batch(step, 20, 1, 32, 0, strong_from=least).sdr.mean((1, 2, 3, 4)).lt(0.5).sum()
+            sampler.batch(step, 20, 1, 32, 0, strong_from=least)
+            .sdr.mean((1, 2, 3, 4))
+            .lt(0.5)
+            .sum()
             for step in range(10)
         )
         for least in (0, 32)
@@ -490,7 +568,9 @@ def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) ->
 
 
 def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> None:
-    recipe = replace(read_recipe(recipe_file), clean_weight=1.0, config={"blocks": 3, "base": "bt2408"})
+    recipe = replace(
+        read_recipe(recipe_file), clean_weight=1.0, config={"blocks": 3, "base": "bt2408"}
+    )
     with pytest.raises(InputError, match="clean_weight, which needs the base look"):
         fresh(recipe, {})
 
@@ -499,7 +579,9 @@ def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> N
     ("model", "frames", "said"),
     [("kpnet", 1, "restoration, which model kpnet cannot do"), ("didnet", 2, "sees at once, 7")],
 )
-def test_a_restoration_that_cannot_be_is_refused(recipe_file: Path, model: str, frames: int, said: str) -> None:
+def test_a_restoration_that_cannot_be_is_refused(
+    recipe_file: Path, model: str, frames: int, said: str
+) -> None:
     recipe = read_recipe(recipe_file)
     stages = (replace(recipe.stages[1], task="restoration", frames=frames),)
     with pytest.raises(InputError, match=said):
@@ -508,7 +590,9 @@ def test_a_restoration_that_cannot_be_is_refused(recipe_file: Path, model: str, 
 
 def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) -> None:
     recipe = read_recipe(recipe_file)
-    assert "clean_weight" not in repr(recipe) and "clean_weight=2.0" in repr(replace(recipe, clean_weight=2.0))
+    assert "clean_weight" not in repr(recipe) and "clean_weight=2.0" in repr(
+        replace(recipe, clean_weight=2.0)
+    )
 
 
 def test_recipes_models_and_training_know_the_same_tasks() -> None:
@@ -525,7 +609,14 @@ def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
     sizes = {"channels": 16} | ({"offset_channels": 8} if name.startswith("didnet") else {})
     clips = replace(recipe.clips, count=2, height=48, width=64, select=1)
     stages = tuple(replace(s, steps=3, batch=2, patch=32) for s in recipe.stages)
-    recipe = replace(recipe, clips=clips, stages=stages, config={**recipe.config, **sizes}, warmup=1, select_every=2)
+    recipe = replace(
+        recipe,
+        clips=clips,
+        stages=stages,
+        config={**recipe.config, **sizes},
+        warmup=1,
+        select_every=2,
+    )
     for split, count in (("train", 2), ("select", 1)):
         scenes = ClipMaker(corpus, split, size=(48, 64), frames=clips.frames, seed=5)
         make_clips(scenes, tmp_path / "clips" / split, range(count))

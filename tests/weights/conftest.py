@@ -34,7 +34,9 @@ def weight(tmp_path: Path) -> Path:
     """A weight file of a small WMNet."""
     torch.manual_seed(1)
     path = tmp_path / "small.safetensors"
-    save_weights(path, "wmnet", registry.build("wmnet", SMALL).state_dict(), SMALL, {"licence": "CC0"})
+    save_weights(
+        path, "wmnet", registry.build("wmnet", SMALL).state_dict(), SMALL, {"licence": "CC0"}
+    )
     return path
 
 
@@ -53,7 +55,11 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
             "recipe": "none",
             "commit": "unknown",
         } | keys
-        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+        lines = [
+            f"{key} = {json.dumps(value)}"
+            for key, value in table.items()
+            if not isinstance(value, dict)
+        ]
         for key, value in table.items():
             if isinstance(value, dict):
                 lines += [f"[small.{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
@@ -98,7 +104,11 @@ class Server:
                     self.send_error(404)
                     return
                 data, asked = server.files[self.path], self.headers.get("Range")
-                start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
+                start = (
+                    int(asked.removeprefix("bytes=").removesuffix("-"))
+                    if asked and server.ranges
+                    else 0
+                )
                 if start >= len(data):
                     self.send_error(416)
                     return
@@ -114,7 +124,9 @@ class Server:
                     stop = start + server.cut.pop(0) if server.cut else len(data)
                     for at in range(start, min(stop, len(data)), 4096):
                         piece = data[at : min(at + 4096, stop)]
-                        server.sent += len(piece)  # counted first: the test goes on as soon as it has the last piece
+                        server.sent += len(
+                            piece
+                        )  # counted first: the test goes on as soon as it has the last piece
                         self.wfile.write(piece)
 
             def log_message(self, *args: Any) -> None:

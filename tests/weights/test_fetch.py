@@ -29,7 +29,9 @@ def hub(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def left() -> list[str]:
     """The files in the cache, locks aside."""
-    return sorted(p.name for p in fetch.cache_folder().rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(
+        p.name for p in fetch.cache_folder().rglob("*") if p.is_file() and p.suffix != ".lock"
+    )
 
 
 def test_a_local_file_is_checked(listed: List, tmp_path: Path) -> None:
@@ -97,7 +99,9 @@ def test_a_wrong_download_never_gets_the_name(listed: List, server: Any) -> None
     assert left() == []
 
 
-def test_a_spoilt_copy_in_the_cache_is_refused_and_pull_replaces_it(listed: List, server: Any) -> None:
+def test_a_spoilt_copy_in_the_cache_is_refused_and_pull_replaces_it(
+    listed: List, server: Any
+) -> None:
     server.files["/a"] = DATA
     listed(DATA, source=f"{server.url}/a")
     entry = manifest.find("small")
@@ -182,6 +186,8 @@ def test_what_the_hub_lacks_is_one_sentence(
     if endpoint:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
     listed(DATA, source="hf:owner/repo@v2/a.safetensors")
-    with pytest.raises(ModelError, match=r"hf:owner/repo@v2/a\.safetensors: the download failed") as error:
+    with pytest.raises(
+        ModelError, match=r"hf:owner/repo@v2/a\.safetensors: the download failed"
+    ) as error:
         fetch.locate(manifest.find("small"))
     assert "\n" not in str(error.value)

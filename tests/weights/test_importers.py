@@ -22,7 +22,9 @@ Tensors = dict[str, Tensor]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The published network with fewer channels and blocks, under the same keys: the tests run faster."""
     known = PUBLISHED["wmnet"]
-    monkeypatch.setitem(PUBLISHED, "wmnet", replace(known, config={**known.config, "channels": 16, "blocks": 3}))
+    monkeypatch.setitem(
+        PUBLISHED, "wmnet", replace(known, config={**known.config, "channels": 16, "blocks": 3})
+    )
 
 
 @pytest.fixture
@@ -36,8 +38,12 @@ def stored(path: Path, what: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wrap", ["plain", "params", "params_ema", "state_dict", "module", "safetensors", "old"])
-def test_every_published_wrapping_gives_the_same_numbers(state: Tensors, tmp_path: Path, wrap: str) -> None:
+@pytest.mark.parametrize(
+    "wrap", ["plain", "params", "params_ema", "state_dict", "module", "safetensors", "old"]
+)
+def test_every_published_wrapping_gives_the_same_numbers(
+    state: Tensors, tmp_path: Path, wrap: str
+) -> None:
     src, dst = tmp_path / "stage2.pth", tmp_path / "ours.safetensors"
     if wrap == "safetensors":
         src = tmp_path / "theirs.safetensors"
@@ -52,7 +58,9 @@ def test_every_published_wrapping_gives_the_same_numbers(state: Tensors, tmp_pat
     loaded = load_model("wmnet", weights=dst).state_dict()
     assert loaded.keys() == state.keys()
     assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.items())
-    assert result.left_out == (("iter", "optimizer") if wrap in ("params", "params_ema", "state_dict") else ())
+    assert result.left_out == (
+        ("iter", "optimizer") if wrap in ("params", "params_ema", "state_dict") else ()
+    )
     assert result.entry.config == PUBLISHED["wmnet"].config
     assert (result.entry.file, result.entry.size) == (dst, dst.stat().st_size)
 
@@ -97,7 +105,9 @@ def without(state: Tensors, *prefixes: str) -> Tensors:
 
 
 @pytest.mark.parametrize("left", [("propagation.", "memory.", "mlp."), ("memory.", "mlp.")])
-def test_the_first_stage_is_known_and_refused(state: Tensors, tmp_path: Path, left: tuple[str, ...]) -> None:
+def test_the_first_stage_is_known_and_refused(
+    state: Tensors, tmp_path: Path, left: tuple[str, ...]
+) -> None:
     src = stored(tmp_path / "stage1.pth", without(state, *left))
     with pytest.raises(ModelError, match="first training stage"):
         import_checkpoint("wmnet", src, tmp_path / "ours.safetensors")
@@ -110,12 +120,17 @@ def test_the_first_stage_is_known_and_refused(state: Tensors, tmp_path: Path, le
         ({"conv_first.bias": torch.ones(17)}, "conv_first.bias is float32 [17]"),
         ({"conv_first.bias": torch.full((16,), float("nan"))}, "conv_first.bias holds"),
         ({"conv_first.bias": 3}, "'conv_first.bias' is not a plain tensor"),
-        ({"conv_first.bias": torch.ones(64).to_sparse()}, "'conv_first.bias' is not a plain tensor"),
+        (
+            {"conv_first.bias": torch.ones(64).to_sparse()},
+            "'conv_first.bias' is not a plain tensor",
+        ),
         ({"module.conv_first.bias": torch.ones(64)}, "with and without 'module.'"),
         ({3: torch.ones(1)}, "3 is not a plain tensor"),
     ],
 )
-def test_nothing_is_dropped_or_bent(state: Tensors, tmp_path: Path, change: Any, reason: str) -> None:
+def test_nothing_is_dropped_or_bent(
+    state: Tensors, tmp_path: Path, change: Any, reason: str
+) -> None:
     src = stored(tmp_path / "stage2.pth", state | change)
     with pytest.raises(ModelError) as error:
         import_checkpoint("wmnet", src, tmp_path / "ours.safetensors")
@@ -156,14 +171,23 @@ def kpnet(monkeypatch: pytest.MonkeyPatch) -> Tensors:
     monkeypatch.setitem(PUBLISHED, "kpnet", replace(known, config={**known.config, "channels": 8}))
     torch.manual_seed(4)
     used = registry.build("kpnet", PUBLISHED["kpnet"].config).state_dict()
-    unused = {f"{name}.{kind}": torch.ones(8) for name in ("down_fea1", "up_conv1.0") for kind in ("weight", "bias")}
+    unused = {
+        f"{name}.{kind}": torch.ones(8)
+        for name in ("down_fea1", "up_conv1.0")
+        for kind in ("weight", "bias")
+    }
     return used | unused
 
 
 def test_kpnet_comes_in_without_what_it_never_uses(kpnet: Tensors, tmp_path: Path) -> None:
     src, dst = stored(tmp_path / "latest_G.pth", kpnet), tmp_path / "kpnet-qp37.safetensors"
     result = import_checkpoint("kpnet", src, dst)
-    assert result.left_out == ("down_fea1.bias", "down_fea1.weight", "up_conv1.0.bias", "up_conv1.0.weight")
+    assert result.left_out == (
+        "down_fea1.bias",
+        "down_fea1.weight",
+        "up_conv1.0.bias",
+        "up_conv1.0.weight",
+    )
     loaded = load_model("kpnet", weights=dst).state_dict()
     assert loaded.keys() == kpnet.keys() - set(result.left_out)
     assert all(torch.equal(tensor, kpnet[key]) for key, tensor in loaded.items())
@@ -172,13 +196,19 @@ def test_kpnet_comes_in_without_what_it_never_uses(kpnet: Tensors, tmp_path: Pat
 def test_each_strength_of_kpnet_is_an_entry_of_its_own(kpnet: Tensors, tmp_path: Path) -> None:
     names = set()
     for qp in (32, 47):
-        src = stored(tmp_path / "latest_G.pth", kpnet | {"conv_first.bias": torch.full((8,), float(qp))})
-        names.add(import_checkpoint("kpnet", src, tmp_path / f"kpnet-qp{qp}.safetensors").entry.name)
+        src = stored(
+            tmp_path / "latest_G.pth", kpnet | {"conv_first.bias": torch.full((8,), float(qp))}
+        )
+        names.add(
+            import_checkpoint("kpnet", src, tmp_path / f"kpnet-qp{qp}.safetensors").entry.name
+        )
     assert len(names) == 2
 
 
 def test_another_variant_is_refused(kpnet: Tensors, tmp_path: Path) -> None:
-    light = registry.build("kpnet-light", {"base": "none", "context": False, "channels": 8}).state_dict()
+    light = registry.build(
+        "kpnet-light", {"base": "none", "context": False, "channels": 8}
+    ).state_dict()
     src, dst = stored(tmp_path / "light.pth", light), tmp_path / "kpnet.safetensors"
     with pytest.raises(ModelError, match=r"light\.pth: down_conv1\.weight is missing.*model kpnet"):
         import_checkpoint("kpnet", src, dst)

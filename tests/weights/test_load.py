@@ -55,7 +55,9 @@ def test_its_hash_is_told(weight: Path) -> None:
     assert (entry.model, entry.config, entry.licence) == ("wmnet", SMALL, "CC0")
 
 
-def test_a_listed_weight_loads_by_its_name_by_its_models_and_as_weights(weight: Path, listed: List) -> None:
+def test_a_listed_weight_loads_by_its_name_by_its_models_and_as_weights(
+    weight: Path, listed: List
+) -> None:
     listed(weight.read_bytes(), config=SMALL)
     by_name = load_model("small").state_dict()
     as_weights = load_model("wmnet", weights="small").state_dict()
@@ -66,11 +68,16 @@ def test_a_listed_weight_loads_by_its_name_by_its_models_and_as_weights(weight: 
     assert opened.entry == choose("small")
 
 
-def test_a_models_default_is_taken(weight: Path, listed: List, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_models_default_is_taken(
+    weight: Path, listed: List, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sdr2hdr.weights.manifest.BUNDLED", weight.with_name("none.toml"))
     weight.with_name("none.toml").write_text("")
     listed(weight.read_bytes(), config=SMALL)
-    with pytest.raises(ModelError, match=r"^Model wmnet has no bundled weight yet; name one with --weights [^.]*\.$"):
+    with pytest.raises(
+        ModelError,
+        match=r"^Model wmnet has no bundled weight yet; name one with --weights [^.]*\.$",
+    ):
         load_model("wmnet")
     listed(weight.read_bytes(), config=SMALL, default=True)
     entry = choose("wmnet")
@@ -79,7 +86,8 @@ def test_a_models_default_is_taken(weight: Path, listed: List, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("name", "keys"), [("bt2408", {}), ("wmnet", {}), ("wmnet", {"model": "kpnet", "default": True})]
+    ("name", "keys"),
+    [("bt2408", {}), ("wmnet", {}), ("wmnet", {"model": "kpnet", "default": True})],
 )
 def test_a_models_name_means_its_default_only(
     weight: Path, listed: List, monkeypatch: pytest.MonkeyPatch, name: str, keys: dict[str, Any]
@@ -118,7 +126,9 @@ def test_one_flipped_byte_is_refused(weight: Path, listed: List) -> None:
         ({"config": SMALL, "model": "bt2408"}, "model"),
     ],
 )
-def test_file_and_manifest_must_agree(weight: Path, listed: List, keys: dict[str, Any], reason: str) -> None:
+def test_file_and_manifest_must_agree(
+    weight: Path, listed: List, keys: dict[str, Any], reason: str
+) -> None:
     path = listed(weight.read_bytes(), **keys)
     with pytest.raises(ModelError) as error:
         load_model("small")
@@ -144,7 +154,10 @@ def test_unknown_names_are_answered_with_the_known_ones(weight: Path, listed: Li
     [
         ({"conv_first__bias": None}, "conv_first.bias is missing"),
         ({"more": torch.ones(1)}, "more has no place"),
-        ({"conv_last__bias": torch.ones(4)}, r"conv_last.bias is float16 \[4\].*needs float32 \[3\]"),
+        (
+            {"conv_last__bias": torch.ones(4)},
+            r"conv_last.bias is float16 \[4\].*needs float32 \[3\]",
+        ),
         ({"conv_last__bias": torch.ones(3, dtype=torch.int32)}, "conv_last.bias is int32"),
     ],
 )
@@ -170,9 +183,13 @@ def test_a_file_of_another_writer_is_sent_to_import(tmp_path: Path) -> None:
         load_model("wmnet", weights=path)
 
 
-@pytest.mark.parametrize("config", ["[]", "3", "{", '{"blocks": 7}', '{"walls": 1}', '{"channels": "x"}'])
+@pytest.mark.parametrize(
+    "config", ["[]", "3", "{", '{"blocks": 7}', '{"walls": 1}', '{"channels": "x"}']
+)
 def test_a_configuration_that_makes_no_sense_is_refused(weight: Path, config: str) -> None:
-    safetensors.torch.save_file(safetensors.torch.load_file(weight), weight, {"model": "wmnet", "config": config})
+    safetensors.torch.save_file(
+        safetensors.torch.load_file(weight), weight, {"model": "wmnet", "config": config}
+    )
     with pytest.raises(ModelError):
         load_model("wmnet", weights=weight)
 
@@ -193,7 +210,8 @@ HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
         struct.pack("<Q", 100_000) + b"[" * 100_000,  # brackets to overflow a stack
         struct.pack("<Q", 8) + b"not json" + b"\0" * 4,
         b"\x80\x04cos\nsystem\n(S'touch owned'\ntR.",
-        struct.pack("<Q", 75) + b'{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}  ',
+        struct.pack("<Q", 75)
+        + b'{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}  ',
     ],
 )
 def test_bombs_and_rubbish_are_refused(tmp_path: Path, data: bytes) -> None:

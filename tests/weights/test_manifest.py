@@ -59,10 +59,14 @@ def test_a_wrong_key_is_named_with_entry_and_file(listed: List, key: str, value:
     assert all(word in str(error.value) for word in (str(path), "'small'", f"'{key}'"))
 
 
-@pytest.mark.parametrize("key", ["model", "source", "sha256", "size", "licence", "data", "recipe", "commit"])
+@pytest.mark.parametrize(
+    "key", ["model", "source", "sha256", "size", "licence", "data", "recipe", "commit"]
+)
 def test_a_missing_key_is_named(listed: List, key: str) -> None:
     path = listed(b"abc")
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(f"{key} =")))
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if not line.startswith(f"{key} ="))
+    )
     with pytest.raises(ModelError, match=rf"'small'.*'{key}' is missing"):
         manifest.entries()
 
@@ -75,13 +79,17 @@ def test_what_is_no_manifest_is_refused(listed: List, text: str) -> None:
         manifest.entries()
 
 
-def test_a_manifest_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SDR2HDR_WEIGHTS", str(tmp_path / "gone.toml"))
     with pytest.raises(ModelError, match=r"gone\.toml"):
         manifest.entries()
 
 
-def test_a_users_entry_replaces_no_bundled_one(listed: List, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_users_entry_replaces_no_bundled_one(
+    listed: List, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = listed(b"abc", default=True)
     bundled = tmp_path / "bundled.toml"
     bundled.write_text(path.read_text())
@@ -95,7 +103,9 @@ def test_a_users_entry_replaces_no_bundled_one(listed: List, monkeypatch: pytest
     assert list(manifest.entries()) == ["small", "mine"]
 
 
-def test_a_users_file_lies_beside_the_manifest_or_where_it_says(listed: List, tmp_path: Path) -> None:
+def test_a_users_file_lies_beside_the_manifest_or_where_it_says(
+    listed: List, tmp_path: Path
+) -> None:
     listed(b"abc")
     assert manifest.find("small").file == tmp_path / "small.safetensors"
     listed(b"abc", source="file:/elsewhere/small.safetensors")
@@ -121,14 +131,21 @@ def test_only_https_and_this_machine_are_fetched(url: str, allowed: bool) -> Non
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 plain = st.one_of(
-    texts, st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), st.booleans()
+    texts,
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
 )
 tables = st.dictionaries(texts, st.one_of(plain, st.lists(plain)))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no failure
 @given(texts, texts, tables, tables, st.booleans())
-def test_a_table_reads_back_as_written(data: str, recipe: str, config: Any, scores: Any, default: bool) -> None:
+def test_a_table_reads_back_as_written(
+    data: str, recipe: str, config: Any, scores: Any, default: bool
+) -> None:
     entry = WeightEntry(
         name="a.b-c", model="wmnet", source="https://example.org/a", sha256="0" * 64, size=7, licence="MIT", data=data,
         recipe=recipe, commit="unknown", manifest=Path("x"), config=config, scores=scores, default=default,

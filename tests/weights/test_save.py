@@ -28,7 +28,9 @@ STATE = {
 @pytest.mark.parametrize("half", [True, False])
 def test_the_formats_own_library_reads_it(tmp_path: Path, half: bool) -> None:
     path = tmp_path / "a.safetensors"
-    sha256, size = save_weights(path, "wmnet", STATE, {"base": "none"}, {"licence": "CC0 é"}, half=half)
+    sha256, size = save_weights(
+        path, "wmnet", STATE, {"base": "none"}, {"licence": "CC0 é"}, half=half
+    )
     read = safetensors.torch.load_file(path)
     assert read.keys() == STATE.keys()
     for key, tensor in STATE.items():
@@ -44,7 +46,9 @@ def test_the_formats_own_library_reads_it(tmp_path: Path, half: bool) -> None:
 def test_a_transposed_tensor_keeps_its_meaning(tmp_path: Path) -> None:
     tensor = torch.arange(6.0).reshape(2, 3)
     save_weights(tmp_path / "a.safetensors", "m", {"t": tensor.T}, {})
-    assert torch.equal(safetensors.torch.load_file(tmp_path / "a.safetensors")["t"].float(), tensor.T)
+    assert torch.equal(
+        safetensors.torch.load_file(tmp_path / "a.safetensors")["t"].float(), tensor.T
+    )
 
 
 def test_bytes_do_not_depend_on_order_or_process(tmp_path: Path) -> None:
@@ -54,7 +58,10 @@ def test_bytes_do_not_depend_on_order_or_process(tmp_path: Path) -> None:
         "print(save_weights(Path(sys.argv[1]), 'm', s, {'x': 1, 'y': [2]}, {'one': '1', 'two': '2', 'three': '3'})[0])"
     )
     other = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "b.safetensors")], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path / "b.safetensors")],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     state = {"a": torch.ones(2, 2), "b": torch.arange(6.0)}
     texts = {"three": "3", "two": "2", "one": "1"}
@@ -63,7 +70,9 @@ def test_bytes_do_not_depend_on_order_or_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 70000.0])
-def test_what_half_precision_cannot_hold_is_refused_and_the_old_file_stays(tmp_path: Path, value: float) -> None:
+def test_what_half_precision_cannot_hold_is_refused_and_the_old_file_stays(
+    tmp_path: Path, value: float
+) -> None:
     path = tmp_path / "a.safetensors"
     save_weights(path, "m", {"t": torch.ones(2)}, {})
     before = path.read_bytes()

@@ -23,7 +23,10 @@ def tiny() -> StableAutoencoder:
 
 @pytest.fixture
 def hub(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    server.headers = {"ETag": '"an-etag"', "X-Repo-Commit": "0123456789abcdef0123456789abcdef01234567"}
+    server.headers = {
+        "ETag": '"an-etag"',
+        "X-Repo-Commit": "0123456789abcdef0123456789abcdef01234567",
+    }
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     return server
 
@@ -49,7 +52,9 @@ def test_a_published_file_becomes_the_autoencoders_tensors(old: bool) -> None:
     assert all(torch.equal(found[k], v) for k, v in tensors.items())
 
 
-def test_a_file_of_the_hub_starts_the_autoencoder(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_hub_starts_the_autoencoder(
+    hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors = tiny().state_dict()
     monkeypatch.setattr("sdr2hdr.models.hdrvdiff.stable.StableAutoencoder", tiny)
     hub.files[FILE] = safetensors.torch.save(dict(tensors))

@@ -33,5 +33,9 @@ def guarded(added: Tensor, frame: Tensor, reach: int = 4) -> Tensor:
     """
     brightest = frame.amax(1, keepdim=True)
     colour = F.max_pool2d(brightest - frame.amin(1, keepdim=True), reach)
-    colour = F.interpolate(F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear")
-    return torch.lerp(added.mean(1, keepdim=True), added, (8 * colour).clamp_max(1)) * (10 * brightest).clamp(0, 1)
+    colour = F.interpolate(
+        F.max_pool2d(colour, 3, 1, 1), scale_factor=float(reach), mode="bilinear"
+    )
+    return torch.lerp(added.mean(1, keepdim=True), added, (8 * colour).clamp_max(1)) * (
+        10 * brightest
+    ).clamp(0, 1)

@@ -67,7 +67,9 @@ class OnBase(Model):
         """The codes ``B,3,H,W`` of a frame ``B,3,H,W`` with the network's output ``added``; alone for the base ``none``."""
         if self.base == "none":
             return added
-        return self.mapped(frame, look) + bounded(added, frame, scale=self.scale, reach=self.reach, bound=BOUND)
+        return self.mapped(frame, look) + bounded(
+            added, frame, scale=self.scale, reach=self.reach, bound=BOUND
+        )
 
     def own_modules(self) -> Iterator[nn.Module]:
         """The modules whose weights are the network's own: all but those of the look reader."""

@@ -44,7 +44,11 @@ class LookReader(Float32):
             nn.Linear(2 * VECTOR, VECTOR),
             nn.ReLU(),
         )
-        self.enter, self.middle, self.leave = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 3)
+        self.enter, self.middle, self.leave = (
+            nn.Linear(3, width),
+            nn.Linear(width, width),
+            nn.Linear(width, 3),
+        )
         self.modulate = nn.Linear(VECTOR, 4 * width)
         for layer in (self.modulate, self.leave):
             nn.init.zeros_(layer.weight)
@@ -61,7 +65,9 @@ class LookReader(Float32):
         counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
         counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
         colours = colours_by_light(x, luma)
-        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1))
+        out: Tensor = self.embed(
+            torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1)
+        )
         return out
 
     def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
@@ -82,13 +88,22 @@ class LookReader(Float32):
 
         Works in bands that fit a processor's cache, which is twice as fast as the whole frame at once.
         """
-        (scale1, shift1), (scale2, shift2) = (m.chunk(2, -1) for m in self.modulate(look).chunk(2, -1))
+        (scale1, shift1), (scale2, shift2) = (
+            m.chunk(2, -1) for m in self.modulate(look).chunk(2, -1)
+        )
         # one matrix product a layer: a scale of the layer's output is a scale of its kernel's rows
-        first, second = _modulated(self.enter, scale1, shift1), _modulated(self.middle, scale2, shift2)
+        first, second = (
+            _modulated(self.enter, scale1, shift1),
+            _modulated(self.middle, scale2, shift2),
+        )
         rows = max(1, _BAND // frame.shape[-1])
-        return torch.cat([self._band(x.float(), first, second) for x in torch.split(frame, rows, dim=-2)], dim=-2)
+        return torch.cat(
+            [self._band(x.float(), first, second) for x in torch.split(frame, rows, dim=-2)], dim=-2
+        )
 
-    def _band(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+    def _band(
+        self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
+    ) -> Tensor:
         direct = pq_inverse_eotf(tonemap.bt2408(x))
         y = torch.baddbmm(first[0], first[1], x.flatten(2)).relu_()
         y = torch.baddbmm(second[0], second[1], y).relu_()
@@ -113,7 +128,9 @@ def colours_by_light(x: Tensor, luma: Tensor) -> Tensor:
     off = x - luma
     what = torch.cat([spread, off, off[:, :1].abs(), spread.square()], 1).flatten(2)
     tone = (brightest.flatten(2).detach() * (TONES - 0.001)).long()
-    count = what.new_zeros(what.shape[0], 1, TONES).scatter_add_(2, tone, torch.ones_like(what[:, :1]))
+    count = what.new_zeros(what.shape[0], 1, TONES).scatter_add_(
+        2, tone, torch.ones_like(what[:, :1])
+    )
     sums = what.new_zeros(what.shape[0], 6, TONES).scatter_add_(2, tone.expand(-1, 6, -1), what)
     return 4 * sums / (count + 2)
 

@@ -33,7 +33,9 @@ class FourierConv(nn.Module):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         a, b = channels // 2, out // 2
-        self.near, self.near_to_far, self.far_to_near = (nn.Conv2d(a, b, 3, padding=1) for _ in range(3))
+        self.near, self.near_to_far, self.far_to_near = (
+            nn.Conv2d(a, b, 3, padding=1) for _ in range(3)
+        )
         self.far = SpectralTransform(a)
         self.widen = nn.Conv2d(a, b, 1) if a != b else nn.Identity()
 
@@ -69,8 +71,12 @@ class Conditions(Float32):
         self.skip = nn.ModuleList()
         if local:
             back = (64, 64, 32, self.LOCAL)
-            self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(back))
-            self.skip = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip((64, 32, 32), back[1:], strict=True))
+            self.up = nn.ModuleList(
+                nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(back)
+            )
+            self.skip = nn.ModuleList(
+                nn.Conv2d(a, b, 1) for a, b in zip((64, 32, 32), back[1:], strict=True)
+            )
 
     def forward(self, thumb: Tensor) -> tuple[Tensor, Tensor | None]:
         """C^G ``B,64`` and, if asked for, C^L ``B,32,S/4,S/4`` of thumbnails ``B,3,S,S``."""
@@ -97,7 +103,9 @@ def at_place(whole: Tensor, place: Tensor | None, size: tuple[int, int]) -> Tens
     if place is None:
         place = whole.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(b, 4)
     place = place.to(whole.dtype)
-    rows, columns = ((torch.arange(n, device=whole.device, dtype=whole.dtype) + 0.5) / n for n in size)
+    rows, columns = (
+        (torch.arange(n, device=whole.device, dtype=whole.dtype) + 0.5) / n for n in size
+    )
     y = 2 * (place[:, :1] + rows * (place[:, 2:3] - place[:, :1])) - 1
     x = 2 * (place[:, 1:2] + columns * (place[:, 3:] - place[:, 1:2])) - 1
     grid = torch.stack([x[:, None, :].expand(b, *size), y[:, :, None].expand(b, *size)], dim=-1)

@@ -25,7 +25,9 @@ def rotations(channels: int, buckets: int, rounds: int) -> Tensor:
 
 def hashes(x: Tensor, buckets: int, rounds: int) -> Tensor:
     """Bucket numbers ``rounds,B,N`` of vectors ``B,N,C``: which of the rotated axes, or its opposite, is nearest."""
-    turned = torch.einsum("bnc,rcd->rbnd", x.float(), rotations(x.shape[-1], buckets, rounds).to(x.device))
+    turned = torch.einsum(
+        "bnc,rcd->rbnd", x.float(), rotations(x.shape[-1], buckets, rounds).to(x.device)
+    )
     nearest = turned.abs().argmax(dim=-1, keepdim=True)
     opposite = turned.gather(-1, nearest) < 0
     return (nearest + opposite * (buckets // 2))[..., 0]
@@ -50,7 +52,9 @@ def windows(codes: Tensor, frames: int, chunk: int) -> tuple[Tensor, Tensor]:
     width = min(2 * chunk * frames, n * frames)
     first = (ranks[:, :, chunk // 2] - width // 2).clamp(0, n * frames - width)
     seen = first[:, :, None] + torch.arange(width, device=codes.device)
-    return order.gather(1, ranks.flatten(1)).view_as(ranks), order.gather(1, seen.flatten(1)).view_as(seen)
+    return order.gather(1, ranks.flatten(1)).view_as(ranks), order.gather(
+        1, seen.flatten(1)
+    ).view_as(seen)
 
 
 class HashedAttention(nn.Module):
@@ -76,7 +80,11 @@ class HashedAttention(nn.Module):
         values = torch.stack([_rows(self.value(f)) for f in maps], dim=2).flatten(0, 2)
         queries = keys[:, :, 0].reshape(b * positions, -1)
         keys = F.normalize(keys.flatten(0, 2), dim=-1)
-        codes = hashes(keys.detach().view(b, positions * frames, -1), bucket_count(positions, self.chunk), self.rounds)
+        codes = hashes(
+            keys.detach().view(b, positions * frames, -1),
+            bucket_count(positions, self.chunk),
+            self.rounds,
+        )
         found = []
         for code in codes:
             asking, seen = windows(code.view(b, positions, frames), frames, self.chunk)
@@ -84,7 +92,9 @@ class HashedAttention(nn.Module):
             rows = (asking // frames + item * positions).flatten()
             among = (seen + item * positions * frames).flatten()
             q = queries.index_select(0, rows).view(b * asking.shape[1], self.chunk, -1)
-            k, v = (t.index_select(0, among).view(len(q), seen.shape[2], -1) for t in (keys, values))
+            k, v = (
+                t.index_select(0, among).view(len(q), seen.shape[2], -1) for t in (keys, values)
+            )
             read = attend(q, k, v)
             # back into order: the last chunk's repeated position is found more than once, each time the same
             back = torch.empty(b * positions, dtype=torch.long, device=x.device)

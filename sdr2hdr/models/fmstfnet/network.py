@@ -52,7 +52,9 @@ FMSTFNET_SPEC = ModelSpec(
 
 _WINDOW = 8
 _HEADS = 4
-_DETAIL = 12.0  # scales detail to the size of the other features, without which training uses it too late
+_DETAIL = (
+    12.0  # scales detail to the size of the other features, without which training uses it too late
+)
 
 
 class Modulation(nn.Module):
@@ -60,14 +62,19 @@ class Modulation(nn.Module):
 
     def __init__(self, channels: int, condition: int, local: bool) -> None:
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(3, channels, 3, padding=1),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
         self.conditions = Conditions(local)
         self.whole = nn.Linear(Conditions.GLOBAL + condition, 2 * channels)
         self.place = nn.Conv2d(Conditions.LOCAL, 2 * channels, 1) if local else None
         self.between = ResidualBlock(channels)
         self.after = ResidualBlock(channels)
 
-    def forward(self, low: Tensor, thumb: Tensor, look: Tensor | None, place: Tensor | None) -> Tensor:
+    def forward(
+        self, low: Tensor, thumb: Tensor, look: Tensor | None, place: Tensor | None
+    ) -> Tensor:
         """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; the scene's ``look B,V`` is another condition."""
         dtype = self.conv1.weight.dtype
         x = (2.0 * low - 1.0).to(dtype, memory_format=torch.channels_last)
@@ -77,7 +84,9 @@ class Modulation(nn.Module):
         a, b = self.whole(vector.to(dtype))[:, :, None, None].chunk(2, dim=1)
         x = self.between(x * (1 + a) + b)
         if self.place is not None:
-            seen = at_place(conditions, place, (x.shape[2], x.shape[3])).to(dtype, memory_format=torch.channels_last)
+            seen = at_place(conditions, place, (x.shape[2], x.shape[3])).to(
+                dtype, memory_format=torch.channels_last
+            )
             a, b = self.place(seen).chunk(2, dim=1)
             x = x * (1 + a) + b
         return cast(Tensor, self.after(x))
@@ -89,7 +98,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.qkv, self.leave = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, height, width = x.shape
@@ -97,7 +108,9 @@ class TransformerBlock(nn.Module):
         rows, columns = padded.shape[2] // _WINDOW, padded.shape[3] // _WINDOW
         split = padded.view(b, c, rows, _WINDOW, columns, _WINDOW).permute(0, 2, 4, 3, 5, 1)
         tokens = split.reshape(b * rows * columns, _WINDOW * _WINDOW, c)
-        q, k, v = self.qkv(_even(tokens)).view(*tokens.shape[:2], 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(_even(tokens)).view(*tokens.shape[:2], 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
+        )
         read = attend(q * q.shape[-1] ** -0.5, k, v).transpose(1, 2).reshape_as(tokens)
         tokens = tokens + self.leave(read)
         tokens = tokens + self.mlp(_even(tokens))
@@ -126,7 +139,9 @@ class Fusion(nn.Module):
         self.transformer = TransformerBlock(channels) if "transformer" in parts else None
         self.memory = HashedAttention(channels) if "memory" in parts else None
 
-    def forward(self, at: Tensor, after: Tensor | None, before: Tensor | None, made: Tensor | None) -> Tensor:
+    def forward(
+        self, at: Tensor, after: Tensor | None, before: Tensor | None, made: Tensor | None
+    ) -> Tensor:
         """S^t from F^t, F^(t+1), F^(t-1) and S^(t-1), all ``B,C,h,w``; None for what is beyond a scene's ends."""
         x = at
         if self.near is not None:
@@ -185,10 +200,13 @@ class FMSTFNet(OnBase):
         self.modulation = Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
         self.fusion = Fusion(channels, parts)
         self.detail = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(3, c, 3, padding=1), *(ResidualBlock(c) for _ in range(blocks))) for c in high
+            nn.Sequential(nn.Conv2d(3, c, 3, padding=1), *(ResidualBlock(c) for _ in range(blocks)))
+            for c in high
         )
         sizes = (channels, *high)
-        self.hybrid = nn.ModuleList(Hybrid(a, b, "ahm" in parts) for a, b in zip(sizes, high, strict=False))
+        self.hybrid = nn.ModuleList(
+            Hybrid(a, b, "ahm" in parts) for a, b in zip(sizes, high, strict=False)
+        )
         self.conv_last = nn.ModuleList(nn.Conv2d(c, 3, 3, padding=1) for c in sizes)
         self.initialise()
 
@@ -223,20 +241,30 @@ class FMSTFNet(OnBase):
                 after = at.feature
             made = self.fusion(now.feature, after, before, made)
             before = now.feature
-            out.append(self.corrected(self._output(made, now.details), self.base_frame(frames, t), now.look))
+            out.append(
+                self.corrected(
+                    self._output(made, now.details), self.base_frame(frames, t), now.look
+                )
+            )
         kept = {**now.look_state, "before": now.feature, "made": cast(Tensor, made)}
         return torch.stack(out, dim=1), kept
 
     def _features(self, window: Window, t: int, state: State) -> "_Features":
         """What frame ``t`` gives on its own: the features of its small picture, and its detail."""
         low, details = take_apart(window.frames[:, t].float(), self.levels)
-        look, look_state = self.scene_look(window, t, {k: v for k, v in state.items() if k in LOOK_STATE})
-        return _Features(self.modulation(low, window.thumb(t), look, window.place), details, look, look_state)
+        look, look_state = self.scene_look(
+            window, t, {k: v for k, v in state.items() if k in LOOK_STATE}
+        )
+        return _Features(
+            self.modulation(low, window.thumb(t), look, window.place), details, look, look_state
+        )
 
     def _output(self, made: Tensor, details: list[Tensor]) -> Tensor:
         """What is added to the base, ``B,3,H,W`` in float32: of each size what it adds to that of the smaller one."""
         y, added = made, conv(cast(nn.Conv2d, self.conv_last[0]), made).float()
-        for detail, treat, hybrid, last in zip(details, self.detail, self.hybrid, self.conv_last[1:], strict=True):
+        for detail, treat, hybrid, last in zip(
+            details, self.detail, self.hybrid, self.conv_last[1:], strict=True
+        ):
             y = hybrid(y, treat((_DETAIL * detail).to(y.dtype, memory_format=torch.channels_last)))
             added = larger(added) + conv(cast(nn.Conv2d, last), y).float()
         return added
@@ -244,9 +272,18 @@ class FMSTFNet(OnBase):
     def _check(self, state: State, frames: Tensor) -> None:
         """Raises ModelError for a state that was not made by such a network from pictures of that size."""
         scale = 2**self.levels
-        wanted = (frames.shape[0], self.channels, frames.shape[3] // scale, frames.shape[4] // scale)
+        wanted = (
+            frames.shape[0],
+            self.channels,
+            frames.shape[3] // scale,
+            frames.shape[4] // scale,
+        )
         look = LOOK_STATE if self.look is not None else set()
-        if set(state) not in (set(), look, {"before", "made"} | look):  # a look alone is one that is known beforehand
+        if set(state) not in (
+            set(),
+            look,
+            {"before", "made"} | look,
+        ):  # a look alone is one that is known beforehand
             raise ModelError(
                 f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
                 "begin the scene anew, with new_state."

@@ -17,7 +17,9 @@ _EMBED = 64
 
 def sinusoids(value: Tensor, size: int = _EMBED) -> Tensor:
     """Eq. 4: sines and cosines ``B,size`` of numbers ``B``, with wavelengths from 2 pi to 10000 times that."""
-    rates = torch.exp(torch.arange(size // 2, device=value.device) * (-math.log(10000.0) * 2 / size))
+    rates = torch.exp(
+        torch.arange(size // 2, device=value.device) * (-math.log(10000.0) * 2 / size)
+    )
     angles = value.float()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
@@ -32,7 +34,10 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, out: int, condition: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(channels, out, 3, padding=1),
+            nn.Conv2d(out, out, 3, padding=1),
+        )
         self.turn = nn.Linear(condition, 2 * out)
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
 
@@ -51,7 +56,9 @@ class Attention(nn.Module):
         super().__init__()
         self.window, self.grid, self.heads = window, grid, heads
         self.qkv, self.leave = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+        )
         self.places = nn.Parameter(torch.zeros(heads, window**2, window**2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,12 +68,22 @@ class Attention(nn.Module):
         padded = F.pad(x, (0, -width % region, 0, -height % region), mode="replicate")
         rows, columns = padded.shape[2] // region, padded.shape[3] // region
         split = (
-            padded.view(b, c, rows, w, 2, columns, w, 2) if self.grid else padded.view(b, c, rows, 2, w, columns, 2, w)
+            padded.view(b, c, rows, w, 2, columns, w, 2)
+            if self.grid
+            else padded.view(b, c, rows, 2, w, columns, 2, w)
         )
         order = (0, 2, 5, 4, 7, 3, 6, 1) if self.grid else (0, 2, 5, 3, 6, 4, 7, 1)
         tokens = split.permute(order).reshape(-1, w * w, c)
-        q, k, v = self.qkv(_even(tokens)).view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(q, k, v, self.places.to(q.dtype)).transpose(1, 2).reshape_as(tokens)
+        q, k, v = (
+            self.qkv(_even(tokens))
+            .view(*tokens.shape[:2], 3, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+        )
+        read = (
+            F.scaled_dot_product_attention(q, k, v, self.places.to(q.dtype))
+            .transpose(1, 2)
+            .reshape_as(tokens)
+        )
         tokens = tokens + self.leave(read)
         tokens = tokens + self.mlp(_even(tokens))
         shape = (b, rows, columns, 2, 2, w, w, c)
@@ -94,7 +111,10 @@ class MaxViT(nn.Module):
             nn.Conv2d(channels, wide, 1), nn.GELU(), nn.Conv2d(wide, wide, 3, padding=1, groups=wide), nn.GELU(),
             nn.Conv2d(wide, channels, 1),
         )  # fmt: skip
-        self.block, self.grid = Attention(channels, window, False), Attention(channels, window, True)
+        self.block, self.grid = (
+            Attention(channels, window, False),
+            Attention(channels, window, True),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.conv(even(x))
@@ -126,7 +146,11 @@ class Denoiser(nn.Module):
         self.enter = nn.Conv2d(2 * latent, a, 3, padding=1)
         self.down, self.down_attention = Residual(a, a, size), MaxViT(a, windows[0])
         self.smaller = nn.Conv2d(a, b, 3, stride=2, padding=1)
-        self.first, self.attention, self.second = Residual(b, b, size), MaxViT(b, windows[1]), Residual(b, b, size)
+        self.first, self.attention, self.second = (
+            Residual(b, b, size),
+            MaxViT(b, windows[1]),
+            Residual(b, b, size),
+        )
         self.larger = nn.Conv2d(b, a, 3, padding=1)
         self.up, self.up_attention = Residual(2 * a, a, size), MaxViT(a, windows[0])
         self.leave = nn.Conv2d(a, latent, 3, padding=1)
@@ -135,7 +159,9 @@ class Denoiser(nn.Module):
         dtype = self.enter.weight.dtype
         if not self.embedding:
             exposure = torch.zeros_like(exposure)
-        condition = F.silu(self.time(sinusoids(time).to(dtype)) + self.exposure(sinusoids(16 * exposure).to(dtype)))
+        condition = F.silu(
+            self.time(sinusoids(time).to(dtype)) + self.exposure(sinusoids(16 * exposure).to(dtype))
+        )
         x = self.enter(torch.cat([z, seen], 1).to(dtype, memory_format=torch.channels_last))
         x = self.down_attention(self.down(x, condition))
         y = F.pad(x, (0, -x.shape[3] % 2, 0, -x.shape[2] % 2), mode="replicate")
@@ -162,7 +188,9 @@ def ddim(v: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Te
     """A latent from noise in ``steps`` steps, evenly spaced in time; ``v(z, time)`` is the network. Deterministic (eta is 0)."""
     z = noise
     for step in range(steps, 0, -1):
-        now, then = (torch.full((z.shape[0],), TIMES * s / steps, device=z.device) for s in (step, step - 1))
+        now, then = (
+            torch.full((z.shape[0],), TIMES * s / steps, device=z.device) for s in (step, step - 1)
+        )
         found = v(z, now)
         a, s = share(now)
         clean, noise = a * z - s * found, s * z + a * found

@@ -50,7 +50,9 @@ class Autoencoder(LatentAutoencoder):
             nn.Conv2d(b, c, 3, stride=2, padding=1), ResidualBlock(c), ResidualBlock(c),
             nn.Conv2d(c, latent, 1),
         )  # fmt: skip
-        self.small = nn.Sequential(nn.Conv2d(latent, c, 3, padding=1), ResidualBlock(c), ResidualBlock(c))
+        self.small = nn.Sequential(
+            nn.Conv2d(latent, c, 3, padding=1), ResidualBlock(c), ResidualBlock(c)
+        )
         self.middle = nn.Sequential(nn.Conv2d(c, b, 3, padding=1), ResidualBlock(b))
         self.large = nn.Sequential(nn.Conv2d(b, a, 3, padding=1), ResidualBlock(a))
         self.last = nn.Conv2d(a, 12, 3, padding=1)

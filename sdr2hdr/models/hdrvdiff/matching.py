@@ -18,7 +18,9 @@ def match(reference: Tensor, moved: Tensor) -> Tensor:
 
     Both are ``B,1,H,W`` in 0..1; sides are multiples of 8. Found to a fraction of a pixel.
     """
-    flow = reference.new_zeros(reference.shape[0], 2, reference.shape[2] // COARSEST, reference.shape[3] // COARSEST)
+    flow = reference.new_zeros(
+        reference.shape[0], 2, reference.shape[2] // COARSEST, reference.shape[3] // COARSEST
+    )
     for scale in (COARSEST, COARSEST // 2, COARSEST // 4, 1):
         a, b = (F.avg_pool2d(x, scale) if scale > 1 else x for x in (reference, moved))
         if scale != COARSEST:
@@ -41,7 +43,9 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     y = torch.arange(h, device=x.device, dtype=torch.float32)[:, None] + flow[:, 0].float()
     z = torch.arange(w, device=x.device, dtype=torch.float32) + flow[:, 1].float()
     grid = torch.stack([(2 * z + 1) / w - 1, (2 * y + 1) / h - 1], dim=-1)
-    return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
 
 
 def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
@@ -55,16 +59,22 @@ def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
             costs.append(a - padded[..., dy : dy + h, dx : dx + w])
             far.append(abs(dy - reach) + abs(dx - reach))
     away = a.new_tensor(far)[:, None, None]
-    cost = _patch(torch.cat(costs, 1).square_()) * (1 + 0.02 * away) + 2e-5 * away  # a flat area stays
+    cost = (
+        _patch(torch.cat(costs, 1).square_()) * (1 + 0.02 * away) + 2e-5 * away
+    )  # a flat area stays
     best = cost.argmin(1, keepdim=True)
     y, x = best // side, best % side
     parts = []
     for at, step in ((y, side), (x, 1)):
         inner = (at > 0) & (at < side - 1)
         here = cost.gather(1, best)
-        before, after = (cost.gather(1, (best + s).clamp(0, side * side - 1)) for s in (-step, step))
+        before, after = (
+            cost.gather(1, (best + s).clamp(0, side * side - 1)) for s in (-step, step)
+        )
         bend = (before - 2 * here + after).clamp_min(1e-9) + 1e-4
-        fraction = (0.5 * (before - after) / bend).clamp(-0.5, 0.5) * here / (here + 1e-5)  # what fits as it is stays
+        fraction = (
+            (0.5 * (before - after) / bend).clamp(-0.5, 0.5) * here / (here + 1e-5)
+        )  # what fits as it is stays
         parts.append(at - reach + torch.where(inner, fraction, 0.0))
     return torch.cat(parts, 1)
 

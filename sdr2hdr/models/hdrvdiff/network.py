@@ -73,17 +73,32 @@ class HDRVDiff(OnBase):
     """
 
     def __init__(
-        self, steps: int = STEPS, size: str = "small", *, embedding: bool = True, integration: str = "zica"
+        self,
+        steps: int = STEPS,
+        size: str = "small",
+        *,
+        embedding: bool = True,
+        integration: str = "zica",
     ) -> None:
         super().__init__("look")
-        if steps < 0 or size not in ("small", "paper") or integration not in ("zica", "attention", "concat"):
-            raise ValueError("steps is 0 or more, size is small or paper, integration is zica, attention or concat")
+        if (
+            steps < 0
+            or size not in ("small", "paper")
+            or integration not in ("zica", "attention", "concat")
+        ):
+            raise ValueError(
+                "steps is 0 or more, size is small or paper, integration is zica, attention or concat"
+            )
         self.steps, self.integration = steps, integration
         paper = size == "paper"
         self.autoencoder: LatentAutoencoder = StableAutoencoder() if paper else Autoencoder()
-        self.denoiser = Denoiser(self.autoencoder.latent, (320, 640) if paper else (64, 96), embedding=embedding)
+        self.denoiser = Denoiser(
+            self.autoencoder.latent, (320, 640) if paper else (64, 96), embedding=embedding
+        )
         a, b, c = self.autoencoder.channels
-        self.temporal = Temporal((64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat")
+        self.temporal = Temporal(
+            (64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat"
+        )
         self.initialise()
 
     def initialise(self) -> None:
@@ -117,10 +132,16 @@ class HDRVDiff(OnBase):
                 exposure = frames.new_zeros(batch) if exposures is None else exposures[:, t]
                 prior = self.prior(frames[:, t], exposure, noise, self.steps)
             added = self.temporal(aligned, prior)
-            out.append(pq_inverse_eotf(mu_law_inverse(self.toned(aligned, added, graded=exposures is None))))
+            out.append(
+                pq_inverse_eotf(
+                    mu_law_inverse(self.toned(aligned, added, graded=exposures is None))
+                )
+            )
         return torch.stack(out, dim=1), state
 
-    def aligned(self, frames: Tensor, t: int, exposures: Tensor | None, look: Tensor | None) -> Aligned:
+    def aligned(
+        self, frames: Tensor, t: int, exposures: Tensor | None, look: Tensor | None
+    ) -> Aligned:
         """Frame ``t`` of ``B,T,3,H,W`` and its neighbours, aligned to it: two each way, or three if more than two exposures
         alternate. The base is the look's mapping if there are no exposures, else the weighted merge."""
         at = torch.ones_like(frames[:, :, 0, 0, 0]) if exposures is None else exposures.float()
@@ -139,7 +160,9 @@ class HDRVDiff(OnBase):
             if look is not None:
                 base = mu_law(pq_eotf(self.mapped(self.base_frame(frames, t), look)))
             else:
-                base = mu_law(convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020"))
+                base = mu_law(
+                    convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020")
+                )
             trusted = sureness((trust(every) * torch.stack(alike, 1)).sum(1))
         six = torch.cat([every, light], 2)
         return Aligned(six[:, 0], tuple(six[:, 1:].unbind(1)), base, trusted)
@@ -161,7 +184,9 @@ class HDRVDiff(OnBase):
         return {f"autoencoder.{key}": t for key, t in published_tensors(tensors, source).items()}
 
 
-def align(reference: Tensor, frame: Tensor, exposure: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+def align(
+    reference: Tensor, frame: Tensor, exposure: Tensor, other: Tensor
+) -> tuple[Tensor, Tensor]:
     """A frame ``B,3,H,W`` moved onto the reference, and how far to believe each pixel, ``B,1,H,W``: by how alike the means of
     5x5 pixels are, both as the longer of the two exposures would show them."""
     longer = torch.maximum(exposure, other)

@@ -30,11 +30,15 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, sharpness: Tensor, area: 
         return y.reshape(b, n, m, heads, HEADS_OF, area * area)
 
     q, k = (F.normalize(split(x, rows, columns).float(), dim=-1) for x in (q, k))
-    weights = torch.softmax(q @ k.transpose(-1, -2) * sharpness.float()[:, None, None], dim=-1).to(v.dtype)
+    weights = torch.softmax(q @ k.transpose(-1, -2) * sharpness.float()[:, None, None], dim=-1).to(
+        v.dtype
+    )
     if rows == columns == 1:
         read = weights @ split(v, 1, 1)
     else:  # areas shifted by a half, each between the middles of four, whose weights it blends
-        near = F.pad(weights.flatten(3).permute(0, 3, 1, 2).float(), (1, 1, 1, 1), mode="replicate").to(v.dtype)
+        near = F.pad(
+            weights.flatten(3).permute(0, 3, 1, 2).float(), (1, 1, 1, 1), mode="replicate"
+        ).to(v.dtype)
         near = near.permute(0, 2, 3, 1).view(b, rows + 2, columns + 2, heads, HEADS_OF, HEADS_OF)
         shifted = split(F.pad(v, (half, half, half, half)), rows + 1, columns + 1)
         ramp = ((torch.arange(area, device=v.device) + 0.5) / area).to(v.dtype)
@@ -47,7 +51,9 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, sharpness: Tensor, area: 
     out = read.view(b, rows, columns, c, area, area).permute(0, 3, 1, 4, 2, 5)
     out = out.reshape(b, c, rows * area, columns * area)
     start = half if out.shape[2] > v.shape[2] else 0
-    return out[..., start : start + height, start : start + width].contiguous(memory_format=torch.channels_last)
+    return out[..., start : start + height, start : start + width].contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 class RestormerBlock(nn.Module):
@@ -83,14 +89,19 @@ class ZiCA(nn.Module):
         super().__init__()
         self.area, self.control = area, control
         self.fit = nn.Conv2d(prior, channels, 1)
-        self.ask, self.answer = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, 2 * channels, 1)
+        self.ask, self.answer = (
+            nn.Conv2d(channels, channels, 1),
+            nn.Conv2d(channels, 2 * channels, 1),
+        )
         self.sharpness = nn.Parameter(torch.ones(channels // HEADS_OF))
         self.zero = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, temporal: Tensor, prior: Tensor) -> Tensor:
         q = self.ask(even(temporal))
         k, v = self.answer(even(self.fit(prior))).chunk(2, dim=1)
-        out: Tensor = temporal + self.control * self.zero(channel_attention(q, k, v, self.sharpness, self.area))
+        out: Tensor = temporal + self.control * self.zero(
+            channel_attention(q, k, v, self.sharpness, self.area)
+        )
         return out
 
 
@@ -99,7 +110,10 @@ class Joined(nn.Module):
 
     def __init__(self, channels: int, prior: int) -> None:
         super().__init__()
-        self.fit, self.join = nn.Conv2d(prior, channels, 1), nn.Conv2d(2 * channels, channels, 3, padding=1)
+        self.fit, self.join = (
+            nn.Conv2d(prior, channels, 1),
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
+        )
 
     def forward(self, temporal: Tensor, prior: Tensor) -> Tensor:
         out: Tensor = self.join(torch.cat([temporal, self.fit(prior)], 1))

@@ -21,8 +21,14 @@ SCALING = 0.18215
 class _Resnet(nn.Module):
     def __init__(self, channels: int, out: int, groups: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups, channels, eps=1e-6), nn.Conv2d(channels, out, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, out, eps=1e-6), nn.Conv2d(out, out, 3, padding=1)
+        self.norm1, self.conv1 = (
+            nn.GroupNorm(groups, channels, eps=1e-6),
+            nn.Conv2d(channels, out, 3, padding=1),
+        )
+        self.norm2, self.conv2 = (
+            nn.GroupNorm(groups, out, eps=1e-6),
+            nn.Conv2d(out, out, 3, padding=1),
+        )
         self.conv_shortcut = nn.Conv2d(channels, out, 1) if channels != out else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,14 +49,19 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)
-        read = F.scaled_dot_product_attention(*(part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v)))
+        read = F.scaled_dot_product_attention(
+            *(part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
+        )
         return x + self.to_out[0](read[:, 0]).transpose(1, 2).reshape(b, c, h, w)  # type: ignore[no-any-return]
 
 
 class _Resampler(nn.Module):
     def __init__(self, channels: int, up: bool) -> None:
         super().__init__()
-        self.up, self.conv = up, nn.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1 if up else 0)
+        self.up, self.conv = (
+            up,
+            nn.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1 if up else 0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2.0) if self.up else F.pad(x, (0, 1, 0, 1))
@@ -61,9 +72,13 @@ class _Resampler(nn.Module):
 class _Block(nn.Module):
     """Residual blocks, then a change of size unless it is the last."""
 
-    def __init__(self, channels: int, out: int, count: int, groups: int, *, up: bool, last: bool) -> None:
+    def __init__(
+        self, channels: int, out: int, count: int, groups: int, *, up: bool, last: bool
+    ) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(_Resnet(channels if i == 0 else out, out, groups) for i in range(count))
+        self.resnets = nn.ModuleList(
+            _Resnet(channels if i == 0 else out, out, groups) for i in range(count)
+        )
         self.resamplers: list[nn.Module] = [] if last else [_Resampler(out, up)]
         if not last:  # under the published name
             self.add_module("upsamplers" if up else "downsamplers", nn.ModuleList(self.resamplers))
@@ -88,7 +103,9 @@ class _Middle(nn.Module):
 class _Half(nn.Module):
     """The encoder, or the decoder; the decoder's blocks are one longer, and run from the smallest size."""
 
-    def __init__(self, enter: int, leave: int, channels: Sequence[int], layers: int, groups: int, *, up: bool) -> None:
+    def __init__(
+        self, enter: int, leave: int, channels: Sequence[int], layers: int, groups: int, *, up: bool
+    ) -> None:
         super().__init__()
         sizes = list(reversed(channels)) if up else list(channels)
         self.up, before = up, [sizes[0], *sizes[:-1]]
@@ -124,14 +141,21 @@ class StableAutoencoder(LatentAutoencoder):
     """Stable Diffusion's, with scaled latents."""
 
     def __init__(
-        self, widths: Sequence[int] = (128, 256, 512, 512), layers: int = 2, groups: int = 32, latent: int = 4
+        self,
+        widths: Sequence[int] = (128, 256, 512, 512),
+        layers: int = 2,
+        groups: int = 32,
+        latent: int = 4,
     ) -> None:
         super().__init__()
         self.latent = latent
         self.channels = (widths[2], widths[3], widths[3])
         self.encoder = _Half(3, 2 * latent, widths, layers, groups, up=False)
         self.decoder = _Half(latent, 3, widths, layers, groups, up=True)
-        self.quant_conv, self.post_quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1), nn.Conv2d(latent, latent, 1)
+        self.quant_conv, self.post_quant_conv = (
+            nn.Conv2d(2 * latent, 2 * latent, 1),
+            nn.Conv2d(latent, latent, 1),
+        )
 
     def encode(self, picture: Tensor) -> Tensor:
         """The mean of the latent's distribution, scaled."""
@@ -140,7 +164,9 @@ class StableAutoencoder(LatentAutoencoder):
         return SCALING * mean
 
     def decode(self, z: Tensor) -> Decoded:
-        picture, features = self.decoder(self.post_quant_conv(z.to(self.quant_conv.weight.dtype) / SCALING))
+        picture, features = self.decoder(
+            self.post_quant_conv(z.to(self.quant_conv.weight.dtype) / SCALING)
+        )
         return Decoded(picture.float() * 0.5 + 0.5, (features[0], features[1], features[2]))
 
 
@@ -158,7 +184,9 @@ def published_tensors(
     wanted = layout.state_dict()
     for key, tensor in wanted.items():
         if key not in renamed or renamed[key].shape != tensor.shape:
-            raise ModelError(f"{source}: {key} is missing or of another shape; this is another network's file.")
+            raise ModelError(
+                f"{source}: {key} is missing or of another shape; this is another network's file."
+            )
     return {key: renamed[key].float() for key in wanted}
 
 
@@ -169,7 +197,12 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
         name = key
         if ".attentions." in key:
-            for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+            for old, new in (
+                ("query", "to_q"),
+                ("key", "to_k"),
+                ("value", "to_v"),
+                ("proj_attn", "to_out.0"),
+            ):
                 name = name.replace(f".{old}.", f".{new}.")
         flat = ".attentions." in key and tensor.ndim == 4
         renamed[name] = tensor.reshape(tensor.shape[:2]) if flat else tensor

@@ -38,9 +38,15 @@ class Extractor(nn.Module):
     def __init__(self, channels: Sizes) -> None:
         super().__init__()
         a, b, c = channels
-        self.at_half = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(24, a, 3, padding=1), nn.ReLU(), ResidualBlock(a))
-        self.at_quarter = nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(b))
-        self.at_eighth = nn.Sequential(nn.Conv2d(b, c, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(c))
+        self.at_half = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(24, a, 3, padding=1), nn.ReLU(), ResidualBlock(a)
+        )
+        self.at_quarter = nn.Sequential(
+            nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(b)
+        )
+        self.at_eighth = nn.Sequential(
+            nn.Conv2d(b, c, 3, stride=2, padding=1), nn.ReLU(), ResidualBlock(c)
+        )
 
     def forward(self, six: Tensor) -> Features:
         half = self.at_half(six)
@@ -53,10 +59,15 @@ class Gate(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(2 * channels, channels, 3, padding=1), nn.Conv2d(channels, channels, 1)
+        self.first, self.second = (
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
+            nn.Conv2d(channels, channels, 1),
+        )
 
     def forward(self, reference: Tensor, moved: Tensor) -> Tensor:
-        return moved * torch.sigmoid(self.second(F.relu(self.first(torch.cat([reference, moved], 1)))))
+        return moved * torch.sigmoid(
+            self.second(F.relu(self.first(torch.cat([reference, moved], 1))))
+        )
 
 
 class TCAM(nn.Module):
@@ -67,7 +78,10 @@ class TCAM(nn.Module):
         a, b, c = channels
         self.gate_half, self.gate_eighth = Gate(a), Gate(c)
         self.above = nn.Conv2d(c, b, 1)
-        self.seek, self.offset = nn.Conv2d(3 * b, 24, 3, padding=1), nn.Conv2d(24, 6 * TAPS * 3, 3, padding=1)
+        self.seek, self.offset = (
+            nn.Conv2d(3 * b, 24, 3, padding=1),
+            nn.Conv2d(24, 6 * TAPS * 3, 3, padding=1),
+        )
         self.deform = nn.Conv2d(6, b, 3, padding=1)
 
     def forward(self, reference: Features, moved: Features, six: Tensor) -> Features:
@@ -123,7 +137,11 @@ class TemporalDecoder(nn.Module):
         self.prior_leave = nn.Conv2d(2 * a, 4 * (3 + len(BLURS) + 1), 3, padding=1)
 
     def forward(
-        self, own: Features, neighbours: Features, aligned: Aligned, prior: tuple[Tensor, tuple[Tensor, ...]] | None
+        self,
+        own: Features,
+        neighbours: Features,
+        aligned: Aligned,
+        prior: tuple[Tensor, tuple[Tensor, ...]] | None,
     ) -> Tensor:
         """The correction ``B,3,H,W`` float32. ``prior`` is a picture in the mu-law domain with its features, smallest first."""
 
@@ -142,7 +160,9 @@ class TemporalDecoder(nn.Module):
         found = F.pixel_shuffle(self.leave(F.relu(self.treat(torch.cat([x, known], 1)))).float(), 2)
         offers = [_blurred(base, n) - base for n in BLURS]
         if prior is not None:
-            away = F.pixel_unshuffle(prior[0] - base, 2).to(x.dtype, memory_format=torch.channels_last)
+            away = F.pixel_unshuffle(prior[0] - base, 2).to(
+                x.dtype, memory_format=torch.channels_last
+            )
             seen = torch.cat([x, self.prior_fit(prior[1][2]), known, away], 1)
             more = F.pixel_shuffle(self.prior_leave(F.relu(self.prior_treat(seen))).float(), 2)
             found, offers = more + F.pad(found, (0, 0, 0, 0, 0, 1)), [*offers, prior[0] - base]
@@ -165,7 +185,9 @@ class Temporal(nn.Module):
         self.extractor, self.tcam = Extractor(channels), TCAM(channels)
         self.decoder = TemporalDecoder(channels, prior, concat)
 
-    def forward(self, aligned: Aligned, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None) -> Tensor:
+    def forward(
+        self, aligned: Aligned, prior: tuple[Tensor, tuple[Tensor, ...]] | None = None
+    ) -> Tensor:
         dtype = self.decoder.leave.weight.dtype
         own = self.extractor(aligned.reference.to(dtype, memory_format=torch.channels_last))
         sums: list[Tensor] = [torch.zeros_like(x) for x in own]

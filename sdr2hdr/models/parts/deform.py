@@ -48,9 +48,19 @@ class _Sampling(torch.autograd.Function):
         out = offset.new_empty(b, h, w, 2 * g * TAPS)
         scale = _scale(x)
         for band, rows, turned, grid in _bands(x, offset):
-            inner = gradient[band, rows].reshape(-1, g, TAPS).transpose(0, 1).float().reshape(g, 1, 1, -1)
-            _, moved = torch.ops.aten.grid_sampler_2d_backward(inner, turned, grid, 0, 0, False, [False, True])
-            out[band, rows].view(-1, g, TAPS, 2).copy_(moved.view(g, -1, TAPS, 2).mul_(scale).transpose(0, 1))
+            inner = (
+                gradient[band, rows]
+                .reshape(-1, g, TAPS)
+                .transpose(0, 1)
+                .float()
+                .reshape(g, 1, 1, -1)
+            )
+            _, moved = torch.ops.aten.grid_sampler_2d_backward(
+                inner, turned, grid, 0, 0, False, [False, True]
+            )
+            out[band, rows].view(-1, g, TAPS, 2).copy_(
+                moved.view(g, -1, TAPS, 2).mul_(scale).transpose(0, 1)
+            )
         return None, out.permute(0, 3, 1, 2)
 
 
@@ -93,14 +103,24 @@ def sample(x: Tensor, offset: Tensor) -> Tensor:
 
 
 def deform_conv2d(
-    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, operator: str = "auto"
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    operator: str = "auto",
 ) -> Tensor:
     """``B,C,H,W``: for each pixel the sum over channels and taps of ``weight * mask * x`` at the moved position.
 
     ``x B,G,H,W``, ``offset`` as in :func:`sample`, ``mask B,G*9,H,W``, ``weight C,G,3,3``, ``bias C``. ``operator`` is ``torch``,
     ``torchvision`` or ``auto``: torchvision's on a GPU, if it loads. It knows no bfloat16 and computes in float32.
     """
-    theirs = torchvision_operator() if operator == "torchvision" or (operator == "auto" and x.is_cuda) else None
+    theirs = (
+        torchvision_operator()
+        if operator == "torchvision" or (operator == "auto" and x.is_cuda)
+        else None
+    )
     if operator == "torchvision" and theirs is None:
         raise ValueError("torchvision does not load with this torch")
     if theirs is not None:

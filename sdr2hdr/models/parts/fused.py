@@ -53,14 +53,20 @@ class Kernel:
     def of(cls, layer: nn.Conv2d) -> Self:
         if isinstance(layer.padding, str):
             raise ValueError("give the padding in pixels")
-        return cls(layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        return cls(
+            layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups
+        )
 
 
 def _conv(kernel: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
     dtype = kernel.weight.dtype
     tensors = [t for t in (x, kernel.weight, kernel.bias, add) if t is not None]
     plain = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if plain or any(t.device.type != "cpu" or t.dtype != dtype for t in tensors) or not _fuses(dtype):
+    if (
+        plain
+        or any(t.device.type != "cpu" or t.dtype != dtype for t in tensors)
+        or not _fuses(dtype)
+    ):
         return _plain(kernel, x, relu, add)
     return _fused(kernel, x, relu, add)
 
@@ -78,9 +84,13 @@ def _fused(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
     where = (k.padding, k.stride, k.dilation, k.groups)
     ops = torch.ops.mkldnn
     if add is not None:
-        out: Tensor = ops._convolution_pointwise.binary(x, add, k.weight, k.bias, *where, "add", None, None, [], None)
+        out: Tensor = ops._convolution_pointwise.binary(
+            x, add, k.weight, k.bias, *where, "add", None, None, [], None
+        )
     else:
-        out = ops._convolution_pointwise(x, k.weight, k.bias, *where, "relu" if relu else "none", [], "")
+        out = ops._convolution_pointwise(
+            x, k.weight, k.bias, *where, "relu" if relu else "none", [], ""
+        )
     return out
 
 
@@ -92,13 +102,20 @@ def _fuses(dtype: torch.dtype) -> bool:
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         weight, x, add = (
-            (torch.rand(shape, generator=generator) - 0.5).to(dtype).contiguous(memory_format=torch.channels_last)
+            (torch.rand(shape, generator=generator) - 0.5)
+            .to(dtype)
+            .contiguous(memory_format=torch.channels_last)
             for shape in ((16, 16, 3, 3), (1, 16, 8, 8), (1, 16, 8, 8))
         )
         kernel = Kernel(weight, weight[:, 0, 0, 0].contiguous(), (1, 1), (1, 1), (1, 1), 1)
         try:
             return all(
-                torch.allclose(_fused(kernel, x, *kind).float(), _plain(kernel, x, *kind).float(), rtol=0.02, atol=0.02)
+                torch.allclose(
+                    _fused(kernel, x, *kind).float(),
+                    _plain(kernel, x, *kind).float(),
+                    rtol=0.02,
+                    atol=0.02,
+                )
                 for kind in ((False, None), (True, None), (False, add))
             )
         except (AttributeError, RuntimeError, TypeError):

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _shifted(taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool) -> Tensor:
+def _shifted(
+    taps: nn.Conv3d, window: tuple[Tensor | None, Tensor, Tensor | None], repeat: bool
+) -> Tensor:
     """A 3x1x1 Conv3d at one frame: a 1x1 convolution over the frames before, at and after it.
 
     A missing one counts as zero, as published, or as a repetition of the frame itself (``repeat``).
@@ -39,10 +41,16 @@ class TemporalExperts(nn.Module):
             nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(4)
         )
 
-    def mix(self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None) -> Tensor:
+    def mix(
+        self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None
+    ) -> Tensor:
         """The weighted sum at one frame from the three depths' features ``B,C,h,w`` of it and its neighbours."""
         scores = [
-            _shifted(expert, (before[d] if before else None, at[d], after[d] if after else None), self.repeat)
+            _shifted(
+                expert,
+                (before[d] if before else None, at[d], after[d] if after else None),
+                self.repeat,
+            )
             for d, expert in enumerate((self.fc_a, self.fc_b, self.fc_c))
         ]
         return softmax_blend(scores, at)

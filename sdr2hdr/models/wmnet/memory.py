@@ -72,7 +72,9 @@ class TokenMemory(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.ReLU(),
         )
-        self.mix = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, c))
+        self.mix = nn.Sequential(
+            nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, c)
+        )
         self.mq, self.mk, self.mv = (nn.Linear(c, c, bias=False) for _ in range(3))
         self.proj = nn.Linear(c, channels)
         self.feat_prepare = nn.Sequential(nn.Conv2d(channels, c, 1), nn.ReLU())
@@ -100,7 +102,9 @@ class TokenMemory(nn.Module):
         seen = self.feat_prepare(feature).flatten(2).transpose(1, 2)
         # (W_q x) k = x (W_q^T k): there are many positions and few keys
         keys = self.mk(memory) @ self.mq.weight
-        out = F.scaled_dot_product_attention(seen[:, None], keys[:, None], self.mv(memory)[:, None])[:, 0]
+        out = F.scaled_dot_product_attention(
+            seen[:, None], keys[:, None], self.mv(memory)[:, None]
+        )[:, 0]
         added = self.proj(out).transpose(1, 2).reshape(b, -1, h, w)
         result: Tensor = feature * scale + added
         return result

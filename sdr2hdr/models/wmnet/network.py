@@ -83,9 +83,13 @@ class WMNet(OnBase, MaskedModel):
         self.propagation = TemporalExperts(channels, repeat=edges == "repeat") if experts else None
         self.memory: PublishedMemory | TokenMemory | None = None
         if attention != "none":
-            self.memory = (TokenMemory if attention == "tokens" else PublishedMemory)(channels, memory_size)
+            self.memory = (TokenMemory if attention == "tokens" else PublishedMemory)(
+                channels, memory_size
+            )
             self.mlp = nn.Sequential(
-                nn.Conv2d(channels, channels // 4, 1), nn.ReLU(), nn.Conv2d(channels // 4, channels, 1)
+                nn.Conv2d(channels, channels // 4, 1),
+                nn.ReLU(),
+                nn.Conv2d(channels // 4, channels, 1),
             )
         self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
@@ -93,7 +97,9 @@ class WMNet(OnBase, MaskedModel):
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        return replace(super().as_configured(spec), state_from_thumbs=spec.config["attention"] != "published")
+        return replace(
+            super().as_configured(spec), state_from_thumbs=spec.config["attention"] != "published"
+        )
 
     def initialise(self) -> None:
         """Residual blocks that change little, and nothing added to the base.
@@ -102,7 +108,9 @@ class WMNet(OnBase, MaskedModel):
         """
         trunk = set(self.recon_trunk_res.modules())
         for m in self.own_modules():
-            if isinstance(m, nn.Conv3d):  # single frames, which training begins with, teach the middle tap alone
+            if isinstance(
+                m, nn.Conv3d
+            ):  # single frames, which training begins with, teach the middle tap alone
                 m.weight.data[:, :, 0] = 0.0
                 m.weight.data[:, :, 2] = 0.0
             if isinstance(m, nn.Conv2d):
@@ -129,18 +137,24 @@ class WMNet(OnBase, MaskedModel):
                 depths.append(x)
         return depths
 
-    def _mixed(self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None) -> Tensor:
+    def _mixed(
+        self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None
+    ) -> Tensor:
         return at[-1] if self.propagation is None else self.propagation.mix(before, at, after)
 
     def decode(self, feature: Tensor) -> Tensor:
         """Codes ``B,3,H,W`` from features ``B,C,H/2,W/2``."""
-        return conv(self.conv_last, conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True))
+        return conv(
+            self.conv_last, conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True)
+        )
 
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """Phase I: pictures ``B,3,H,W`` from their masked low bands, by encoder and decoder alone."""
         return self.decode(self.encode(pictures)[-1])
 
-    def remember(self, feature: Tensor, window: Window, t: int, state: State) -> tuple[Tensor, State]:
+    def remember(
+        self, feature: Tensor, window: Window, t: int, state: State
+    ) -> tuple[Tensor, State]:
         """DMM at frame ``t``: attention, the MLP residual, and the state after it."""
         if self.memory is None:
             return feature, state
@@ -166,7 +180,11 @@ class WMNet(OnBase, MaskedModel):
             centre, i = mixed[1], t - 2
             if centre is None or i not in window.inner:
                 continue
-            feature = centre if self.propagation is None else self.propagation.fuse_at(mixed[0], centre, mixed[2])
+            feature = (
+                centre
+                if self.propagation is None
+                else self.propagation.fuse_at(mixed[0], centre, mixed[2])
+            )
             feature, state = self.remember(feature, window, i, state)
             look, state = self.scene_look(window, i, state)
             if look is not None and self.modulate is not None:
