@@ -30,15 +30,15 @@ PEAK = 1000
 
 def pairs(film: Path, model: str, most: int) -> list[tuple[Tensor, Tensor]]:
     """SDR R'G'B' and the model's codes ``3,H,W``, for each scene shown."""
-    with Source(film) as source:
-        width, height = source.info.size
-        loaded = open_model(model)
-        renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", peak=PEAK)
-        found = []
-        for moment in _scene_moments(source, survey(source, "auto", lambda *_: None), most):
-            rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
-            found.append((rgb, _rendered(source, moment, renderer, HISTORY)))
-        return found
+    source = Source(film)
+    width, height = source.info.size
+    loaded = open_model(model)
+    renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", peak=PEAK)
+    found = []
+    for moment in _scene_moments(source, survey(source, "auto", lambda *_: None), most):
+        rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
+        found.append((rgb, _rendered(source, moment, renderer, HISTORY)))
+    return found
 
 
 def row(film: Path, model: str, most: int, width: int) -> Image.Image:

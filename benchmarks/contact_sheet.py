@@ -36,10 +36,10 @@ def main() -> None:
     options.add_argument("--frames", type=int, default=8)
     options.add_argument("--width", type=int, default=480)
     a = options.parse_args()
-    with Source(a.source) as source:
-        count = sum(1 for _ in source.pictures())
-        wanted = {round((i + 0.5) * count / a.frames) for i in range(a.frames)}
-        before = {i: p.rgb() for i, p in enumerate(source.pictures()) if i in wanted}
+    source = Source(a.source)
+    count = sum(1 for _ in source.pictures())
+    wanted = {round((i + 0.5) * count / a.frames) for i in range(a.frames)}
+    before = {i: p.rgb() for i, p in enumerate(source.pictures()) if i in wanted}
     after = {
         i: p.codes() for i, p in enumerate(Source(a.converted, hdr=True).pictures()) if i in wanted
     }

@@ -79,14 +79,10 @@ def main() -> None:
     options.add_argument("--picture", type=Path)
     a = options.parse_args()
     name = a.model
-    with Source(a.clip) as source:
-        frames = torch.stack(
-            [
-                p.rgb()
-                for i, p in zip(range(50), source.pictures(), strict=False)
-                if i >= 50 - FRAMES
-            ]
-        )
+    source = Source(a.clip)
+    frames = torch.stack(
+        [p.rgb() for i, p in zip(range(50), source.pictures(), strict=False) if i >= 50 - FRAMES]
+    )
     for precision in ("float32", "bfloat16"):
         whole, _ = render(loaded(name, a.weights), name, frames, 1 << 20, precision)
         for tile in (t for t in TILES if t > 2 * registry.spec(name).overlap):

@@ -178,9 +178,9 @@ def _stages(
     clip: Path, folder: Path, name: str, options: Options
 ) -> tuple[dict[str, float], Renderer, float]:
     """Seconds a frame of each stage alone, on every frame of the clip; the renderer, and its operations a frame."""
-    with Source(clip) as source:
-        pictures, decode = _timed(lambda: list(source.pictures()))
-        rate, step, (width, height) = source.info.rate, source.info.time_base, source.info.size
+    source = Source(clip)
+    pictures, decode = _timed(lambda: list(source.pictures()))
+    rate, step, (width, height) = source.info.rate, source.info.time_base, source.info.size
     count = len(pictures)
     loaded = open_model(name)
     renderer = Renderer(

@@ -98,28 +98,26 @@ def convert(
     settings = Settings.of(o, spec, entry.sha256 if entry else "")
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o, spec)
-    with (
-        as_film(src, hdr.path.parent, o.fps) as film,
-        open_source(film.path, o) as source,
-        _work(hdr, dst, keep=o.keep_work) as work,
-    ):
-        streams = streams_for(source, hdr, o)
-        sdr_streams = None if sdr is None else streams_for(source, sdr, o)
-        task = Task(
-            film.path.absolute(),
-            work.folder,
-            spec.name,
-            o.weights or (o.model if o.model != spec.name else None),
-        )
-        plan, notes = make_plan(source, settings, o, spec, work, task.open, progress)
-        rendered = render(task, plan, work, o.workers, progress)
-        made = finish(work, plan, source, streams, rendered.light, progress)
-        if sdr_streams is not None:
-            finish(work, plan, source, sdr_streams, None, progress)
-        check_unchanged(source, plan)
-        if sdr is not None:
-            sdr.appear(work.assembled_aux)
-        hdr.appear(work.assembled)
+    with as_film(src, hdr.path.parent, o.fps) as film:
+        source = open_source(film.path, o)
+        with _work(hdr, dst, keep=o.keep_work) as work:
+            streams = streams_for(source, hdr, o)
+            sdr_streams = None if sdr is None else streams_for(source, sdr, o)
+            task = Task(
+                film.path.absolute(),
+                work.folder,
+                spec.name,
+                o.weights or (o.model if o.model != spec.name else None),
+            )
+            plan, notes = make_plan(source, settings, o, spec, work, task.open, progress)
+            rendered = render(task, plan, work, o.workers, progress)
+            made = finish(work, plan, source, streams, rendered.light, progress)
+            if sdr_streams is not None:
+                finish(work, plan, source, sdr_streams, None, progress)
+            check_unchanged(source, plan)
+            if sdr is not None:
+                sdr.appear(work.assembled_aux)
+            hdr.appear(work.assembled)
     notes = (*work.notes, *film.notes, *streams.notes, *notes, *plan.survey.notes, *made.notes)
     return _report(
         source, Path(dst), hdr, o, rendered, notes,
@@ -129,9 +127,9 @@ def convert(
 
 def detect_scenes(src: str | Path, scenes: str = "auto") -> list[Scene]:
     """The scenes of an SDR video, in order; ``scenes`` may name a cut list to use instead. Raises InputError."""
-    with Source(src) as source:
-        found = survey(source, scenes, lambda _done, _total: None)
-        return scenes_from_cuts(found.cuts, len(found.pts), found.pts)
+    source = Source(src)
+    found = survey(source, scenes, lambda _done, _total: None)
+    return scenes_from_cuts(found.cuts, len(found.pts), found.pts)
 
 
 @contextmanager

@@ -95,70 +95,66 @@ def preview(
         )
     specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
-    with open_source(src, o) as source:
-        if exposures is None and any(spec.exposures for spec in specs):
-            times, _ = read_from_frames(
-                source, lambda done: progress("scan", done, max(done, source.info.frames or 0))
-            )
-        height, wide = source.info.size[::-1]
-        renderers = {}
-        for name in models:
-            loaded = open_model(name, weights)
-            renderers[name] = Renderer(
-                loaded.model, loaded.spec, (height, wide), device=o.device, precision=o.precision, tile=o.tile,
-                white=float(o.white), peak=float(peak), exposures=times,
-            )  # fmt: skip
-        scan = partial(progress, "scan")
-        films = {
-            name: SceneLooks(r.model, r.spec, film=True)
+    source = open_source(src, o)
+    if exposures is None and any(spec.exposures for spec in specs):
+        times, _ = read_from_frames(
+            source, lambda done: progress("scan", done, max(done, source.info.frames or 0))
+        )
+    height, wide = source.info.size[::-1]
+    renderers = {}
+    for name in models:
+        loaded = open_model(name, weights)
+        renderers[name] = Renderer(
+            loaded.model, loaded.spec, (height, wide), device=o.device, precision=o.precision, tile=o.tile,
+            white=float(o.white), peak=float(peak), exposures=times,
+        )  # fmt: skip
+    scan = partial(progress, "scan")
+    films = {
+        name: SceneLooks(r.model, r.spec, film=True)
+        for name, r in renderers.items()
+        if o.look == "film" and r.spec.look and not r.exposures
+    }
+    known = survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
+    if known is not None and exposures is not None:
+        check_count(exposures, times, len(known.pts), src)
+    moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
+        source, known or survey(source, o.scenes, scan), most
+    )
+    folder = _folder(src, out)
+    named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
+    for name in named:
+        check_free(folder / f"{name}.png", o.overwrite)
+    written = []
+    for done, (name, moment) in enumerate(named.items()):
+        progress("preview", done, len(named))
+        rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
+        codes = {
+            name: _rendered(source, moment, r, history, films.get(name))
             for name, r in renderers.items()
-            if o.look == "film" and r.spec.look and not r.exposures
         }
-        known = (
-            survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
+        seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
+        files = {folder / f"{name}.png": b""}
+        size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
+        columns = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
+        light = {}
+        for model, result in codes.items():
+            light[model] = _light(result)
+            columns.append(_column(model, result, None, peak, size, screen))
+            if hdr:
+                planes = to_yuv(
+                    result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak))
+                )
+                files[folder / f"{name}-{Path(model).name}.avif"] = avif(planes)
+        foot = (
+            f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
+            "SDR luminance with white at 203 nits (BT.2408-7 5.1.3)"
         )
-        if known is not None and exposures is not None:
-            check_count(exposures, times, len(known.pts), src)
-        moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
-            source, known or survey(source, o.scenes, scan), most
-        )
-        folder = _folder(src, out)
-        named = {
-            _name(source, moment): moment for moment in moments
-        }  # two times may mean one frame
-        for name in named:
-            check_free(folder / f"{name}.png", o.overwrite)
-        written = []
-        for done, (name, moment) in enumerate(named.items()):
-            progress("preview", done, len(named))
-            rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
-            codes = {
-                name: _rendered(source, moment, r, history, films.get(name))
-                for name, r in renderers.items()
-            }
-            seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
-            files = {folder / f"{name}.png": b""}
-            size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
-            columns = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
-            light = {}
-            for model, result in codes.items():
-                light[model] = _light(result)
-                columns.append(_column(model, result, None, peak, size, screen))
-                if hdr:
-                    planes = to_yuv(
-                        result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak))
-                    )
-                    files[folder / f"{name}-{Path(model).name}.avif"] = avif(planes)
-            foot = (
-                f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
-                "SDR luminance with white at 203 nits (BT.2408-7 5.1.3)"
-            )
-            files[folder / f"{name}.png"] = png_bytes(sheet(columns, foot))
-            for path, data in files.items():
-                write_whole(path, data, o.overwrite)
-            written.append(Shown(float(seconds), light, tuple(files)))
-        progress("preview", len(named), len(named))
-        return written
+        files[folder / f"{name}.png"] = png_bytes(sheet(columns, foot))
+        for path, data in files.items():
+            write_whole(path, data, o.overwrite)
+        written.append(Shown(float(seconds), light, tuple(files)))
+    progress("preview", len(named), len(named))
+    return written
 
 
 def _moment(source: Source, seconds: Fraction, history: int, known: Survey | None = None) -> Moment:

@@ -64,25 +64,23 @@ def split(
             raise OutputError(f"{path} is the film itself; name another file.")
     if len({path.absolute() for path in files}) < len(files):
         raise OutputError("Two of the files to write have the same name; give each its own.")
-    with Source(src, matrix=input_matrix, range=input_range) as source:
-        found, cuts = survey_and_cuts(
-            source, scenes, lambda done, total: progress("scan", done, total)
-        )
-        if not found.pts:
-            raise InputError(f"{src} holds no picture that decodes; check the file.")
-        last = found.last_duration or (found.pts[-1] - found.pts[-2] if len(found.pts) > 1 else 1)
-        rows = rows_of(found.pts, last, found.cuts, cuts, source.info.time_base)
-        texts = {csv: as_csv(rows), qpfile: as_qpfile(rows)}
-        texts[edl] = as_edl(rows, src.stem, _rate(found.pts, source.info.time_base))
-        for name, text in texts.items():
-            if name is not None:
-                write_whole(name, text.encode("utf-8", "replace"), overwrite)
-        if sheet is not None or html is not None:
-            stills = _stills(source, rows, found.pts, progress)
-            if sheet is not None:
-                write_whole(sheet, png_bytes(_sheet(rows, stills, src.name)), overwrite)
-            if html is not None:
-                write_whole(html, _page(rows, stills, src.name, found.loss), overwrite)
+    source = Source(src, matrix=input_matrix, range=input_range)
+    found, cuts = survey_and_cuts(source, scenes, lambda done, total: progress("scan", done, total))
+    if not found.pts:
+        raise InputError(f"{src} holds no picture that decodes; check the file.")
+    last = found.last_duration or (found.pts[-1] - found.pts[-2] if len(found.pts) > 1 else 1)
+    rows = rows_of(found.pts, last, found.cuts, cuts, source.info.time_base)
+    texts = {csv: as_csv(rows), qpfile: as_qpfile(rows)}
+    texts[edl] = as_edl(rows, src.stem, _rate(found.pts, source.info.time_base))
+    for name, text in texts.items():
+        if name is not None:
+            write_whole(name, text.encode("utf-8", "replace"), overwrite)
+    if sheet is not None or html is not None:
+        stills = _stills(source, rows, found.pts, progress)
+        if sheet is not None:
+            write_whole(sheet, png_bytes(_sheet(rows, stills, src.name)), overwrite)
+        if html is not None:
+            write_whole(html, _page(rows, stills, src.name, found.loss), overwrite)
     return Split(tuple(rows), tuple(files), found.loss)
 
 

@@ -65,34 +65,34 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
             parameter.data += 0.05 * torch.randn_like(parameter)
         spec = registry.spec("look") if kind == "look" else registry.spec("wmnet", published)
         loaded = replace(loaded, model=model, spec=spec)
-    with Source(clip) as source:
-        renderer = Renderer(
-            loaded.model,
-            loaded.spec,
-            SIZE[::-1],
-            device="cpu",
-            precision="float32",
-            tile=64 if kind == "look" else None,
-        )
-        moment = module._moment(source, Fraction(frame, 25), module.HISTORY)
-        whole_film = SceneLooks(renderer.model, renderer.spec, film=True) if film else None
-        if whole_film is not None:
-            survey(source, "auto", lambda *_: None, looks=[whole_film])
-        codes = module._rendered(source, moment, renderer, module.HISTORY, whole_film)
-        pictures = [p.rgb() for p in source.pictures()]
-        first, last = (0, 20) if frame < 20 else (20, 41)
-        run = Run(first, last, first, last)
-        look = scene_look(renderer.model, renderer.spec, pictures[first:last])
-        if film:  # of every eighth frame: half the mean over those of the scene, half that over all
-            every = {
-                n: scene_look(renderer.model, renderer.spec, [pictures[n]]) for n in range(0, 60, 8)
-            }
-            read = [
-                torch.stack([v for n, v in every.items() if v is not None and a <= n < b])
-                for a, b in ((first, last), (0, 60))
-            ]
-            look = (read[0].mean(0) + read[1].mean(0)) / 2
-        whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
+    source = Source(clip)
+    renderer = Renderer(
+        loaded.model,
+        loaded.spec,
+        SIZE[::-1],
+        device="cpu",
+        precision="float32",
+        tile=64 if kind == "look" else None,
+    )
+    moment = module._moment(source, Fraction(frame, 25), module.HISTORY)
+    whole_film = SceneLooks(renderer.model, renderer.spec, film=True) if film else None
+    if whole_film is not None:
+        survey(source, "auto", lambda *_: None, looks=[whole_film])
+    codes = module._rendered(source, moment, renderer, module.HISTORY, whole_film)
+    pictures = [p.rgb() for p in source.pictures()]
+    first, last = (0, 20) if frame < 20 else (20, 41)
+    run = Run(first, last, first, last)
+    look = scene_look(renderer.model, renderer.spec, pictures[first:last])
+    if film:  # of every eighth frame: half the mean over those of the scene, half that over all
+        every = {
+            n: scene_look(renderer.model, renderer.spec, [pictures[n]]) for n in range(0, 60, 8)
+        }
+        read = [
+            torch.stack([v for n, v in every.items() if v is not None and a <= n < b])
+            for a, b in ((first, last), (0, 60))
+        ]
+        look = (read[0].mean(0) + read[1].mean(0)) / 2
+    whole = list(renderer.run(iter(pictures[first:last]), run, renderer.new_states(look)))
     assert renderer.spec.state_from_thumbs == (kind != "published")
     assert torch.allclose(codes, whole[frame - first], atol=1e-4)
     assert not torch.allclose(codes, whole[frame - first - 1 if frame > first else 1], atol=1e-2)
@@ -136,8 +136,8 @@ def test_for_the_look_of_the_film_every_picture_is_decoded_once_more_and_no_more
 
 def test_one_frame_a_scene(clip: Path, tmp_path: Path) -> None:
     shown = preview(clip, tmp_path, **FAST)  # type: ignore[arg-type]
-    with Source(clip) as source:
-        cuts = survey(source, "auto", lambda _done, _total: None).cuts
+    source = Source(clip)
+    cuts = survey(source, "auto", lambda _done, _total: None).cuts
     assert cuts == (20, 41)
     middles = [frame / 25 for frame in ((0 + 19) // 2, (20 + 40) // 2, (41 + 59) // 2)]
     assert [s.seconds for s in shown] == pytest.approx(middles)

@@ -24,9 +24,9 @@ def test_the_files_of_a_split_say_the_same_scenes(tmp_path: Path) -> None:
     firsts = [r.first for r in found.rows]
     assert firsts[0] == 0 and len(firsts) >= 2 and firsts == sorted(firsts)
     assert all(a.last + 1 == b.first for a, b in zip(found.rows, found.rows[1:], strict=False))
-    with Source(FILM) as source:
-        pts = [p.pts for p in source.pictures()]
-        assert read_cutlist(names["csv"], pts, source.info.time_base) == [f for f in firsts if f]
+    source = Source(FILM)
+    pts = [p.pts for p in source.pictures()]
+    assert read_cutlist(names["csv"], pts, source.info.time_base) == [f for f in firsts if f]
     assert sum(r.frames for r in found.rows) == len(pts)
     assert [int(line.split()[0]) for line in names["qpfile"].read_text().splitlines()] == firsts
     events = re.findall(

@@ -126,12 +126,12 @@ def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick)
     if not todo:
         return {}
     loaded = task.open()
-    with open_source(task.source, plan.settings) as source:
-        renderer = ChunkRenderer(source, plan, work, loaded)
-        for group in todo:
-            for index in group:
-                renderer.render(index, lambda _: tick(1))
-        return {name: watch.seconds for name, watch in renderer.busy.items()}
+    source = open_source(task.source, plan.settings)
+    renderer = ChunkRenderer(source, plan, work, loaded)
+    for group in todo:
+        for index in group:
+            renderer.render(index, lambda _: tick(1))
+    return {name: watch.seconds for name, watch in renderer.busy.items()}
 
 
 def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> Plan:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av.container import InputContainer
@@ -130,17 +129,6 @@ class Source:
             None if info.frames is None else round(info.frames * fields.film_rate / fields.rate)
         )
         self.info = replace(info, rate=fields.film_rate, frames=frames)
-
-    def __enter__(self) -> "Source":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to close: the file is open only while its pictures are being read."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -41,8 +41,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(path: Path) -> tuple[tuple[float, ...], str | None]:
-    with Source(path) as source:
-        return read_from_frames(source, lambda _: None)
+    source = Source(path)
+    return read_from_frames(source, lambda _: None)
 
 
 @pytest.mark.parametrize("ending", ["avi", "mov", "mkv", "mp4"])
@@ -57,8 +57,8 @@ def test_pictures_know_what_their_exif_data_tells(ending: str, tmp_path: Path) -
         exif((1, 0)),
     ]
     film = make_jpeg_clip(tmp_path / f"film.{ending}", [FLAT] * len(data), data)
-    with Source(film) as source:
-        found = [p.exposure for p in source.pictures()]
+    source = Source(film)
+    found = [p.exposure for p in source.pictures()]
     assert found == [Fraction(2), Fraction(16), Fraction(30), None, None, None, None]
 
 
@@ -163,19 +163,19 @@ def test_a_preview_knows_the_exposures_of_its_frame(
     monkeypatch.setattr(module, "_rendered", kept)
     at = [Fraction(3, 25), Fraction(4, 25)]
     preview(clip, tmp_path, at=at, models=("hdrvdiff",), weights=weights, exposures=exposures)
-    with Source(clip) as source:
-        found = survey(source, "auto", lambda *_: None, (1.0, 0.25))
-        frames = [p.rgb() for p in source.pictures()]
-        loaded = open_model("hdrvdiff", weights)
-        renderer = Renderer(
-            loaded.model,
-            loaded.spec,
-            (64, 64),
-            device="cpu",
-            precision="float32",
-            exposures=(1.0, 0.25),
-        )
-        whole = list(renderer.run(iter(frames), Run(0, 8, 0, 8), renderer.new_states()))
+    source = Source(clip)
+    found = survey(source, "auto", lambda *_: None, (1.0, 0.25))
+    frames = [p.rgb() for p in source.pictures()]
+    loaded = open_model("hdrvdiff", weights)
+    renderer = Renderer(
+        loaded.model,
+        loaded.spec,
+        (64, 64),
+        device="cpu",
+        precision="float32",
+        exposures=(1.0, 0.25),
+    )
+    whole = list(renderer.run(iter(frames), Run(0, 8, 0, 8), renderer.new_states()))
     assert found.cuts == () and sorted(seen) == [3, 4]
     for frame, codes in seen.items():
         assert torch.allclose(codes, whole[frame], atol=1e-4)

@@ -903,9 +903,9 @@ def test_sources_are_never_written(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=10)
     copy = tmp_path / "copy.mkv"
     shutil.copy(clip, copy)
-    with Source(clip) as source:
-        for picture in source.pictures():
-            picture.rgb()
+    source = Source(clip)
+    for picture in source.pictures():
+        picture.rgb()
     assert clip.read_bytes() == copy.read_bytes()
 
 
