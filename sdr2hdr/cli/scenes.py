@@ -55,12 +55,12 @@ def scenes(source: Path, as_json: bool, quiet: bool, **options: Any) -> None:
       sdr2hdr scenes film.mp4 --csv cuts.csv
       sdr2hdr convert film.mp4 film-hdr.mkv --scenes cuts.csv
     """
+    from sdr2hdr.scene_split import scene_split, seconds
     from sdr2hdr.scenes.cutlist import time_code
-    from sdr2hdr.split import seconds, split
 
     bars = Bars(quiet or as_json)
     with bars.bar:
-        found = split(source, progress=bars, **options)
+        found = scene_split(source, progress=bars, **options)
         bars.finish()
     if as_json:
         show_json([row.to_json() for row in found.rows])

@@ -30,7 +30,7 @@ _TALLEST = 60_000  # pixels; what readers of PNG still take
 
 
 @dataclass(frozen=True)
-class Split:
+class SceneSplit:
     """The scenes of a film, the files that were written, and what of the film could not be read (words)."""
 
     rows: tuple[Row, ...]
@@ -38,7 +38,7 @@ class Split:
     loss: str | None
 
 
-def split(
+def scene_split(
     src: str | Path,
     *,
     scenes: str = "auto",
@@ -51,7 +51,7 @@ def split(
     input_range: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> Split:
+) -> SceneSplit:
     """Find the scenes of ``src`` (or take them from a list, ``scenes`` as in ``convert``) and write the files asked for.
 
     Every file appears whole or not at all. Raises :class:`InputError` or :class:`OutputError`, with a message for people.
@@ -81,7 +81,7 @@ def split(
             write_whole(sheet, png_bytes(_sheet(rows, stills, src.name)), overwrite)
         if html is not None:
             write_whole(html, _page(rows, stills, src.name, found.loss), overwrite)
-    return Split(tuple(rows), tuple(files), found.loss)
+    return SceneSplit(tuple(rows), tuple(files), found.loss)
 
 
 def seconds(length: Fraction) -> str:
