@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import Interrupted
+from sdr2hdr.jobs.auto import check_model, choose_model
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
 from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.jobs.planning import make_plan
-from sdr2hdr.jobs.progress import Watcher
+from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Rendered, Task, render
 from sdr2hdr.jobs.settings import Settings
@@ -93,14 +94,20 @@ def convert(
     since = time.monotonic()
     keep_one_heap()
     src, o = Path(src), options.changed(**changes if model is None else {"model": model, **changes})
-    entry = choose(o.model, o.weights)
-    spec = spec_with(o.model, entry)
-    settings = Settings.of(o, spec, entry.sha256 if entry else "")
+    check_model(o)
     hdr = Output.of(src, Path(dst), o)
-    sdr = Output.of_aux(src, hdr, o, spec)
+    sdr = Output.of_aux(src, hdr, o)
     with as_film(src, hdr.path.parent, o.fps) as film:
         source = open_source(film.path, o)
         with _work(hdr, dst, keep=o.keep_work) as work:
+            begun = None if o.fresh else work.read_plan()
+            choice = choose_model(o, source.info.size, begun)
+            if choice.reason:
+                progress(Progress("scan", 0, source.info.frames or 0, note=choice.reason))
+            o = o.changed(model=choice.model)
+            entry = choose(o.model, o.weights)
+            spec = spec_with(o.model, entry)
+            settings = Settings.of(o, spec, entry.sha256 if entry else "", choice.reason)
             streams = streams_for(source, hdr, o)
             sdr_streams = None if sdr is None else streams_for(source, sdr, o)
             task = Task(
@@ -109,7 +116,7 @@ def convert(
                 spec.name,
                 o.weights or (o.model if o.model != spec.name else None),
             )
-            plan, notes = make_plan(source, settings, o, spec, work, task.open, progress)
+            plan, notes = make_plan(source, settings, o, spec, begun, work, task.open, progress)
             rendered = render(task, plan, work, o.workers, progress)
             made = finish(work, plan, source, streams, rendered.light, progress)
             if sdr_streams is not None:
@@ -118,7 +125,16 @@ def convert(
             if sdr is not None:
                 sdr.appear(work.assembled_aux)
             hdr.appear(work.assembled)
-    notes = (*work.notes, *film.notes, *streams.notes, *notes, *plan.survey.notes, *made.notes)
+    chosen = (plan.settings.chosen,) if plan.settings.chosen else ()
+    notes = (
+        *chosen,
+        *work.notes,
+        *film.notes,
+        *streams.notes,
+        *notes,
+        *plan.survey.notes,
+        *made.notes,
+    )
     return _report(
         source, Path(dst), hdr, o, rendered, notes,
         weights=entry.name if entry else "none needed", seconds=time.monotonic() - since,

@@ -23,6 +23,7 @@ from sdr2hdr.errors import UsageError
 CRFS = {"hevc": 16.0, "av1": 22.0}
 PRESETS = {"hevc": "medium", "av1": "6"}
 CONTAINERS = ("mkv", "mp4", "mov")
+AUTO = "auto"
 
 T = TypeVar("T")
 Decides = Literal["picture", "file", "run"]
@@ -82,7 +83,9 @@ class Options:
     Whole numbers are accepted for floats, paths for text. Nothing else is converted: 600.5 nits are refused, not rounded.
     """
 
-    model: str = option("wmnet", "A model or a named weight; `sdr2hdr models` lists them.")
+    model: str = option(
+        AUTO, "A model or a named weight (`sdr2hdr models` lists them); auto is wmnet on a fast GPU, else look."
+    )  # fmt: skip
     weights: str | None = option(
         None, "Other weights: a named one or a .safetensors file; for --model lut, your colour table (.cube).",
         metavar="NAME|FILE", names_file=True, commands=EVERYWHERE, flags=("--weights", "--lut"),

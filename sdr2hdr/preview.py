@@ -14,12 +14,13 @@ from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
+from sdr2hdr.jobs.auto import choose_model
 from sdr2hdr.jobs.exposures import check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.plan import Survey, survey
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
-from sdr2hdr.options import DEFAULTS, Options
+from sdr2hdr.options import AUTO, DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import MODEL_PEAK, Renderer, Run
@@ -67,7 +68,7 @@ def preview(
     *,
     at: Sequence[Fraction] = (),
     most: int = 24,
-    models: Sequence[str] = ("wmnet",),
+    models: Sequence[str] = (AUTO,),
     history: int = HISTORY,
     hdr: bool = False,
     edge: int = 960,
@@ -93,9 +94,11 @@ def preview(
         raise ModelError(
             "One file of weights does not fit several models; name the weights among --models instead."
         )
+    source = open_source(src, o)
+    chosen = (choose_model(o.changed(model=name), source.info.size).model for name in models)
+    models = tuple(dict.fromkeys(chosen))
     specs = [spec_of(name, weights) for name in models]
     times, *_ = [exposures_for(exposures, spec) for spec in specs]
-    source = open_source(src, o)
     if exposures is None and any(spec.exposures for spec in specs):
         times, _ = read_from_frames(
             source, lambda done: progress("scan", done, max(done, source.info.frames or 0))

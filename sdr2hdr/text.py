@@ -42,6 +42,14 @@ def html_text(value: object) -> str:
     return html.escape(printable(value))
 
 
+def time_text(seconds: float) -> str:
+    """A length of time for people: ``2.5 s``, ``40 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON in ASCII: no control code of a file's name reaches a terminal, and none is lost. Unknown types are strings."""
     return json.dumps(value, indent=indent, default=str)

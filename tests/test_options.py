@@ -163,7 +163,7 @@ def test_the_command_line_ends_with_2_and_one_sentence(
 
 def test_settings_hold_every_option_that_decides_the_picture_and_no_other() -> None:
     """One that was added and forgotten would let frames of two settings mix in a film."""
-    spec = registry.spec("wmnet")
+    spec = registry.spec("didnet")  # which restores an SDR picture, too
     plain = Settings.of(DEFAULTS, spec, "")
     for option in declared():
         if option.name in ("model", "weights", "device", "exposures", "tile"):

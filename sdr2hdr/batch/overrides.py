@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import InputError, ModelError, UsageError
+from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.exposures import read_exposures
 from sdr2hdr.options import Option, Options, by_key
 from sdr2hdr.reading import MissingFile, read_toml
-from sdr2hdr.weights.load import choose
 
 NAME = "sdr2hdr.toml"
 _ENDING = re.compile(r"\.[A-Za-z]\w*$")
@@ -46,8 +46,8 @@ def _names_file(option: Option, value: Any, folder: Path) -> bool:
 
 
 def check_options(options: Options) -> None:
-    """Raise ModelError or InputError for a model, weights or exposures with which no file could be converted."""
-    choose(options.model, options.weights)
+    """Raise ModelError or InputError for a model, weights, a device or exposures with which no file could be converted."""
+    check_model(options)
     read_exposures(options.exposures)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from sdr2hdr.batch.overrides import NAME, check_options, overridden
 from sdr2hdr.batch.report import FINISHED, Row, leads_out, read_rows
 from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.jobs.auto import early_choice
 from sdr2hdr.jobs.plan import Fingerprint
 from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.opening import NO_FILMS
-from sdr2hdr.options import Options, declared
+from sdr2hdr.options import AUTO, Options, declared
 
 VIDEO_ENDINGS = (
     *(
@@ -163,7 +164,8 @@ def _options_for(
 
 def _look_at(path: Path, name: str, options: Options) -> Row | None:
     """A row for a video; None for a file that is none: a picture, sound, a text."""
-    row = Row(name, model=options.model)
+    choice = early_choice(options)
+    row = Row(name, model=AUTO if choice is None else choice.model)
     try:
         info = read_info(
             path,

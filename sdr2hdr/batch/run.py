@@ -24,7 +24,7 @@ from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.run import end_with_parent, signals_held
 from sdr2hdr.jobs.work import Work, folder_for
-from sdr2hdr.options import Options
+from sdr2hdr.options import AUTO, Options
 
 RESERVE = 64 << 20
 """Free bytes below which nothing is written any more: the report must still fit."""
@@ -168,6 +168,7 @@ class _Runner:
         else:
             r = ended.report
             row.status, row.frames, row.width, row.height = "done", r.frames, r.width, r.height
+            row.model = r.model if row.model == AUTO else row.model
             row.max_cll, row.max_fall, row.lost = r.max_cll, r.max_fall, r.loss or ""
             row.bytes, row.resumed = out.stat().st_size, r.resumed_chunks > 0
         self._write()  # and only then, so that a kill in between loses nothing, the work folder goes
@@ -230,7 +231,7 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
 
     def tell(moment: Progress) -> None:
         nonlocal told
-        if time.monotonic() - told > 0.2:
+        if moment.note or time.monotonic() - told > 0.2:
             told = time.monotonic()
             pipe.send(moment)
 

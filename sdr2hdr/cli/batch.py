@@ -14,7 +14,7 @@ from sdr2hdr.cli.convert import STAGES
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say
 from sdr2hdr.errors import InputError
-from sdr2hdr.text import printable
+from sdr2hdr.text import printable, time_text
 
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan
@@ -49,9 +49,16 @@ class _Screen:
         self.shares = dict.fromkeys(todo, 0.0)
         self.whole = self.bar.add_task("", total=sum(self.weights.values()) or 1.0)
         self.tasks: dict[int, Any] = {}
+        self.told: set[str] = set()  # what holds for every film of a folder is told once
         self._show()
 
     def __call__(self, index: int, moment: "Progress | None") -> None:
+        if moment is not None and moment.note:
+            if moment.note not in self.told:
+                said = printable(f"{self.plan.rows[index].source}: {moment.note}")
+                self.bar.console.print(Text(said))
+            self.told.add(moment.note)
+            return
         if moment is None:
             self.shares[index] = 1.0
             if index in self.tasks:
@@ -179,9 +186,9 @@ def _plan_table(plan: "BatchPlan") -> Table:
         known = planned and row.frames is not None
         table.add_row(
             *_cells(row.source, row.model if planned else row.status, _count(row.frames)),
-            *_cells("" if row.length is None else _time(row.length)),
+            *_cells("" if row.length is None else time_text(row.length)),
             *_cells(
-                f"about {_time(plan.seconds(row))}" if known else "not known" if planned else ""
+                f"about {time_text(plan.seconds(row))}" if known else "not known" if planned else ""
             ),
             *_cells(f"about {_size(plan.bytes(row))}" if known else "not known" if planned else ""),
         )
@@ -192,7 +199,8 @@ def _plan_table(plan: "BatchPlan") -> Table:
             f"{len(todo)} of {len(plan.rows)} videos", "", str(sum(r.frames or 0 for r in todo))
         ),
         *_cells(
-            _time(sum(r.length or 0 for r in todo)), f"about {_time(sum(map(plan.seconds, todo)))}"
+            time_text(sum(r.length or 0 for r in todo)),
+            f"about {time_text(sum(map(plan.seconds, todo)))}",
         ),
         *_cells(f"about {_size(sum(map(plan.bytes, todo)))}"),
     )
@@ -213,7 +221,7 @@ def _table(rows: "list[Row]") -> Table:
         table.add_row(
             *_cells(row.source),
             Text(row.status, style=colours.get(row.status, "")),
-            *_cells(*map(_count, figures), _time(row.seconds) if row.seconds else ""),
+            *_cells(*map(_count, figures), time_text(row.seconds) if row.seconds else ""),
         )
     return table
 
@@ -231,13 +239,6 @@ def _print(terminal: Console, table: Table, rows: "list[Row]") -> None:
 
 def _count(number: int | None) -> str:
     return "" if number is None else str(number)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _size(count: float) -> str:

@@ -60,6 +60,10 @@ class _Screen:
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, p: "Progress") -> None:
+        if p.note:
+            if not self.bar.disable:
+                self.bar.console.print(Text(printable(p.note)))
+            return
         text = STAGES[p.stage]
         if p.stage == "render":
             text += f" scene {p.scene} of {p.scenes}"
@@ -80,16 +84,21 @@ class _Screen:
 
 
 class _Lines:
-    """Progress for machines: a JSON object a line on standard error, at most one for a hundredth of a stage."""
+    """Progress for machines: a JSON object a line on standard error, one for each note and at most one for a hundredth of a
+    stage."""
 
     def __init__(self) -> None:
         self.last: tuple[str, int] | None = None
 
     def __call__(self, p: "Progress") -> None:
+        if p.note:
+            say(json_text({"event": "note", "note": p.note}))
+            return
         here = (p.stage, 100 * p.done // max(p.total, 1))
         if here != self.last:
             self.last = here
-            say(json_text({"event": "progress", **vars(p)}))
+            moment = {k: v for k, v in vars(p).items() if k != "note"}
+            say(json_text({"event": "progress", **moment}))
 
 
 @click.command(

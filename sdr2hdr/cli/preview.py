@@ -13,6 +13,7 @@ from rich.text import Text
 from sdr2hdr.cli import values
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, show_json
+from sdr2hdr.options import AUTO
 from sdr2hdr.text import printable
 
 STAGES = {
@@ -89,9 +90,9 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     help="Scenes to show at most, without --at.",
 )
 @click.option(
-    "--models", "--model", default="wmnet", show_default=True, callback=_names, metavar="A,B,C",
+    "--models", "--model", default=AUTO, show_default=True, callback=_names, metavar="A,B,C",
     shell_complete=values.models,
-    help="Models or named weights, side by side.",
+    help="Models or named weights, side by side; auto is what convert would take.",
 )  # fmt: skip
 @click.option(
     "--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens."

@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 import click
 
+from sdr2hdr.options import AUTO
 
-def models(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
-    """Models and named weights, of a list divided by commas the last one."""
+
+def models(_ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Models and named weights, of a list divided by commas the last one; auto for an option whose default it is."""
     from sdr2hdr.weights.manifest import entries
 
     names = {"bt2408", "bt2446a"} | {n for e in entries().values() for n in (e.name, e.model)}
+    if param.default == AUTO:
+        names.add(AUTO)
     before, comma, last = begun.rpartition(",")
     return sorted(before + comma + n for n in names if n.startswith(last))
 

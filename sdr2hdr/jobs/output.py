@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sdr2hdr.errors import ModelError, OutputError
-from sdr2hdr.models import registry
-from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.errors import OutputError
 from sdr2hdr.options import CONTAINERS, Options
 
 
@@ -28,15 +26,10 @@ class Output:
         )
 
     @classmethod
-    def of_aux(cls, source: Path, main: "Output", options: Options, spec: ModelSpec) -> Self | None:
-        """The file for the restored SDR picture, if one is wanted. Raises ModelError for a model that restores none."""
+    def of_aux(cls, source: Path, main: "Output", options: Options) -> Self | None:
+        """The file for the restored SDR picture, if one is wanted. Raises OutputError as :meth:`of` does."""
         if options.aux_sdr is None:
             return None
-        if not spec.has_aux:
-            able = ", ".join(name for name in registry.names() if registry.spec(name).has_aux)
-            raise ModelError(
-                f"Model {spec.name} restores no SDR picture; leave --aux-sdr out, or use one that does: {able}."
-            )
         target = Path(options.aux_sdr)
         container = _container(target, None)
         if target.resolve() == main.path.resolve():

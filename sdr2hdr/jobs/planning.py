@@ -56,15 +56,16 @@ def make_plan(
     settings: Settings,
     options: Options,
     spec: ModelSpec,
+    begun: Plan | None,
     work: Work,
     opened: Callable[[], Loaded],
     progress: Watcher,
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a conversion, recorded in the work folder, and sentences about how it was made.
 
-    A plan in the work folder is gone on with if source, settings and program are the same and ``options`` do not ask for a
-    fresh start. Chunks of any other are never used: frames of two programs or settings do not mix. ``opened`` gives the
-    model, if its look must be read. Raises InputError, OutputError and ModelError.
+    ``begun``, the plan of an earlier run, is gone on with if source, settings and program are the same. Chunks of any other are
+    never used: frames of two programs or settings do not mix. ``opened`` gives the model, if its look must be read. Raises
+    InputError, OutputError and ModelError.
     """
     settings, notes = _with_told_exposures(source, settings, spec, options, progress)
     wanted = _Wanted(
@@ -76,7 +77,7 @@ def make_plan(
         else Fingerprint.of(Path(settings.scenes), "a cut list").sha256,
         options.tile,
     )
-    plan = None if options.fresh else work.read_plan()
+    plan = begun
     if plan is not None and (why := wanted.difference(plan, spec)):
         notes = (
             *notes,

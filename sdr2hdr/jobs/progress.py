@@ -1,31 +1,47 @@
 """How far a conversion is."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.text import time_text
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a conversion: the stage (``scan``, ``render``, ``assemble``, ``check``), and frames of it that are done."""
+    """A moment of a conversion: the stage (``scan``, ``render``, ``assemble``, ``check``), and frames of it that are done.
+
+    With a ``note``, a sentence for people, the moment brings that and nothing else that is new.
+    """
 
     stage: str
     done: int
     total: int
     scene: int = 0
     scenes: int = 0
+    note: str = ""
 
 
 Watcher = Callable[[Progress], None]
 
 
 class Ticker:
-    """Turns finished frames into progress, beginning with the chunks that an earlier run has ``finished``."""
+    """Turns finished frames into progress, beginning with the chunks that an earlier run has ``finished``.
+
+    After the first chunk of this run a note says how long the rest will take.
+    """
 
     def __init__(self, plan: Plan, finished: Iterable[int], progress: Watcher) -> None:
         self._plan, self._progress = plan, progress
-        self._done = sum(plan.chunks[i][-1].last - plan.chunks[i][0].first for i in finished)
+        lengths = [chunk[-1].last - chunk[0].first for chunk in plan.chunks]
+        earlier = set(finished)
+        self._done = sum(lengths[i] for i in earlier)
+        first = next((n for i, n in enumerate(lengths) if i not in earlier), 0)
+        self._forecast_at: int | None = self._done + first
+        self._begun: tuple[float, int] | None = (
+            None  # when the first frames came, and how many were done
+        )
         self(0)
 
     def __call__(self, frames: int) -> None:
@@ -33,7 +49,24 @@ class Ticker:
             self._done + frames, len(self._plan.survey.pts)
         )  # some are done twice if memory runs out
         total, cuts = len(self._plan.survey.pts), self._plan.survey.cuts
+        self._forecast(total, frames)
         scene = 1 + sum(cut <= self._done for cut in cuts)
         self._progress(
             Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1)
         )
+
+    def _forecast(self, total: int, frames: int) -> None:
+        """A note, once: the time of the first chunk without its start, for each frame that is left."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = (now, self._done) if frames else None
+            return
+        since, before = self._begun
+        if self._forecast_at is None or self._done < self._forecast_at:
+            return
+        self._forecast_at = None
+        if total > self._done > before and now > since:
+            rate = (self._done - before) / (now - since)
+            left = time_text((total - self._done) / rate)
+            note = f"The film takes about {left} from here, at {rate:.3g} frames a second."
+            self._progress(Progress("render", self._done, total, note=note))

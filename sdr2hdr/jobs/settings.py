@@ -1,10 +1,12 @@
 """The settings of a plan: the options that decide the picture, with every choice made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.exposures import exposures_for
+from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import Options
 from sdr2hdr.render.device import pick_device, pick_precision
@@ -18,18 +20,27 @@ class Settings(Options):
     spec's name, ``device`` and ``precision`` are not ``auto``, ``crf`` and ``preset`` are set, a cut list's path is
     absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). The tile is the
     plan's. ``weights_sha256`` is the hash of the weight file, empty for static mappings; ``aux`` says whether the
-    restored SDR picture is written, too.
+    restored SDR picture is written, too. ``chosen`` is the sentence with which ``--model auto`` chose the model: it decides
+    nothing, so settings are equal whether the model was chosen or named.
     """
 
     weights_sha256: str = ""
     aux: bool = False
+    chosen: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, options: Options, spec: ModelSpec, weights_sha256: str) -> Self:
+    def of(cls, options: Options, spec: ModelSpec, weights_sha256: str, chosen: str = "") -> Self:
         """The settings that options come to with this model and this weight, on this machine.
 
-        Raises ModelError for a device or a precision that cannot be had, InputError for exposures that cannot be read.
+        Raises ModelError for a device or a precision that cannot be had and for a restored SDR picture of a model that restores
+        none, InputError for exposures that cannot be read.
         """
+        aux = options.aux_sdr is not None
+        if aux and not spec.has_aux:
+            able = ", ".join(name for name in registry.names() if registry.spec(name).has_aux)
+            raise ModelError(
+                f"Model {spec.name} restores no SDR picture; leave --aux-sdr out, or use one that does: {able}."
+            )
         device = pick_device(options.device)
         scenes = options.scenes
         resolved = {
@@ -44,7 +55,7 @@ class Settings(Options):
             "tile": None,
         }
         picture = options.deciding("picture") | resolved
-        return cls(**picture, weights_sha256=weights_sha256, aux=options.aux_sdr is not None)
+        return cls(**picture, weights_sha256=weights_sha256, aux=aux, chosen=chosen)
 
     @property
     def times(self) -> tuple[float, ...]:

@@ -64,6 +64,13 @@ def choose(name: str, weights: str | Path | None = None) -> WeightEntry | None:
     return entry
 
 
+def model_of(weights: str | Path) -> str:
+    """The model that weights are for: a named weight or a file of the user's own. Raises ModelError."""
+    known = manifest.entries()
+    entry = known[str(weights)] if str(weights) in known else own_entry(Path(weights), known)
+    return entry.model
+
+
 def own_entry(path: Path, known: Iterable[str] = ()) -> WeightEntry:
     """The entry that a file of the user's own makes for itself; ``known`` is for the message.
 

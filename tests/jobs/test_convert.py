@@ -435,12 +435,17 @@ def test_json_output_is_the_report_alone(clip: Path, tmp_path: Path) -> None:
         "bt2408",
         "--preset",
         "ultrafast",
+        "--chunk-frames",
+        "20",
         "--json",
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["frames"] == 60 and report["max_cll"] > 0
-    assert all(json.loads(line)["event"] == "progress" for line in done.stderr.splitlines())
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {e["event"] for e in events} == {"progress", "note"}
+    said = next(e["note"] for e in events if e["event"] == "note")
+    assert said.startswith("The film takes about")
 
 
 def test_two_conversions_to_one_target_are_refused(clip: Path, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""``--model auto``: which model a film is converted with where none is named."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from sdr2hdr.errors import ModelError
+from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.options import AUTO, Options
+from sdr2hdr.render.device import is_out_of_memory, pick_device
+from sdr2hdr.render.renderer import Renderer
+from sdr2hdr.weights.load import choose, model_of
+from sdr2hdr.weights.opened import open_model
+
+FAST, ELSEWHERE = "wmnet", "look"
+"""The model for a GPU that is fast enough for it, and the one for every other machine."""
+
+LEAST = 10.0
+"""Frames a second that a GPU must render with :data:`FAST` at the film's size."""
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, and the sentence that says why it was chosen; that is empty for a model that was named."""
+
+    model: str
+    reason: str = ""
+
+
+def check_model(options: Options) -> None:
+    """Raise ModelError for a model, weights or a device with which no film can be converted."""
+    choice = early_choice(options)
+    if choice is not None:
+        choose(choice.model, options.weights)
+
+
+def early_choice(options: Options) -> Choice | None:
+    """The choice that is the same for every film; None where it takes a film's size and a GPU's speed.
+
+    Raises ModelError for a device that cannot be had and for weights that cannot be read.
+    """
+    device = pick_device(options.device)
+    if options.model != AUTO:
+        return Choice(options.model)
+    if options.weights is not None:
+        return Choice(model_of(options.weights))
+    if device.type == "cuda":
+        return None
+    why = "this conversion runs on the CPU"
+    if options.device == AUTO:
+        why = "there is no CUDA GPU here"
+    return Choice(ELSEWHERE, f"The model is {ELSEWHERE}: {FAST} is for CUDA GPUs, and {why}.")
+
+
+def choose_model(options: Options, size: tuple[int, int], begun: Plan | None = None) -> Choice:
+    """The model for a film of a size ``width, height``; one that a plan on the same device was begun with is kept.
+
+    On a GPU its speed is measured for a moment. Raises ModelError as :func:`early_choice` does.
+    """
+    choice = early_choice(options)
+    if choice is not None:
+        return choice
+    device, (width, height) = str(pick_device(options.device)), size
+    if begun is not None and begun.settings.chosen and begun.settings.device == device:
+        return Choice(begun.settings.model, begun.settings.chosen)
+    at = f"{device} {{}} {FAST} at {width}x{height}"
+    try:
+        speed = frames_per_second(FAST, size, options)
+    except (RuntimeError, MemoryError) as e:
+        if not is_out_of_memory(e):
+            raise
+        why = f"the memory of {at.format('does not hold')}"
+    except ModelError as e:
+        why = f"{FAST} cannot be used ({e})"
+    else:
+        why = f"{at.format(f'renders {speed:.3g} frames a second with')}"
+        if speed >= LEAST:
+            return Choice(FAST, f"The model is {FAST}: {why}.")
+        why = f"{why}, and at least {LEAST:g} are wanted"
+    return Choice(ELSEWHERE, f"The model is {ELSEWHERE}: {why}.")
+
+
+def frames_per_second(name: str, size: tuple[int, int], options: Options) -> float:
+    """How many frames a second a model renders at a size ``width, height`` on the options' device; it takes a few windows."""
+    loaded, (width, height) = open_model(name), size
+    spec = loaded.spec
+    renderer = Renderer(
+        loaded.model, spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
+    )  # fmt: skip
+    window = torch.rand(3, height, width).expand(spec.past + spec.block + spec.future, -1, -1, -1)
+    states, best = renderer.new_states(), float("inf")
+    for _ in range(_ROUNDS):  # the first one also loads the kernels
+        since = time.perf_counter()
+        renderer.window(window, spec.past, spec.future, states).cpu()
+        best = min(best, time.perf_counter() - since)
+    return spec.block / best
