@@ -210,6 +210,7 @@ def _stages(
         height,
         time_base=step,
         rate=Fraction(rate),
+        encoder=options.writer,
     )
 
     def encoded() -> None:

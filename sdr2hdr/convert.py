@@ -47,6 +47,7 @@ class Report:
     height: int
     input_colour: str
     codec: str
+    encoder: str
     container: str
     mastering_peak: int
     max_cll: int
@@ -190,6 +191,7 @@ def _report(
         input_colour=f"{info.layout.matrix} {'full' if info.layout.full_range else 'limited'}"
         f" (matrix {info.matrix_from}, range {info.range_from})",
         codec=options.codec,
+        encoder=plan.encode.writer.name,
         container=hdr.container,
         mastering_peak=options.peak,
         max_cll=cll,

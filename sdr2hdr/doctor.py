@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import torch
 
 from sdr2hdr import __version__
 from sdr2hdr.errors import Sdr2HdrError
-from sdr2hdr.media.encoder import ENCODERS, can_encode
+from sdr2hdr.media.encoder import EncoderGone, EncodeSettings, has_encoder
+from sdr2hdr.media.encoders import CODECS, ENCODERS, software
+from sdr2hdr.media.trial import try_hardware
+from sdr2hdr.options import CRFS, PRESETS
 from sdr2hdr.render.device import free_memory
 from sdr2hdr.weights import fetch
 from sdr2hdr.weights.manifest import entries
@@ -61,18 +65,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     for name in PACKAGES:
         yield Finding("versions", name, "ok", version(name))
     yield from _devices()
-    for codec, encoder in ENCODERS.items():
-        if can_encode(codec):
-            yield Finding("encoders", codec, "ok", encoder)
-        else:
-            way = "install PyAV from PyPI (pip install --force-reinstall av), whose wheels have it"
-            yield Finding(
-                "encoders",
-                codec,
-                "bad" if codec == "hevc" else "absent",
-                f"{encoder} is not in this PyAV",
-                way,
-            )
+    yield from _encoders()
     yield from _weights()
     yield _disk("results and work", folder)
     yield _disk("downloaded weights", fetch.cache_folder())
@@ -109,6 +102,30 @@ def _devices() -> Iterator[Finding]:
             "ok",
             f"{torch.cuda.get_device_name(i)}, {_gib(free_memory(device))} free",
         )
+
+
+def _encoders() -> Iterator[Finding]:
+    for codec in CODECS:
+        name = ENCODERS[codec, software(codec)].name
+        if has_encoder(name):
+            yield Finding("encoders", codec, "ok", name)
+        else:
+            way = "install PyAV from PyPI (pip install --force-reinstall av), whose wheels have it"
+            state = "bad" if codec == "hevc" else "absent"
+            yield Finding("encoders", codec, state, f"{name} is not in this PyAV", way)
+    for codec, word in (key for key, encoder in ENCODERS.items() if encoder.hardware):
+        settings = EncodeSettings(
+            codec, CRFS[codec], PRESETS[word], 640, 360, Fraction(1, 24), Fraction(24), encoder=word
+        )
+        named = f"{codec} {word}"
+        try:
+            try_hardware(settings)
+        except EncoderGone as e:
+            way = f"optional: a GPU with this encoder and its driver, for --encoder {word}"
+            yield Finding("encoders", named, "absent", str(e), way)
+        else:
+            said = f"{settings.writer.name} passes a trial here; it was never checked on other hardware"
+            yield Finding("encoders", named, "ok", said)
 
 
 def _weights() -> Iterator[Finding]:

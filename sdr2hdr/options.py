@@ -21,7 +21,15 @@ from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
 from sdr2hdr.errors import UsageError
 
 CRFS = {"hevc": 16.0, "av1": 22.0}
-PRESETS = {"hevc": "medium", "av1": "6"}
+ENCODERS = {
+    "x265": ("hevc",),
+    "svtav1": ("av1",),
+    "nvenc": ("hevc", "av1"),
+    "qsv": ("hevc", "av1"),
+    "amf": ("hevc", "av1"),
+}
+"""The codecs that each encoder writes; the first encoder of a codec needs no hardware."""
+PRESETS = {"x265": "medium", "svtav1": "6", "nvenc": "p5", "qsv": "medium", "amf": "quality"}
 CONTAINERS = ("mkv", "mp4", "mov")
 AUTO = "auto"
 
@@ -101,6 +109,14 @@ class Options:
         choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
     )  # fmt: skip
     codec: str = option("hevc", "hevc (libx265) or av1 (libsvtav1).", choices=tuple(CRFS))
+    encoder: str = option(
+        AUTO, "The encoder; auto is software (x265, svtav1), the others are those of NVIDIA, Intel and AMD GPUs.",
+        choices=(AUTO, *ENCODERS),
+    )  # fmt: skip
+    decoder: str = option(
+        AUTO, "Decode in software, or on the GPU where it gives the same pictures; auto is software.",
+        choices=(AUTO, "software", "hardware"),
+    )  # fmt: skip
     container: str | None = option(
         None, "The kind of file.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
     )
@@ -112,7 +128,7 @@ class Options:
         most=51,
         shown="16 for hevc, 22 for av1",
     )
-    preset: str | None = option(None, "The encoder's speed.", shown="medium for hevc, 6 for av1")
+    preset: str | None = option(None, "The encoder's speed.", shown="of the encoder")
     peak: int = option(
         1000,
         "Brightest light written, in nits.",
@@ -232,6 +248,11 @@ class Options:
     def __post_init__(self) -> None:
         for known in declared():
             object.__setattr__(self, known.name, known.check(getattr(self, known.name)))
+        if self.encoder != AUTO and self.codec not in ENCODERS[self.encoder]:
+            codecs = _either(ENCODERS[self.encoder])
+            raise UsageError(
+                f"Encoder {self.encoder} does not write {self.codec}; give --codec {codecs} with it, or another --encoder."
+            )
 
     def changed(self, **changes: Any) -> Self:
         """These options with some of them changed. Raises TypeError for a name that is not an option."""
@@ -247,9 +268,14 @@ class Options:
         return CRFS[self.codec] if self.crf is None else self.crf
 
     @property
+    def writer(self) -> str:
+        """The encoder to encode with, a key of :data:`ENCODERS`."""
+        return _software(self.codec) if self.encoder == AUTO else self.encoder
+
+    @property
     def speed(self) -> str:
         """The encoder's preset to encode with."""
-        return PRESETS[self.codec] if self.preset is None else self.preset
+        return PRESETS[self.writer] if self.preset is None else self.preset
 
 
 @dataclass(frozen=True)
@@ -356,6 +382,11 @@ def _shown(value: Any) -> str:
     except ValueError:  # Python refuses to write thousands of digits
         return f"10^{math.log10(abs(value)):.0f}" if isinstance(value, int) else "this value"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _software(codec: str) -> str:
+    """The encoder of a codec that needs no hardware."""
+    return next(word for word, codecs in ENCODERS.items() if codec in codecs)
 
 
 DEFAULTS = Options()

@@ -58,9 +58,9 @@ def overridden(options: Options, folder: Path) -> Options:
         return options
     if "model" in own:
         own.setdefault("weights", None)  # those given are another model's
-    found = options.changed(**own)
     try:
+        found = options.changed(**own)
         check_options(found)
-    except (InputError, ModelError) as e:
+    except (InputError, ModelError, UsageError) as e:
         raise InputError(f"{folder / NAME}: {e}") from e
     return found

@@ -168,7 +168,7 @@ def _table(r: "Report", verbose: bool) -> Table:
     )
     row(
         "Written",
-        f"{r.codec.upper()} 10-bit PQ BT.2020 in {r.container}, mastering peak {r.mastering_peak} nits",
+        f"{r.codec.upper()} 10-bit PQ BT.2020 by {r.encoder} in {r.container}, mastering peak {r.mastering_peak} nits",
     )
     if r.aux_sdr is not None:
         row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")

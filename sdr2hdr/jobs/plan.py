@@ -259,4 +259,5 @@ def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
         rate=info.rate,
         sample_aspect_ratio=info.sample_aspect_ratio,
         keyint=max(1, round(4 * info.rate)),
+        encoder=settings.encoder,
     )

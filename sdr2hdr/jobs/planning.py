@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.encoding import usable
 from sdr2hdr.jobs.exposures import check_count, doubts, read_from_frames
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.program import program
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
-from sdr2hdr.media.encoder import EncodeSettings, try_encoder
+from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import Options
@@ -68,10 +69,14 @@ def make_plan(
     InputError, OutputError and ModelError.
     """
     settings, notes = _with_told_exposures(source, settings, spec, options, progress)
+    encode, fallen = usable(encode_settings(source, settings), begun.encode if begun else None)
+    for note in fallen:
+        progress(Progress("scan", 0, source.info.frames or 0, note=note))
+    notes = (*notes, *fallen)
     wanted = _Wanted(
         Fingerprint.of(source.path),
         settings,
-        encode_settings(source, settings),
+        encode,
         ""
         if settings.scenes in ("auto", "none")
         else Fingerprint.of(Path(settings.scenes), "a cut list").sha256,
@@ -101,7 +106,6 @@ def _new_plan(
     width, height = source.info.size
     if wanted.tile is not None:
         check_tile(height, width, wanted.tile, spec)
-    try_encoder(wanted.encode)  # before a long look at the source
     reads = spec.look and not settings.times
     looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
     found = survey(

@@ -18,4 +18,5 @@ def open_source(path: Path, options: Options) -> Source:
         keep_start=options.keep_start,
         deinterlace=options.deinterlace,
         detelecine=options.detelecine,
+        hardware=options.decoder == "hardware",
     )

@@ -19,10 +19,12 @@ import torch
 from sdr2hdr.color.light import LightFacts
 from sdr2hdr.errors import ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
+from sdr2hdr.jobs.encoding import in_software, takes_over
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.progress import Ticker, Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.work import Work
+from sdr2hdr.media.encoder import EncoderGone
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
@@ -120,6 +122,8 @@ def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[P
             return plan, _here(task, plan, work, todo, tick)
         except TileTooLarge as e:
             plan = _smaller_tiles(task, plan, work, e)
+        except EncoderGone as e:
+            plan = _in_software(plan, work, e)
 
 
 def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick) -> Busy:
@@ -149,6 +153,14 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> P
                 work.forget(i)
     plan = replace(plan, tile=tile)
     work.write_plan(plan)
+    return plan
+
+
+def _in_software(plan: Plan, work: Work, error: EncoderGone) -> Plan:
+    """The plan with the software encoder. All is encoded again: packets of two encoders do not make one stream."""
+    plan = replace(plan, encode=in_software(plan.encode))
+    work.begin(plan)
+    work.notes.append(takes_over(error, plan.encode))
     return plan
 
 

@@ -17,7 +17,7 @@ class Settings(Options):
     """What decides the rendered frames and their packets. Equal settings and an equal source give equal chunks.
 
     Of the options, those that do not decide the picture have their defaults. The others are resolved: ``model`` is the
-    spec's name, ``device`` and ``precision`` are not ``auto``, ``crf`` and ``preset`` are set, a cut list's path is
+    spec's name, ``device`` and ``precision`` are not ``auto``, ``encoder``, ``crf`` and ``preset`` are set, a cut list's path is
     absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). The tile is the
     plan's. ``weights_sha256`` is the hash of the weight file, empty for static mappings; ``aux`` says whether the
     restored SDR picture is written, too. ``chosen`` is the sentence with which ``--model auto`` chose the model: it decides
@@ -50,6 +50,7 @@ class Settings(Options):
             "precision": pick_precision(options.precision, spec, device),
             "crf": options.quality,
             "preset": options.speed,
+            "encoder": options.writer,
             "scenes": scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
             "exposures": ",".join(map(repr, exposures_for(options.exposures, spec))),
             "tile": None,

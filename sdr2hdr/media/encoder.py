@@ -24,17 +24,13 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.media.encoders import ENCODERS, Encoder, software
 from sdr2hdr.media.hdr10 import parameter_sets, sequence_headers, split_annexb
 
-ENCODERS = {"hevc": "libx265", "av1": "libsvtav1"}
 MIN_SIDE = 64  # x265 crashes on some smaller pictures (34x34, say)
 
 _MAGIC = b"S2HCHNK1"
 _RECORD = struct.Struct(">IqqB")  # size, pts, duration (0: not known), 1 if a key frame
-
-_X265 = "repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={0}"
-_X265_HDR10 = f"hdr10=1:hdr10-opt=1:{_X265}"
-_SVT = "irefresh-type=2"  # key frames only: closed groups of pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,7 @@ class EncodeSettings:
 
     ``width`` and ``height`` in luma samples, both even; ``rate`` in frames per second steers the rate control alone;
     ``frame_threads`` is x265's, whose result may depend on it. ``hdr`` says whether the picture is HDR10 or BT.709 SDR.
+    ``encoder`` is a word of :data:`~sdr2hdr.media.encoders.ENCODERS`; without one it is the codec's software encoder.
     """
 
     codec: str
@@ -56,6 +53,17 @@ class EncodeSettings:
     keyint: int = 120
     frame_threads: int = 3
     hdr: bool = True
+    encoder: str = ""
+
+    @property
+    def writer(self) -> Encoder:
+        """The encoder. Raises OutputError for one that does not write this codec."""
+        try:
+            return ENCODERS[self.codec, self.encoder or software(self.codec)]
+        except (KeyError, StopIteration):
+            raise OutputError(
+                f"Encoder {self.encoder or 'auto'} does not write the codec {self.codec!r}; choose others."
+            ) from None
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -95,22 +103,23 @@ class EncodedPacket:
     is_key: bool
 
 
+class EncoderGone(OutputError):
+    """A hardware encoder does not work, or no longer. The message is the reason, without a way out: software does the same."""
+
+
 def stream_parameters(codec: str, data: bytes) -> tuple[bytes, ...]:
     """The parameter sets (HEVC) or sequence headers (AV1) in an encoder's packet."""
     return parameter_sets(split_annexb(data)) if codec == "hevc" else sequence_headers(data)
 
 
 def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
-    if settings.codec not in ENCODERS:
-        raise OutputError(
-            f"The codec {settings.codec!r} is not known; choose one of {', '.join(ENCODERS)}."
-        )
+    writer = settings.writer
     if settings.width % 2 or settings.height % 2 or min(settings.width, settings.height) < MIN_SIDE:
         raise InputError(
             f"A picture of {settings.width}x{settings.height} cannot be encoded: both sides must be even and at least"
             f" {MIN_SIDE}; crop or scale the source first."
         )
-    name = ENCODERS[settings.codec]
+    name = writer.name
     os.environ.setdefault(
         "SVT_LOG", "1"
     )  # SVT-AV1 prints its settings on stderr unless told to print errors alone
@@ -120,23 +129,23 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
         raise OutputError(
             f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI."
         ) from error
-    context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p10le"
+    context.width, context.height, context.pix_fmt = settings.width, settings.height, writer.pix_fmt
     context.time_base, context.framerate = settings.time_base, settings.rate
     context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.gop_size = settings.keyint
     context.color_range = 1  # limited
     context.color_primaries, context.color_trc, context.colorspace = settings.colour
-    x265 = _X265_HDR10 if settings.hdr else _X265
-    params = (
-        {"x265-params": x265.format(settings.frame_threads)}
-        if name == "libx265"
-        else {"svtav1-params": _SVT}
-    )
-    chosen = {"preset": settings.preset, "crf": f"{settings.crf:g}"}
-    context.options = {**chosen, "chroma_sample_location": "topleft", **params}
+    context.options = {
+        "preset": settings.preset,
+        "chroma_sample_location": "topleft",
+        **writer.told(settings),
+    }
     try:
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
+        if writer.hardware:
+            why = getattr(error, "strerror", None) or error
+            raise EncoderGone(f"{name} does not open here ({why})") from error
         raise OutputError(
             f"{name} refuses preset {settings.preset!r} with crf {settings.crf:g} for a picture of"
             f" {settings.width}x{settings.height}; choose others with --preset and --crf."
@@ -150,9 +159,9 @@ def try_encoder(settings: EncodeSettings) -> None:
     _open_encoder(settings)
 
 
-def can_encode(codec: str) -> bool:
-    """Whether this build of PyAV has the encoder of a codec (``hevc`` or ``av1``)."""
-    return ENCODERS[codec] in av.codec.codecs_available
+def has_encoder(name: str) -> bool:
+    """Whether this build of PyAV has an encoder, by FFmpeg's name for it."""
+    return name in av.codec.codecs_available
 
 
 def schedule_as_others() -> None:
@@ -185,7 +194,7 @@ class ChunkEncoder:
         self._context: VideoCodecContext | None = _open_encoder(settings)
         self._durations: dict[int, int] = {}
         self._hash = hashlib.sha256()
-        self._frames = self._bytes = self._first = self._last = 0
+        self._frames = self._packets = self._bytes = self._first = self._last = 0
         self._parameters: tuple[bytes, ...] = ()
         try:
             self._part.unlink(missing_ok=True)
@@ -231,8 +240,13 @@ class ChunkEncoder:
         try:
             packets = self._context.encode(frame)
         except av.error.FFmpegError as error:
+            writer = self._settings.writer
+            if writer.hardware:
+                raise EncoderGone(
+                    f"{writer.name} failed in the middle ({error.strerror})"
+                ) from error
             raise OutputError(
-                f"{ENCODERS[self._settings.codec]} failed while writing {self._path} ({error}); run again."
+                f"{writer.name} failed while writing {self._path} ({error}); run again."
             ) from error
         for packet in packets:
             data, pts = bytes(packet), cast(int, packet.pts)
@@ -240,10 +254,9 @@ class ChunkEncoder:
                 self._parameters = stream_parameters(self._settings.codec, data)
             record = _RECORD.pack(len(data), pts, self._durations.pop(pts, 0), packet.is_keyframe)
             self._write(record, data)
+            self._packets += 1
 
-    def encode(
-        self, planes: tuple[Tensor, Tensor, Tensor], pts: int, duration: int | None = None
-    ) -> None:
+    def encode(self, planes: tuple[Tensor, ...], pts: int, duration: int | None = None) -> None:
         """Adds a frame: Y (H, W), Cb and Cr (H/2, W/2), uint16 on the CPU, 10-bit limited range codes.
 
         ``pts`` and ``duration`` count the settings' time base; pts must grow. Raises OutputError.
@@ -257,6 +270,8 @@ class ChunkEncoder:
         frame = av.VideoFrame.from_dlpack(
             tuple(plane.contiguous() for plane in planes), format="yuv420p10le"
         )
+        if self._settings.writer.pix_fmt != frame.format.name:  # the same samples in another order
+            frame = frame.reformat(format=self._settings.writer.pix_fmt)
         frame.pts, frame.time_base = pts, self._settings.time_base
         self._first = self._first if self._frames else pts
         self._last = pts
@@ -270,6 +285,11 @@ class ChunkEncoder:
             raise ValueError("a chunk needs at least one frame")
         self._take(None)
         self._context = None
+        if self._packets != self._frames:
+            lost = f"{self._settings.writer.name} lost pictures"
+            if self._settings.writer.hardware:
+                raise EncoderGone(lost)
+            raise OutputError(f"{lost} of {self._path}; run again, or choose another --encoder.")
         self._write(_RECORD.pack(0, self._frames, 0, 0))
         try:
             self._file.flush()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
@@ -40,15 +41,20 @@ def open_deep(path: Path) -> InputContainer:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and the stream in it that is its film; all other streams are left unread.
+
+    It is decoded on a hardware ``device``, if there is one and it can; without the hardware PyAV raises OSError or FFmpegError.
 
     Raises :class:`InputError` if there is no such film.
     """
     head = _head(path)
+    accel = None if device is None else HWAccel(device, allow_software_fallback=True)
     try:
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), metadata_errors="replace", hwaccel=accel)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if device is not None:
+            raise
         if head[4:8] == b"ftyp":  # ISO/IEC 14496-12 4.3
             raise InputError(
                 f"{path} has no readable index, as a recording or download that was cut off; get it anew or mend it first."
@@ -73,6 +79,11 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if other is not stream:
                 other.discard = Discard.all
         yield container, stream
+
+
+def is_accelerated(stream: VideoStream) -> bool:
+    """Whether the stream is decoded by hardware."""
+    return bool(stream.codec_context.is_hwaccel)
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -24,8 +25,9 @@ from sdr2hdr.media.deinterlace import MODES
 from sdr2hdr.media.fields import Fields, FieldTally
 from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole, segments
-from sdr2hdr.media.opening import opened
+from sdr2hdr.media.opening import is_accelerated, opened
 from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
+from sdr2hdr.media.trial import decoding_device
 
 TAIL = Fraction(1, 2)
 """Seconds that may be missing at the end of a file before it is said: containers round."""
@@ -65,7 +67,8 @@ class Source:
     ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``)
     overrule the file's tags, and so do ``transfer`` and ``primaries`` of the display that it was made for
     (:mod:`sdr2hdr.color.display`) if they are not ``auto``. All times are moved so that the film begins at 0 and its clock never
-    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. With
+    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. With ``hardware`` it is decoded on a GPU
+    that gives the same pictures, if there is one. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the
     newest :meth:`pictures`. Raises :class:`InputError` for anything that is not an SDR video that
     decodes.
@@ -85,6 +88,7 @@ class Source:
         keep_start: bool = False,
         deinterlace: str = "auto",
         detelecine: bool = False,
+        hardware: bool = False,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
@@ -96,6 +100,8 @@ class Source:
         self.loss = Loss()
         self._tally = FieldTally()
         self._strict = strict
+        self._device: str | None = None
+        self._notes: tuple[str, ...] = ()
         self.info: SourceInfo = read_info(
             self.path, matrix, range, transfer=transfer, primaries=primaries, keep_start=keep_start
         )
@@ -105,6 +111,12 @@ class Source:
         self._changes = Changes(info, *self._given)
         if detelecine:
             self._take_film()
+        if hardware:
+            self._device = decoding_device(self.path)
+            if self._device is None:
+                self._notes = (
+                    "No hardware here decodes this film as software does, so it is decoded in software",
+                )
         if self.info.hdr is not None and not hdr:
             raise InputError(
                 f"{path} is HDR already ({self.info.hdr}); give the SDR master of this film instead."
@@ -139,6 +151,7 @@ class Source:
             else ()
         )
         notes = [
+            *self._notes,
             *doubts,
             *self.info.clock.notes,
             *self._changes.notes,
@@ -170,30 +183,44 @@ class Source:
         self._tally = FieldTally()
         self._changes = Changes(self.info, *self._given)
         begin = first = -(1 << 63) if start_pts is None else start_pts
-        try:
-            for picture in self._run(begin, first, threads=True):
-                first = picture.pts + 1
-                yield picture
-        except _DamagedError:
-            # an error in one of several threads hides pictures that were ready beside it: go on from here with one
-            yield from self._run(begin, first, threads=False)
+        # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware
+        # that fails is no damage of the film
+        for device in dict.fromkeys((self._device, None)):
+            try:
+                for picture in self._run(begin, first, device, threads=True):
+                    first = picture.pts + 1
+                    yield picture
+                return
+            except _DamagedError:
+                continue
+        yield from self._run(begin, first, None, threads=False)
 
-    def _run(self, begin: int, first: int, threads: bool) -> Iterator[Picture]:
+    def _run(self, begin: int, first: int, device: str | None, threads: bool) -> Iterator[Picture]:
         """Pictures from ``first`` on; damage counts from ``begin`` on."""
         clock = self.info.clock
         back = first - self._fields.reach
         if clock.is_steady:
-            with opened(self.path) as (container, stream):
+            with self._opened(device) as (container, stream):
                 moved = round(clock.moved / self.info.time_base)
                 packets = _packets_before(container, stream, back - moved)
                 if packets is not None:
                     yield from self._read(stream, self._retimed(packets), begin, first, threads)
                     return
-        with opened(self.path) as (container, stream):
+        with self._opened(device) as (container, stream):
             packets = self._retimed(_packets(container.demux(stream)))
             if not clock.is_steady:
                 packets = _passed_to(packets, back)
             yield from self._read(stream, packets, begin, first, threads)
+
+    @contextmanager
+    def _opened(self, device: str | None) -> Iterator[tuple[InputContainer, VideoStream]]:
+        with ExitStack() as held:
+            try:
+                yield held.enter_context(opened(self.path, device))
+            except (av.FFmpegError, OSError) as e:
+                if device is None:
+                    raise
+                raise _DamagedError from e
 
     def _retimed(self, packets: _Packets) -> _Packets:
         retimer = self.info.clock.retimer()
@@ -206,7 +233,8 @@ class Source:
         self, stream: VideoStream, packets: _Packets, begin: int, first: int, threads: bool
     ) -> Iterator[Picture]:
         stream.thread_type = "AUTO"
-        if not threads:
+        on_device = is_accelerated(stream)
+        if on_device or not threads:
             stream.codec_context.thread_count = 1
         info = self.info
         times = _Times(info, self._fields.rate)
@@ -216,7 +244,9 @@ class Source:
         decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, Display]] = {}
 
         def timed() -> Iterator[VideoFrame]:
-            for frame in self._decode(stream, changes.watched(packets), begin, threads):
+            frames = self._decode(stream, changes.watched(packets), begin, threads)
+            # a device gives NV12 or P010, which is its way to hold the same samples
+            for frame in map(planar, frames) if on_device else frames:
                 pts, mended = times.read(frame)
                 decoded[pts] = frame, mended, *changes.colour(frame, pts)
                 flat = planar(frame)

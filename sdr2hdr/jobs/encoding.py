@@ -1,0 +1,40 @@
+"""With what a film is encoded here: the encoder asked for, or software where hardware does not do it."""
+
+from dataclasses import replace
+
+from sdr2hdr.media.encoder import EncoderGone, EncodeSettings, try_encoder
+from sdr2hdr.media.encoders import software
+from sdr2hdr.media.trial import try_hardware
+from sdr2hdr.options import PRESETS
+
+
+def usable(
+    asked: EncodeSettings, begun: EncodeSettings | None
+) -> tuple[EncodeSettings, tuple[str, ...]]:
+    """The settings asked for, or those of software, with a sentence, where a hardware encoder fails its trial.
+
+    A film that was ``begun`` in software for that reason goes on in it. Raises OutputError for settings that software refuses.
+    """
+    if not asked.writer.hardware:
+        try_encoder(asked)
+        return asked, ()
+    instead = in_software(asked)
+    if begun == instead:
+        return instead, (f"The film was begun with {instead.writer.name} and goes on with it.",)
+    try:
+        try_hardware(asked)
+    except EncoderGone as e:
+        try_encoder(instead)
+        return instead, (takes_over(e, instead),)
+    return asked, ()
+
+
+def in_software(settings: EncodeSettings) -> EncodeSettings:
+    """The same settings for the codec's software encoder, with its usual preset."""
+    word = software(settings.codec)
+    return replace(settings, encoder=word, preset=PRESETS[word])
+
+
+def takes_over(reason: EncoderGone, instead: EncodeSettings) -> str:
+    """What people are told."""
+    return f"{reason}, so {instead.writer.name} encodes the film with preset {instead.preset}."
