@@ -51,6 +51,7 @@ class Settings(Options):
             "crf": options.quality,
             "preset": options.speed,
             "encoder": options.writer,
+            "decoder": "hardware" if options.decoder == "hardware" else "software",
             "scenes": scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
             "exposures": ",".join(map(repr, exposures_for(options.exposures, spec))),
             "tile": None,

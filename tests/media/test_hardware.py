@@ -184,8 +184,8 @@ def test_samples_reach_the_gpu_as_they_are(machine: Callable[..., None], tmp_pat
         writer.encode(planes(7), 0)
         writer.close()
     (packet,) = ChunkReader(tmp_path / "a.chunk").packets()
-    decoder = REAL("hevc", "r")
-    (frame,) = [*decoder.decode(av.Packet(packet.data)), *decoder.decode(None)]  # type: ignore[attr-defined]
+    decoder: Any = REAL("hevc", "r")
+    frame: Any = [*decoder.decode(av.Packet(packet.data)), *decoder.decode(None)][0]
     for found, given in zip(frame.planes, planes(7), strict=True):
         assert torch.equal(torch.from_dlpack(found), given)
 
