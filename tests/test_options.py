@@ -189,7 +189,7 @@ def test_settings_are_resolved() -> None:
         None,
         False,
     )
-    assert dataclasses.replace(found, codec="hevc").codec == "hevc"
+    assert found.encoder == "svtav1" and dataclasses.replace(found, peak=600).peak == 600
 
 
 def test_a_new_option_reaches_every_way_from_its_field_alone(
