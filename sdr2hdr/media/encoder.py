@@ -24,7 +24,7 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from sdr2hdr.errors import InputError, OutputError
-from sdr2hdr.media.encoders import ENCODERS, Encoder, software
+from sdr2hdr.media.encoders import CODECS, ENCODERS, Encoder, software
 from sdr2hdr.media.hdr10 import parameter_sets, sequence_headers, split_annexb
 
 MIN_SIDE = 64  # x265 crashes on some smaller pictures (34x34, say)
@@ -57,12 +57,16 @@ class EncodeSettings:
 
     @property
     def writer(self) -> Encoder:
-        """The encoder. Raises OutputError for one that does not write this codec."""
+        """The encoder. Raises OutputError for a codec that is not known, or an encoder that does not write it."""
+        if self.codec not in CODECS:
+            raise OutputError(
+                f"The codec {self.codec!r} is not known; choose one of {', '.join(CODECS)}."
+            )
         try:
             return ENCODERS[self.codec, self.encoder or software(self.codec)]
-        except (KeyError, StopIteration):
+        except KeyError:
             raise OutputError(
-                f"Encoder {self.encoder or 'auto'} does not write the codec {self.codec!r}; choose others."
+                f"Encoder {self.encoder} does not write {self.codec}; choose another --encoder."
             ) from None
 
     @property
