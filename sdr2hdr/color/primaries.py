@@ -41,17 +41,27 @@ def rgb_matrix(source: str, to: str) -> Tensor:
     return matrix
 
 
+@cache
+def _rows(source: str, to: str) -> tuple[tuple[float, ...], ...]:
+    """The rows of :func:`rgb_matrix` as numbers: a product with numbers waits for no device."""
+    return tuple(tuple(row) for row in rgb_matrix(source, to).tolist())
+
+
+@cache
+def _luminances(primaries: str) -> tuple[float, ...]:
+    return tuple(rgb_to_xyz(primaries)[1].tolist())
+
+
 def convert(rgb: Tensor, source: str, to: str) -> Tensor:
     """Linear-light RGB ``...,3,H,W`` from one set of primaries to another; unclamped, float32 (BT.2087 for 709 to 2020)."""
-    m = rgb_matrix(source, to).to(rgb.device).tolist()
     r, g, b = rgb.float().unbind(-3)
     # three multiply-adds a channel are faster than einsum on planes, and exact in order on every machine
-    return torch.stack([row[0] * r + row[1] * g + row[2] * b for row in m], dim=-3)
+    return torch.stack([row[0] * r + row[1] * g + row[2] * b for row in _rows(source, to)], dim=-3)
 
 
 def luminance(rgb: Tensor, primaries: str = "bt2020") -> Tensor:
     """Luminance Y ``...,H,W`` of linear RGB ``...,3,H,W`` in the same unit."""
-    kr, kg, kb = rgb_to_xyz(primaries)[1].tolist()
+    kr, kg, kb = _luminances(primaries)
     r, g, b = rgb.float().unbind(-3)
     y: Tensor = kr * r + kg * g + kb * b
     return y

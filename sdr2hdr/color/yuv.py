@@ -166,17 +166,24 @@ def brightest(planes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 def _hold_peak(y: Tensor, cb: Tensor, cr: Tensor, peak_code: float) -> None:
     """Lower Y' in place to the highest code with which no channel passes the peak."""
     for here in _bands(y, 2):
-        # interpolation passes no extreme of its band, and R'-Y' and B'-Y' are below 2 Cr and 2 Cb, G'-Y' below the larger of
-        # -Cb and -Cr: most bands lie below the peak even with the worst of these, and are done
-        small = slice(here.start // 2, here.stop // 2 + 1)
-        ends = [(int(end) - NEUTRAL) / C_STEPS for c in (cb, cr) for end in c[small].aminmax()]
-        worst = max(-ends[0], 2.0 * ends[1], -ends[2], 2.0 * ends[3])
-        if int(y[here].max()) <= BLACK + Y_STEPS * (peak_code - worst) - 1.0:
+        if y.device.type == "cpu" and _below(y, cb, cr, here, peak_code):
             continue
         # the sliver taken off is above what float32 may err by in this sum (2e-4), and far below a code
         tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
         limit = tint.neg_().add_(peak_code).mul_(Y_STEPS).add_(BLACK - 5e-4).clamp_min_(BLACK)
         torch.minimum(y[here], limit.to(torch.int16), out=y[here])
+
+
+def _below(y: Tensor, cb: Tensor, cr: Tensor, here: slice, peak_code: float) -> bool:
+    """Whether a band lies below the peak even with the worst of its chroma, as most do. To ask a GPU would mean to wait for it.
+
+    Interpolation passes no extreme of its band, and R'-Y' and B'-Y' are below 2 Cr and 2 Cb, G'-Y' below the larger of -Cb
+    and -Cr.
+    """
+    small = slice(here.start // 2, here.stop // 2 + 1)
+    ends = [(int(end) - NEUTRAL) / C_STEPS for c in (cb, cr) for end in c[small].aminmax()]
+    worst = max(-ends[0], 2.0 * ends[1], -ends[2], 2.0 * ends[3])
+    return int(y[here].max()) <= BLACK + Y_STEPS * (peak_code - worst) - 1.0
 
 
 def _most(tints: list[Tensor]) -> Tensor:
@@ -185,8 +192,10 @@ def _most(tints: list[Tensor]) -> Tensor:
 
 
 def _bands(plane: Tensor, multiple: int) -> Iterator[slice]:
-    """Runs of a plane's rows, each a multiple long, but for the last."""
+    """Runs of a plane's rows, each a multiple long, but for the last; on a GPU, which has no such cache, the whole plane."""
     height, width = plane.shape
+    if plane.device.type != "cpu":
+        return iter((slice(0, height),))
     rows = max(1, _BAND // width // multiple) * multiple
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 

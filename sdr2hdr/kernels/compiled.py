@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
-
 SWITCH = "SDR2HDR_KERNELS"
 """The environment variable that, set to ``off``, leaves all arithmetic to torch."""
 
@@ -46,11 +44,7 @@ def cache_folder() -> Path | None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         # numba looks at the file of a kernel alone, not at those of the functions that the kernel calls
         sources.update(path.read_bytes())
-    folder = (
-        Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False))
-        / "kernels"
-        / sources.hexdigest()[:16]
-    )
+    folder = _user_folder() / "kernels" / sources.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
@@ -61,11 +55,17 @@ def cache_folder() -> Path | None:
     return folder
 
 
+def _user_folder() -> Path:
+    import platformdirs  # here, so that a machine that compiles nothing does not need it
+
+    return Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False))
+
+
 def why_not_kept() -> str | None:
     """Why compiled kernels are not kept for the next start, in one sentence; None where they are."""
     if why_not() is not None or cache_folder() is not None:
         return None
-    folder = Path(platformdirs.user_cache_dir("sdr2hdr", appauthor=False))
+    folder = _user_folder()
     return f"Compiled kernels cannot be kept in {folder}, so every start compiles them anew; make it writable."
 
 

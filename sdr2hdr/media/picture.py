@@ -50,6 +50,8 @@ class Picture:
         """
         if self.display != USUAL:
             band = max(1, 10_000 // rgb.shape[2])  # in the cache, and on one thread (color/yuv.py)
+            if rgb.device.type != "cpu":
+                band = rgb.shape[1]
             for top in range(0, rgb.shape[1], band):
                 rows = rgb[:, top : top + band]
                 rows.copy_(self.display.as_bt709(rows))

@@ -101,7 +101,8 @@ class Renderer:
             *size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec
         )
         self.model = prepared(model, self.device, self.precision)
-        self.weights = blend_weights(self.tiles, spec.margin)
+        self.weights = [w.to(self.device) for w in blend_weights(self.tiles, spec.margin)]
+        self._places: dict[int, Inputs] = {}  # by tile, what a model is told of its place
 
     def new_states(self, look: Tensor | None = None) -> list[State]:
         """The states at the start of a scene, one per tile; ``look`` (V) is the scene's, if it is known beforehand."""
@@ -129,13 +130,32 @@ class Renderer:
             yield from self.window(window, past, future, states, first=first - past)
             first += len(window) - past - future
 
-    @torch.inference_mode()
     def window(
         self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0
     ) -> Tensor:
-        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels).
+        """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels) on the CPU.
 
-        ``first`` is the number of its first frame in the film, by which its exposures are known.
+        ``first`` is the number of its first frame in the film, by which its exposures are known. Raises ModelError for codes
+        that are no numbers.
+        """
+        codes, finite = self.window_there(frames, past, future, states, first=first)
+        self.check(finite)
+        return codes.cpu()
+
+    def check(self, finite: Tensor | bool) -> None:
+        """Raise ModelError unless codes were ``finite``."""
+        if not finite:
+            raise ModelError(
+                f"Model {self.spec.name} gave values that are no numbers in {self.precision}; use --precision float32."
+            )
+
+    @torch.inference_mode()
+    def window_there(
+        self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`window` of frames on any device to codes on the renderer's, and whether they are finite, there as well.
+
+        Nothing waits for the device.
         """
         inputs: Inputs = {"past": past, "future": future}
         if self.spec.thumb:
@@ -146,7 +166,7 @@ class Renderer:
         if len(self.tiles) == 1:
             return self._finish(self._tile(frames, self.tiles[0], 0, inputs, states))
         count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
-        out = frames.new_zeros(count, channels, *frames.shape[2:])
+        out = frames.new_zeros(count, channels, *frames.shape[2:], device=self.device)
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
             codes = self._tile(frames, tile, i, inputs, states)
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
@@ -159,7 +179,9 @@ class Renderer:
         if self.spec.thumb:
             inputs["thumbs"] = picture.new_zeros(1, 1, 3, self.spec.thumb, self.spec.thumb)
         codes, _ = self.model(picture[None, None], state, **inputs)
-        return self._finish(codes[0].float())[0]
+        finished, finite = self._finish(codes[0].float())
+        self.check(finite)
+        return finished[0]
 
     def _tile(
         self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]
@@ -168,38 +190,46 @@ class Renderer:
         height, width = part.shape[-2:]
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
-        inputs = inputs.copy()
-        if self.spec.noise:
-            cell = self.spec.noise_cell
-            cells = part.shape[-2] // cell, part.shape[-1] // cell
-            inputs["noise"] = field(
-                self.spec.noise, cells, (tile.top // cell, tile.left // cell)
-            ).to(self.device)
-        if self.spec.place:
-            rows, columns = self.size
-            bottom, right = tile.top + part.shape[-2], tile.left + part.shape[-1]
-            place = (tile.top / rows, tile.left / columns, bottom / rows, right / columns)
-            inputs["place"] = torch.tensor([place], device=self.device)
+        inputs = inputs | self._place(i, tile, part.shape[-2], part.shape[-1])
         if self.aux and isinstance(self.model, RestoringModel):
             codes, sdr, states[i] = self.model.forward_with_aux(part[None], states[i], **inputs)
             codes = torch.cat([codes.float(), sdr.float()], dim=2)
         else:
             codes, states[i] = self.model(part[None], states[i], **inputs)
-        return codes[0, ..., :height, :width].float().cpu()
+        return codes[0, ..., :height, :width].float()
 
-    def _finish(self, found: Tensor) -> Tensor:
-        """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it."""
-        if not torch.isfinite(found).all():
-            raise ModelError(
-                f"Model {self.spec.name} gave values that are no numbers in {self.precision}; use --precision float32."
-            )
+    def _place(self, i: int, tile: Tile, height: int, width: int) -> Inputs:
+        """What belongs to the place of tile ``i``, of this size when padded: it is the same in every window."""
+        known = self._places.get(i)
+        if known is not None:
+            return known
+        inputs: Inputs = {}
+        if self.spec.noise:
+            cell = self.spec.noise_cell
+            at = (tile.top // cell, tile.left // cell)
+            noise = field(self.spec.noise, (height // cell, width // cell), at)
+            inputs["noise"] = noise.to(self.device)
+        if self.spec.place:
+            rows, columns = self.size
+            bottom, right = tile.top + height, tile.left + width
+            place = (tile.top / rows, tile.left / columns, bottom / rows, right / columns)
+            inputs["place"] = torch.tensor([place], device=self.device)
+        self._places[i] = inputs
+        return inputs
+
+    def _finish(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it.
+
+        Also whether all codes were finite before that.
+        """
+        finite = torch.isfinite(found).all()
         codes, sdr = found[:, :3], found[:, 3:]
         gain = self.white / WHITE
         if gain != 1.0 or self.peak < MODEL_PEAK:
             nits = pq_eotf(codes) * gain
             codes = pq_inverse_eotf(bt2390_eetf(nits, max(MODEL_PEAK * gain, self.peak), self.peak))
         codes = codes.clamp(0.0, pq_code(self.peak))
-        return torch.cat([codes, sdr.clamp(0.0, 1.0)], dim=1) if self.aux else codes
+        return (torch.cat([codes, sdr.clamp(0.0, 1.0)], dim=1) if self.aux else codes), finite
 
 
 def prepared(model: Model, device: torch.device, precision: str) -> Model:

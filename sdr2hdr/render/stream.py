@@ -96,8 +96,12 @@ class Stream:
 
 
 def open_stream(renderer: Renderer) -> Stream:
-    """The fastest stream that there is here for a renderer: compiled on a CPU, if kernels can be used."""
-    if renderer.device.type == "cpu" and why_not() is None:
+    """The fastest stream that there is here for a renderer: on a GPU, or compiled on a CPU, if kernels can be used."""
+    if renderer.device.type == "cuda":
+        from sdr2hdr.render.on_device import DeviceStream
+
+        return DeviceStream(renderer)
+    if why_not() is None:
         from sdr2hdr.render.compiled import CompiledStream
 
         return CompiledStream(renderer)

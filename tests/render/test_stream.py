@@ -14,6 +14,7 @@ from sdr2hdr.color.yuv import YuvLayout, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.models import registry
+from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.stream import Finished, Stream, open_stream
 from sdr2hdr.weights.opened import open_model
@@ -91,6 +92,16 @@ def apart(a: list[Finished], b: list[Finished]) -> tuple[float, int]:
     ]
     steps = torch.cat([(p.int() - q.int()).abs().flatten() for p, q in pairs]).float()
     return float(steps.mean()), int(steps.max())
+
+
+@pytest.mark.parametrize("name", ["bt2408", "look", "wmnet"])
+def test_the_loop_of_gpus_gives_the_frames_of_the_formulas(name: str) -> None:
+    """Here it runs on the CPU, which tells all but the copies."""
+    renderer = opened(name)
+    for pictures in (film(), film(turn=Turn(False, True, True), primaries="p3-d65")):
+        assert same(
+            rendered(DeviceStream(renderer), pictures), rendered(Stream(renderer), pictures)
+        )
 
 
 @compiled

@@ -19,7 +19,8 @@ from sdr2hdr.models.spec import State
 VECTOR = 128
 """Numbers of a look vector."""
 LOOK_STATE = {"look", "look_frames"}
-"""What a state holds of the look: the mean vector ``B,128`` and how many frames it is of, ``B,1`` (0: it stays as it is)."""
+"""What a state holds of the look: the mean vector ``B,128`` and how many frames it is of, ``B,1``. A look that was read from the
+whole scene has no such number and stays as it is."""
 
 _BINS = 48
 TONES = 32
@@ -73,7 +74,7 @@ class LookReader(Float32):
     def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
         """The look ``B,128`` of the scene, and the state that holds it: :func:`known` from the whole scene, or else the mean up
         to this frame, through which gradients flow."""
-        if "look" in state and not state["look_frames"].any():
+        if "look" in state and "look_frames" not in state:
             return state["look"].float(), state
         new = self.vector(thumb)
         if "look" not in state:
@@ -86,7 +87,7 @@ class LookReader(Float32):
     def codes(self, frame: Tensor, look: Tensor) -> Tensor:
         """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus what the look adds to it. Greys stay grey.
 
-        Works in bands that fit a processor's cache, which is twice as fast as the whole frame at once.
+        Works in bands that fit a processor's cache, which is twice as fast there as the whole frame at once.
         """
         (scale1, shift1), (scale2, shift2) = (
             m.chunk(2, -1) for m in self.modulate(look).chunk(2, -1)
@@ -96,7 +97,7 @@ class LookReader(Float32):
             _modulated(self.enter, scale1, shift1),
             _modulated(self.middle, scale2, shift2),
         )
-        rows = max(1, _BAND // frame.shape[-1])
+        rows = frame.shape[-2] if frame.device.type != "cpu" else max(1, _BAND // frame.shape[-1])
         return torch.cat(
             [self._band(x.float(), first, second) for x in torch.split(frame, rows, dim=-2)], dim=-2
         )
@@ -117,7 +118,7 @@ class LookReader(Float32):
 
 def known(look: Tensor) -> State:
     """What a state holds of a look ``B,128`` that was read from the whole scene: it stays as it is."""
-    return {"look": look, "look_frames": look.new_zeros(look.shape[0], 1)}
+    return {"look": look}
 
 
 def colours_by_light(x: Tensor, luma: Tensor) -> Tensor:

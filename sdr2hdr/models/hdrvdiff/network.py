@@ -146,7 +146,9 @@ class HDRVDiff(OnBase):
         alternate. The base is the look's mapping if there are no exposures, else the weighted merge."""
         at = torch.ones_like(frames[:, :, 0, 0, 0]) if exposures is None else exposures.float()
         first, last = max(0, t - 3), min(frames.shape[1], t + 4)
-        reach = 3 if len(set(at[0, first:last].tolist())) > 2 else 2
+        reach = 2
+        if exposures is not None and len(set(at[0, first:last].tolist())) > 2:
+            reach = 3
         near = [i for i in range(max(0, t - reach), min(frames.shape[1], t + reach + 1)) if i != t]
         reference = frames[:, t].float()
         moved, alike = [reference], [torch.full_like(reference[:, :1], 4.0)]

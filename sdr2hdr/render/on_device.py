@@ -1,0 +1,58 @@
+"""The frame loop on a GPU: planes go up, planes and their light come down, and nothing in between waits for the host."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.color.light import FrameLight
+from sdr2hdr.color.yuv import from_yuv
+from sdr2hdr.models.spec import State
+from sdr2hdr.render.renderer import Renderer, Run, windows
+from sdr2hdr.render.stream import Coded, Finished, Stream
+from sdr2hdr.render.transfer import Downloads, Uploads
+
+
+class DeviceStream(Stream):
+    """A stream whose pictures are read, mapped, packed and metered on the renderer's device, by the formulas of ``color``.
+
+    A picture takes 3 bytes a pixel down the bus, and as many up as its file has. The light of a frame stays on the device: the
+    meter adds it up there and is asked once a chunk.
+    """
+
+    def __init__(self, renderer: Renderer) -> None:
+        super().__init__(renderer)
+        self._up = Uploads(renderer.device)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        pictures: Iterator[Coded],
+        run: Run,
+        states: list[State],
+        pts: Sequence[int],
+        *,
+        settled: bool,
+    ) -> Iterator[Finished]:
+        down: Downloads[FrameLight] = Downloads(self.renderer.device)
+        number = run.first
+        for window, past, future in windows(map(self.rgb, pictures), run, self.renderer.spec):
+            first = number - past
+            found, finite = self.renderer.window_there(window, past, future, states, first=first)
+            for codes in found:
+                made = self.finished(codes, pts[number])
+                restored = made.restored or ()
+                sent = down.put((finite, *made.planes, *restored), made.light)
+                yield from map(self._delivered, sent)
+                number += 1
+        yield from map(self._delivered, down.rest())
+
+    def _delivered(self, sent: tuple[tuple[Tensor, ...], FrameLight]) -> Finished:
+        (finite, y, cb, cr, *restored), light = sent
+        self.renderer.check(finite.is_meta or bool(finite))
+        aux = (restored[0], restored[1], restored[2]) if restored else None
+        return Finished((y, cb, cr), light, aux)
+
+    def rgb(self, picture: Coded) -> Tensor:
+        rgb = from_yuv(self._up(picture.planes), picture.layout)
+        return picture.turn(picture.recoded(rgb))
