@@ -37,7 +37,7 @@ class Uploads:
             pinned.copy_(tensor)
         with torch.cuda.stream(self._stream):
             there = tuple(p.to(self.device, non_blocking=True) for p in room)
-            copied = _CUDA.Event()
+            copied = _CUDA.Event(blocking=True)
             copied.record(self._stream)
         computing = torch.cuda.current_stream(self.device)
         computing.wait_event(copied)
@@ -80,7 +80,7 @@ class Downloads(Generic[T]):
             meta = self._device.type == "meta"  # which has nothing to copy
             yield tensors if meta else tuple(t.cpu() for t in tensors), what
             return
-        ready = _CUDA.Event()
+        ready = _CUDA.Event(blocking=True)
         ready.record(torch.cuda.current_stream(self._device))
         self._stream.wait_event(ready)
         with torch.cuda.stream(self._stream):
@@ -88,7 +88,7 @@ class Downloads(Generic[T]):
             for here, there in zip(pinned, tensors, strict=True):
                 here.copy_(there, non_blocking=True)
                 there.record_stream(self._stream)
-            copied = _CUDA.Event()
+            copied = _CUDA.Event(blocking=True)
             copied.record(self._stream)
         self._coming.append(_Coming(pinned, copied, what))
         while len(self._coming) > DEPTH:

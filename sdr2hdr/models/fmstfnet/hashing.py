@@ -17,17 +17,18 @@ _MOST_BUCKETS = 128
 
 
 @cache
-def rotations(channels: int, buckets: int, rounds: int) -> Tensor:
-    """Random rotations ``rounds,channels,buckets/2``; the same on every machine and in every run."""
+def rotations(
+    channels: int, buckets: int, rounds: int, device: str | torch.device = "cpu"
+) -> Tensor:
+    """Random rotations ``rounds,channels,buckets/2``; the same on every machine and in every run. They go to a device once."""
     generator = torch.Generator().manual_seed(_SEED)
-    return torch.randn(rounds, channels, buckets // 2, generator=generator)
+    return torch.randn(rounds, channels, buckets // 2, generator=generator).to(device)
 
 
 def hashes(x: Tensor, buckets: int, rounds: int) -> Tensor:
     """Bucket numbers ``rounds,B,N`` of vectors ``B,N,C``: which of the rotated axes, or its opposite, is nearest."""
-    turned = torch.einsum(
-        "bnc,rcd->rbnd", x.float(), rotations(x.shape[-1], buckets, rounds).to(x.device)
-    )
+    axes = rotations(x.shape[-1], buckets, rounds, x.device)
+    turned = torch.einsum("bnc,rcd->rbnd", x.float(), axes)
     nearest = turned.abs().argmax(dim=-1, keepdim=True)
     opposite = turned.gather(-1, nearest) < 0
     return (nearest + opposite * (buckets // 2))[..., 0]
@@ -47,7 +48,11 @@ def windows(codes: Tensor, frames: int, chunk: int) -> tuple[Tensor, Tensor]:
     """
     b, n, _ = codes.shape
     order = codes.flatten(1).sort(dim=1, stable=True).indices
-    ranks = (order % frames == 0).nonzero()[:, 1].view(b, n)
+    # where the first frame's positions came to stand; nonzero would make the host wait for a count that is known
+    own = order % frames == 0
+    place = torch.where(own, own.cumsum(1) - 1, n)
+    ranks = torch.arange(n * frames, device=codes.device).expand(b, -1)
+    ranks = torch.empty_like(place[:, : n + 1]).scatter_(1, place, ranks)[:, :n]
     ranks = torch.cat([ranks, ranks[:, -1:].expand(b, -n % chunk)], dim=1).view(b, -1, chunk)
     width = min(2 * chunk * frames, n * frames)
     first = (ranks[:, :, chunk // 2] - width // 2).clamp(0, n * frames - width)

@@ -278,12 +278,11 @@ class FMSTFNet(OnBase):
             frames.shape[3] // scale,
             frames.shape[4] // scale,
         )
-        look = LOOK_STATE if self.look is not None else set()
-        if set(state) not in (
-            set(),
-            look,
-            {"before", "made"} | look,
-        ):  # a look alone is one that is known beforehand
+        looks = (
+            [set()] if self.look is None else [LOOK_STATE, {"look"}]
+        )  # alone it is known beforehand
+        own = {"before", "made"}
+        if state and set(state) not in [*looks[1:], *(own | look for look in looks)]:
             raise ModelError(
                 f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
                 "begin the scene anew, with new_state."
