@@ -14,6 +14,7 @@ import msgspec
 from sdr2hdr.color.transfer import CAMERA_GAMMA
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
+from sdr2hdr.jobs.prefetch import Prefetch
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
@@ -27,6 +28,8 @@ from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import brightened, small_frame
 
 _EDGE = 1 << 20
+_AHEAD = 4
+"""Pictures that wait to be looked at."""
 
 
 @dataclass(frozen=True)
@@ -178,23 +181,23 @@ def survey_and_cuts(
     pts, duration = list[int](), None
     cuts: list[Cut] = []
     light: list[float] = []
-    for picture in source.pictures():
-        if detector is not None or times:
-            small = small_frame(picture.planes, picture.layout)
-            if times:
-                light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
-                small = brightened(
-                    small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA)
-                )
-            if detector is not None:
-                cuts += detector.push(small, picture.pts)
-        if reading := [each for each in looks if each.wants(len(pts))]:
-            rgb = picture.rgb()
-            for each in reading:
-                each.see(len(pts), rgb)
-        pts.append(picture.pts)
-        duration = picture.duration
-        progress(len(pts), max(source.info.frames or 0, len(pts)))
+    with Prefetch(source.pictures, _AHEAD) as pictures:  # looked at while the next ones are decoded
+        for picture in pictures:
+            if detector is not None or times:
+                small = small_frame(picture.planes, picture.layout)
+                if times:
+                    light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
+                    small = brightened(
+                        small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA)
+                    )
+                if detector is not None:
+                    cuts += detector.push(small, picture.pts)
+            for each in looks:
+                if each.wants(len(pts)):
+                    each.see_coded(len(pts), picture)
+            pts.append(picture.pts)
+            duration = picture.duration
+            progress(len(pts), max(source.info.frames or 0, len(pts)))
     if detector is not None:
         cuts += detector.close()
     frames = [c.frame for c in cuts]

@@ -39,6 +39,11 @@ class Picture:
         """All that decides how the planes are read, but their size."""
         return self.layout, self.turn, self.display
 
+    @property
+    def recodes(self) -> bool:
+        """Whether :meth:`recoded` gives other values than it is given."""
+        return self.display != USUAL
+
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1, for a BT.1886 display."""
         return self.turn(self.recoded(from_yuv(self.planes, self.layout)))
@@ -48,7 +53,7 @@ class Picture:
 
         What lies outside BT.709 is clipped.
         """
-        if self.display != USUAL:
+        if self.recodes:
             band = max(1, 10_000 // rgb.shape[2])  # in the cache, and on one thread (color/yuv.py)
             if rgb.device.type != "cpu":
                 band = rgb.shape[1]

@@ -17,8 +17,9 @@ from sdr2hdr.kernels.table import grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE
 from sdr2hdr.models.spec import State
+from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run
-from sdr2hdr.render.stream import Coded, Finished, Planes, Stream
+from sdr2hdr.render.stream import Finished, Planes, Stream
 
 _Planes = tuple[Tensor, ...]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.coded import Coded, thumbnail_of
 
 EVERY = 8
 """One frame in this many is read."""
@@ -32,9 +33,15 @@ class SceneLooks:
     @torch.inference_mode()
     def see(self, number: int, frame: Tensor) -> None:
         """Read frame ``number``, R'G'B' ``3,H,W``; only of a model that reads looks."""
-        thumbs = thumbnail(frame[None, None], self._spec.thumb)[0].to(
-            next(self._model.parameters()).device
-        )
+        self._read(number, thumbnail(frame[None, None], self._spec.thumb)[0, 0])
+
+    @torch.inference_mode()
+    def see_coded(self, number: int, picture: Coded) -> None:
+        """:meth:`see` of a picture as its file stores it."""
+        self._read(number, thumbnail_of(picture, self._spec.thumb))
+
+    def _read(self, number: int, thumb: Tensor) -> None:
+        thumbs = thumb[None].to(next(self._model.parameters()).device)
         self._vectors[number] = self._model.read_look(thumbs)[0].cpu()
 
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:

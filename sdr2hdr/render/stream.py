@@ -1,41 +1,19 @@
 """The frame loop: pictures as their file stores them into 10-bit planes and their light, run by run."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.turn import Turn
-from sdr2hdr.color.yuv import YuvLayout, brightest, to_yuv
+from sdr2hdr.color.yuv import brightest, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.models.spec import State
+from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run
 
 Planes = tuple[Tensor, Tensor, Tensor]
-
-
-class Coded(Protocol):
-    """A picture as its file stores it, and what it means; :class:`sdr2hdr.media.picture.Picture` is one."""
-
-    @property
-    def planes(self) -> tuple[Tensor, ...]: ...
-    @property
-    def layout(self) -> YuvLayout: ...
-    @property
-    def turn(self) -> Turn: ...
-
-    @property
-    def coding(self) -> Hashable:
-        """All that decides how the planes are read, but their size."""
-
-    def recoded(self, rgb: Tensor) -> Tensor:
-        """BT.709 R'G'B' of the file's R'G'B', pixel by pixel."""
-
-    def rgb(self) -> Tensor:
-        """Upright BT.709 R'G'B' ``3,H,W`` 0..1."""
 
 
 @dataclass(frozen=True)

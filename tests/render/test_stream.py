@@ -15,6 +15,7 @@ from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.models import registry
 from sdr2hdr.render.on_device import DeviceStream
+from sdr2hdr.render.coded import thumbnail_of
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.stream import Finished, Stream, open_stream
 from sdr2hdr.weights.opened import open_model
@@ -204,3 +205,12 @@ def test_only_models_that_map_each_pixel_alone_say_so() -> None:
                 (renderer.mapped(frame, state) != renderer.mapped(other, state)).any(0).numpy()
             )
             assert changed.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize("primaries", ["bt709", "bt601-525"])
+@pytest.mark.parametrize("turn", [Turn(), Turn(True, True, False)])
+def test_a_thumbnail_of_planes_is_that_of_the_picture(turn: Turn, primaries: str) -> None:
+    """Also where the picture is recoded, and the mean of its codes would be another one."""
+    picture = film(turn=turn, primaries=primaries)[0]
+    expected = torch.nn.functional.adaptive_avg_pool2d(picture.rgb()[None], 64)[0]
+    torch.testing.assert_close(thumbnail_of(picture, 64), expected, atol=2e-6, rtol=0)
