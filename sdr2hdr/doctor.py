@@ -13,6 +13,7 @@ import torch
 
 from sdr2hdr import __version__
 from sdr2hdr.errors import Sdr2HdrError
+from sdr2hdr.kernels.compiled import cache_folder, why_not, why_not_kept
 from sdr2hdr.media.encoder import EncoderGone, EncodeSettings, has_encoder
 from sdr2hdr.media.encoders import CODECS, ENCODERS, software
 from sdr2hdr.media.trial import try_hardware
@@ -66,6 +67,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield Finding("versions", name, "ok", version(name))
     yield from _devices()
     yield from _encoders()
+    yield _kernels()
     yield from _weights()
     yield _disk("results and work", folder)
     yield _disk("downloaded weights", fetch.cache_folder())
@@ -102,6 +104,14 @@ def _devices() -> Iterator[Finding]:
             "ok",
             f"{torch.cuda.get_device_name(i)}, {_gib(free_memory(device))} free",
         )
+
+
+def _kernels() -> Finding:
+    if (why := why_not() or why_not_kept()) is not None:  # with the way out in it
+        return Finding("kernels", "compiled", "absent", why)
+    return Finding(
+        "kernels", "compiled", "ok", f"numba {version('numba')}, kept in {cache_folder()}"
+    )
 
 
 def _encoders() -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.kernels.compiled import seconds_compiling
 from sdr2hdr.text import time_text
 
 
@@ -60,6 +61,9 @@ class Ticker:
         now = time.monotonic()
         if self._begun is None:
             self._begun = (now, self._done) if frames else None
+            if frames and (seconds := seconds_compiling()) >= 1:
+                note = f"Kernels were compiled for this machine, once, in {time_text(seconds)}."
+                self._progress(Progress("render", self._done, total, note=note))
             return
         since, before = self._begun
         if self._forecast_at is None or self._done < self._forecast_at:

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,14 +21,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @cache
+def switched_off() -> str | None:
+    """By which environment variable somebody has switched kernels off, in one sentence; None where nobody has."""
+    for name, is_off in (
+        (SWITCH, os.environ.get(SWITCH, "").lower() in ("off", "0", "no")),
+        ("NUMBA_DISABLE_JIT", os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")),
+    ):
+        if is_off:
+            return f"The compiled kernels are switched off by {name}; converting takes longer."
+    return None
+
+
+@cache
 def why_not() -> str | None:
     """Why kernels cannot be used here, in one sentence; None where they can."""
-    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
-        return f"The compiled kernels are switched off by {SWITCH}; converting takes longer."
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return (
-            "The compiled kernels are switched off by NUMBA_DISABLE_JIT; converting takes longer."
-        )
+    if (switch := switched_off()) is not None:
+        return switch
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed, so nothing is compiled and converting takes longer; pip install numba."
     try:
@@ -69,6 +78,49 @@ def why_not_kept() -> str | None:
     return f"Compiled kernels cannot be kept in {folder}, so every start compiles them anew; make it writable."
 
 
+def drawback() -> str | None:
+    """What makes converting slower here than it could be, in one sentence; None if nothing does, or if somebody wanted it."""
+    return None if switched_off() is not None else why_not() or why_not_kept()
+
+
+class _Clock:
+    """Adds up the time that numba compiles, by its events; kernels compile the functions that they call inside of it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth, self._since = 0, 0.0
+
+    def start(self) -> None:
+        self._since = self._since if self._depth else time.monotonic()
+        self._depth += 1
+
+    def stop(self) -> None:
+        self._depth -= 1
+        self.seconds += 0.0 if self._depth else time.monotonic() - self._since
+
+
+_clock = _Clock()
+
+
+def seconds_compiling() -> float:
+    """How long kernels have been compiled in this process; 0 where all came from the cache folder."""
+    return _clock.seconds
+
+
+@cache
+def _watch() -> None:
+    events: Any = importlib.import_module("numba.core.event")
+
+    class Ear(events.Listener):  # type: ignore[misc]
+        def on_start(self, _event: object) -> None:
+            _clock.start()
+
+        def on_end(self, _event: object) -> None:
+            _clock.stop()
+
+    events.register("numba:compile", Ear())
+
+
 def kernel(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that Python calls, when it is first called with arguments of a kind."""
     return _jit(function, keep=cache_folder())
@@ -82,6 +134,7 @@ def row(function: F) -> F:
 def _jit(function: F, keep: Path | None) -> F:
     numba: Any = importlib.import_module("numba")
     compiler: Any = importlib.import_module("numba.core.compiler")
+    _watch()
 
     class NoAlias(compiler.Compiler):  # type: ignore[misc]
         """Lets the optimiser assume that a function's arrays do not overlap."""

@@ -118,6 +118,7 @@ def test_the_forecast_comes_once_after_the_first_chunk_of_this_run(
 ) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr("sdr2hdr.jobs.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sdr2hdr.jobs.progress.seconds_compiling", lambda: 0.0)
     seen: list[Progress] = []
     plan = plan_of(frames=64, chunk=16)
     tick = Ticker(plan, [0], seen.append)  # a chunk of an earlier run
@@ -127,7 +128,11 @@ def test_the_forecast_comes_once_after_the_first_chunk_of_this_run(
     # a frame a second: 32 frames are done, 32 are left
     assert notes == [(32, "The film takes about 32 s from here, at 1 frames a second.")]
     seen.clear()
+    monkeypatch.setattr("sdr2hdr.jobs.progress.seconds_compiling", lambda: 21.4)
     tick = Ticker(plan_of(frames=16, chunk=16), [], seen.append)
     for _ in range(16):
         tick(1)
-    assert not any(p.note for p in seen)  # nothing is left to foretell
+    # nothing is left to foretell
+    assert [p.note for p in seen if p.note] == [
+        "Kernels were compiled for this machine, once, in 21 s."
+    ]

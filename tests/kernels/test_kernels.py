@@ -287,7 +287,7 @@ def test_small_planes_are_those_of_the_scene_detector(size: tuple[int, int]) -> 
 
 
 def why(environment: dict[str, str]) -> str:
-    code = "from sdr2hdr.kernels import compiled as c; print(c.why_not()); print(c.why_not_kept())"
+    code = "from sdr2hdr.kernels import compiled as c; print(c.why_not(), c.why_not_kept(), c.drawback(), sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -299,25 +299,30 @@ def why(environment: dict[str, str]) -> str:
 
 
 def test_what_stands_against_kernels_is_said_in_one_sentence(tmp_path: Path) -> None:
-    assert why({}).splitlines() == ["None", "None"]
-    assert "switched off by SDR2HDR_KERNELS" in why({"SDR2HDR_KERNELS": "off"})
-    assert "switched off by NUMBA_DISABLE_JIT" in why({"NUMBA_DISABLE_JIT": "1"})
+    assert why({}).splitlines() == ["None"] * 3
+    for switch, value in (("SDR2HDR_KERNELS", "off"), ("NUMBA_DISABLE_JIT", "1")):
+        wanted, _, drawback = why({switch: value}).splitlines()
+        assert f"switched off by {switch}" in wanted
+        assert drawback == "None"  # nobody needs to hear what he has asked for
     (tmp_path / "numba.py").write_text("raise ImportError('built for another processor')")
     broken = why({"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])})
     assert "numba does not load here (built for another processor)" in broken.splitlines()[0]
+    assert broken.splitlines()[2] == broken.splitlines()[0]
     (tmp_path / "file").write_text("")
     blocked = why({"XDG_CACHE_HOME": str(tmp_path / "file")}).splitlines()
-    assert blocked[0] == "None" and "every start compiles them anew" in blocked[1]
+    assert blocked[0] == "None" and "every start compiles them anew" in blocked[1] == blocked[2]
 
 
 def test_without_a_cache_folder_kernels_compile_all_the_same(tmp_path: Path) -> None:
     code = (
         "import torch; from sdr2hdr.kernels import small;"
-        "print(small.shrunk(torch.full((9, 9), 7, dtype=torch.uint8), (3, 3), 3).sum().item())"
+        "from sdr2hdr.kernels.compiled import seconds_compiling as s; print(s());"
+        "print(small.shrunk(torch.full((9, 9), 7, dtype=torch.uint8), (3, 3), 3).sum().item()); print(s())"
     )
     (tmp_path / "file").write_text("")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "file"), "NUMBA_CACHE_DIR": ""}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.strip() == "63.0"
+    before, total, after = map(float, done.stdout.split())
+    assert total == 63 and before == 0 < after < 600
