@@ -66,7 +66,7 @@ LAYOUT = YuvLayout("bt709")
 
 @dataclass(frozen=True)
 class Made:
-    """A picture that was made up, as the frame loop wants it (:class:`sdr2hdr.render.stream.Coded`)."""
+    """A picture that was made up, as the frame loop wants it (:class:`sdr2hdr.render.coded.Coded`)."""
 
     planes: tuple[Tensor, ...]
     layout: YuvLayout = LAYOUT
@@ -75,6 +75,10 @@ class Made:
     @property
     def coding(self) -> Hashable:
         return self.layout
+
+    @property
+    def recodes(self) -> bool:
+        return False
 
     def recoded(self, rgb: Tensor) -> Tensor:
         return rgb

@@ -8,8 +8,9 @@ from torch import Tensor
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import from_yuv
 from sdr2hdr.models.spec import State
+from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run, windows
-from sdr2hdr.render.stream import Coded, Finished, Stream
+from sdr2hdr.render.stream import Finished, Stream
 from sdr2hdr.render.transfer import Downloads, Uploads
 
 

@@ -14,8 +14,8 @@ from sdr2hdr.color.yuv import YuvLayout, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.models import registry
-from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.coded import thumbnail_of
+from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.stream import Finished, Stream, open_stream
 from sdr2hdr.weights.opened import open_model
