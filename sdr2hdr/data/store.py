@@ -1,5 +1,6 @@
 """Clips on disk: made once, by as many processes as wanted, read by the loop as memory maps."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -69,12 +70,56 @@ class Batch:
         return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a sampler must know of a clip to draw from it: the QP of its SDR, its frames and its size."""
+
+    qp: int
+    frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A patch: which clip, its first frame, where it is, and whether it is then flipped top to bottom and transposed."""
+
+    clip: int
+    first: int
+    top: int
+    left: int
+    flipped: bool
+    transposed: bool
+
+
 class Sampler:
     """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same."""
 
     def __init__(self, folder: Path, seed: int, count: int | None = None) -> None:
         self.paths = clip_paths(folder, count)
         self.seed = seed
+
+    def facts(self, index: int) -> Facts:
+        """The facts of a clip."""
+        with np.load(self.paths[index], allow_pickle=False) as z:
+            return Facts(int(z["meta"][2]), *z["y"].shape)
+
+    def draws(
+        self, step: int, size: int, frames: int, patch: int, strong_from: int
+    ) -> Iterator[Draw]:
+        """The patches of a batch. A clip of a QP below ``strong_from`` is drawn anew, once."""
+        rng = np.random.default_rng([self.seed, step])
+        for i in rng.integers(len(self.paths), size=size):
+            clip = int(i)
+            facts = self.facts(clip)
+            if facts.qp < strong_from:
+                clip = int(rng.integers(len(self.paths)))
+                facts = self.facts(clip)
+            first = int(rng.integers(0, max(facts.frames - frames, 0) + 1))
+            top, left = (
+                int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (facts.height, facts.width)
+            )
+            yield Draw(clip, first, top, left, rng.random() < 0.5, rng.random() < 0.5)
 
     def batch(
         self,
@@ -89,19 +134,14 @@ class Sampler:
     ) -> Batch:
         """``size`` patches of ``patch`` pixels from ``frames`` frames, with thumbnails of ``thumb`` pixels.
 
-        ``undamaged`` asks for the SDR from before compression. A clip of a QP below ``strong_from`` is drawn anew, once.
+        ``undamaged`` asks for the SDR from before compression; ``strong_from`` is that of :meth:`draws`.
         """
-        rng = np.random.default_rng([self.seed, step])
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
         places = []
-        for i in rng.integers(len(self.paths), size=size):
-            clip = read_clip(self.paths[i])
-            if clip.qp < strong_from:
-                clip = read_clip(self.paths[int(rng.integers(len(self.paths)))])
-            count, _, height, width = clip.codes.shape
-            first = int(rng.integers(0, max(count - frames, 0) + 1))
-            y, x = (int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (height, width))
-            which = slice(first, first + frames)
+        for draw in self.draws(step, size, frames, patch, strong_from):
+            clip = read_clip(self.paths[draw.clip])
+            y, x = draw.top, draw.left
+            which = slice(draw.first, draw.first + frames)
             area = (slice(y, y + patch), slice(x, x + patch))
             if thumb:
                 picture = clip.sdr(which)
@@ -115,20 +155,21 @@ class Sampler:
                 clip.undamaged(which, area) if undamaged else sdr,
                 whole,
             ]
-            top, left, bottom, right = (
-                y / height,
-                x / width,
-                (y + patch) / height,
-                (x + patch) / width,
-            )
-            if rng.random() < 0.5:
+            if draw.flipped:
                 pictures = [p.flip(-2) for p in pictures]
-                top, bottom = 1 - bottom, 1 - top
-            if rng.random() < 0.5:
+            if draw.transposed:
                 pictures = [p.transpose(-1, -2) for p in pictures]
-                top, left, bottom, right = left, top, right, bottom
-            places.append(torch.tensor([top, left, bottom, right]))
+            places.append(torch.tensor(place(draw, patch, *clip.codes.shape[-2:])))
             for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
         sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
         return Batch(sdr, hdr, clean, thumbs, torch.stack(places))
+
+
+def place(draw: Draw, patch: int, height: int, width: int) -> tuple[float, float, float, float]:
+    """Where a patch is in its picture, which is flipped and transposed as the patch: top, left, bottom, right, as shares."""
+    top, bottom = draw.top / height, (draw.top + patch) / height
+    left, right = draw.left / width, (draw.left + patch) / width
+    if draw.flipped:
+        top, bottom = 1 - bottom, 1 - top
+    return (left, top, right, bottom) if draw.transposed else (top, left, bottom, right)
