@@ -105,20 +105,20 @@ class Options:
         commands=EVERYWHERE,
     )
     precision: str = option(
-        "auto", "The number format that the model computes in.",
+        "auto", "Number format of the model's arithmetic.",
         choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
     )  # fmt: skip
     codec: str = option("hevc", "hevc (libx265) or av1 (libsvtav1).", choices=tuple(CRFS))
     encoder: str = option(
-        AUTO, "The encoder; auto is software (x265, svtav1), the others are those of NVIDIA, Intel and AMD GPUs.",
+        AUTO, "The encoder: software (auto, x265, svtav1), or that of an NVIDIA, Intel or AMD GPU.",
         choices=(AUTO, *ENCODERS),
     )  # fmt: skip
     decoder: str = option(
-        AUTO, "Decode in software, or on the GPU where it gives the same pictures; auto is software.",
+        AUTO, "Decode in software, or on the GPU if it gives the same pictures; auto is software.",
         choices=(AUTO, "software", "hardware"),
     )  # fmt: skip
     container: str | None = option(
-        None, "The kind of file.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
+        None, "The container.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
     )
     crf: float | None = option(
         None,
@@ -128,30 +128,30 @@ class Options:
         most=51,
         shown="16 for hevc, 22 for av1",
     )
-    preset: str | None = option(None, "The encoder's speed.", shown="of the encoder")
+    preset: str | None = option(None, "The encoder's preset.", shown="depends on the encoder")
     peak: int = option(
         1000,
-        "Brightest light written, in nits.",
+        "Peak luminance written, in nits.",
         unit="nits",
         least=400,
         most=4000,
         commands=EVERYWHERE,
     )
     white: int = option(
-        203, "Nits of SDR reference white; scales all light (203 is the standard).",
+        203, "Luminance of SDR reference white in nits; scales all light (203 is the standard).",
         unit="nits", least=80, most=400, commands=EVERYWHERE,
     )  # fmt: skip
     scenes: str = option(
-        "auto", "Where the scenes are: found, all one, or from a cut list.",
+        "auto", "How scenes are found: automatically, not at all (one scene), or from a cut list.",
         metavar="auto|none|FILE", names_file=True, commands=EVERYWHERE,
     )  # fmt: skip
     look: str = option(
-        "scene", "What a scene's look is read from: the scene, or half of it from the whole film (graded as one).",
+        "scene", "Read each scene's look from the scene alone, or take half of it from the whole film (if graded as one).",
         choices=("scene", "film"), commands=EVERYWHERE,
     )  # fmt: skip
     exposures: str | None = option(
-        None, "Exposures that alternate (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one for each frame.",
-        metavar="CYCLE|FILE", shown="what EXIF says", names_file=True, commands=EVERYWHERE,
+        None, "Alternating exposures (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one exposure per frame.",
+        metavar="CYCLE|FILE", shown="read from EXIF", names_file=True, commands=EVERYWHERE,
     )  # fmt: skip
     input_matrix: str | None = option(
         None, "The source's Y'CbCr matrix, instead of its tag.", noun="matrix", choices=tuple(MATRICES),
@@ -168,24 +168,24 @@ class Options:
         False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
     )
     input_transfer: str = option(
-        "auto", "The curve of the display that the source was made for, instead of its tag.",
+        "auto", "Transfer of the display that the source was made for, instead of its tag.",
         noun="transfer", choices=("auto", *TRANSFERS), commands=EVERYWHERE,
     )  # fmt: skip
     input_primaries: str = option(
-        "auto", "The primaries of the display that the source was made for, instead of its tag.",
+        "auto", "Primaries of the display that the source was made for, instead of its tag.",
         noun="set of primaries", choices=("auto", *DISPLAY_PRIMARIES), commands=EVERYWHERE,
     )  # fmt: skip
     audio: str = option(
-        "copy", "What to encode a sound to that OUT cannot hold as it is; copy leaves it out.",
+        "copy", "Codec for sound that OUT cannot hold as it is; copy leaves it out.",
         choices=("copy", "flac", "aac", "opus"), decides="file",
     )  # fmt: skip
     audio_track: tuple[str, ...] = option(
-        (), "A sound to keep: its number among the sounds, from 1, or its language. May be repeated.",
+        (), "Audio track to keep, by number (from 1) or by language. May be repeated.",
         metavar="N|LANGUAGE", shown="all", decides="file",
     )  # fmt: skip
-    no_audio: bool = option(False, "Keep no sound.", decides="file")
+    no_audio: bool = option(False, "Keep no audio.", decides="file")
     subtitle_track: tuple[str, ...] = option(
-        (), "Subtitles to keep: their number among the subtitles, from 1, or their language. May be repeated.",
+        (), "Subtitle track to keep, by number (from 1) or by language. May be repeated.",
         metavar="N|LANGUAGE", shown="all", decides="file",
     )  # fmt: skip
     strict_streams: bool = option(
@@ -194,25 +194,25 @@ class Options:
         decides="run",
     )
     deinterlace: str = option(
-        "auto", "Which pictures are deinterlaced: those that show combing, none, or all by this order of fields.",
+        "auto", "Deinterlace pictures that show combing (auto), none (off), or all with this field first (tff, bff).",
         noun="way to deinterlace", choices=("auto", "off", "tff", "bff"), commands=EVERYWHERE,
     )  # fmt: skip
     detelecine: bool = option(
         False,
-        "Give film that was telecined to 29.97 frames a second its 23.976 pictures back.",
+        "Restore the 23.976 frames per second of film that was telecined to 29.97.",
         commands=EVERYWHERE,
     )
     fps: str | None = option(
         None,
-        "Pictures a second of numbered pictures (%05d.png, or a folder of them).",
+        "Frame rate of numbered pictures (%05d.png, or a folder of them).",
         metavar="N|N/D",
         per_folder=False,
     )
     strict: bool = option(
-        False, "Refuse a damaged source instead of converting what decodes.", decides="run"
+        False, "Refuse a damaged source instead of converting the part that decodes.", decides="run"
     )
     overwrite: bool = option(
-        False, "Replace files that exist.",
+        False, "Replace existing files.",
         flags=("-y",), decides="run", commands=EVERYWHERE, saved=False, per_folder=False,
     )  # fmt: skip
     workers: int = option(
@@ -224,18 +224,21 @@ class Options:
         per_folder=False,
     )
     tile: int | None = option(
-        None, "Largest edge computed at once.",
+        None, "Largest edge of a tile.",
         unit="pixels", least=64, shown="from free memory", commands=EVERYWHERE,
     )  # fmt: skip
     chunk_frames: int = option(
-        96, "Least frames of a chunk, which is the unit of resuming.", noun="chunk length", least=1
+        96,
+        "Minimum frames per chunk; a chunk is the unit of resuming.",
+        noun="chunk length",
+        least=1,
     )
     keep_work: bool = option(
-        False, "Keep the work folder beside OUT.", decides="run", per_folder=False
+        False, "Keep the work folder next to OUT.", decides="run", per_folder=False
     )
     fresh: bool = option(
         False,
-        "Start anew, and remove what is left of an earlier run.",
+        "Start again, and remove the work of an earlier run.",
         decides="run",
         saved=False,
         per_folder=False,

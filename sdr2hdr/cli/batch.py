@@ -83,7 +83,7 @@ class _Screen:
 
 @click.command(
     epilog="Exit codes: 0 all went well, else that of the first file that failed: 3 a source, 4 a target or the disk, "
-    "5 model or device; 130 stopped (run again to go on)."
+    "5 model or device; 130 stopped (run again to continue)."
 )
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN_DIR")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT_DIR")
@@ -91,24 +91,24 @@ class _Screen:
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="Only these names or paths; may be given again.",
+    help="Include only these names or paths. May be repeated.",
 )
 @click.option(
     "--exclude",
     multiple=True,
     metavar="PATTERN",
-    help="Not these names or paths; may be given again.",
+    help="Leave out these names or paths. May be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @click.option(
     "--jobs",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Files converted at a time.",
+    help="Number of files to convert at the same time.",
 )
 @conversion_options("batch")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def batch(
     source: Path,
     target: Path,
@@ -121,9 +121,10 @@ def batch(
 ) -> int:
     """Turn every SDR video in the folder IN_DIR and below into an HDR10 file in OUT_DIR, under the same path.
 
-    What is a video is decided by content. Files that are done and unchanged are skipped, a failure does not stop the others, and
-    a batch stopped at any moment goes on where it was. report.json and report.csv in OUT_DIR say what came of each file.
-    A file sdr2hdr.toml in a source folder sets options for what is in it and below (docs/batch.md).
+    A file is a video if it decodes as one. Finished, unchanged files are skipped, and a failure does not stop the others.
+    You can stop a batch at any moment; the same command then continues. report.json and report.csv in OUT_DIR
+    give the result for each file. An sdr2hdr.toml in a source folder sets options for that folder and the
+    folders below it (docs/batch.md).
 
     \b
     Examples:

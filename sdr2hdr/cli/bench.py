@@ -47,17 +47,17 @@ def _models(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str
     default=8,
     show_default=True,
     type=click.IntRange(2, 1000),
-    help="Frames of each measurement.",
+    help="Frames per measurement.",
 )
 @click.option("--device", default="auto", show_default=True, help=by_key()["device"].about.help)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, with versions, instead of a table."
 )
 def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json: bool) -> None:
-    """Measure how fast this machine converts: each stage alone, and whole conversions of a made-up moving picture.
+    """Measure how fast this machine converts: each stage alone, and whole conversions of a synthetic moving picture.
 
-    The device's peak is a bfloat16 matrix product, measured at the start. Close other programs first, and give more frames
-    for steadier figures.
+    The device's peak is a bfloat16 matrix product, measured at the start. Close other programs first. More --frames give
+    steadier figures.
 
     \b
     Examples:

@@ -15,20 +15,20 @@ from sdr2hdr.cli.config import defaults
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "batch": ("sdr2hdr.cli.batch:batch", "Turn a folder of SDR videos into HDR10."),
-    "probe": ("sdr2hdr.cli.probe:probe", "Say what a video file is."),
+    "probe": ("sdr2hdr.cli.probe:probe", "Show what a video file is."),
     "scenes": ("sdr2hdr.cli.scenes:scenes", "Show how a film is split into scenes."),
-    "preview": ("sdr2hdr.cli.preview:preview", "Show single frames as a model would make them."),
-    "compare": ("sdr2hdr.cli.compare:compare", "Show two films beside each other on a page."),
+    "preview": ("sdr2hdr.cli.preview:preview", "Render single frames."),
+    "compare": ("sdr2hdr.cli.compare:compare", "Compare two films on one page."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
-    "train": ("sdr2hdr.cli.train:train", "Train a model by a recipe."),
-    "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure models on val scenes."),
-    "dataset": ("sdr2hdr.cli.dataset:dataset", "Make folders of paired frames ready for training."),
+    "train": ("sdr2hdr.cli.train:train", "Train a model from a recipe."),
+    "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure results and models."),
+    "dataset": ("sdr2hdr.cli.dataset:dataset", "Prepare folders of paired frames for training."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),
-    "doctor": ("sdr2hdr.cli.doctor:doctor", "Say what this machine has and what is missing."),
+    "doctor": ("sdr2hdr.cli.doctor:doctor", "Show what this machine has and what is missing."),
     "bench": ("sdr2hdr.cli.bench:bench", "Measure how fast this machine converts."),
     "completion": (
         "sdr2hdr.cli.completion:completion",
-        "Let a shell complete commands and values.",
+        "Set up shell completion.",
     ),
 }
 
@@ -118,7 +118,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Turn SDR video into true HDR10 with neural inverse tone mapping.
 
-    Defaults of your own: ~/.config/sdr2hdr.toml, a table a command (docs/cli.md).
+    Your own defaults: ~/.config/sdr2hdr.toml, with a table for each command (docs/cli.md).
 
     \b
     Example:

@@ -35,40 +35,44 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="auto|none|FILE",
-    help="Where A's scenes are.",
+    help="How the scenes of A are found.",
 )
 @click.option(
-    "--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each N-th frame."
+    "--every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Measure every N-th frame.",
 )
 @click.option(
     "--most",
     type=click.IntRange(1),
     default=12,
     show_default=True,
-    help="Stills at most, one a scene.",
+    help="Maximum number of stills, one per scene.",
 )
 @click.option(
     "--edge",
     type=click.IntRange(64),
     default=1200,
     show_default=True,
-    help="Longer edge of the stills, at most.",
+    help="Maximum longer edge of a still.",
 )
 @click.option(
     "--screen",
     type=click.IntRange(100, 4000),
     default=300,
     show_default=True,
-    help="Nits the stills are shown for.",
+    help="Peak of the screen that the stills are tone-mapped for, in nits.",
 )
-@click.option("-y", "overwrite", is_flag=True, help="Replace PAGE if it exists.")
+@click.option("-y", "overwrite", is_flag=True, help="Replace an existing PAGE.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def compare(a: Path, b: Path, html: Path, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Show the films A and B beside each other on one page: a source and its conversion, or two conversions.
+    """Compare the films A and B on one page: a source and its conversion, or two conversions.
 
-    The page needs no network: stills with a slider, light scene by scene, histograms, chromaticity, gamuts, and with
-    --truth the distance of both from the master. An SDR film counts with its white at 203 nits.
+    The page needs no network. It has stills with a slider, light by scene, histograms, chromaticities and gamuts, and with
+    --truth the error of both films against the master. SDR white is shown at 203 nits.
 
     \b
     Example:

@@ -10,7 +10,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that lets SHELL complete sdr2hdr's commands, options, models and files.
+    """Print the completion script for SHELL: commands, options, models and files.
 
     \b
     Examples:

@@ -103,7 +103,7 @@ class _Lines:
 
 @click.command(
     epilog="Exit codes: 0 success, 2 usage error, 3 bad source, 4 output failed, 5 model or device, 130 stopped "
-    "(run again to go on)."
+    "(run again to continue)."
 )
 @click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="IN")
 @click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="OUT")
@@ -112,17 +112,17 @@ class _Lines:
     "--json",
     "as_json",
     is_flag=True,
-    help="The report as JSON on standard output, progress as JSON lines.",
+    help="Print the report as JSON on standard output, and progress as JSON lines.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more in the report.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a longer report.")
 def convert(
     source: Path, target: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
     """Turn the SDR video IN into the HDR10 file OUT.
 
-    Sound, subtitles, chapters, attachments, tags and every time stamp are kept. Stopped at any moment, the same command
-    goes on where it was. OUT appears when it is complete and has been checked.
+    Sound, subtitles, chapters, attachments, tags and every time stamp are kept. You can stop at any moment; the same command
+    then continues. OUT appears once it is complete and has passed its check.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ def _with_sides(command: Any) -> Any:
 
 @click.group()
 def dataset() -> None:
-    """Make folders of paired frames (8-bit SDR PNG, 16-bit PQ PNG: HDRTV1K, HDRTV4K) ready for training.
+    """Prepare folders of paired frames (8-bit SDR PNG, 16-bit PQ PNG: HDRTV1K, HDRTV4K) for training.
 
     \b
     Example:
@@ -44,30 +44,30 @@ def dataset() -> None:
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Frames a scene must have.",
+    help="Minimum frames of a scene.",
 )
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.8,
     show_default=True,
-    help="Share of the scenes that is for training.",
+    help="Share of the scenes used for training.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Decides which scenes that are.",
+    help="Seed that decides which scenes these are.",
 )
-@click.option("-y", "--overwrite", is_flag=True, help="Replace LIST if it exists.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace an existing LIST.")
 def scenes(
     folder: Path, list: Path, hdr: Path | None, least: int, share: float, seed: int, overwrite: bool
 ) -> None:
-    """Group the frames of a data set into scenes and write which are for training, which for testing.
+    """Group the frames of a data set into scenes and split these into training and test scenes.
 
-    FOLDER holds a folder of SDR frames and one of HDR frames (sdr and hdr, or train_sdr and train_hdr, say). Frames are taken
-    in the order of their names; each sub-folder, and each change of place in the picture, begins a scene.
+    FOLDER holds a folder of SDR frames and one of HDR frames (for example sdr and hdr, or train_sdr and train_hdr).
+    Frames are read in the order of their names. Each sub-folder begins a scene, and so does each cut.
 
     \b
     Example:
@@ -107,14 +107,14 @@ def scenes(
     type=click.IntRange(8),
     default=128,
     show_default=True,
-    help="Width and height of a patch, pixels.",
+    help="Width and height of a patch in pixels.",
 )
 @click.option(
     "--step",
     type=click.IntRange(1),
     default=240,
     show_default=True,
-    help="From one patch to the next, pixels.",
+    help="Distance from one patch to the next in pixels.",
 )
 @click.option(
     "--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list."
@@ -124,12 +124,12 @@ def scenes(
     type=click.Choice(["train", "test", "all"]),
     default="train",
     show_default=True,
-    help="Which of its scenes.",
+    help="Which scenes of the list.",
 )
 def crop(
     folder: Path, out: Path, hdr: Path | None, size: int, step: int, scenes: Path | None, part: str
 ) -> None:
-    """Cut paired frames into patches: OUT/sdr and OUT/hdr with a folder for each place of each scene.
+    """Cut paired frames into patches: OUT/sdr and OUT/hdr, with a folder for each position in each scene.
 
     \b
     Example:

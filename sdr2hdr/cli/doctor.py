@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(folder: Path, as_json: bool) -> int:
-    """Say what this machine has for conversions into FOLDER (the current one), what is missing, and how to get it.
+    """Show what this machine has for conversions into FOLDER (by default the current folder), what is missing, and how to get it.
 
-    Versions, devices, encoders, weights with their hashes, disk, extras, and the outside tools of the tests. Ends with 0 if
-    conversions can work, else with 5 for a device, an encoder or a weight, and with 4 for the disk.
+    It lists versions, devices, encoders, weights with their hashes, disk, extras, and the external tools of the tests. It
+    exits with 0 if conversions can work, with 5 if a device, an encoder or a weight is not in order, and with 4 if only the
+    disk is not.
 
     \b
     Example:

@@ -42,7 +42,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     callback=_names,
     metavar="A,B,C",
     shell_complete=values.models,
-    help="Models, named weights or .safetensors files that convert what is SDR.",
+    help="Models, named weights or .safetensors files that convert the SDR.",
 )
 @click.option(
     "--metrics",
@@ -51,7 +51,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     show_default=True,
     callback=_names,
     metavar="quick|all|A,B,C",
-    help="What to measure; docs/measuring.md says what each is.",
+    help="What to measure; docs/measuring.md defines each measure.",
 )
 @click.option(
     "--every",
@@ -64,7 +64,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--limit",
     type=click.IntRange(1),
     default=None,
-    help="The first frames of each film or scene only.",
+    help="Measure only the first frames of each film or scene.",
 )
 @click.option(
     "--scenes", type=click.Path(path_type=Path), default=None, help="Only the scenes of this list."
@@ -74,13 +74,13 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     type=click.Choice(["train", "test", "all"]),
     default="test",
     show_default=True,
-    help="Which of its scenes.",
+    help="Which scenes of the list.",
 )
 @click.option(
     "--exposures",
     default=None,
     metavar="CYCLE|FILE",
-    help="Exposures that alternate in what is SDR (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one a frame.",
+    help="Alternating exposures of the SDR (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one exposure per frame.",
 )
 @click.option(
     "--out",
@@ -94,9 +94,9 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     type=click.IntRange(0),
     default=4,
     show_default=True,
-    help="Worst frames a model, in --out.",
+    help="Number of worst frames per model, in --out.",
 )
-@click.option("-y", "--overwrite", is_flag=True, help="Write into --out although it holds files.")
+@click.option("-y", "--overwrite", is_flag=True, help="Write into --out even if it holds files.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."
@@ -105,18 +105,19 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--json",
     "as_json",
     is_flag=True,
-    help="Everything as JSON on standard output, single scores too.",
+    help="Print everything as JSON, with single scores.",
 )
 def evaluate(
     what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
     wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
     exposures: str | None, overwrite: bool, device: str, precision: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure a result, or what models make of SDR, against an HDR truth.
+    """Measure a result, or the output of models, against an HDR truth.
 
-    WHAT and TRUTH are two videos, or two folders of PNG frames (8 bits are SDR, 16 bits PQ). WHAT alone may be a data set with an
-    SDR and an HDR folder in it, or something without a truth, of which flicker, warping error and blockiness are measured.
-    SDR is converted by each model first. With --val the models are measured on simulated clips by look and QP, and on real pairs.
+    WHAT and TRUTH are two videos, or two folders of PNG frames (8 bits are SDR, 16 bits PQ). WHAT alone may be
+    a data set that holds an SDR and an HDR folder. If there is no truth, flicker, warping error and blockiness are
+    measured. SDR is first converted by each model. With --val, the models are measured on simulated clips by look
+    and QP, and on real pairs.
 
     \b
     Examples:

@@ -10,9 +10,9 @@ from sdr2hdr.cli.screen import console, show_json
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def models(as_json: bool) -> None:
-    """List the models with their needs, their weights and how well they did.
+    """List the models with their requirements, weights and scores.
 
-    PSNR is in dB on PQ values (more is better), dE_ITP is the colour error of ITU-R BT.2124 (less is better).
+    PSNR is in dB on PQ values (higher is better). dE_ITP is the colour error of ITU-R BT.2124 (lower is better).
 
     \b
     Example:

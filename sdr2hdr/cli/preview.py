@@ -87,44 +87,44 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     type=click.IntRange(1),
     default=24,
     show_default=True,
-    help="Scenes to show at most, without --at.",
+    help="Maximum number of scenes, without --at.",
 )
 @click.option(
     "--models", "--model", default=AUTO, show_default=True, callback=_names, metavar="A,B,C",
     shell_complete=values.models,
-    help="Models or named weights, side by side; auto is what convert would take.",
+    help="Models or named weights, side by side; auto is the choice of convert.",
 )  # fmt: skip
 @click.option(
     "--hdr", is_flag=True, help="Write a 10-bit PQ AVIF still for each model, for HDR screens."
 )
 @click.option(
     "--history", type=click.IntRange(0, 1000), default=24, show_default=True,
-    help="Frames that a model with memory sees before each one shown.",
+    help="Frames that a model with memory sees before the rendered frame.",
 )  # fmt: skip
 @click.option(
     "--edge",
     type=click.IntRange(64),
     default=960,
     show_default=True,
-    help="Longer edge of one picture, at most.",
+    help="Maximum longer edge of a picture.",
 )
 @click.option(
     "--screen",
     type=click.IntRange(100, 4000),
     default=300,
     show_default=True,
-    help="Nits the PNG is tone-mapped for.",
+    help="Peak of the screen that the PNG is tone-mapped for, in nits.",
 )
 @conversion_options("preview")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list of files as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def preview(
     source: Path, as_json: bool, quiet: bool, models: tuple[str, ...], **options: Any
 ) -> None:
-    """Show frames of IN as the model would make them: one frame a scene, or those at given times.
+    """Render frames of IN: one frame per scene, or the frames at given times.
 
-    Each PNG holds the SDR frame, the HDR frame toned down for an SDR screen, and the luminance of both in false colour
-    with a scale in nits. With --at only the seconds around each time are read.
+    Each PNG holds the SDR frame, the HDR frame tone-mapped for an SDR screen, and the luminance of both in false colour
+    with a scale in nits. With --at, only the seconds around each time are read.
 
     \b
     Example:

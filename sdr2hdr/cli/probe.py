@@ -26,11 +26,11 @@ Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
     type=click.Choice(CONTAINERS),
     default="mkv",
     show_default=True,
-    help="Say what converting to this container keeps and leaves out.",
+    help="Show what a conversion to this container keeps and leaves out.",
 )
 def probe(file: Path, as_json: bool, container: str) -> None:
-    """Say what a video FILE is: its streams, its colours, what is assumed where it says nothing, and
-    what convert would do with it.
+    """Show what the video FILE is: its streams, its colours, what is assumed if a tag is missing, and what convert
+    would do with each stream.
 
     \b
     Example:

@@ -13,8 +13,8 @@ WIDTH = 110
 def reference() -> str:
     """Every command's own help, as Markdown."""
     parts = [
-        "# Command reference\n\nWhat `--help` says of every command, made by `python -m sdr2hdr.cli.reference`. "
-        "Exit codes, environment and defaults of your own: [cli.md](cli.md).\n"
+        "# Command reference\n\nThe `--help` text of every command, made by `python -m sdr2hdr.cli.reference`. "
+        "Exit codes, environment and your own defaults: [cli.md](cli.md).\n"
     ]
     for path, text in _pages(cli, "sdr2hdr", None):
         parts.append(f"## {path}\n\n```\n{text}\n```\n")

@@ -20,34 +20,36 @@ _FILE = click.Path(path_type=Path, readable=False)
     default="auto",
     show_default=True,
     metavar="auto|none|FILE",
-    help="Where the scenes are.",
+    help="How scenes are found.",
 )
 @click.option(
     "--csv",
     type=_FILE,
     default=None,
-    help="Write a table; edited or not, `convert --scenes` takes it.",
+    help="Write a table that `convert --scenes` reads, edited or not.",
 )
-@click.option("--qpfile", type=_FILE, default=None, help="Write key frames for x264 and x265.")
 @click.option(
-    "--edl", type=_FILE, default=None, help="Write a CMX 3600 edit list for editing programs."
+    "--qpfile", type=_FILE, default=None, help="Write a list of key frames for x264 and x265."
 )
+@click.option("--edl", type=_FILE, default=None, help="Write a CMX 3600 edit decision list.")
 @click.option(
     "--sheet", type=_FILE, default=None, help="Write a PNG with three frames of each scene."
 )
-@click.option("--html", type=_FILE, default=None, help="Write one page with table and pictures.")
-@click.option("--input-matrix", default=None, help="The source's Y'CbCr matrix, over its tags.")
+@click.option("--html", type=_FILE, default=None, help="Write a page with a table and pictures.")
 @click.option(
-    "--input-range", default=None, help="The source's range, over its tags: limited or full."
+    "--input-matrix", default=None, help="The source's Y'CbCr matrix, instead of its tag."
 )
-@click.option("-y", "overwrite", is_flag=True, help="Replace files that exist.")
+@click.option(
+    "--input-range", default=None, help="The source's range, instead of its tag: limited or full."
+)
+@click.option("-y", "overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def scenes(source: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Show how IN is split into scenes.
 
-    The strength of a cut, 0 to 1, says how sure it is; doubtful ones have a question mark. To correct the split, write it
-    with --csv, take out or add lines (a frame number or a time code is enough) and give the file to convert or to this command.
+    The strength of a cut, from 0 to 1, is its certainty. Doubtful cuts have a question mark. To correct the split, write it
+    with --csv, remove or add lines (a frame number or a time code is enough), and give the file to convert or this command.
 
     \b
     Examples:

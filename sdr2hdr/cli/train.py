@@ -20,13 +20,13 @@ from sdr2hdr.cli.screen import console
     "--scenes",
     type=click.Path(path_type=Path),
     default=None,
-    help="List of scenes: of paired frames only those to train on.",
+    help="List of scenes; only its training scenes are used (paired frames).",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder for checkpoint, loss.csv and loss.png.",
+    help="Folder for the checkpoint, loss.csv and loss.png.",
 )
 @click.option(
     "--clips",
@@ -37,7 +37,7 @@ from sdr2hdr.cli.screen import console
 @click.option(
     "--start",
     default=None,
-    help="Weight to begin with instead of the recipe's: a name or a .safetensors file.",
+    help="Weight to start from instead of the recipe's: a name or a .safetensors file.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 def train(
@@ -49,10 +49,10 @@ def train(
     start: str | None,
     device: str,
 ) -> None:
-    """Train a model by a recipe: a TOML file, or the name of one that comes with sdr2hdr (look, wmnet, fmstfnet, hdrvdiff, ...).
+    """Train a model from a recipe: a TOML file, or the name of a bundled recipe (look, wmnet, fmstfnet, hdrvdiff, ...).
 
-    The clips are made first and kept. Stopped at any step, the same command goes on from the last checkpoint.
-    `sdr2hdr weights export` makes a weight file of the result.
+    The clips are made first and kept. You can stop at any step; the same command then continues from the last checkpoint.
+    `sdr2hdr weights export` turns the result into a weight file.
 
     \b
     Examples:

@@ -36,7 +36,7 @@ def weights() -> None:
 @weights.command("list")
 @_json
 def list_(as_json: bool) -> None:
-    """List all weights: those that come with sdr2hdr, and your own.
+    """List all weights: the bundled ones and your own.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @_json
 def show(name: str, as_json: bool) -> None:
-    """Show all that is known of a weight; NAME may also be a .safetensors file of your own.
+    """Show everything known about a weight. NAME may also be your own .safetensors file.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def show(name: str, as_json: bool) -> None:
 @weights.command()
 @click.argument("name")
 def pull(name: str) -> None:
-    """Download a weight into the cache, check it, and print where it lies. A spoilt copy is replaced.
+    """Download a weight into the cache, check it, and print its path. A damaged copy is replaced.
 
     \b
     Example:
@@ -106,7 +106,7 @@ def pull(name: str) -> None:
 @weights.command()
 @click.argument("name", required=False)
 def verify(name: str | None) -> None:
-    """Check size and SHA-256 of one weight, or of all that lie here.
+    """Check size and SHA-256 of one weight, or of all weights on this machine.
 
     \b
     Example:
@@ -133,7 +133,7 @@ def verify(name: str | None) -> None:
 @weights.command()
 @click.argument("name")
 def path(name: str) -> None:
-    """Print where a weight's file lies, after checking it; downloads nothing.
+    """Check a weight's file and print its path; downloads nothing.
 
     \b
     Example:
@@ -192,7 +192,7 @@ def import_(model: str, file: Path, output: Path | None) -> None:
     "--corpus",
     type=click.Path(path_type=Path),
     default=None,
-    help="Measure it on this corpus's val scenes.",
+    help="Measure it on the val scenes of this corpus.",
 )
 @click.option(
     "--every",
@@ -201,9 +201,7 @@ def import_(model: str, file: Path, output: Path | None) -> None:
     show_default=True,
     help="Measure every n-th clip only.",
 )
-@click.option(
-    "--data", required=True, help="What it was trained on, and under which licences, in a sentence."
-)
+@click.option("--data", required=True, help="The training data and its licences, in a sentence.")
 @click.option("--commit", default="unknown", help="The commit it was trained with.")
 @click.option("--worse", is_flag=True, help="Replace a weight that scored better.")
 def export_(
@@ -216,7 +214,7 @@ def export_(
     commit: str,
     worse: bool,
 ) -> None:
-    """Write the weight that a training found best, with its manifest entry and scores.
+    """Write the best weight of a training run, with its manifest entry and scores.
 
     RUN is the output folder of `sdr2hdr train RECIPE`. The file is in half precision.
 
