@@ -1,11 +1,12 @@
 """What works with what: generated files of many kinds through ``convert``, and what became of each stream.
 
-    python -m benchmarks.matrix [--count 200] [--seed 1] [--out FOLDER] [--table FILE.md]
+    python -m benchmarks.matrix [--count 200] [--seed 1] [--out FOLDER] [--results FILE] [--table FILE.md]
 
 FFmpeg's command line makes files of container x video codec x sound codec x subtitles x size x rate, as far as it can; they are
 converted with ``bt2408`` to Matroska, every fourth to MP4. A conversion counts as *whole* if ffprobe finds as many pictures as
 FFmpeg decodes in the source and the length of each sound and the number of lines of each subtitle agree; as *named* if what is
 missing stands in the report; as *refused* if one sentence says why. Anything else is *wrong*, and the exit code is then 1.
+``--results`` keeps what was found, a line of JSON for each file, and a later run goes on from there.
 Needs ffmpeg and ffprobe.
 """
 
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.command import parser
@@ -237,21 +238,27 @@ def main() -> int:
     command.add_argument("--count", type=int, default=200)
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--out", type=Path, help="keep the files here")
+    command.add_argument("--results", type=Path, help="keep what was found here, and go on from it")
     command.add_argument("--table", type=Path, help="write the matrix as Markdown")
     args = command.parse_args()
-    results: dict[Kind, tuple[str, str]] = {}
+    results = known(args.results)
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         for number, kind in enumerate(kinds(args.seed)):
-            if len(results) == args.count:
+            if len(results) >= args.count:
                 break
+            if kind in results:
+                continue
             source = made(kind, folder, f"{number:05d}")
             if source is None:
                 continue
-            target = folder / f"{number:05d}-hdr.{'mp4' if len(results) % 4 == 3 else 'mkv'}"
+            target = folder / f"{number:05d}-hdr.{'mp4' if number % 4 == 3 else 'mkv'}"
             results[kind] = judged(source, target)
             how, why = results[kind]
+            if args.results:
+                with args.results.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps({**asdict(kind), "how": how, "why": why}) + "\n")
             print(f"{len(results):3d} {how:8s}{target.suffix} {kind}  {why}", flush=True)
             if not args.out and how != "wrong":
                 source.unlink()
@@ -261,6 +268,17 @@ def main() -> int:
     if args.table:
         args.table.write_text(table(results), encoding="utf-8")
     return 1 if totals["wrong"] else 0
+
+
+def known(path: Path | None) -> dict[Kind, tuple[str, str]]:
+    """What earlier runs found."""
+    results: dict[Kind, tuple[str, str]] = {}
+    if path and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = json.loads(line)
+            how, why = found.pop("how"), found.pop("why")
+            results[Kind(**found)] = (how, why)
+    return results
 
 
 def table(results: dict[Kind, tuple[str, str]]) -> str:

@@ -34,8 +34,9 @@ def finish(
 ) -> AssembleReport:
     """Assemble a file in the work folder and check it. Without ``light`` it is that of the restored SDR picture.
 
-    Sounds and subtitles that are not in it as the source has them are left out, and it is assembled anew, unless the plan of
-    streams is strict. Any other file that fails its check is removed. The chunks are kept, for they take longest to make.
+    Sounds and subtitles that are not in it as the source has them, and subtitles without a line, are left out, and it is
+    assembled anew, unless the plan of streams is strict. Any other file that fails its check is removed. The chunks are
+    kept, for they take longest to make.
     Raises OutputError.
     """
     aux, peak = light is None, plan.settings.peak
@@ -52,6 +53,10 @@ def finish(
             clock=source.info.clock,
             headers=source.info.headers,
         )
+        empty = _empty(assembled)
+        if empty and not streams.strict:
+            streams = streams.without(empty)
+            continue
         progress(Progress("check", 0, 1))
         try:
             check(
@@ -67,6 +72,14 @@ def finish(
             streams = streams.without(_reasons(error, assembled, streams.container))
         else:
             return assembled
+
+
+def _empty(assembled: AssembleReport) -> Mapping[int, str]:
+    """Subtitles that turned out to have nothing in them, by their index in the source."""
+    facts = zip(assembled.subtitles, assembled.expected.subtitles, strict=True)
+    return {
+        index: "nothing in it can be read" for index, subtitle in facts if subtitle.start is None
+    }
 
 
 def _reasons(error: StreamsDiffer, assembled: AssembleReport, container: str) -> Mapping[int, str]:

@@ -106,7 +106,7 @@ def assemble(
     ``mastering`` and ``light`` are None for chunks of SDR. Of the source's ``headers`` what the container can hold is kept.
 
     Times stay those of the source, moved by its ``clock`` as the chunks' times were. Where a picture or a sound starts
-    before 0, all is moved later by the same whole number of milliseconds, and a note says so: no player shows what lies
+    before 0, all is moved later by the same whole number of the file's time steps, and a note says so: no player shows what lies
     there. Raises InputError and OutputError.
     """
     container = plan.container
@@ -198,8 +198,10 @@ class _Writer:
             for fate in self._plan.fates
             if fate.start is not None
         ]
-        low = min([self._picture.timeline.first(), *starts])
-        self._picture.timeline.shift = Fraction(max(0, math.ceil(-low * 1000)), 1000)
+        timeline = self._picture.timeline
+        low = min([timeline.first(), *starts])
+        # In whole steps of the file's own, so that no picture is moved by a part of one.
+        timeline.shift = max(0, math.ceil(-low / timeline.step)) * timeline.step
 
     def _options(self) -> dict[str, str]:
         # The muxers must not move anything by themselves: MP4 says it with edit lists, Matroska with a codec's delay.
@@ -386,7 +388,9 @@ class _Writer:
         notes = list(not_kept(self._headers, self._container))
         shift = self._picture.timeline.shift
         if shift:
-            notes.append(f"all times moved {float(shift):g} s later: players show nothing before 0")
+            notes.append(
+                f"all times moved {float(shift):.6g} s later: players show nothing before 0"
+            )
         if self.damaged:
             notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")
         if self._broken:

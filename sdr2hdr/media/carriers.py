@@ -21,7 +21,7 @@ from sdr2hdr.media.heard import AudioTally, decoded
 from sdr2hdr.media.latm import LatmError, LatmReader
 from sdr2hdr.media.sound_convert import SoundConverter
 from sdr2hdr.media.sound_start import SoundStart, skipped
-from sdr2hdr.media.sound_track import add_track
+from sdr2hdr.media.sound_track import EAC3, add_track
 from sdr2hdr.media.subtitles import TextConverter
 
 
@@ -124,6 +124,8 @@ class SoundCopy:
         self._any = False
         if self._latm:
             self.tally = AudioTally("aac")
+        elif fate.form.codec == EAC3:
+            self.tally = AudioTally("eac3", slack=slack)
         else:
             self.tally = AudioTally.of(source, slack=slack)
         self._newest: tuple[bytes, list[av.AudioFrame], Fraction, int] | None = None

@@ -13,7 +13,7 @@ from sdr2hdr.media.fate import CONVERTED, COPIED, FORMATS, UNWRAPPED, Fate, left
 from sdr2hdr.media.latm import LatmError, LatmReader
 from sdr2hdr.media.sound_convert import ENCODERS, SoundConverter, lossless_pcm
 from sdr2hdr.media.sound_start import SoundStart
-from sdr2hdr.media.sound_track import TrackForm, add_track, plain_packet, wave_format
+from sdr2hdr.media.sound_track import EAC3, TrackForm, add_track, plain_packet, wave_format
 
 _REFUSALS = (
     ValueError,
@@ -68,10 +68,16 @@ def _ways(
         config, frames = _unwrapped(start)
         if config:
             yield UNWRAPPED, TrackForm(config=config), frames
-    yield COPIED, TrackForm(start.hidden), start.packets
+    misnamed = _is_eac3(start.packets[0]) and stream.codec_context.codec.canonical_name == "ac3"
+    yield COPIED, TrackForm(start.hidden, codec=EAC3 if misnamed else b""), start.packets
     wave = _wave(stream, start) if container == "mkv" else b""
     if wave:
         yield COPIED, TrackForm(wave=wave), start.packets
+
+
+def _is_eac3(packet: bytes) -> bool:
+    """Whether an AC-3 packet is of E-AC-3, which NUT and others give the same name (ETSI TS 102 366 E.1.3.1.6: bsid)."""
+    return packet[:2] == b"\x0b\x77" and len(packet) > 5 and 10 < packet[5] >> 3 <= 16
 
 
 def _way_out(stream: AudioStream, container: str, start: SoundStart) -> str:

@@ -20,6 +20,7 @@ from sdr2hdr.media import matroska
 
 ACM, PLACEHOLDER = b"A_MS/ACM", b"A_TRUEHD"
 """What A_MS/ACM is written as until the file is complete: the name of a codec whose private data FFmpeg takes as they are."""
+EAC3 = b"A_EAC3"
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """What FFmpeg assumes, by the number of channels, where nobody says which they are (av_channel_layout_default)."""
 
@@ -27,17 +28,19 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 @dataclass(frozen=True, slots=True)
 class TrackForm:
     """How a sound stream is written: ``wave`` is the WAVEFORMATEX of A_MS/ACM, ``config`` the AudioSpecificConfig of raw
-    AAC; empty where the stream is copied as it is. ``hidden`` samples at its start are not heard."""
+    AAC, ``codec`` Matroska's name of a codec that the source misnames; empty where the stream is copied as it is. ``hidden``
+    samples at its start are not heard."""
 
     hidden: int = 0
     wave: bytes = b""
     config: bytes = b""
+    codec: bytes = b""
 
 
 def add_track(out: OutputContainer, stream: AudioStream, form: TrackForm) -> Stream:
     """Adds a stream for the packets of ``stream``. Raises ValueError and FFmpegError where the container cannot hold it."""
     in_matroska = out.format.name == "matroska"
-    if not (form.wave or form.config or (form.hidden and in_matroska)):
+    if not (form.wave or form.config or form.codec or (form.hidden and in_matroska)):
         return _named_layout(out, out.add_stream_from_template(stream, opaque=True))
     with _template(stream, form, in_matroska=in_matroska) as read:
         return _named_layout(out, out.add_stream_from_template(read.streams[0], opaque=True))
@@ -83,6 +86,8 @@ def _template(stream: AudioStream, form: TrackForm, *, in_matroska: bool) -> Inp
         entry = matroska.sound_entry(PLACEHOLDER, form.wave, context.sample_rate, context.channels)
     elif form.config:
         entry = matroska.sound_entry(b"A_AAC", form.config, context.sample_rate, context.channels)
+    elif form.codec:
+        entry = matroska.sound_entry(form.codec, b"", context.sample_rate, context.channels)
     else:
         header = io.BytesIO()
         with av.open(header, "w", format="matroska") as out:

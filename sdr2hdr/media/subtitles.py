@@ -1,7 +1,7 @@
 """Text subtitles from one codec to another, where the container to be written demands its own."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
@@ -18,6 +18,7 @@ from sdr2hdr.media.cues import CueTally
 TEXT_CODEC = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text"}
 
 _STEP = Fraction(1, 1000)  # of all times in here
+_READ = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class _Cue:
     start: int
     end: int
     text: bytes  # the Text field of an ASS event
+    is_open: bool = False  # no end is known
 
 
 def is_text(stream: Stream) -> bool:
@@ -69,6 +71,12 @@ class TextConverter:
         if not self._one_at_a_time:
             yield self._encode(cue)
             return
+        self._open = [
+            replace(each, end=min(each.end, cue.start))
+            if each.is_open and each.start < cue.start
+            else each
+            for each in self._open
+        ]
         for span in self._spans(cue.start):
             yield self._encode(span)
         self._open.append(cue)
@@ -99,8 +107,10 @@ class TextConverter:
             if packet.duration
             else decoded.end_display_time
         )
-        # A cue with no end stands until the next: five seconds are a reader's time for it.
-        return _Cue(start, start + (round(length) if 0 < length < 2**31 else 5000), text)
+        if 0 < length < 2**31:
+            return _Cue(start, start + round(length), text)
+        # A cue without an end stands until the next one, but no longer than a reader needs.
+        return _Cue(start, start + _READ, text, is_open=True)
 
     def _spans(self, until: int | None) -> Iterator[_Cue]:
         while self._open and (until is None or self._from < until):

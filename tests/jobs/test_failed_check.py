@@ -6,7 +6,7 @@ from typing import NoReturn
 import av
 import pytest
 from media_makers import make_clip
-from sound_makers import write_film
+from sound_makers import run_ffmpeg, write_film
 
 from sdr2hdr import convert
 from sdr2hdr.errors import OutputError
@@ -72,3 +72,20 @@ def test_strict_streams_refuse_a_sound_that_fails_its_check(tmp_path: Path) -> N
     with pytest.raises(OutputError, match=r"sound stream 0 is .* samples long"):
         convert(film, tmp_path / "out.mkv", "bt2408", preset="ultrafast", strict_streams=True)
     assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_a_subtitle_stream_without_a_line_is_left_out_and_named(tmp_path: Path, kind: str) -> None:
+    lines = tmp_path / "lines.srt"
+    lines.write_text("1\n00:00:00,200 --> 00:00:00,900\none\n")
+    film = run_ffmpeg(  # ffmpeg calls SRT a DVD's subtitle here, of which no picture can be read
+        tmp_path / "film.vob", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=1", "-i", str(lines),
+        "-map", "0", "-map", "1", "-c:v", "mpeg2video", "-c:s", "srt",
+    )  # fmt: skip
+    out = tmp_path / f"out.{kind}"
+    report = convert(film, out, "bt2408", preset="ultrafast")
+    assert [note for note in report.notes if "left out" in note] == [
+        "subtitle stream 1 (dvd_subtitle) left out: nothing in it can be read"
+    ]
+    with av.open(str(out)) as made:
+        assert not made.streams.subtitles

@@ -15,6 +15,7 @@ import pytest
 from av.stream import AttachmentStream, Disposition
 from hdr10_makers import CUES, settings, write_chunk, write_chunks, write_source
 from judges import ffprobe, mediainfo, need
+from sound_makers import run_ffmpeg
 
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.assemble import AssembleReport, assemble
@@ -332,6 +333,26 @@ def test_sound_is_bit_for_bit_and_keeps_its_distance(
             )
             <= step
         )
+
+
+def test_cues_without_an_end_stand_until_the_next_one(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.srt"
+    lines.write_text(
+        "1\n00:00:00,200 --> 00:00:00,900\none\n\n2\n00:00:01,000 --> 00:00:01,700\ntwo\n"
+    )
+    source = run_ffmpeg(  # NUT keeps no length of a cue
+        tmp_path / "s.nut", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2", "-i", str(lines),
+        "-map", "0", "-map", "1", "-c:v", "mpeg4", "-c:s", "ass",
+    )  # fmt: skip
+    out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mp4")
+    shown = [
+        (float(p.pts * p.time_base), bytes(p)[2:])
+        for p in packets(out, "subtitle")
+        if len(bytes(p)) > 2
+    ]
+    begin = shown[0][0]
+    assert shown == [(begin, b"one"), (pytest.approx(begin + 0.8, abs=0.002), b"two")]
+    assert begin == pytest.approx(0.2, abs=0.05)
 
 
 def test_picture_before_zero(tmp_path: Path) -> None:

@@ -367,3 +367,23 @@ def test_vlc_plays_picture_and_sound(tmp_path: Path, codec: str) -> None:
     )  # fmt: skip
     assert "Received first picture" in played.stderr
     assert wave.stat().st_size > 2 * 8000 * 2 * 0.9
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_eac3_that_its_container_calls_ac3_is_copied_under_its_own_name(
+    tmp_path: Path, chunks: list[Path], container: str
+) -> None:
+    film = write_film(tmp_path / "film.nut", "-c:v", "mpeg4", "-c:a", "eac3", "-t", "1")
+    out, report = carry(film, chunks, container)
+    assert codecs(out) == ["hevc", "eac3"]
+    assert packet_bytes(out) == packet_bytes(film)
+    assert not report.notes
+
+
+@pytest.mark.parametrize("container", ["mkv", "mp4"])
+def test_a_sound_before_0_moves_the_picture_by_whole_steps(
+    tmp_path: Path, chunks: list[Path], container: str
+) -> None:
+    film = write_film(tmp_path / "film.mov", "-c:v", "mpeg4", "-c:a", "libvorbis", "-t", "1")
+    _, report = carry(film, chunks, container)  # which checks the time of each picture
+    assert any("later: players show nothing before 0" in note for note in report.notes)
