@@ -313,7 +313,6 @@ def main() -> int:
     options.add_argument("--seconds", type=float, default=3.0, help="of each measurement of speed")
     a = options.parse_args()
     sizes = [(int(w), int(h)) for w, h in (size.split("x") for size in a.sizes.split(","))]
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     found = measure(a.models.split(","), sizes, pick_device(a.device), a.seconds)
     a.out.write_text(json.dumps(found, indent=1))
     print(f"All figures are in {a.out}.")

@@ -190,17 +190,20 @@ def _stages(
     stream.finished(
         stream.rgb(pictures[0]), 0
     )  # kernels are compiled here, and not while the clock runs
-    frames, colour_in = _timed(lambda: [stream.rgb(picture) for picture in pictures])
+    where = renderer.device
+    frames, colour_in = _timed(lambda: [stream.rgb(picture) for picture in pictures], where)
     run = Run(0, count, 0, count)
     with FlopCounterMode(
         display=False, custom_mapping=_fused_operations()
     ) as counted:  # and the first call's own work is done
         list(renderer.run(iter(frames), run, renderer.new_states()))
     codes, model = _timed(lambda: list(renderer.run(iter(frames), run, renderer.new_states())))
+    there = [c.to(where) for c in codes]  # where they are in a conversion
     finished, colour_out = _timed(
         lambda: [
-            stream.finished(c, picture.pts) for c, picture in zip(codes, pictures, strict=True)
-        ]
+            stream.finished(c, picture.pts) for c, picture in zip(there, pictures, strict=True)
+        ],
+        where,
     )
     settings = EncodeSettings(
         options.codec,
@@ -216,7 +219,8 @@ def _stages(
     def encoded() -> None:
         with ChunkEncoder(folder / "alone.packets", settings) as encoder:
             for made, picture in zip(finished, pictures, strict=True):
-                encoder.encode(made.planes, picture.pts, picture.duration)
+                planes = tuple(plane.cpu() for plane in made.planes)
+                encoder.encode(planes, picture.pts, picture.duration)
             encoder.close()
 
     _, encode = _timed(encoded)
@@ -260,9 +264,12 @@ def moving_picture(width: int, height: int, frames: int) -> Iterator[NDArray[np.
     return (np.roll(picture, 3 * i, axis=1) for i in range(frames))
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
+def _timed(work: Callable[[], T], device: torch.device | None = None) -> tuple[T, float]:
+    """The result of work and its seconds, until a ``device`` on which the result stays has finished, too."""
     since = time.perf_counter()
-    done = work()  # results come back to the CPU, so that a GPU has finished too
+    done = work()
+    if device is not None:
+        _settle(device)
     return done, time.perf_counter() - since
 
 

@@ -90,10 +90,12 @@ def frames_per_second(name: str, size: tuple[int, int], options: Options) -> flo
     renderer = Renderer(
         loaded.model, spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
     )  # fmt: skip
-    window = torch.rand(3, height, width).expand(spec.past + spec.block + spec.future, -1, -1, -1)
+    frame = torch.rand(3, height, width).to(renderer.device)
+    window = frame.expand(spec.past + spec.block + spec.future, -1, -1, -1)
     states, best = renderer.new_states(), float("inf")
     for _ in range(_ROUNDS):  # the first one also loads the kernels
         since = time.perf_counter()
-        renderer.window(window, spec.past, spec.future, states).cpu()
+        _, finite = renderer.window_there(window, spec.past, spec.future, states)
+        renderer.check(finite)  # which waits for the device
         best = min(best, time.perf_counter() - since)
     return spec.block / best

@@ -97,6 +97,12 @@ def keep_one_heap() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
+def keep_float32(device: torch.device) -> None:
+    """Let convolutions in float32 compute in float32 on a GPU too, where cuDNN would round their inputs to 10 bits (TF32)."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch says that memory ran out, on either device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -15,7 +15,7 @@ from sdr2hdr.models.inputs import field, thumbnail
 from sdr2hdr.models.model import Inputs, Model, RestoringModel
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.render.device import PRECISIONS, pick_device, pick_precision
+from sdr2hdr.render.device import PRECISIONS, keep_float32, pick_device, pick_precision
 from sdr2hdr.render.tiles import Tile, blend_weights, cut, fitting_tile
 
 _CORNER = 32  # pixels, of a frame that is only to be remembered
@@ -93,6 +93,7 @@ class Renderer:
         self.spec, self.size = spec, size
         self.device = pick_device(device)
         self.precision = pick_precision(precision, spec, self.device)
+        keep_float32(self.device)
         if aux and not isinstance(model, RestoringModel):
             raise ModelError(f"Model {spec.name} restores no SDR picture.")
         self.white, self.peak, self.aux = white, peak, aux
