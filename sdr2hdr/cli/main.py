@@ -28,7 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         code = 130
     if args is None:
-        stopper.over(code)
+        stopper.over()
     return code
 
 

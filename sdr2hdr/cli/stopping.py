@@ -8,6 +8,7 @@ from types import FrameType
 PATIENCE = 1.0
 """Seconds. A second Ctrl-C within them is the same wish; after them it ends the program at once."""
 _SOON = 0.05
+_SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
@@ -20,21 +21,19 @@ class Stopper:
     def __init__(self) -> None:
         self.asked: float | None = None
         """When the user asked to stop, by the monotonic clock."""
-        self._code: int | None = None
 
     def watch(self) -> None:
         """Handle the signals from now on. A signal that is ignored (``nohup``, say) stays ignored."""
-        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
 
-    def over(self, code: int) -> None:
+    def over(self) -> None:
         """All is done: a signal that comes while the interpreter ends changes nothing any more."""
-        self._code = code
+        for number in _SIGNALS:  # the interpreter takes handlers away as it ends, but leaves this
+            signal.signal(number, signal.SIG_IGN)
 
     def _stop(self, _number: int, frame: FrameType | None) -> None:
-        if self._code is not None:
-            os._exit(self._code)
         if self.asked is None and _imports(frame):
             signal.setitimer(signal.ITIMER_REAL, _SOON)
         elif self.asked is None:

@@ -199,3 +199,21 @@ def test_a_polite_end_is_an_interrupt(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said.strip()) in ((130, "Stopped."), (0, ""), (-signal.SIGTERM, ""))
+
+
+def test_an_interrupt_while_python_ends_changes_nothing() -> None:
+    code = (
+        "import atexit, sys, time; from sdr2hdr.cli.main import main\n"
+        "atexit.register(lambda: (print('ending', flush=True), time.sleep(0.5)))\n"
+        "sys.argv = ['sdr2hdr', '--version']; sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while process.stdout.readline() not in ("ending\n", ""):
+        pass
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
