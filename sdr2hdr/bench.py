@@ -1,4 +1,4 @@
-"""How fast this machine converts: every stage alone, and whole conversions."""
+"""Measures how fast this machine converts: every stage alone, and whole conversions."""
 
 import multiprocessing
 import platform
@@ -40,13 +40,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Measured:
-    """A model at a size. ``stages`` are the seconds a frame that each stage takes alone: ``decode``, ``colour in``,
-    ``model``, ``colour out``, ``encode``.
+    """A model at a size. ``stages`` are the seconds per frame of each stage alone: ``decode``, ``colour in``, ``model``,
+    ``colour out``, ``encode``.
 
-    ``frames_per_second`` is that of a whole conversion without its start; ``slowest`` is the stage of it that worked
-    longest, for ``share`` of the time. ``memory`` is the most main memory that was held, in bytes, or None where the system
-    does not tell; ``gpu_memory`` that of the GPU. ``operations`` are the model's multiplications and additions a frame,
-    ``of_peak`` their rate over the device's peak. ``film_hours`` is how long a film of two hours takes.
+    ``frames_per_second`` is the rate of a whole conversion without its start-up. ``slowest`` is its slowest stage, which
+    worked for ``share`` of the time. ``memory`` is the peak main memory in bytes, or None if the system does not report it;
+    ``gpu_memory`` is that of the GPU. ``operations`` are the model's multiplications and additions per frame, ``of_peak``
+    their rate relative to the device's peak. ``film_hours`` is how long a film of two hours takes.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Peak:
-    """What the device can do: operations a second of a bfloat16 matrix product, measured."""
+    """The device's peak: the measured operations per second of a bfloat16 matrix product."""
 
     device: str
     name: str
@@ -84,11 +84,11 @@ def bench(
     options: Options = DEFAULTS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure models at picture sizes (keys of :data:`SIZES`) on a made-up moving picture of ``frames`` frames.
+    """Measure models at picture sizes (keys of :data:`SIZES`) on a synthetic moving picture of ``frames`` frames.
 
-    Each measurement has a process of its own, so that memory is its own too. ``progress`` is told what is measured next.
-    Returns plain values: ``versions``, ``machine``, ``peak`` and ``measured``. Raises ModelError for a model or a device that
-    cannot be had, or a process that the system ended.
+    Each measurement runs in its own process, so that its memory can be measured. ``progress`` receives the name of each
+    one. Returns plain values: ``versions``, ``machine``, ``peak`` and ``measured``. Raises ModelError if a model or a
+    device is not available, or if the system ended a process.
     """
     pick_device(options.device)
     for model in models:
@@ -122,7 +122,7 @@ def _apart(work: Callable[..., T], *args: Any) -> T:
 
 
 def peak_of(device: str, edge: int = 2048, seconds: float = 1.0) -> Peak:
-    """The best rate of a product of two bfloat16 matrices in a second of trying."""
+    """The best rate of a product of two bfloat16 matrices within one second."""
     where = pick_device(device)
     a = torch.randn(edge, edge, device=where, dtype=torch.bfloat16)
     least, until = float("inf"), time.monotonic() + seconds
@@ -142,7 +142,7 @@ def peak_of(device: str, edge: int = 2048, seconds: float = 1.0) -> Peak:
 
 
 def measure(model: str, size: str, frames: int, options: Options, peak: float) -> Measured:
-    """One model at one size, in this process. ``peak`` is the device's, operations a second."""
+    """One model at one size, in this process. ``peak`` is the device's, in operations per second."""
     keep_one_heap()
     width, height = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ def measure(model: str, size: str, frames: int, options: Options, peak: float) -
 def _stages(
     clip: Path, folder: Path, name: str, options: Options
 ) -> tuple[dict[str, float], Renderer, float]:
-    """Seconds a frame of each stage alone, on every frame of the clip; the renderer, and its operations a frame."""
+    """Seconds per frame of each stage alone, on every frame of the clip; the renderer; its operations per frame."""
     source = Source(clip)
     pictures, decode = _timed(lambda: list(source.pictures()))
     rate, step, (width, height) = source.info.rate, source.info.time_base, source.info.size
@@ -239,22 +239,22 @@ def _stages(
 
 
 def _fused_operations() -> dict[Any, Callable[..., int]]:
-    """How to count the fused convolutions of ``models/parts/fused.py``, which PyTorch's counter does not know."""
+    """Counters for the fused convolutions of ``models/parts/fused.py``, which PyTorch's counter does not know."""
 
     def fused(x: list[int], *shapes: Any, out_shape: list[int], **_: Any) -> int:
         with_sum = (
             isinstance(shapes[1], torch.Size) and len(shapes[1]) == 4
-        )  # the sum stands before the kernel
+        )  # the added tensor precedes the kernel in the arguments
         return int(conv_flop_count(x, shapes[1 if with_sum else 0], out_shape))
 
     try:
         return {torch.ops.mkldnn._convolution_pointwise: fused}
-    except AttributeError:  # a build without oneDNN, where nothing is fused
+    except AttributeError:  # a build without oneDNN fuses nothing
         return {}
 
 
 def moving_picture(width: int, height: int, frames: int) -> Iterator[NDArray[np.uint8]]:
-    """R'G'B' pictures ``H,W,3`` of a fine texture over a gradient that drifts by 3 pixels a frame."""
+    """R'G'B' pictures ``H,W,3`` of a fine texture over a gradient that moves by 3 pixels per frame."""
     rng = np.random.default_rng(0)
     slope = np.linspace(30, 220, width)[None, :, None] * np.array([1.0, 0.9, 0.7])
     texture = np.kron(
@@ -279,7 +279,7 @@ def _settle(device: torch.device) -> None:
 
 
 def _most_memory() -> int | None:
-    """The most memory that this process has held; getrusage would count its parent's, too."""
+    """The peak memory of this process; getrusage would also count that of its parent."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024

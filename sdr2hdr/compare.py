@@ -1,4 +1,4 @@
-"""Two films beside each other: a source and its conversion, or two conversions, on one page."""
+"""Two films compared on one page: a source and its conversion, or two conversions."""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from sdr2hdr.writing import check_free, write_whole
 
 _SAME = Fraction(
     1, 500
-)  # seconds: Matroska rounds times to milliseconds, twice where a difference is taken
+)  # seconds: Matroska rounds times to milliseconds, and a difference has two such errors
 
 
 class _Film:
@@ -55,7 +55,7 @@ class _Film:
         return picture.codes() if self.is_hdr else as_hdr(picture.rgb())
 
     def stated(self) -> tuple[int, int] | None:
-        """MaxCLL and MaxFALL by the file's own word."""
+        """MaxCLL and MaxFALL as the file states them."""
         if not self.is_hdr:
             return None
         said = read_hdr10(self.path)
@@ -63,7 +63,7 @@ class _Film:
         return (light["max_cll"], light["max_fall"]) if light else None
 
     def side(self, meter: FilmMeter) -> Side:
-        """What is known of the film once its frames are measured."""
+        """The facts of the film once its frames are measured."""
         return Side(str(self.path), self.kind, self.stated(), meter.figures())
 
 
@@ -81,10 +81,11 @@ def compare(
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> Comparison:
-    """Write a page that shows film A beside film B, frame by frame of the same time since their first ones.
+    """Write a page that compares films A and B, pairing frames by the time since the first frame.
 
-    Each is SDR or HDR10, as is ``truth``, an HDR10 film that both are measured against. ``scenes`` as in ``convert``, found in A.
-    Of all frames each ``every``-th is measured; stills are shown of ``most`` scenes at most, their longer edge ``edge`` at most.
+    Each may be SDR or HDR10. Both are measured against ``truth``, an HDR10 film. ``scenes`` is as in ``convert`` and
+    applies to A. Every ``every``-th frame is measured. The page has stills of at most ``most`` scenes, whose longer edge is
+    at most ``edge`` pixels.
 
     Raises :class:`InputError` or :class:`OutputError`, with a message for people.
     """
@@ -161,7 +162,7 @@ def _check_page(page: Path, films: Sequence[_Film], overwrite: bool) -> None:
 
 
 def _common_size(films: Sequence[_Film]) -> tuple[int, int]:
-    """Width and height of the part that all have: a conversion may be a column or row larger, to be even."""
+    """Width and height of the common part: a conversion may have an extra column or row, to be even."""
     widths, heights = zip(*(film.size for film in films), strict=True)
     if max(widths) - min(widths) > 1 or max(heights) - min(heights) > 1:
         sizes = ", ".join(f"{film.path} is {film.size[0]}x{film.size[1]}" for film in films)
@@ -174,7 +175,7 @@ def _common_size(films: Sequence[_Film]) -> tuple[int, int]:
 def _together(
     films: Sequence[_Film], streams: Sequence[Iterator[Picture]], unmatched: list[int]
 ) -> Iterator[list[Picture]]:
-    """Pictures of the same time since their film's first; counts those that have no partner in ``unmatched``."""
+    """Pictures with the same time since the first of their film; ``unmatched`` counts pictures without a partner."""
     steps = [film.source.info.time_base for film in films]
     heads = [next(s, None) for s in streams]
     starts = [head.pts if head is not None else 0 for head in heads]
@@ -194,7 +195,7 @@ def _together(
 
 
 def _begins(frames: Sequence[int], cuts: Sequence[int]) -> list[int]:
-    """Where in the list of measured frames a new scene begins; scenes of which none was measured are left out."""
+    """Indices of measured frames that begin a scene; scenes without a measured frame are left out."""
     begins, left = [0], sorted(cuts)
     for index, frame in enumerate(frames):
         passed = False

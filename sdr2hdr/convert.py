@@ -1,4 +1,4 @@
-"""The product in one function: an SDR file in, a checked HDR10 file out."""
+"""The product in one function: from an SDR file to a checked HDR10 file."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,9 @@ from sdr2hdr.weights.opened import spec_with
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did. Light in nits, as measured on the 10-bit pictures; ``max_cll`` and ``max_fall`` are the integers
-    written to bitstream and container. ``busy`` is each stage's seconds at work, of ``render_seconds`` in all."""
+    """What a conversion did. Light in nits, as measured on the 10-bit pictures; ``max_cll`` and ``max_fall`` are the
+    integers written to bitstream and container. ``busy`` is the time that each stage worked, in seconds, out of
+    ``render_seconds``."""
 
     source: Path
     output: Path
@@ -83,14 +84,14 @@ def convert(
 ) -> Report:
     """Convert one SDR video to HDR10.
 
-    ``options`` hold every option, each with its meaning (:class:`sdr2hdr.options.Options`); single options may be given as
-    keywords instead, which win: ``convert("film.mp4", "film-hdr.mkv", model="look", peak=600)``.
+    ``options`` hold every option, each with its meaning (:class:`sdr2hdr.options.Options`); keywords set single options and
+    take precedence: ``convert("film.mp4", "film-hdr.mkv", model="look", peak=600)``.
 
-    The target appears when it is complete and has been checked. An interrupted conversion with the same source and options
-    goes on where it stopped. With ``aux_sdr`` a second file holds the restored SDR picture; it appears together with the target.
+    The target appears once it is complete and has passed its check. The same call continues an interrupted conversion. With
+    ``aux_sdr`` a second file holds the restored SDR picture; it appears together with the target.
 
-    Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all with
-    a message for people, and TypeError for a keyword that is not an option.
+    Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError`, :class:`ModelError` or :class:`Interrupted`, all
+    with a message for people, and TypeError for a keyword that is not an option.
     """
     since = time.monotonic()
     keep_one_heap()
@@ -151,7 +152,7 @@ def detect_scenes(src: str | Path, scenes: str = "auto") -> list[Scene]:
 
 @contextmanager
 def _work(hdr: Output, named: str | Path, *, keep: bool) -> Iterator[Work]:
-    """The work folder, held; removed at the end, if the end is a good one and it is not to be kept."""
+    """The work folder, locked; it is removed after a success, unless it is to be kept."""
     work = Work.beside(hdr.path)
     done = False
     try:

@@ -46,12 +46,12 @@ TOOLS = {
     "chromium": ("chromium", "opens the pages of compare in the tests"),
 }
 LEAST = 4 << 30
-"""Bytes: a chunk of a 4K film, its assembled copy and room to spare."""
+"""Bytes: a chunk of a 4K film, its assembled copy, and some spare room."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``state`` is ``ok``, ``absent`` (something optional) or ``bad`` (conversions will fail or may)."""
+    """One checked item. ``state`` is ``ok``, ``absent`` (optional) or ``bad`` (conversions fail or may fail)."""
 
     topic: str
     name: str
@@ -61,7 +61,7 @@ class Finding:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Everything that conversions into ``folder`` and the tests need, in the order it should be read."""
+    """Everything that conversions into ``folder`` and the tests need, in reading order."""
     yield Finding("versions", "sdr2hdr", "ok", __version__)
     for name in PACKAGES:
         yield Finding("versions", name, "ok", version(name))
@@ -166,7 +166,7 @@ def _weights() -> Iterator[Finding]:
 
 
 def _disk(name: str, folder: Path) -> Finding:
-    """Room and the right to write in a folder, or in the nearest one above that exists."""
+    """Free space and write permission of a folder, or of its nearest existing parent."""
     there = next(
         (p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir()), Path("/")
     )

@@ -1,7 +1,7 @@
-"""What can go wrong, as a person would say it.
+"""Errors with messages for people.
 
-Every message is one sentence (or two short ones) that names the file, the cause and the way out.
-The command line prints the message alone and ends with the class's exit code; ``--debug`` adds the traceback.
+Every message is one sentence (or two short ones) that names the file, the cause and the way out. The command line prints
+the message alone and ends with the class's exit code; ``--debug`` adds the traceback.
 """
 
 
@@ -18,24 +18,24 @@ class UsageError(Sdr2HdrError):
 
 
 class InputError(Sdr2HdrError):
-    """The source, or a file given beside it (scene list, say), cannot be used."""
+    """The source, or another input file (such as a scene list), cannot be used."""
 
     exit_code = 3
 
 
 class OutputError(Sdr2HdrError):
-    """The result cannot be written: it exists, the folder is closed, the disk is full, the check failed."""
+    """The result cannot be written: it exists, the folder is not writable, the disk is full, or the check failed."""
 
     exit_code = 4
 
 
 class ModelError(Sdr2HdrError):
-    """A model, its weights or the device to run it on cannot be had."""
+    """The model, its weights, or the requested device is not available."""
 
     exit_code = 5
 
 
 class Interrupted(Sdr2HdrError):
-    """Stopped by the user; finished chunks are kept and the message says how to go on."""
+    """Stopped by the user; finished chunks are kept, and the message says how to continue."""
 
     exit_code = 130

@@ -34,14 +34,14 @@ from sdr2hdr.weights.opened import open_model, spec_of
 from sdr2hdr.writing import check_free, write_whole
 
 HISTORY = 24
-"""Frames a model with memory sees before the one that is shown, if its scene has as many."""
+"""Frames that a model with memory sees before the one shown, if the scene has that many."""
 
-_LOOK = Fraction(3, 2)  # seconds on either side of a moment in which cuts are looked for
+_LOOK = Fraction(3, 2)  # seconds on either side of a moment that are searched for cuts
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame to show: its number among the frames whose ``pts`` are known, and its scene ``first..last`` (last not in it)."""
+    """A frame to show: its index among the frames with known ``pts``, and its scene ``first..last`` (exclusive)."""
 
     pts: Sequence[int]
     frame: int
@@ -224,9 +224,9 @@ def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
 def _rendered(
     source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None = None
 ) -> Tensor:
-    """The model's PQ codes ``3,H,W`` of the frame, with as much of its scene before it as ``history`` says.
+    """The model's PQ codes ``3,H,W`` for the frame, after at most ``history`` frames of its scene.
 
-    ``film`` has read the whole film, where half of the look is to be its.
+    ``film`` has read the look of the whole film, if half of the look comes from it.
     """
     look = (
         film.of([moment.first, moment.last])[0]
@@ -236,7 +236,7 @@ def _rendered(
     spec, states = renderer.spec, renderer.new_states(look)
     remembers = (
         spec.stateful and not renderer.exposures
-    )  # HDR-V-Diff remembers the look, which exposures have none of
+    )  # alternating exposures have no look, which HDR-V-Diff would remember
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not spec.state_from_thumbs:
         run = Run(begin, moment.frame + 1, moment.first, moment.last)
@@ -263,7 +263,7 @@ def _look(source: Source, moment: Moment, renderer: Renderer, history: int) -> T
 
 
 def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Tensor]:
-    """The frames ``low..high`` (the last not in it), R'G'B' ``3,H,W``, each exactly as known."""
+    """The frames ``low..high`` (exclusive), R'G'B' ``3,H,W``; their pts must match those known."""
     for number, picture in enumerate(islice(source.pictures(moment.pts[low]), high - low), low):
         if picture.pts != moment.pts[number]:
             break
@@ -284,7 +284,7 @@ def _light(codes: Tensor) -> tuple[float, float]:
 def _column(
     title: str, codes: Tensor, rgb: Tensor | None, peak: int, size: tuple[int, int], screen: float
 ) -> Column:
-    """A column of the sheet: ``rgb`` as it is or else ``codes`` for the screen, and the luminance of ``codes``."""
+    """A column of the sheet: ``rgb``, or ``codes`` tone-mapped for the screen, and the luminance of ``codes``."""
     brightest, mean = _light(codes)
     picture = (
         on_screen(fit(codes, size), max(float(peak), MODEL_PEAK), screen)

@@ -1,6 +1,6 @@
 """Reading the small files that people write or name: cut lists, exposures, defaults, manifests, recipes.
 
-They are read whole, from ordinary files only: a pipe would hang until somebody writes to it, and could be read only once.
+They are read whole, from ordinary files only: a pipe would block until somebody writes to it, and could be read only once.
 """
 
 import os
@@ -22,8 +22,8 @@ class MissingFile(InputError):
 def open_regular(path: Path, what: str) -> BinaryIO:
     """Open an ordinary file for reading, without waiting for anyone.
 
-    ``what`` says in the message what the file was to be ("a cut list"). Raises MissingFile, or InputError for a pipe, a folder,
-    a device, a name that no file can have, and whatever the system says.
+    ``what`` names the expected content in messages ("a cut list"). Raises MissingFile, or InputError for a pipe, a folder,
+    a device, an invalid name, and any other error of the system.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The scene split of a film before it is converted: as a table, as files for other programs, and as pictures."""
+"""The scene split of a film before a conversion: as a table, as files for other programs, and as pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _STYLE = """
 figure { margin: 1em 0; } img { margin-right: 6px; }
 .doubt { color: #ffbe3c; border-left: 4px solid; padding-left: 8px; }
 """
-_TALLEST = 60_000  # pixels; what readers of PNG still take
+_TALLEST = 60_000  # pixels; PNG readers still accept this height
 
 
 @dataclass(frozen=True)
 class SceneSplit:
-    """The scenes of a film, the files that were written, and what of the film could not be read (words)."""
+    """The scenes of a film, the written files, and a description of what could not be read."""
 
     rows: tuple[Row, ...]
     files: tuple[Path, ...]
@@ -90,7 +90,7 @@ def seconds(length: Fraction) -> str:
 
 
 def _rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
-    """Frames a second over the whole film."""
+    """Mean frame rate over the whole film."""
     if len(pts) < 2:
         return Fraction(25)
     return Fraction(len(pts) - 1) / ((pts[-1] - pts[0]) * time_base)
@@ -102,7 +102,7 @@ def _stills(
     pts: Sequence[int],
     progress: Callable[[str, int, int], None],
 ) -> dict[int, Image.Image]:
-    """First, middle and last frame of each scene, small, by frame number."""
+    """Small first, middle and last frames of each scene, by frame number."""
     numbers = sorted({n for r in rows for n in (r.first, (r.first + r.last) // 2, r.last)})
     found = {}
     for done, (number, picture) in enumerate(
@@ -130,7 +130,7 @@ def _title(row: Row) -> str:
 
 
 def _sheet(rows: Sequence[Row], stills: dict[int, Image.Image], name: str) -> Image.Image:
-    """A contact sheet: a row of three frames a scene, as many columns of scenes as keep it about square."""
+    """A contact sheet with three frames per scene, in columns of scenes that keep it about square."""
     wide = max((p.width for p in stills.values()), default=_EDGE)
     high = max((p.height for p in stills.values()), default=_EDGE)
     cell = (3 * wide + 4 * _GAP, high + _LINE + _GAP)

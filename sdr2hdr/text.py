@@ -1,8 +1,9 @@
-"""The one door for text that files bring along: names, tags and titles are data wherever they are shown or written.
+"""Makes text from files (names, tags, titles) safe to show and to write.
 
 A file's name or tag may hold line breaks, terminal control codes, marks that reverse the direction of writing, bytes that
-are not characters, and text that a spreadsheet runs as a formula. Nothing of that leaves through a terminal, a page, a table,
-an edit list or a log, which all take their text from here. Only JSON keeps every character, as an escape sequence in ASCII.
+are not characters, and text that a spreadsheet runs as a formula. None of this reaches a terminal, a page, a table, an edit
+list or a log, because all of them take their text from here. Only JSON keeps every character, as an escape sequence in
+ASCII.
 """
 
 import html
@@ -10,9 +11,9 @@ import json
 from typing import Any
 
 _JOINERS = "\u200c\u200d"
-"""They shape Persian words and emoji, and can neither hide text nor turn it round."""
+"""They shape Persian words and emoji, and can neither hide nor reverse text."""
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What begins a formula in a spreadsheet, and the full-width forms that some take for it."""
+"""Characters that begin a formula in a spreadsheet, and the full-width forms that some programs accept."""
 
 
 def printable(text: object) -> str:

@@ -1,4 +1,4 @@
-"""What TOML and JSON files hold, as dataclasses: keys, types and ranges are checked by what the fields declare."""
+"""TOML and JSON data as dataclasses; their fields declare the keys, types and ranges that are checked."""
 
 import dataclasses
 import re
@@ -22,8 +22,8 @@ _NAMES |= {"array": "a list", "null": "nothing"}
 def typed(data: Any, kind: type[T]) -> T:
     """``data`` as the dataclass ``kind``, whose fields may hold dataclasses and be annotated with ``msgspec.Meta``.
 
-    Nothing is guessed and no key is ignored: whole numbers are accepted for floats, and nothing else is converted. Raises
-    ValueError, whose text says which key is wrong, and how: a part of a sentence.
+    No key is ignored. Integers are accepted for floats; nothing else is converted. Raises ValueError, whose text names the
+    wrong key and the reason, as part of a sentence.
     """
     for key, known in _unknown(data, kind):
         raise ValueError(f"the key {key!r} is unknown; known are {', '.join(known)}")
@@ -34,7 +34,7 @@ def typed(data: Any, kind: type[T]) -> T:
 
 
 def _unknown(data: Any, kind: Any) -> Iterator[tuple[str, list[str]]]:
-    """Keys that no field has, with those that there are; the fields' own dataclasses, too, alone or in a tuple."""
+    """Unknown keys, each with the known ones; looks into nested dataclasses, alone or in a tuple."""
     if isinstance(data, list | tuple):
         for each in data:
             yield from _unknown(each, typing.get_args(kind)[0] if typing.get_args(kind) else None)
@@ -47,7 +47,7 @@ def _unknown(data: Any, kind: Any) -> Iterator[tuple[str, list[str]]]:
 
 
 def _in_words(text: str) -> str:
-    """What msgspec says (``Expected `int` >= 1 - at `$.steps```), as people would."""
+    """A message of msgspec (``Expected `int` >= 1 - at `$.steps```) in plain English."""
     what, _, where = text.partition(" - at `$")
     key = where.strip("`.")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", what):

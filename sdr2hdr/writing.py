@@ -10,7 +10,7 @@ from sdr2hdr.errors import OutputError
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if a file must not or cannot take this name."""
+    """Raise OutputError if a file of this name must not or cannot be written."""
     try:
         if "\0" in str(path):
             raise OutputError(f"{path} has a NUL character in its name; choose another name.")
@@ -26,18 +26,20 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` to write to.
+    """An empty file next to ``path`` to write to.
 
-    At the end of the block it takes the name ``path`` in one step, in the place of what had it. After an error it is removed,
-    and what had the name stays. Raises OutputError for whatever the system says.
+    At the end of the block it is renamed to ``path`` in one step and replaces what was there. After an error it is removed,
+    and the old file stays. Raises OutputError for any error of the system.
     """
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[
         :16
-    ]  # short, however long the file's own name is
+    ]  # short, even if the file's own name is long
     part = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         part.unlink(missing_ok=True)
-        part.touch(exist_ok=False)  # made anew: never through a link that somebody has put there
+        part.touch(
+            exist_ok=False
+        )  # O_EXCL: never written through a link that somebody has put there
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from sdr2hdr.errors import OutputError
 
 _LOCK = "lock"
 _ATTEMPTS = 1000
-"""How often a folder is sought that others remove between its making and its locking."""
+"""Attempts to make and lock a folder that others may remove in between."""
 
 
 class Folder:
@@ -100,13 +100,13 @@ class Folder:
         return os.path.samestat(lock, mine[0]) and os.path.samestat(folder, mine[1])
 
     def close(self) -> None:
-        """Give the folder up and leave it where it is."""
+        """Release the folder and keep it."""
         if self._lock is not None:
             os.close(self._lock)
         os.close(self._fd)
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, and give it up. What cannot be removed stays."""
+        """Remove the folder with its content, and release it. Files that cannot be removed stay."""
         with suppress(OSError):
             for name in self.names():
                 self.unlink(name)
@@ -115,12 +115,12 @@ class Folder:
         self.close()
 
     def names(self) -> list[str]:
-        """What is in the folder, besides the lock."""
+        """The names in the folder, except the lock."""
         with os.scandir(self._fd) as entries:
             return sorted(e.name for e in entries if e.name != _LOCK)
 
     def size(self, name: str) -> int | None:
-        """The bytes of an ordinary file; None if there is none of that name."""
+        """The size of a regular file in bytes; None if there is none of that name."""
         try:
             found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except OSError:
@@ -128,7 +128,7 @@ class Folder:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def unlink(self, name: str) -> None:
-        """Remove what has the name, if anything has: a link itself, never what it leads to."""
+        """Remove the entry of that name, if there is one; a link is removed, never its target."""
         try:
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
@@ -139,17 +139,17 @@ class Folder:
             shutil.rmtree(name, dir_fd=self._fd)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name, in the place of whatever has it."""
+        """Rename a file, replacing any entry of the new name."""
         os.replace(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def create(self, name: str) -> BinaryIO:
-        """A new file, in the place of whatever has the name."""
+        """A new file that replaces any entry of the name."""
         self.unlink(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.fdopen(os.open(name, flags, 0o666, dir_fd=self._fd), "wb")
 
     def read(self, name: str) -> bytes:
-        """What an ordinary file holds."""
+        """The content of a regular file."""
         with self._open(name) as f:
             return f.read()
 
@@ -177,7 +177,7 @@ class Folder:
         self.rename(f"{name}.part", name)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """What :meth:`write_json` wrote. Raises OSError, ValueError or RecursionError for anything else."""
+        """The value that :meth:`write_json` wrote. Raises OSError, ValueError or RecursionError for anything else."""
         data = json.loads(self.read(name))
         if not isinstance(data, dict) or data.pop("sha256", None) != _seal(data):
             raise ValueError(f"{name} is not as it was written")
@@ -185,5 +185,5 @@ class Folder:
 
 
 def _seal(data: dict[str, Any]) -> str:
-    """The SHA-256 of what a JSON file holds, whatever the order of its keys."""
+    """The SHA-256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The files that a conversion writes: where they may be written, and their appearance, whole and checked."""
+"""The files that a conversion writes: where they may go, and how they appear, whole and checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from sdr2hdr.options import CONTAINERS, Options
 
 @dataclass(frozen=True)
 class Output:
-    """A file to write. ``path`` is the file itself, also if it was named by a link; ``overwrite`` lets it be replaced."""
+    """A file to write. ``path`` is the file itself, even if a link was named; ``overwrite`` allows replacing it."""
 
     path: Path
     container: str
@@ -37,7 +37,7 @@ class Output:
         return cls(_writable(source, target, options.overwrite), container, options.overwrite)
 
     def appear(self, made: Path) -> None:
-        """Give the finished file its name, in one step."""
+        """Rename the finished file to its target name, in one step."""
         if self.path.exists() and not self.overwrite:
             raise OutputError(
                 f"{self.path} has appeared in the meantime; run the same command with -y, or with another name."

@@ -1,4 +1,4 @@
-"""The plan of a conversion: what the source is, where its scenes are, and which runs of frames are rendered alone."""
+"""The plan of a conversion: the source, its scenes, and the chunks to render."""
 
 import hashlib
 import itertools
@@ -34,8 +34,7 @@ _AHEAD = 4
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a file is still the one that was planned: size, time of its last change, and the SHA-256 of its
-    ends and its middle."""
+    """Identifies a file: its size, modification time, and the SHA-256 of its ends and its middle."""
 
     size: int
     changed_ns: int
@@ -43,7 +42,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, path: Path, what: str = "a source") -> Self:
-        """Of a file that is to serve as ``what``. Raises InputError."""
+        """The fingerprint of a file that serves as ``what``. Raises InputError."""
         try:
             size, changed_ns = path.stat().st_size, path.stat().st_mtime_ns
             digest = hashlib.sha256()
@@ -60,10 +59,11 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one look at every frame gave: pts in display order, the last frame's duration, cuts, and what was lost (words).
+    """The result of reading every frame once: pts in display order, the last frame's duration, cuts, and the loss (words).
 
-    ``light`` is each frame's mean (its code to the power of 2.2), where exposures alternate; ``notes`` are sentences for people
-    on what was found and done in reading."""
+    ``light`` is the mean light of each frame (its code to the power of 2.2) if exposures alternate. ``notes`` are sentences
+    for people about what was found and done while reading.
+    """
 
     pts: tuple[int, ...]
     last_duration: int | None
@@ -74,11 +74,11 @@ class Survey:
     notes: tuple[str, ...] = ()
 
     def look(self, scene_first: int) -> tuple[float, ...] | None:
-        """The look of the scene that begins at a frame, where it was read."""
+        """The look of the scene that begins at a frame, or None if it was not read."""
         return self.looks[bisect_right(self.cuts, scene_first)] if self.looks else None
 
     def duration(self, frame: int) -> int | None:
-        """A frame's duration in the source's time base: up to the next frame, or the source's own word for the last one."""
+        """A frame's duration in the source's time base: up to the next frame, or the stated duration of the last one."""
         return (
             self.pts[frame + 1] - self.pts[frame]
             if frame + 1 < len(self.pts)
@@ -88,7 +88,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Plan:
-    """A conversion, complete: nothing else decides what the chunks will be. ``program`` is the code that made it."""
+    """Everything that decides the chunks of a conversion. ``program`` is the code that made it."""
 
     program: str
     source: Fingerprint
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def aux_encode(self) -> EncodeSettings:
-        """How the restored SDR picture is encoded: as the HDR picture, but for what the packets say of their colour."""
+        """How the restored SDR picture is encoded: like the HDR picture, except for the colour tags."""
         return replace(self.encode, hdr=False)
 
     def __post_init__(self) -> None:
@@ -161,9 +161,9 @@ def survey(
 ) -> Survey:
     """Decode every frame once: times, cuts, damage. ``scenes`` is ``auto``, ``none`` or the path of a cut list.
 
-    ``times`` are exposures that alternate: cuts are then sought in frames as the longest would show them. Each of ``looks`` reads
-    the scenes' looks, unless ``scenes`` is ``none``: a film without scenes has none of its own, but for that of the whole film.
-    The survey has what the first of them reads.
+    If ``times`` are given, exposures alternate, and cuts are found in frames scaled to the longest exposure. Each of
+    ``looks`` reads the scenes' looks. If ``scenes`` is ``none``, only the look of the whole film is read. The survey holds
+    the result of the first.
     """
     wanted = [each for each in looks if scenes != "none" or each.film]
     return survey_and_cuts(source, scenes, progress, times, wanted)[0]
@@ -176,12 +176,12 @@ def survey_and_cuts(
     times: Times = (),
     looks: Sequence[SceneLooks] = (),
 ) -> tuple[Survey, list[Cut]]:
-    """:func:`survey`, and what the detector says of each cut; without ``auto`` it says nothing."""
+    """:func:`survey`, and the detector's facts about each cut (none without ``auto``)."""
     detector = Detector(source.info.time_base) if scenes == "auto" else None
     pts, duration = list[int](), None
     cuts: list[Cut] = []
     light: list[float] = []
-    with Prefetch(source.pictures, _AHEAD) as pictures:  # looked at while the next ones are decoded
+    with Prefetch(source.pictures, _AHEAD) as pictures:  # examined while the next ones are decoded
         for picture in pictures:
             if detector is not None or times:
                 small = small_frame(picture.planes, picture.layout)
@@ -212,7 +212,7 @@ def survey_and_cuts(
 
 
 def _words(source: Source) -> str | None:
-    """What could not be read of the source, for people; None where all could."""
+    """A description of what could not be read; None if everything was."""
     loss = source.loss
     parts = [
         f"{loss.damaged} damaged packets" if loss.damaged else "",
@@ -226,7 +226,8 @@ def _words(source: Source) -> str | None:
 def cut_chunks(
     frames: int, cuts: Sequence[int], least: int, spec: ModelSpec
 ) -> tuple[tuple[Run, ...], ...]:
-    """Runs of whole scenes of at least ``least`` frames; a scene of twice that is split at multiples of the model's block."""
+    """Chunks of whole scenes with at least ``least`` frames; a scene of twice that length is split at multiples of the
+    block."""
     step = -(-least // spec.block) * spec.block
     chunks: list[tuple[Run, ...]] = []
     held: list[Run] = []
@@ -249,7 +250,7 @@ def cut_chunks(
 
 
 def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
-    """The encoder's settings for a source: its upright size made even, its time base, its rate."""
+    """The encoder's settings for a source: its displayed size made even, its time base and its rate."""
     info = source.info
     width, height = info.size
     return EncodeSettings(

@@ -1,4 +1,4 @@
-"""Making a plan: going on with the one in the work folder, or looking at the source once and cutting it into chunks."""
+"""Making a plan: reuse the one in the work folder, or read the source once and divide it into chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from sdr2hdr.weights.opened import Loaded
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a plan must be made of, so that its chunks can be used."""
+    """The values that a plan must have for its chunks to be used."""
 
     source: Fingerprint
     settings: Settings
@@ -33,7 +33,7 @@ class _Wanted:
     tile: int | None
 
     def difference(self, begun: Plan, spec: ModelSpec) -> str | None:
-        """Why a plan that was begun cannot be gone on with, in words; None if it can."""
+        """Why an existing plan cannot be resumed, in words; None if it can."""
         if begun.program != program():
             return "was begun by another version of sdr2hdr"
         if begun.source != self.source:
@@ -64,9 +64,9 @@ def make_plan(
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a conversion, recorded in the work folder, and sentences about how it was made.
 
-    ``begun``, the plan of an earlier run, is gone on with if source, settings and program are the same. Chunks of any other are
-    never used: frames of two programs or settings do not mix. ``opened`` gives the model, if its look must be read. Raises
-    InputError, OutputError and ModelError.
+    ``begun``, the plan of an earlier run, is resumed if source, settings and program are the same. Chunks of any other plan
+    are never used, so frames of two programs or settings do not mix. ``opened`` returns the model, for reading its look.
+    Raises InputError, OutputError and ModelError.
     """
     settings, notes = _with_told_exposures(source, settings, spec, options, progress)
     encode, fallen = usable(encode_settings(source, settings), begun.encode if begun else None)
@@ -132,7 +132,7 @@ def _new_plan(
 def _with_told_exposures(
     source: Source, settings: Settings, spec: ModelSpec, options: Options, progress: Watcher
 ) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with the exposures that the frames tell, if none were given, and a sentence about that."""
+    """The settings with the exposures read from the frames if none were given, and a sentence about it."""
     if options.exposures is not None or not spec.exposures:
         return settings, ()
     about = source.info.frames or 0
@@ -143,7 +143,7 @@ def _with_told_exposures(
 
 
 def _doubts(src: Path, plan: Plan, options: Options) -> tuple[str, ...]:
-    """What speaks against the exposures. Raises InputError if they do not fit the number of frames."""
+    """Doubts about the exposures, as sentences. Raises InputError if they do not fit the number of frames."""
     times, given = plan.settings.times, options.exposures
     if not times:
         return ()

@@ -1,4 +1,4 @@
-"""Stages that overlap: an iterator run in a thread of its own, a few items ahead and no more."""
+"""Overlapping stages: an iterator that runs in its own thread, at most a few items ahead."""
 
 import queue
 import threading
@@ -26,7 +26,7 @@ class Stopwatch:
 
     @contextmanager
     def working(self, sign: int = 1) -> Iterator[None]:
-        """Counts the block as work; as no work where ``sign`` is -1."""
+        """Adds the duration of the block to the work; subtracts it if ``sign`` is -1."""
         since = time.monotonic()
         try:
             yield
@@ -34,7 +34,7 @@ class Stopwatch:
             self.seconds += sign * (time.monotonic() - since)
 
     def time(self, items: Iterator[T], sign: int = 1) -> Iterator[T]:
-        """The items, the making of each counted as work."""
+        """The items; the time to make each counts as work."""
         while True:
             with self.working(sign):
                 item = next(items, _END)
@@ -43,7 +43,7 @@ class Stopwatch:
             yield item
 
     def wait(self, items: Iterator[T]) -> Iterator[T]:
-        """The items of the stage before, taken inside this stage's work: their making is not counted."""
+        """The items of the previous stage, taken during this stage's work; the time to make them does not count."""
         return self.time(items, -1)
 
 
@@ -53,7 +53,7 @@ class _Raised:
 
 
 class Prefetch(Generic[T]):
-    """Items of an iterator made by a background thread, at most ``depth`` ahead; errors come out where the item would.
+    """Items of an iterator made by a background thread, at most ``depth`` ahead; an error is raised in place of the item.
 
     A context manager: leaving it stops the thread before its next item and waits for it.
     """
@@ -69,7 +69,7 @@ class Prefetch(Generic[T]):
             self._thread.start()
         except (
             BaseException
-        ):  # Ctrl-C, say: nobody else would stop the thread, which may run already
+        ):  # for example Ctrl-C: nothing else would stop the thread, which may already run
             self._stop.set()
             raise
         return self._items()
@@ -92,7 +92,7 @@ class Prefetch(Generic[T]):
                 self._put(item)
                 if self._stop.is_set():
                     return
-        except BaseException as e:  # handed over, whatever it is, to the thread that reads
+        except BaseException as e:  # every error goes to the reading thread
             self._put(_Raised(e))
         else:
             self._put(_END)

@@ -1,4 +1,4 @@
-"""What the program itself is: a work folder is only gone on with by the code that began it."""
+"""A hash of the program: a work folder is resumed only by the code that began it."""
 
 import hashlib
 from functools import cache
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "av", "numpy", "numba", "msgspec")
 
 @cache
 def program() -> str:
-    """The SHA-256 of the sources that decide pixels and packets, and of the versions of what they stand on.
+    """The SHA-256 of the sources that decide pixels and packets, and of the versions of the packages under them.
 
     A release number would not do: it stays the same while code changes. Computed once in a process.
     """
@@ -23,7 +23,7 @@ def program() -> str:
     for path in sorted(p for room in ROOMS for p in (package / room).rglob("*.py")):
         digest.update(f"{path.relative_to(package)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    # compiled kernels and torch give pictures that differ by a code here and there
+    # pictures of compiled kernels and of torch differ by one code in a few pixels
     digest.update(repr(why_not() is None).encode())
     digest.update(repr([(name, _version(name)) for name in PACKAGES]).encode())
     return digest.hexdigest()

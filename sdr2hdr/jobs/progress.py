@@ -1,4 +1,4 @@
-"""How far a conversion is."""
+"""The progress of a conversion."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,9 +11,9 @@ from sdr2hdr.text import time_text
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a conversion: the stage (``scan``, ``render``, ``assemble``, ``check``), and frames of it that are done.
+    """A moment of a conversion: the stage (``scan``, ``render``, ``assemble``, ``check``) and its finished frames.
 
-    With a ``note``, a sentence for people, the moment brings that and nothing else that is new.
+    A moment with a ``note``, a sentence for people, has no new progress.
     """
 
     stage: str

@@ -1,4 +1,4 @@
-"""A source, opened as the options of its conversion say."""
+"""Opens a source with the options of its conversion."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from sdr2hdr.options import Options
 
 
 def open_source(path: Path, options: Options) -> Source:
-    """The source at ``path``. Raises InputError where it is not an SDR video that decodes."""
+    """The source at ``path``. Raises InputError unless it is an SDR video that decodes."""
     return Source(
         path,
         matrix=options.input_matrix,

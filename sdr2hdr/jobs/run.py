@@ -1,4 +1,4 @@
-"""Working a plan off: chunk by chunk in this process, or scene groups in several."""
+"""Renders a plan: chunk by chunk in this process, or groups of chunks in several."""
 
 import itertools
 import multiprocessing
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to render chunks: all of it can be sent to another process."""
+    """Everything a process needs to render chunks; it can be sent to another process."""
 
     source: Path
     folder: Path
@@ -58,7 +58,7 @@ Busy = dict[str, float]
 
 
 def groups(plan: Plan) -> list[list[int]]:
-    """Chunks that must follow each other, because a scene goes on from one to the next."""
+    """Groups of chunks that must be rendered in order, because a scene continues from one to the next."""
     out: list[list[int]] = []
     for i, chunk in enumerate(plan.chunks):
         if chunk[0].first > chunk[0].scene_first:
@@ -69,8 +69,10 @@ def groups(plan: Plan) -> list[list[int]]:
 
 
 def unfinished(plan: Plan, work: Work) -> list[list[int]]:
-    """What is left to render, in :func:`groups`. A chunk inside a scene starts from the state after the one before, so a
-    gap redoes the rest of its group."""
+    """The chunks left to render, in :func:`groups`.
+
+    A chunk inside a scene starts from the state after the previous one, so after a gap the rest of its group is redone.
+    """
     todo = [list(itertools.dropwhile(work.is_done, group)) for group in groups(plan)]
     return [group for group in todo if group]
 
@@ -139,7 +141,7 @@ def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick)
 
 
 def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> Plan:
-    """The plan with tiles of half the edge. A scene that was begun with the larger ones is begun again."""
+    """The plan with tiles of half the edge. A scene that was begun with larger tiles starts again."""
     height, width = plan.encode.height, plan.encode.width
     tile = min(plan.tile, max(height, width)) // 2 // 16 * 16
     if tile < max(32, 2 * task.spec.overlap):
@@ -157,7 +159,8 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> P
 
 
 def _in_software(plan: Plan, work: Work, error: EncoderGone) -> Plan:
-    """The plan with the software encoder. All is encoded again: packets of two encoders do not make one stream."""
+    """The plan with the software encoder. Everything is encoded again, because one stream cannot mix packets of two
+    encoders."""
     plan = replace(plan, encode=in_software(plan.encode))
     work.begin(plan)
     work.notes.append(takes_over(error, plan.encode))
@@ -165,7 +168,7 @@ def _in_software(plan: Plan, work: Work, error: EncoderGone) -> Plan:
 
 
 class _Worker:
-    """What a worker process holds: a renderer, made once, and its lines to the process that began it."""
+    """The state of a worker process: a renderer, made once, and its channels to the parent process."""
 
     def __init__(
         self, renderer: ChunkRenderer, rendered: "Synchronized[int]", stop: "Event"
@@ -202,7 +205,7 @@ def _start_worker(
 
 
 def end_with_parent() -> None:
-    """A parent that was killed can stop no one: its workers must not go on writing beside those of the next run."""
+    """A killed parent cannot stop its workers, which must not keep writing next to those of the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -215,7 +218,7 @@ def _work_off(group: list[int]) -> Busy:
 
 
 def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick: Tick) -> Busy:
-    """Groups of chunks in processes of their own; the first error, or Ctrl-C, stops all at their next frame."""
+    """Render groups of chunks in worker processes; the first error, or Ctrl-C, stops all at their next frame."""
     busy: Busy = {}
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")
@@ -250,7 +253,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Processes begun in here never see Ctrl-C, which a terminal sends to all: their parent is told, and stops them."""
+    """Processes started in this block ignore Ctrl-C, which a terminal sends to all; their parent stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

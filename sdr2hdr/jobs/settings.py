@@ -14,14 +14,14 @@ from sdr2hdr.render.device import pick_device, pick_precision
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Options):
-    """What decides the rendered frames and their packets. Equal settings and an equal source give equal chunks.
+    """The settings that decide the rendered frames and packets. Equal settings and an equal source give equal chunks.
 
-    Of the options, those that do not decide the picture have their defaults. The others are resolved: ``model`` is the
-    spec's name, ``device`` and ``precision`` are not ``auto``, ``encoder``, ``crf`` and ``preset`` are set, a cut list's path is
-    absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). The tile is the
-    plan's. ``weights_sha256`` is the hash of the weight file, empty for static mappings; ``aux`` says whether the
-    restored SDR picture is written, too. ``chosen`` is the sentence with which ``--model auto`` chose the model: it decides
-    nothing, so settings are equal whether the model was chosen or named.
+    Options that do not decide the picture have their defaults. The others are resolved: ``model`` is the spec's name,
+    ``device`` and ``precision`` are not ``auto``, ``encoder``, ``crf`` and ``preset`` are set, a cut list's path is
+    absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). The tile is the plan's.
+    ``weights_sha256`` is the hash of the weight file, empty for static mappings; ``aux`` says whether the restored SDR
+    picture is written, too. ``chosen`` is the sentence with which ``--model auto`` chose the model: it decides nothing, so
+    settings are equal whether the model was chosen or named.
     """
 
     weights_sha256: str = ""
@@ -30,10 +30,10 @@ class Settings(Options):
 
     @classmethod
     def of(cls, options: Options, spec: ModelSpec, weights_sha256: str, chosen: str = "") -> Self:
-        """The settings that options come to with this model and this weight, on this machine.
+        """The settings that result from the options, the model and its weight on this machine.
 
-        Raises ModelError for a device or a precision that cannot be had and for a restored SDR picture of a model that restores
-        none, InputError for exposures that cannot be read.
+        Raises ModelError if a device or a precision is not available, or if the model cannot restore the SDR picture that
+        was asked for, and InputError if the exposures cannot be read.
         """
         aux = options.aux_sdr is not None
         if aux and not spec.has_aux:

@@ -1,9 +1,9 @@
 """The work folder: the plan, and for each chunk its file, its facts and the state after it. It survives kill -9.
 
-A chunk counts as done when its facts are there; they are written last, whole or not at all. The folder lies beside the
-output, so that it is on the disk that must hold the result anyway.
+A chunk is done once its facts exist; they are written last, whole or not at all. The folder is next to the output, on the
+disk that must hold the result anyway.
 
-Plan, facts and files must fit each other. What was damaged or edited is rendered again, and :attr:`Work.notes` says so.
+Plan, facts and files must fit each other. Damaged or edited chunks are rendered again, and :attr:`Work.notes` says so.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _ENDING = ".sdr2hdr-work"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a finished chunk: its file, its light, the SHA-256 of the states after it, the file of its SDR."""
+    """The facts of a finished chunk: its file, its light, the SHA-256 of the states after it, and its restored SDR file."""
 
     chunk: ChunkFacts
     light: LightFacts
@@ -40,8 +40,8 @@ class Facts:
 class Work:
     """A conversion's work folder. One process holds it; its workers join it by its path.
 
-    ``notes`` are sentences about what was found in it and could not be used. Raises OutputError where it cannot be made, is held
-    by another conversion, belongs to another user, or cannot be written.
+    ``notes`` are sentences about content that could not be used. Raises OutputError if it cannot be made or written, is
+    locked by another conversion, or belongs to another user.
     """
 
     def __init__(self, folder: Path, *, hold_for: Path | None = None) -> None:
@@ -60,10 +60,10 @@ class Work:
 
     @classmethod
     def beside(cls, target: Path) -> Self:
-        """The work folder of a target file, held until :meth:`close`."""
+        """The work folder of a target file, locked until :meth:`close`."""
         work = cls(folder_for(target), hold_for=target)
         odd = [name for name in work._files.names() if work._files.size(name) is None]
-        for name in odd:  # only files are made here: a link, a pipe or a folder is somebody else's
+        for name in odd:  # sdr2hdr makes only files here, so a link, a pipe or a folder is not ours
             work._remove(name)
         if odd:
             work.notes.append(
@@ -72,7 +72,7 @@ class Work:
         return work
 
     def close(self, *, remove: bool) -> None:
-        """Give the folder up, and remove it if it is no longer needed or holds no plan to go on with."""
+        """Release the folder, and remove it if it is no longer needed or holds no plan to resume."""
         if remove or self._files.size(_PLAN) is None:
             self._files.remove()
             return
@@ -99,19 +99,19 @@ class Work:
         return self.folder / "assembled-aux.part"
 
     def read_plan(self) -> Plan | None:
-        """The plan that was begun here, if there is one that can be used."""
+        """The usable plan of an earlier run, or None."""
         if self._files.size(_PLAN) is None:
             return None
         try:
             return Plan.from_json(self._files.read_json(_PLAN)["plan"])
-        except Exception:  # whatever is in the file, a new plan is the answer
+        except Exception:  # any unusable content leads to a new plan
             self.notes.append(
-                "The plan of an earlier run was damaged or edited, so everything was made anew."
+                "The plan of an earlier run was damaged or edited, so the film was started again."
             )
             return None
 
     def begin(self, plan: Plan) -> None:
-        """Start anew with a plan: everything else in the folder goes."""
+        """Start again with a plan, and delete everything else in the folder."""
         for name in self._files.names():
             self._remove(name)
         self.write_plan(plan)
@@ -127,7 +127,7 @@ class Work:
         states: list[State] | None,
         aux: ChunkFacts | None = None,
     ) -> None:
-        """Record a chunk as done; ``states`` are what the next chunk of the same scene starts from; ``aux`` is of its SDR."""
+        """Record a chunk as done; ``states`` start the next chunk of the same scene; ``aux`` belongs to the restored SDR."""
         digest = None
         if states is not None:
             name = self._states(index)
@@ -140,12 +140,12 @@ class Work:
                 save_file(flat, self.folder / part, metadata={"tiles": str(len(states))})
                 digest = self._files.sha256(part)
                 self._files.rename(part, name)
-            except Exception as e:  # safetensors wraps what the system says
+            except Exception as e:  # safetensors wraps the system's error
                 raise self._cannot_write(name, e) from e
         self._write(self._facts(index), asdict(Facts(facts, light, digest, aux)))
 
     def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
-        """The facts of a finished chunk whose file is still there in its full length."""
+        """The facts of a finished chunk, if its file still exists with its full length."""
         facts = self._read_facts(index)
         if facts is None:
             return None
@@ -157,7 +157,7 @@ class Work:
         return self.done(index) is not None
 
     def verify(self, plan: Plan) -> None:
-        """Mark as not done every chunk of an earlier run whose facts or files are not what the plan and the facts say."""
+        """Mark as not done every chunk whose file or facts no longer match the plan and the recorded hashes."""
         begun = [i for i in range(len(plan.chunks)) if self._files.size(self._facts(i)) is not None]
         wrong = [i for i in begun if not self._fits(plan, i)]
         for index in wrong:
@@ -192,14 +192,14 @@ class Work:
         self._remove(self._facts(index))
 
     def read_states(self, index: int, count: int) -> list[State]:
-        """The states after a chunk, one a tile."""
+        """The states after a chunk, one per tile."""
         name = self._states(index)
         states: list[State] = [{} for _ in range(count)]
         try:
             for key, value in load(self._files.read(name)).items():
                 tile, part = key.split(".", 1)
                 states[int(tile)][part] = value
-        except Exception as e:  # safetensors wraps what the system says
+        except Exception as e:  # safetensors wraps the system's error
             raise OutputError(
                 f"{self.folder / name} cannot be read ({e}); run the same command again."
             ) from e
@@ -234,7 +234,7 @@ class Work:
 
 
 def folder_for(target: Path) -> Path:
-    """Where the work folder of a target is. It is named after the target, or after a hash if that name would be too long."""
+    """The path of a target's work folder: named after the target, or after a hash if that name would be too long."""
     name = f".{target.name}{_ENDING}"
     try:
         longest = os.pathconf(target.parent, "PC_NAME_MAX")
