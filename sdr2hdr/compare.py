@@ -246,7 +246,7 @@ def _stills(
             picture = next(film.source.pictures(times[index]), None)
             if picture is None or picture.pts != times[index]:
                 raise InputError(
-                    f"{film.path} reads differently each time; it is damaged, get it anew."
+                    f"{film.path} reads differently each time; it is damaged, get a new copy."
                 )
             codes = film.codes(picture)[:, : size[1], : size[0]]
             pictures.append(image(on_screen(fit(codes, shape), peak, found.screen)))

@@ -160,7 +160,7 @@ def _work(hdr: Output, named: str | Path, *, keep: bool) -> Iterator[Work]:
         done = True
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped; what is finished of {named} is kept beside it: run the same command again to go on."
+            f"Stopped; the finished part of {named} is kept next to it; run the same command again to continue."
         ) from None
     finally:
         work.close(remove=done and not keep)

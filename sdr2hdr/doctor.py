@@ -142,7 +142,7 @@ def _weights() -> Iterator[Finding]:
     try:
         known = entries()
     except Sdr2HdrError as e:
-        yield Finding("weights", "list", "bad", str(e), "mend the list or move it away")
+        yield Finding("weights", "list", "bad", str(e), "correct the list or move it away")
         return
     for name, entry in known.items():
         path = fetch.place(entry)
@@ -159,7 +159,7 @@ def _weights() -> Iterator[Finding]:
                 name,
                 "bad",
                 str(e),
-                "install sdr2hdr anew" if entry.bundled else "delete the file",
+                "reinstall sdr2hdr" if entry.bundled else "delete the file",
             )
             continue
         yield Finding("weights", name, "ok", f"{entry.size / 1e6:.2f} MB, checked")

@@ -271,7 +271,7 @@ def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Ten
         low = number + 1
     if low < high:
         raise InputError(
-            f"{source.path} reads differently each time (frame at {moment.pts[low]}); get it anew."
+            f"{source.path} reads differently each time (frame at {moment.pts[low]}); get a new copy."
         )
 
 

@@ -233,7 +233,7 @@ def test_the_page_works_in_a_browser(
     page = tmp_path / "page.html"
     compare(source, hostile, page)
     browser.open(page)
-    assert browser.ask("document.title") == " ".join(f"film.mp4 beside {hostile.name}".split())
+    assert browser.ask("document.title") == " ".join(f"film.mp4 and {hostile.name}".split())
     assert browser.ask("document.querySelectorAll('script').length") == 1
     assert browser.ask("[...document.images].length") == 3 * 4 + 1
     assert browser.ask("[...document.images].every(i => i.complete && i.naturalWidth > 0)")

@@ -75,7 +75,7 @@ class _Runner:
             while self.todo or self.children:
                 if not self._disk_is_free():
                     self._stop(
-                        "The disk is full; free some space and run the same command again to go on.",
+                        "The disk is full; free some space and run the same command again to continue.",
                         4,
                     )
                     break
@@ -83,14 +83,14 @@ class _Runner:
                     self._begin(self.todo.pop(0))
                 self._listen()
         except KeyboardInterrupt:
-            self._stop("Stopped; run the same command again to go on.", 130)
+            self._stop("Stopped; run the same command again to continue.", 130)
             done = sum(row.status in ("done", "unchanged") for row in self.plan.rows)
             raise Interrupted(
                 f"Stopped with {done} of {len(self.plan.rows)} files done; all that is finished is kept: "
-                "run the same command again to go on."
+                "run the same command again to continue."
             ) from None
         finally:
-            self._stop("Stopped by an error; run the same command again to go on.", 4)
+            self._stop("Stopped by an error; run the same command again to continue.", 4)
 
     def _write(self) -> None:
         write_rows(self.plan.target, self.plan.rows, self.plan.earlier)
@@ -147,7 +147,7 @@ class _Runner:
                 message = Ended(
                     None,
                     "The process that converted it was ended, by the system perhaps because memory ran out; "
-                    "run the same command again to go on, with fewer --jobs.",
+                    "run the same command again to continue, with fewer --jobs.",
                     5,
                 )
             if isinstance(message, Ended):
@@ -245,7 +245,7 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
         torch.set_num_threads(threads)
         ended = Ended(convert(source, out, options=options, progress=tell))
     except (KeyboardInterrupt, Interrupted):
-        ended = Ended(None, "Stopped; run the same command again to go on.", 130)
+        ended = Ended(None, "Stopped; run the same command again to continue.", 130)
     except Sdr2HdrError as e:
         ended = Ended(None, str(e), e.exit_code)
     except Exception as e:  # whatever it is, the others go on

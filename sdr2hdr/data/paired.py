@@ -59,7 +59,7 @@ def sides(folder: Path) -> tuple[Path, Path]:
             f"{folder} holds more than one data set ({pairs} and their HDR); name the two folders one by one."
         )
     raise InputError(
-        f"{folder} holds no folder of SDR frames beside one of HDR frames; name them sdr and hdr, or train_sdr and train_hdr."
+        f"{folder} holds no pair of folders of SDR and HDR frames; name them sdr and hdr, or train_sdr and train_hdr."
     )
 
 
@@ -135,7 +135,7 @@ def _check(sdr: Path, hdr: Path, results: bool) -> None:
     for path, facts in ((sdr, a), (hdr, b))[0 if results else 1 :]:
         if facts.depth != 16:
             raise InputError(
-                f"{path} has {facts.depth} bits, PQ frames have 16; make them anew from the HDR video."
+                f"{path} has {facts.depth} bits, PQ frames have 16; export them again from the HDR video."
             )
     check_transfer(sdr, a.transfer, "pq" if results else "sdr")
     check_transfer(hdr, b.transfer, "pq")

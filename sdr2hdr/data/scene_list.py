@@ -121,7 +121,7 @@ def read_scene_list(path: Path) -> SceneList:
             if other is not scene:
                 raise InputError(
                     f"{path} lists frame {frame} in {other.name} ({other.part}) and in {scene.name} ({scene.part}); "
-                    "a frame belongs to one scene: mend the list."
+                    "a frame belongs to one scene: correct the list."
                 )
     return found
 

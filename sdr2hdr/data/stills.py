@@ -161,7 +161,7 @@ def _exr(path: Path, *, header_only: bool = False) -> Any:
         return OpenEXR.File(str(path), header_only=header_only)
     except (RuntimeError, OSError, ValueError) as e:
         raise InputError(
-            f"{path} cannot be read as OpenEXR; get it anew or take it out of the corpus."
+            f"{path} cannot be read as OpenEXR; get a new copy or take it out of the corpus."
         ) from e
 
 
@@ -186,7 +186,7 @@ def load_linear(still: Still) -> Tensor:
 def load_sdr(still: Still) -> Tensor:
     """The SDR rendition ``3,H,W`` of a still that has one, an sRGB file, as BT.1886 codes 0..1 of the same display light."""
     if still.sdr is None:
-        raise InputError(f"{still.path} has no SDR rendition beside it.")
+        raise InputError(f"{still.path} has no SDR rendition next to it.")
     codes = torch.from_numpy(_picture(still.sdr)).permute(2, 0, 1).float() / 255.0
     return bt1886_inverse_eotf(srgb_eotf(codes))
 
@@ -196,5 +196,5 @@ def _picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return iio.imread(path, mode="RGB")
     except (OSError, ValueError, SyntaxError) as e:
         raise InputError(
-            f"{path} cannot be read as a picture; get it anew or take it out of the corpus."
+            f"{path} cannot be read as a picture; get a new copy or take it out of the corpus."
         ) from e

@@ -112,7 +112,7 @@ class ChunkRenderer:
         if frame < hi:
             raise InputError(
                 f"{self.source.path} reads differently than when it was planned (frame {frame}); it may have changed: "
-                "delete the work folder beside the output and start again."
+                "delete the work folder next to the output and start again."
             )
 
     def _finished(

@@ -20,7 +20,7 @@ def usable(
         return asked, ()
     instead = in_software(asked)
     if begun == instead:
-        return instead, (f"The film was begun with {instead.writer.name} and goes on with it.",)
+        return instead, (f"The film was begun with {instead.writer.name} and continues with it.",)
     try:
         try_hardware(asked)
     except EncoderGone as e:

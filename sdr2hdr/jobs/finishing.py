@@ -66,8 +66,8 @@ def finish(
             path.unlink(missing_ok=True)
             if not isinstance(error, StreamsDiffer) or streams.strict:
                 raise OutputError(
-                    f"{error} It was removed; the rendered chunks are kept in {work.folder}, from where the same command"
-                    " goes on."
+                    f"{error} It was removed; the rendered chunks are kept in {work.folder}, and the same command"
+                    " continues from there."
                 ) from error
             streams = streams.without(_reasons(error, assembled, streams.container))
         else:

@@ -86,7 +86,7 @@ def make_plan(
     if plan is not None and (why := wanted.difference(plan, spec)):
         notes = (
             *notes,
-            f"What was left of an earlier run {why}; the film was started anew and nothing of it was used.",
+            f"The work of an earlier run {why}, so none of it was used and the film was started again.",
         )
         plan = None
     if plan is None:

@@ -105,7 +105,7 @@ def _light(work: Work, plan: Plan) -> LightFacts:
         facts = work.done(i)
         if facts is None:
             raise OutputError(
-                f"Chunk {i} in {work.folder} has gone; run the same command again to make it anew."
+                f"Chunk {i} in {work.folder} is gone; run the same command to render it again."
             )
         light = light.merge(facts[1])
     return light
@@ -243,7 +243,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
         except BrokenProcessPool as e:
             raise ModelError(
                 f"A process that rendered {task.source} was ended, by the system perhaps because memory ran out; "
-                "run the same command again to go on, with fewer --workers."
+                "run the same command again to continue, with fewer --workers."
             ) from e
         finally:
             stop.set()

@@ -75,7 +75,7 @@ def why_not_kept() -> str | None:
     if why_not() is not None or cache_folder() is not None:
         return None
     folder = _user_folder()
-    return f"Compiled kernels cannot be kept in {folder}, so every start compiles them anew; make it writable."
+    return f"Compiled kernels cannot be kept in {folder}, so every start compiles them again; make it writable."
 
 
 def drawback() -> str | None:

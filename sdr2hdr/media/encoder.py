@@ -323,14 +323,14 @@ class ChunkReader:
                 self._start = file.tell()
         except OSError as error:
             raise OutputError(
-                f"The chunk {path} cannot be read ({error.strerror}); run again to render it anew."
+                f"The chunk {path} cannot be read ({error.strerror}); run again to render it again."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged() from error
 
     def _damaged(self) -> OutputError:
         return OutputError(
-            f"The chunk {self.path} is damaged or incomplete; delete it and run again to render it anew."
+            f"The chunk {self.path} is damaged or incomplete; delete it and run again to render it again."
         )
 
     def packets(self) -> Iterator[EncodedPacket]:

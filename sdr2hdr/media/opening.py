@@ -57,7 +57,7 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
             raise
         if head[4:8] == b"ftyp":  # ISO/IEC 14496-12 4.3
             raise InputError(
-                f"{path} has no readable index, as a recording or download that was cut off; get it anew or mend it first."
+                f"{path} has no readable index, as a recording or download that was cut off; get a new copy or repair it first."
             ) from error
         raise InputError(
             f"{path} is not a video that can be read; check that it is the right file."
@@ -105,7 +105,7 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
     if locked:
         raise InputError(f"{path} is encrypted; give a copy without copy protection.")
     raise InputError(
-        f"{path} holds video ({stream.codec_context.codec.canonical_name}) of which no picture decodes; get the file anew."
+        f"{path} holds video ({stream.codec_context.codec.canonical_name}) of which no picture decodes; get a new copy."
     )
 
 
@@ -141,5 +141,5 @@ def _head(path: Path) -> bytes:
             f"{path} cannot be read ({error.strerror}); check the name and the disk it is on."
         ) from error
     if not head:
-        raise InputError(f"{path} is empty; get it anew.")
+        raise InputError(f"{path} is empty; get a new copy.")
     return head

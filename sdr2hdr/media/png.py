@@ -46,7 +46,7 @@ def png_facts(path: Path) -> PngFacts:
         raise InputError(f"{path} is not a PNG; take it out of the folder or make it one.")
     width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
     if end != _END:
-        raise InputError(f"{path} is cut short; get it anew.")
+        raise InputError(f"{path} is cut short; get a new copy.")
     if colour not in (2, 6) or depth not in (8, 16):
         what = _COLOURS.get(colour, f"{depth}-bit colour")
         raise InputError(f"{path} holds {what}, not RGB of 8 or 16 bits; save it as RGB.")
@@ -69,7 +69,7 @@ def read_png(path: Path) -> Tensor:
         with av.open(io.BytesIO(path.read_bytes()), "r", format="png_pipe") as file:
             pixels = next(file.decode(video=0)).reformat(format=form).to_ndarray()
     except (av.error.FFmpegError, StopIteration, ValueError) as e:
-        raise InputError(f"{path} is damaged; get it anew.") from e
+        raise InputError(f"{path} is damaged; get a new copy.") from e
     samples = torch.from_numpy(pixels if facts.depth == 8 else pixels.astype("int32"))
     return samples.permute(2, 0, 1).contiguous()
 
@@ -100,7 +100,7 @@ def read_radiance(path: Path) -> Tensor:
     except OSError as e:
         raise InputError(f"{path} cannot be read as a Radiance picture; check the file.") from e
     except (StopIteration, ValueError) as e:
-        raise InputError(f"{path} is no Radiance picture or is damaged; get it anew.") from e
+        raise InputError(f"{path} is not a Radiance picture or is damaged; get a new copy.") from e
     if frame.format.name != "gbrpf32le" or pixels.ndim != 3:
         raise InputError(f"{path} is no Radiance picture; check the file.")
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

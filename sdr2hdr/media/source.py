@@ -169,7 +169,7 @@ class Source:
         )
         if torn and self._strict:
             raise InputError(
-                f"{self.path} is cut short or has a gap in it; get it anew, or leave --strict out to keep what decodes."
+                f"{self.path} is cut short or has a gap in it; get a new copy, or leave --strict out to keep what decodes."
             )
         return torn
 
@@ -334,7 +334,7 @@ class Source:
             )
             what = "lacks pictures" if missing else "is damaged"
             raise InputError(
-                f"{self.path} {what}{where}; get it anew, or leave --strict out to keep what decodes."
+                f"{self.path} {what}{where}; get a new copy, or leave --strict out to keep what decodes."
             )
 
 

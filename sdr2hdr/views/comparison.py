@@ -99,7 +99,7 @@ def comparison_page(found: Comparison, stills: Sequence[Still]) -> bytes:
         _colour(found),
     ]
     return page(
-        f"{Path(found.a.file).name} beside {Path(found.b.file).name}",
+        f"{Path(found.a.file).name} and {Path(found.b.file).name}",
         "\n".join(body),
         _STYLE,
         _SCRIPT,

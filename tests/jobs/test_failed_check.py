@@ -27,7 +27,7 @@ def test_a_failed_check_removes_the_file_and_keeps_the_chunks(
     with monkeypatch.context() as patched:
         patched.setattr(finishing, "check", refuse)
         with pytest.raises(
-            OutputError, match=r"ends at 2 s.* It was removed; .* are kept in (\S+), from where"
+            OutputError, match=r"ends at 2 s.* It was removed; .* are kept in (\S+), and the same"
         ) as error:
             convert(clip, out, "bt2408", preset="ultrafast")
     folder = next(path for path in tmp_path.iterdir() if path not in (clip, out))

@@ -93,7 +93,7 @@ def test_an_edited_plan_is_made_anew(
 
     report = go_on(begun, tmp_path, change)
     assert report.resumed_chunks == 0
-    assert any("plan" in note and "anew" in note for note in report.notes)
+    assert any("plan" in note and "started again" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

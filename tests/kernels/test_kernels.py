@@ -310,7 +310,7 @@ def test_what_stands_against_kernels_is_said_in_one_sentence(tmp_path: Path) -> 
     assert broken.splitlines()[2] == broken.splitlines()[0]
     (tmp_path / "file").write_text("")
     blocked = why({"XDG_CACHE_HOME": str(tmp_path / "file")}).splitlines()
-    assert blocked[0] == "None" and "every start compiles them anew" in blocked[1] == blocked[2]
+    assert blocked[0] == "None" and "every start compiles them again" in blocked[1] == blocked[2]
 
 
 def test_without_a_cache_folder_kernels_compile_all_the_same(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_another_networks_or_sizes_state_is_refused_in_words(case: str) -> None:
         state = {"slots": torch.zeros(1, 2, 8, 8)}
     if case == "parts":
         del state["made"]
-    with pytest.raises(ModelError, match=r"begin the scene anew, with new_state\.$"):
+    with pytest.raises(ModelError, match=r"begin the scene again with new_state\.$"):
         other(frames, state, thumbs=thumbs)
 
 

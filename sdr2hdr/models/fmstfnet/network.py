@@ -285,13 +285,13 @@ class FMSTFNet(OnBase):
         if state and set(state) not in [*looks[1:], *(own | look for look in looks)]:
             raise ModelError(
                 f"This state ({', '.join(sorted(state))}) was not made by FMSTFNet as configured; "
-                "begin the scene anew, with new_state."
+                "begin the scene again with new_state."
             )
         for name in ("before", "made"):
             if name in state and tuple(state[name].shape) != wanted:
                 raise ModelError(
                     f"The state is of another size or network: {name} is {list(state[name].shape)} and must be {list(wanted)}; "
-                    "begin the scene anew, with new_state."
+                    "begin the scene again with new_state."
                 )
 
 
