@@ -16,9 +16,11 @@ from torch import Tensor
 
 from benchmarks.command import parser
 from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.jobs.looks import Look
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
-from sdr2hdr.preview import HISTORY, _frames, _rendered, _scene_moments
+from sdr2hdr.options import DEFAULTS
+from sdr2hdr.preview import HISTORY, _frames, _look, _rendered, _scene_moments
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.views.pictures import fit, image, jpeg_bytes, on_screen
@@ -33,11 +35,15 @@ def pairs(film: Path, model: str, most: int) -> list[tuple[Tensor, Tensor]]:
     source = Source(film)
     width, height = source.info.size
     loaded = open_model(model)
-    renderer = Renderer(loaded.model, loaded.spec, (height, width), device="cpu", peak=PEAK)
+    grade = Look.of(None).grade(DEFAULTS, loaded.spec, has_times=False)
+    renderer = Renderer(
+        loaded.model, loaded.spec, (height, width), device="cpu", grade=grade, peak=PEAK
+    )
     found = []
     for moment in _scene_moments(source, survey(source, "auto", lambda *_: None), most):
         rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
-        found.append((rgb, _rendered(source, moment, renderer, HISTORY)))
+        look = _look(source, moment, renderer, HISTORY, None, None)
+        found.append((rgb, _rendered(source, moment, renderer, look, HISTORY)))
     return found
 
 

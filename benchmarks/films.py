@@ -1,4 +1,4 @@
-"""What reading half of a scene's look in the whole film (`--look film`) is worth: val scenes as films.
+"""What reading half of a scene's look in the whole film (`--look-over film`) is worth: val scenes as films.
 
     python -m benchmarks.films --corpus CORPUS [--films 4]
 

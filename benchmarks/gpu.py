@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import sdr2hdr
+from sdr2hdr.color.grade import BRIGHTNESS
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.turn import UPRIGHT, Turn
 from sdr2hdr.color.yuv import YuvLayout, from_yuv, to_yuv
@@ -71,6 +72,7 @@ class Made:
     planes: tuple[Tensor, ...]
     layout: YuvLayout = LAYOUT
     turn: Turn = UPRIGHT
+    deband: str = "off"
 
     @property
     def coding(self) -> Hashable:
@@ -138,7 +140,7 @@ def look_of(renderer: Renderer, film: list[Made]) -> Tensor | None:
     thumb = torch.nn.functional.adaptive_avg_pool2d(film[0].rgb()[None], renderer.spec.thumb)
     model, _ = bundled(renderer.spec.name)
     with torch.inference_mode():
-        return model.read_look(thumb)[0]
+        return model.read_look(thumb, torch.tensor([BRIGHTNESS]))[0]
 
 
 def loop(stream: Stream, film: list[Made], look: Tensor | None) -> Iterator[Finished]:

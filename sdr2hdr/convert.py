@@ -47,6 +47,8 @@ class Report:
     width: int
     height: int
     input_colour: str
+    input_display: str
+    grade: str
     codec: str
     encoder: str
     container: str
@@ -191,6 +193,8 @@ def _report(
         height=plan.encode.height,
         input_colour=f"{info.layout.matrix} {'full' if info.layout.full_range else 'limited'}"
         f" (matrix {info.matrix_from}, range {info.range_from})",
+        input_display=info.shown.words,
+        grade=plan.settings.grade.words,
         codec=options.codec,
         encoder=plan.encode.writer.name,
         container=hdr.container,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
+from sdr2hdr.color.grade import BRIGHTNESSES, HIGHLIGHTS, SATURATIONS
 from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
 from sdr2hdr.errors import UsageError
@@ -37,6 +38,10 @@ T = TypeVar("T")
 Decides = Literal["picture", "file", "run"]
 CONVERSIONS = ("convert", "batch")
 EVERYWHERE = ("convert", "batch", "preview")
+READING = (*EVERYWHERE, "look", "lut")
+"""Commands that read a film as a conversion does."""
+KNOBS = ("convert", "batch", "look", "lut")
+"""Commands that have the knobs of a grade; ``preview`` takes lists of them."""
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -102,7 +107,7 @@ class Options:
         "auto",
         "auto, cpu, cuda or cuda:N.",
         suggestions=("auto", "cpu", "cuda"),
-        commands=EVERYWHERE,
+        commands=READING,
     )
     precision: str = option(
         "auto", "Number format of the model's arithmetic.",
@@ -135,19 +140,31 @@ class Options:
         unit="nits",
         least=400,
         most=4000,
-        commands=EVERYWHERE,
+        commands=READING,
     )
-    white: int = option(
-        203, "Luminance of SDR reference white in nits; scales all light (203 is the standard).",
-        unit="nits", least=80, most=400, commands=EVERYWHERE,
+    brightness: float | None = option(
+        None, "Times a mid-grey is as bright as on an SDR display of 100 nits; no picture tells it.",
+        least=BRIGHTNESSES[0], most=BRIGHTNESSES[1], shown="2.5; bt2408, bt2446a and lut: their own", commands=KNOBS,
+    )  # fmt: skip
+    highlights: float | None = option(
+        None, "How far highlights rise: 0 linear, 1 as the model has learnt.", noun="highlights setting",
+        least=HIGHLIGHTS[0], most=HIGHLIGHTS[1], shown="1", commands=KNOBS,
+    )  # fmt: skip
+    saturation: float | None = option(
+        None, "Colour: 1 is as the model has learnt.",
+        least=SATURATIONS[0], most=SATURATIONS[1], shown="1", commands=KNOBS,
+    )  # fmt: skip
+    look: str | None = option(
+        None, "A set of the three above (`sdr2hdr looks` lists them), or the look of a film (`sdr2hdr look`).",
+        metavar="NAME|FILE", names_file=True, commands=KNOBS,
+    )  # fmt: skip
+    look_over: str = option(
+        "film", "What a scene's look is read from: half of it from the whole film, so that shots match, or the scene alone.",
+        noun="way to read looks", choices=("film", "scene"), commands=READING,
     )  # fmt: skip
     scenes: str = option(
         "auto", "How scenes are found: automatically, not at all (one scene), or from a cut list.",
-        metavar="auto|none|FILE", names_file=True, commands=EVERYWHERE,
-    )  # fmt: skip
-    look: str = option(
-        "scene", "Read each scene's look from the scene alone, or take half of it from the whole film (if graded as one).",
-        choices=("scene", "film"), commands=EVERYWHERE,
+        metavar="auto|none|FILE", names_file=True, commands=READING,
     )  # fmt: skip
     exposures: str | None = option(
         None, "Alternating exposures (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one exposure per frame.",
@@ -155,25 +172,25 @@ class Options:
     )  # fmt: skip
     input_matrix: str | None = option(
         None, "The source's Y'CbCr matrix, instead of its tag.", noun="matrix", choices=tuple(MATRICES),
-        commands=EVERYWHERE,
+        commands=READING,
     )  # fmt: skip
     input_range: str | None = option(
         None,
         "The source's range, instead of its tag.",
         noun="range",
         choices=("limited", "full"),
-        commands=EVERYWHERE,
+        commands=READING,
     )
     keep_start: bool = option(
         False, "Keep the times of a recording whose clock does not begin at 0.", commands=EVERYWHERE
     )
     input_transfer: str = option(
         "auto", "Transfer of the display that the source was made for, instead of its tag.",
-        noun="transfer", choices=("auto", *TRANSFERS), commands=EVERYWHERE,
+        noun="transfer", choices=("auto", *TRANSFERS), commands=READING,
     )  # fmt: skip
     input_primaries: str = option(
         "auto", "Primaries of the display that the source was made for, instead of its tag.",
-        noun="set of primaries", choices=("auto", *DISPLAY_PRIMARIES), commands=EVERYWHERE,
+        noun="set of primaries", choices=("auto", *DISPLAY_PRIMARIES), commands=READING,
     )  # fmt: skip
     audio: str = option(
         "copy", "Codec for sound that OUT cannot hold as it is; copy leaves it out.",
@@ -195,12 +212,16 @@ class Options:
     )
     deinterlace: str = option(
         "auto", "Deinterlace pictures that show combing (auto), none (off), or all with this field first (tff, bff).",
-        noun="way to deinterlace", choices=("auto", "off", "tff", "bff"), commands=EVERYWHERE,
+        noun="way to deinterlace", choices=("auto", "off", "tff", "bff"), commands=READING,
+    )  # fmt: skip
+    deband: str = option(
+        "auto", "Smooth the steps of gradients before they are made brighter; strong smooths noisy gradients, too.",
+        noun="way to deband", choices=("auto", "off", "strong"), commands=EVERYWHERE,
     )  # fmt: skip
     detelecine: bool = option(
         False,
         "Restore the 23.976 frames per second of film that was telecined to 29.97.",
-        commands=EVERYWHERE,
+        commands=READING,
     )
     fps: str | None = option(
         None,
@@ -213,7 +234,7 @@ class Options:
     )
     overwrite: bool = option(
         False, "Replace existing files.",
-        flags=("-y",), decides="run", commands=EVERYWHERE, saved=False, per_folder=False,
+        flags=("-y",), decides="run", commands=READING, saved=False, per_folder=False,
     )  # fmt: skip
     workers: int = option(
         1,

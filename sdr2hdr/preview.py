@@ -1,21 +1,26 @@
 """Single frames through the real model, to look at before a film is converted."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
+from sdr2hdr.color.grade import Grade
 from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.auto import choose_model
-from sdr2hdr.jobs.exposures import check_count, exposures_for, read_from_frames
+from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
+from sdr2hdr.jobs.looks import Look
 from sdr2hdr.jobs.plan import Survey, survey
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.media.source import Source
@@ -36,6 +41,7 @@ from sdr2hdr.writing import check_free, write_whole
 HISTORY = 24
 """Frames that a model with memory sees before the one shown, if the scene has that many."""
 
+_SPREAD = 24  # frames that tell the look of the whole film, if it is not read through
 _LOOK = Fraction(3, 2)  # seconds on either side of a moment that are searched for cuts
 
 
@@ -47,6 +53,34 @@ class Moment:
     frame: int
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A column of the pictures: a model with a grade and a look, its title, and its name as a part of a file's."""
+
+    title: str
+    filed: str
+    model: str
+    look: Look
+    grade: Grade
+
+    @classmethod
+    def of(cls, model: str, options: Options, version: Mapping[str, Any], times: Times) -> Self:
+        mine = options.changed(**version)
+        look = Look.of(mine.look)
+        spec = spec_of(model, mine.weights)
+        words = [f"{key} {value}" for key, value in version.items() if value is not None]
+        grade = look.grade(mine, spec, has_times=bool(times))
+        filed = re.sub(r"[^\w.]+", "-", " ".join([Path(model).name, *words]))
+        return cls(", ".join([model, *words]), filed, model, look, grade)
+
+    def renderer(self, size: tuple[int, int], options: Options, times: Times) -> Renderer:
+        loaded = open_model(self.model, options.weights)
+        return Renderer(
+            loaded.model, loaded.spec, size, device=options.device, precision=options.precision,
+            tile=options.tile, grade=self.grade, peak=float(options.peak), exposures=times,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +103,7 @@ def preview(
     at: Sequence[Fraction] = (),
     most: int = 24,
     models: Sequence[str] = (AUTO,),
+    versions: Sequence[Mapping[str, Any]] = ({},),
     history: int = HISTORY,
     hdr: bool = False,
     edge: int = 960,
@@ -80,10 +115,11 @@ def preview(
     """Write a PNG, and with ``hdr`` an AVIF for each model, of single frames of an SDR video.
 
     ``at``: seconds since the first frame; without any, the middle frame of each scene (``scenes`` as in ``convert``), of at most
-    ``most`` scenes spread over the film. Files go to the folder ``out`` (made if need be), by default ``NAME-preview`` in the
-    current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen that the PNG is for.
-    Of the ``options``, and of single ``changes`` to them, those count that ``sdr2hdr preview`` has. If exposures alternate, or
-    for the look of the whole film, every frame is decoded once.
+    ``most`` scenes spread over the film. Each of ``versions`` is a set of options that every model is shown with, side by side:
+    ``brightness``, ``highlights``, ``saturation`` and ``look``. Files go to the folder ``out`` (made if need be), by default
+    ``NAME-preview`` in the current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen
+    that the PNG is for. Of the ``options``, and of single ``changes`` to them, those count that ``sdr2hdr preview`` has. If
+    exposures alternate, or without ``at``, every frame is decoded once; else the look of the whole film is read here and there.
 
     Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
@@ -104,25 +140,24 @@ def preview(
             source, lambda done: progress("scan", done, max(done, source.info.frames or 0))
         )
     height, wide = source.info.size[::-1]
-    renderers = {}
-    for name in models:
-        loaded = open_model(name, weights)
-        renderers[name] = Renderer(
-            loaded.model, loaded.spec, (height, wide), device=o.device, precision=o.precision, tile=o.tile,
-            white=float(o.white), peak=float(peak), exposures=times,
-        )  # fmt: skip
+    every = [_Version.of(name, o, version, times) for name in models for version in versions]
+    columns = {c.title: c for c in every}
+    renderers = {c.title: c.renderer((height, wide), o, times) for c in every}
     scan = partial(progress, "scan")
     films = {
-        name: SceneLooks(r.model, r.spec, film=True)
+        name: SceneLooks(r.model, r.spec, r.grade, film=True)
         for name, r in renderers.items()
-        if o.look == "film" and r.spec.look and not r.exposures
+        if o.look_over == "film" and r.spec.look and not r.exposures
     }
-    known = survey(source, o.scenes, scan, times, list(films.values())) if times or films else None
+    whole = times or not at or any(c.look.has_scenes for c in every)
+    known = survey(source, o.scenes, scan, times, list(films.values())) if whole else None
     if known is not None and exposures is not None:
         check_count(exposures, times, len(known.pts), src)
-    moments = [_moment(source, seconds, history, known) for seconds in at] or _scene_moments(
-        source, known or survey(source, o.scenes, scan), most
-    )
+    moments = [_moment(source, seconds, history, known) for seconds in at]
+    if known is None:
+        _spread(source, list(films.values()))
+    elif not at:
+        moments = _scene_moments(source, known, most)
     folder = _folder(src, out)
     named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
     for name in named:
@@ -132,27 +167,37 @@ def preview(
         progress("preview", done, len(named))
         rgb = next(_frames(source, moment, moment.frame, moment.frame + 1))
         codes = {
-            name: _rendered(source, moment, r, history, films.get(name))
-            for name, r in renderers.items()
+            title: _rendered(
+                source,
+                moment,
+                r,
+                (
+                    _look(source, moment, r, history, films.get(title), known)
+                    if columns[title].look.file is None
+                    else _given(columns[title].look, r, known, moment, src)
+                ),
+                history,
+            )
+            for title, r in renderers.items()
         }
         seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
         files = {folder / f"{name}.png": b""}
         size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
-        columns = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
+        shown = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
         light = {}
-        for model, result in codes.items():
-            light[model] = _light(result)
-            columns.append(_column(model, result, None, peak, size, screen))
+        for title, result in codes.items():
+            light[title] = _light(result)
+            shown.append(_column(title, result, None, peak, size, screen))
             if hdr:
                 planes = to_yuv(
                     result, seed=moment.pts[moment.frame], peak_code=pq_code(float(peak))
                 )
-                files[folder / f"{name}-{Path(model).name}.avif"] = avif(planes)
+                files[folder / f"{name}-{columns[title].filed}.avif"] = avif(planes)
         foot = (
             f"at {time_code(seconds)}; HDR toned down for a screen of {screen:g} nits (BT.2390-11 5.4.1); "
             "SDR luminance with white at 203 nits (BT.2408-7 5.1.3)"
         )
-        files[folder / f"{name}.png"] = png_bytes(sheet(columns, foot))
+        files[folder / f"{name}.png"] = png_bytes(sheet(shown, foot))
         for path, data in files.items():
             write_whole(path, data, o.overwrite)
         written.append(Shown(float(seconds), light, tuple(files)))
@@ -222,17 +267,9 @@ def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
 
 
 def _rendered(
-    source: Source, moment: Moment, renderer: Renderer, history: int, film: SceneLooks | None = None
+    source: Source, moment: Moment, renderer: Renderer, look: Tensor | None, history: int
 ) -> Tensor:
-    """The model's PQ codes ``3,H,W`` for the frame, after at most ``history`` frames of its scene.
-
-    ``film`` has read the look of the whole film, if half of the look comes from it.
-    """
-    look = (
-        film.of([moment.first, moment.last])[0]
-        if film
-        else _look(source, moment, renderer, history)
-    )
+    """The model's PQ codes ``3,H,W`` for the frame, after at most ``history`` frames of its scene."""
     spec, states = renderer.spec, renderer.new_states(look)
     remembers = (
         spec.stateful and not renderer.exposures
@@ -254,12 +291,47 @@ def _rendered(
     return codes
 
 
-def _look(source: Source, moment: Moment, renderer: Renderer, history: int) -> Tensor | None:
-    """The look of the scene, read from as many frames before and after the frame as ``history`` says."""
+def _given(
+    look: Look, renderer: Renderer, known: Survey | None, moment: Moment, src: Path
+) -> Tensor:
+    """The look that a file gives the scene."""
+    cuts, frames = ((), 0) if known is None else (known.cuts, len(known.pts))
+    looks = look.scenes(renderer.brightness, cuts, frames, src)
+    return torch.tensor(looks[bisect_right(cuts, moment.first)])
+
+
+def _look(
+    source: Source,
+    moment: Moment,
+    renderer: Renderer,
+    history: int,
+    film: SceneLooks | None,
+    known: Survey | None,
+) -> Tensor | None:
+    """The look of the scene: what ``film`` has read of it in the whole film, or else what as many frames before and after the
+    frame as ``history`` says tell, drawn halfway to the film's if it has read frames here and there."""
     if not renderer.spec.look or renderer.exposures:
         return None
+    if film is not None and known is not None:
+        return film.of([moment.first, moment.last])[0]
     near = max(moment.first, moment.frame - history), min(moment.last, moment.frame + history + 1)
-    return scene_look(renderer.model, renderer.spec, _frames(source, moment, *near))
+    frames = _frames(source, moment, *near)
+    look = scene_look(renderer.model, renderer.spec, frames, grade=renderer.grade)
+    return look if film is None or look is None else film.drawn(look)
+
+
+def _spread(source: Source, films: Sequence[SceneLooks]) -> None:
+    """Let ``films`` read frames at even distances over the whole film, each found by seeking."""
+    info = source.info
+    if info.frames is None or not films:
+        return
+    step = info.frames / _SPREAD / info.rate / info.time_base
+    for i in range(_SPREAD):
+        picture = next(source.pictures(info.start_pts + int((i + 0.5) * step)), None)
+        rgb = None if picture is None else picture.rgb()
+        for film in films:
+            if rgb is not None:
+                film.see(i, rgb)
 
 
 def _frames(source: Source, moment: Moment, low: int, high: int) -> Iterator[Tensor]:

@@ -85,7 +85,7 @@ def example(option: Option) -> Any:
     if option.many:
         return ("other", "one more")
     least = option.about.least or 0
-    return {bool: True, int: int(least) + 1, float: least + 0.5, str: "other"}[option.type]
+    return {bool: True, int: int(least) + 1, float: least + 0.6, str: "other"}[option.type]
 
 
 def toml(value: Any) -> str:
@@ -167,8 +167,8 @@ def test_settings_hold_every_option_that_decides_the_picture_and_no_other() -> N
     spec = registry.spec("didnet")  # which restores an SDR picture, too
     plain = Settings.of(DEFAULTS, spec, "")
     for option in declared():
-        if option.name in ("model", "weights", "device", "exposures", "tile"):
-            continue  # resolved from elsewhere: the spec, the weight's hash, this machine, the frames, the plan's tile
+        if option.name in ("model", "weights", "device", "exposures", "tile", "look"):
+            continue  # resolved from elsewhere: the spec, the weight's hash, this machine, the frames, the plan's tile, its knobs
         other = Settings.of(DEFAULTS.changed(**{option.name: example(option)}), spec, "")
         if option.about.decides == "picture":
             assert other != plain, option.name

@@ -161,6 +161,8 @@ def _table(r: "Report", verbose: bool) -> Table:
 
     resumed = f", {r.resumed_chunks} from an earlier run" if r.resumed_chunks else ""
     row("Source", f"{r.source}: {r.input_colour}")
+    row("Display", f"made for {r.input_display}")
+    row("Grade", r.grade)
     row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
     row(
         "Picture",

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console, say, show_text
+from sdr2hdr.color.grade import BRIGHTNESSES
 
 if TYPE_CHECKING:
     from sdr2hdr.evaluation.scores import Score, Summary
@@ -96,6 +97,12 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     show_default=True,
     help="Number of worst frames per model, in --out.",
 )
+@click.option(
+    "--brightness",
+    type=click.FloatRange(*BRIGHTNESSES),
+    default=None,
+    help="Brightness of the results.  [default: that of convert; with --val each part's own]",
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Write into --out even if it holds files.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
@@ -110,14 +117,14 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 def evaluate(
     what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
     wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
-    exposures: str | None, overwrite: bool, device: str, precision: str, as_json: bool,
+    exposures: str | None, brightness: float | None, overwrite: bool, device: str, precision: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a result, or the output of models, against an HDR truth.
 
     WHAT and TRUTH are two videos, or two folders of PNG frames (8 bits are SDR, 16 bits PQ). WHAT alone may be
     a data set that holds an SDR and an HDR folder. If there is no truth, flicker, warping error and blockiness are
     measured. SDR is first converted by each model. With --val, the models are measured on simulated clips by look
-    and QP, and on real pairs.
+    and QP, on stills through ACES, and on real pairs.
 
     \b
     Examples:
@@ -158,11 +165,12 @@ def evaluate(
         task = bar.add_task("Measuring", total=None)
         scores: list[Score]
         if corpus is not None and val:
-            from sdr2hdr.evaluation.val import converter, real_pairs, simulated
+            from sdr2hdr.evaluation.val import aces_pairs, converter, real_pairs, simulated
             from sdr2hdr.weights.opened import open_model
 
             loaded = {
-                n: converter(open_model(n), device=device, precision=precision) for n in models
+                n: converter(open_model(n), brightness, device=device, precision=precision)
+                for n in models
             }
 
             def show(done: int, total: int) -> None:
@@ -171,6 +179,7 @@ def evaluate(
             scores = [
                 *simulated(loaded, corpus, chosen.measures, worst, every=every, progress=show)
             ]
+            scores += aces_pairs(loaded, corpus, chosen.measures, worst, every=every, progress=show)
             scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
             from sdr2hdr.evaluation.films import measure
@@ -182,7 +191,8 @@ def evaluate(
             scores = list(
                 measure(
                     pairings(what, truth, scenes, part, times), models, chosen.measures, worst, limit=limit, device=device,
-                    precision=precision, times=times, progress=lambda at, done: bar.update(task, description=at, completed=done),
+                    precision=precision, brightness=brightness, times=times,
+                    progress=lambda at, done: bar.update(task, description=at, completed=done),
                 )
             )  # fmt: skip
     if out is not None:

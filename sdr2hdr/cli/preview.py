@@ -1,6 +1,8 @@
 """``sdr2hdr preview``: single frames, before the whole film."""
 
+import itertools
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from rich.text import Text
 from sdr2hdr.cli import values
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, show_json
-from sdr2hdr.options import AUTO
+from sdr2hdr.options import AUTO, declared
 from sdr2hdr.text import printable
 
 STAGES = {
@@ -21,6 +23,7 @@ STAGES = {
     "preview": "Rendering",
     "measure": "Measuring",
     "stills": "Taking stills",
+    "tables": "Writing tables",
 }
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?([0-5]?\d):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
 
@@ -64,6 +67,31 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     if not names:
         raise click.BadParameter("name at least one model.")
     return names
+
+
+KNOBS = ("brightness", "highlights", "saturation", "look")
+"""Options that preview takes lists of."""
+
+
+def _parsed(_ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...]:
+    """The values of a list of an option of a conversion."""
+    known = next(o for o in declared() if o.name == param.name)
+    return tuple(known.parse(part.strip()) for part in (value or "").split(",") if part.strip())
+
+
+def side_by_side(function: Callable[..., None]) -> Callable[..., None]:
+    """Give preview the knobs of a conversion as lists."""
+    for known in reversed(declared()):
+        if known.name in KNOBS:
+            about = known.about
+            shown = f" ({about.range})" if about.range else ""
+            function = click.option(
+                known.flag,
+                callback=_parsed,
+                metavar="A,B,C",
+                help=f"{about.help.removesuffix('.')}{shown}; several are shown side by side.",
+            )(function)
+    return function
 
 
 @click.command()
@@ -115,6 +143,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     show_default=True,
     help="Peak of the screen that the PNG is tone-mapped for, in nits.",
 )
+@side_by_side
 @conversion_options("preview")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of files as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
@@ -124,20 +153,27 @@ def preview(
     """Render frames of IN: one frame per scene, or the frames at given times.
 
     Each PNG holds the SDR frame, the HDR frame tone-mapped for an SDR screen, and the luminance of both in false colour
-    with a scale in nits. With --at, only the seconds around each time are read.
+    with a scale in nits. With --at, only the seconds around each time are read. Models, looks
+    and knobs may be lists.
 
     \b
     Example:
       sdr2hdr preview film.mp4 --at 12.5 --at 1:02.5
       sdr2hdr preview film.mp4 --models wmnet,bt2446a,bt2408 --most 6
       sdr2hdr preview film.mp4 --at 12.5 --hdr --peak 600
+      sdr2hdr preview film.mp4 --model look --brightness 1.5,2,3
     """
     from sdr2hdr.preview import preview as run
 
     bars = Bars(quiet or as_json)
     out = options.pop("out")
+    lists = {name: options.pop(name) for name in KNOBS}
+    versions = [
+        {name: value for name, value in zip(lists, values, strict=True) if value is not None}
+        for values in itertools.product(*(each or (None,) for each in lists.values()))
+    ]
     with bars.bar:
-        shown = run(source, out, models=models, progress=bars, **options)
+        shown = run(source, out, models=models, versions=versions, progress=bars, **options)
         bars.finish()
     if as_json:
         show_json([s.to_json() for s in shown])

@@ -58,9 +58,9 @@ and encoding run side by side and share the processors, where waking a second th
 
 
 def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
-    """Integer planes to R'G'B' ``3,H,W`` float32 in 0..1 (H.273 8.3, inverted).
+    """Planes of codes to R'G'B' ``3,H,W`` float32 in 0..1 (H.273 8.3, inverted).
 
-    Planes are ``H,W`` and, subsampled, ``ceil(H/2^v),ceil(W/2^h)``, of any integer dtype. Chroma is interpolated linearly from
+    Planes are ``H,W`` and, subsampled, ``ceil(H/2^v),ceil(W/2^h)``, of any dtype. Chroma is interpolated linearly from
     where it sits. Codes above nominal white or below black, and colours outside R'G'B', are clamped: the models are
     trained on 0..1, and a display at its nominal white shows no more either.
     """
@@ -69,7 +69,7 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     black, span = (0.0, top) if layout.full_range else (16.0 * unit, 219.0 * unit)
     if layout.matrix == "rgb" and not layout.grey:
         return (
-            torch.stack([p.to(torch.float32) for p in planes[:3]])
+            torch.stack([p.to(torch.float32, copy=True) for p in planes[:3]])
             .sub_(black)
             .div_(span)
             .clamp_(0.0, 1.0)
@@ -77,7 +77,7 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     if layout.grey:
         return (
             planes[0]
-            .to(torch.float32)
+            .to(torch.float32, copy=True)
             .sub_(black)
             .div_(span)
             .clamp_(0.0, 1.0)
@@ -88,7 +88,7 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
     y, cb, cr = planes[:3]
     out = torch.empty(3, *y.shape, dtype=torch.float32, device=y.device)
     for here in _bands(y, 1 << layout.sub[1]):
-        luma = y[here].to(torch.float32).sub_(black).div_(span)
+        luma = y[here].to(torch.float32, copy=True).sub_(black).div_(span)
         tints = _tints(cb, cr, 128.0 * unit, reach, layout, here, y.shape[1])
         for channel, tint in zip(out, tints, strict=True):
             torch.add(luma, tint, out=channel[here]).clamp_(0.0, 1.0)
@@ -159,7 +159,9 @@ def brightest(planes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     out = torch.empty(y.shape, dtype=torch.float32, device=y.device)
     for here in _bands(y, 2):
         tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
-        torch.add(y[here].to(torch.float32).sub_(BLACK).div_(Y_STEPS), tint, out=out[here])
+        torch.add(
+            y[here].to(torch.float32, copy=True).sub_(BLACK).div_(Y_STEPS), tint, out=out[here]
+        )
     return out
 
 
@@ -213,7 +215,9 @@ def _tints(
     log2_across, log2_down = layout.sub
     first, last = here.start >> log2_down, -(-here.stop >> log2_down)
     above = max(first - 1, 0)  # a chroma row more on either side to interpolate with
-    b, r = (c[above : last + 1].to(torch.float32).sub_(neutral).div_(reach) for c in (cb, cr))
+    b, r = (
+        c[above : last + 1].to(torch.float32, copy=True).sub_(neutral).div_(reach) for c in (cb, cr)
+    )
     g = (b * (-2.0 * kb * (1.0 - kb) / kg)).sub_(r * (2.0 * kr * (1.0 - kr) / kg))
     r.mul_(2.0 * (1.0 - kr))
     b.mul_(2.0 * (1.0 - kb))
@@ -289,7 +293,7 @@ class _Noise:
         x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(0x2C1B3C6D)
         x.bitwise_xor_((x >> 12).bitwise_and_(0xFFFFF)).mul_(0x297A2D39)
         x = (x & 0xFF00FF).add_((x >> 8).bitwise_and_(0xFF00FF))
-        noise = x.view(torch.int16)[:, : to.shape[1]].to(torch.float32)
+        noise = x.view(torch.int16)[:, : to.shape[1]].to(torch.float32, copy=True)
         # a power of two as the factor: the product is exact, so fusing it with the sum changes nothing
         to.add_(noise.sub_(255.0).mul_(room), alpha=2.0**-8)
 

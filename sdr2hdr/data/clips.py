@@ -165,6 +165,20 @@ class ClipMaker:
             for qp in QPS
         ]
 
+    def val_aces(self) -> list[tuple[Still, str, int, int]]:
+        """The grid of ACES on val: every scene-linear still and version, undamaged and at QP 27 (still, version, QP, number)."""
+        scenes = [s for s in self.stills if not s.white_is_one]
+        return [
+            (s, version, qp, 1_000_000 + i * 100 + j)
+            for i, s in enumerate(scenes)
+            for j, version in enumerate(aces.PEAKS)
+            for qp in (0, 27)
+        ]
+
+    def val_aces_clip(self, still: Still, version: str, qp: int, number: int) -> Clip:
+        """One cell of that grid, its HDR for 1000 nits; the same picture at every QP."""
+        return self.aces_clip(still, version, 1000, qp, self._rng(number))
+
     def val_clip(self, still: Still, look: str, qp: int, number: int) -> Clip:
         """One cell of the grid; the same master and SDR rendition at every QP."""
         return self.scene_clip(still, look, qp, self._rng(number))

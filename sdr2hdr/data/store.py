@@ -57,13 +57,15 @@ def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
 class Batch:
     """Patches of clips: SDR R'G'B' ``sdr`` and PQ codes ``hdr``, ``B,T,3,P,P``; the SDR from before it was compressed, ``clean``,
     of the same shape (``sdr`` again unless it is asked for); thumbnails of the whole pictures ``thumbs B,T,3,S,S`` (S is 0 unless
-    asked for); and where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture."""
+    asked for); where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture; and the clips'
+    ``brightness B``."""
 
     sdr: Tensor
     hdr: Tensor
     clean: Tensor
     thumbs: Tensor
     place: Tensor
+    brightness: Tensor
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
@@ -137,7 +139,7 @@ class Sampler:
         ``undamaged`` asks for the SDR from before compression; ``strong_from`` is that of :meth:`draws`.
         """
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
-        places = []
+        places, brightness = [], []
         for draw in self.draws(step, size, frames, patch, strong_from):
             clip = read_clip(self.paths[draw.clip])
             y, x = draw.top, draw.left
@@ -159,11 +161,12 @@ class Sampler:
                 pictures = [p.flip(-2) for p in pictures]
             if draw.transposed:
                 pictures = [p.transpose(-1, -2) for p in pictures]
+            brightness.append(clip.brightness)
             places.append(torch.tensor(place(draw, patch, *clip.codes.shape[-2:])))
             for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
         sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
-        return Batch(sdr, hdr, clean, thumbs, torch.stack(places))
+        return Batch(sdr, hdr, clean, thumbs, torch.stack(places), torch.tensor(brightness))
 
 
 def place(draw: Draw, patch: int, height: int, width: int) -> tuple[float, float, float, float]:

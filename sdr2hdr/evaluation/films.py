@@ -12,7 +12,9 @@ from sdr2hdr.evaluation.scores import Score
 from sdr2hdr.evaluation.strips import Pairing, Strip
 from sdr2hdr.evaluation.worst import Worst
 from sdr2hdr.jobs.exposures import Times
+from sdr2hdr.jobs.looks import Look
 from sdr2hdr.metrics.measures import Measure, Meter
+from sdr2hdr.options import Options
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
@@ -32,6 +34,7 @@ def measure(
     device: str = "auto",
     precision: str = "auto",
     peak: float = 1000.0,
+    brightness: float | None = None,
     times: Times = (),
     progress: Callable[[str, int], None] = lambda _what, _done: None,
 ) -> Iterator[Score]:
@@ -52,8 +55,9 @@ def measure(
             begins = begins[: bisect_left(begins, limit) + 1]
         for name in models:
             results = converted(
-                strip, begins, name, device=device, precision=precision, peak=peak, times=times
-            )
+                strip, begins, name, device=device, precision=precision, peak=peak,
+                brightness=brightness, times=times,
+            )  # fmt: skip
             yield from _measured(pair, name, results, measures, worst, limit, progress)
 
 
@@ -81,6 +85,7 @@ def converted(
     device: str = "auto",
     precision: str = "auto",
     peak: float = 1000.0,
+    brightness: float | None = None,
     times: Times = (),
 ) -> Iterator[Tensor]:
     """The PQ codes ``3,H,W`` that a conversion with a model hands to its encoder, frame by frame.
@@ -89,13 +94,13 @@ def converted(
     """
     loaded = open_model(name)
     spec, size = loaded.spec, strip.size[::-1]
+    grade = Look.of(None).grade(Options(brightness=brightness), spec, has_times=bool(times))
     renderer = Renderer(
-        loaded.model, spec, size, device=device, precision=precision, peak=peak, exposures=times
-    )
-    looks = SceneLooks(renderer.model, spec)
-    for number, frame in enumerate(
-        islice(strip.frames(), begins[-1]) if spec.look and not renderer.exposures else ()
-    ):
+        loaded.model, spec, size, device=device, precision=precision, grade=grade, peak=peak,
+        exposures=times,
+    )  # fmt: skip
+    looks = SceneLooks(renderer.model, spec, grade, film=True)
+    for number, frame in enumerate(strip.frames() if spec.look and not renderer.exposures else ()):
         if looks.wants(number):
             looks.see(number, frame)
     frames = strip.frames()

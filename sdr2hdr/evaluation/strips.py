@@ -13,6 +13,7 @@ from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.png import png_facts, read_codes
 from sdr2hdr.media.source import Source
+from sdr2hdr.options import DEFAULTS
 
 _RATE = 25.0  # frames a second of folders, which do not say
 
@@ -47,7 +48,7 @@ def film(path: Path, times: Times = ()) -> Strip:
 
     ``times`` are exposures that alternate in it.
     """
-    source = Source(path, hdr=True, hlg=True)
+    source = Source(path, hdr=True, hlg=True, deband=DEFAULTS.deband)
     sdr = source.info.hdr is None
 
     def frames() -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ import torch
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.plan import Plan
+from sdr2hdr.looks.file import MODEL, SUFFIX
 from sdr2hdr.options import AUTO, Options
 from sdr2hdr.render.device import is_out_of_memory, pick_device
 from sdr2hdr.render.renderer import Renderer
@@ -47,6 +48,8 @@ def early_choice(options: Options) -> Choice | None:
         return Choice(options.model)
     if options.weights is not None:
         return Choice(model_of(options.weights))
+    if options.look is not None and options.look.lower().endswith(SUFFIX):
+        return Choice(MODEL, f"The model is {MODEL}: {options.look} holds a look for it.")
     if device.type == "cuda":
         return None
     why = "this conversion runs on the CPU"

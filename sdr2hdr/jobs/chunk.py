@@ -41,7 +41,7 @@ class ChunkRenderer:
             device=s.device,
             precision=s.precision,
             tile=plan.tile,
-            white=float(s.white),
+            grade=s.grade,
             peak=float(s.peak),
             aux=s.aux,
             exposures=s.times,

@@ -1,12 +1,13 @@
 """Making a plan: reuse the one in the work folder, or read the source once and divide it into chunks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.encoding import usable
 from sdr2hdr.jobs.exposures import check_count, doubts, read_from_frames
+from sdr2hdr.jobs.looks import Look
 from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, survey
 from sdr2hdr.jobs.program import program
 from sdr2hdr.jobs.progress import Progress, Watcher
@@ -18,6 +19,7 @@ from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import Options
 from sdr2hdr.render.device import pick_device
 from sdr2hdr.render.looks import SceneLooks
+from sdr2hdr.render.renderer import told_brightness
 from sdr2hdr.render.tiles import check_tile, fitting_tile
 from sdr2hdr.weights.opened import Loaded
 
@@ -106,8 +108,10 @@ def _new_plan(
     width, height = source.info.size
     if wanted.tile is not None:
         check_tile(height, width, wanted.tile, spec)
-    reads = spec.look and not settings.times
-    looks = [SceneLooks(opened().model, spec, film=settings.look == "film")] if reads else []
+    given = Look.of(settings.look)
+    reads = spec.look and not settings.times and given.file is None
+    film = settings.look_over == "film"
+    looks = [SceneLooks(opened().model, spec, settings.grade, film=film)] if reads else []
     found = survey(
         source,
         settings.scenes,
@@ -117,6 +121,10 @@ def _new_plan(
     )
     if not found.pts:
         raise InputError(f"{source.path} holds no picture that decodes; check the file.")
+    if given.file is not None:
+        told = told_brightness(settings.grade)
+        read = given.scenes(told, found.cuts, len(found.pts), source.path)
+        found = replace(found, looks=read)
     return Plan(
         program=program(),
         source=wanted.source,
@@ -139,7 +147,9 @@ def _with_told_exposures(
     times, read = read_from_frames(
         source, lambda done: progress(Progress("scan", done, max(done, about)))
     )
-    return replace(settings, exposures=",".join(map(repr, times))), (read,) if read else ()
+    grade = Look.of(options.look).grade(options, spec, has_times=bool(times))
+    told = replace(settings, exposures=",".join(map(repr, times)), **asdict(grade))
+    return told, (read,) if read else ()
 
 
 def _doubts(src: Path, plan: Plan, options: Options) -> tuple[str, ...]:

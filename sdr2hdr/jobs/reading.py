@@ -19,4 +19,5 @@ def open_source(path: Path, options: Options) -> Source:
         deinterlace=options.deinterlace,
         detelecine=options.detelecine,
         hardware=options.decoder == "hardware",
+        deband=options.deband,
     )

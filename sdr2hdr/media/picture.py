@@ -9,6 +9,7 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
+from sdr2hdr.color.deband import debanded
 from sdr2hdr.color.display import USUAL, Display
 from sdr2hdr.color.transfer import hlg_eotf, pq_inverse_eotf
 from sdr2hdr.color.turn import UPRIGHT, Turn
@@ -22,7 +23,8 @@ class Picture:
     ``pts`` and ``duration`` are in the source's time base. ``planes`` are uint8 or uint16 ``H,W`` as stored, not turned: Y', Cb,
     Cr, or R', G', B' (``layout.matrix`` is then ``rgb``), or Y' alone; they share memory with the decoder and are not to be
     written to. ``display`` is what they were made for. ``hlg`` pictures are HLG.
-    ``exposure`` is what the frame itself says of its exposure (:func:`exposure_of`), if it does.
+    ``exposure`` is what the frame itself says of its exposure (:func:`exposure_of`), if it does. ``deband`` is how strongly its
+    gradients are smoothed when it is read: ``off`` or a key of :data:`sdr2hdr.color.deband.STRENGTHS`.
     """
 
     pts: int
@@ -33,11 +35,12 @@ class Picture:
     display: Display = USUAL
     hlg: bool = False
     exposure: Fraction | None = None
+    deband: str = "off"
 
     @property
-    def coding(self) -> tuple[YuvLayout, Turn, Display]:
+    def coding(self) -> tuple[YuvLayout, Turn, Display, str]:
         """All that decides how the planes are read, but their size."""
-        return self.layout, self.turn, self.display
+        return self.layout, self.turn, self.display, self.deband
 
     @property
     def recodes(self) -> bool:
@@ -46,7 +49,10 @@ class Picture:
 
     def rgb(self) -> Tensor:
         """Upright BT.709 R'G'B' ``3,H,W`` float32 in 0..1, for a BT.1886 display."""
-        return self.turn(self.recoded(from_yuv(self.planes, self.layout)))
+        planes = self.planes
+        if self.deband != "off":
+            planes = debanded(planes, self.layout, self.deband)
+        return self.turn(self.recoded(from_yuv(planes, self.layout)))
 
     def recoded(self, rgb: Tensor) -> Tensor:
         """R'G'B' ``3,H,W`` 0..1 as the planes give it, as BT.709 for a BT.1886 display, each pixel alone; may be written over.

@@ -64,6 +64,12 @@ class Shown:
     transfer_from: str
     primaries_from: str
 
+    @property
+    def words(self) -> str:
+        """The display and how it was decided, for people."""
+        d = self.display
+        return f"{d.transfer} ({self.transfer_from}), {d.primaries} ({self.primaries_from})"
+
     def doubts(self, transfer: str, primaries: str) -> tuple[str, ...]:
         """What is assumed of a file with these tags, one sentence for each that is not known."""
         found = []

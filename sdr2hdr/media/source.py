@@ -67,8 +67,8 @@ class Source:
     ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``)
     overrule the file's tags, and so do ``transfer`` and ``primaries`` of the display that it was made for
     (:mod:`sdr2hdr.color.display`) if they are not ``auto``. All times are moved so that the film begins at 0 and its clock never
-    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. With ``hardware`` it is decoded on a GPU
-    that gives the same pictures, if there is one. With
+    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. ``deband`` is that of the pictures. With
+    ``hardware`` it is decoded on a GPU that gives the same pictures, if there is one. With
     ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the
     newest :meth:`pictures`. Raises :class:`InputError` for anything that is not an SDR video that
     decodes.
@@ -89,6 +89,7 @@ class Source:
         deinterlace: str = "auto",
         detelecine: bool = False,
         hardware: bool = False,
+        deband: str = "off",
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
@@ -99,7 +100,7 @@ class Source:
         self.path = Path(path)
         self.loss = Loss()
         self._tally = FieldTally()
-        self._strict = strict
+        self._strict, self._deband = strict, deband
         self._device: str | None = None
         self._notes: tuple[str, ...] = ()
         self.info: SourceInfo = read_info(
@@ -278,6 +279,7 @@ class Source:
                 display,
                 info.hdr == "HLG",
                 exposure_of(frame),
+                self._deband,
             )
         if info.duration is not None:
             missing = (info.start_pts + info.duration - times.end) * info.time_base

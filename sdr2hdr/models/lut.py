@@ -30,8 +30,14 @@ class LutMapping(Model):
     table: Tensor
     domain: Tensor
 
-    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+    @property
+    def cube(self) -> Cube:
+        """The table and its domain."""
         low, high = (tuple(x) for x in self.domain.tolist())
-        cube = Cube(self.table.float(), low=low, high=high)
-        inner = window.frames[:, window.inner.start : window.inner.stop]
-        return cube(inner), state
+        return Cube(self.table.float(), low=low, high=high)
+
+    def greys(self, codes: Tensor, state: State) -> Tensor:
+        return self.cube(codes.expand(3, 1, -1))[1, 0]
+
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        return self.cube(window.frames[:, window.inner.start : window.inner.stop]), state

@@ -18,7 +18,8 @@ class Inputs(TypedDict, total=False):
     changes its state for them. ``thumbs B,T,3,S,S`` is the whole picture at a small size, R'G'B' 0..1. ``place B,4`` is
     where in the picture the frames are: top, left, bottom, right as shares of it (default: the whole picture).
     ``exposures B,T`` are relative times if they alternate, else None. ``noise B,C,h,w`` is normally distributed and
-    belongs to areas of the picture (:func:`sdr2hdr.models.inputs.field`).
+    belongs to areas of the picture (:func:`sdr2hdr.models.inputs.field`). ``brightness B`` is what is asked for
+    (:mod:`sdr2hdr.color.exposure`).
     """
 
     past: int
@@ -27,6 +28,7 @@ class Inputs(TypedDict, total=False):
     place: Tensor | None
     exposures: Tensor | None
     noise: Tensor | None
+    brightness: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Window:
     place: Tensor | None = None
     exposures: Tensor | None = None
     noise: Tensor | None = None
+    brightness: Tensor | None = None
 
     @property
     def inner(self) -> range:
@@ -51,6 +54,13 @@ class Window:
         if self.thumbs is None:
             raise ValueError("this model needs thumbs: the whole picture at a small size")
         return self.thumbs[:, t]
+
+    @property
+    def told(self) -> Tensor:
+        """The brightness ``B`` that is asked for; raises ValueError if the caller gave none."""
+        if self.brightness is None:
+            raise ValueError("this model needs the brightness that is asked for")
+        return self.brightness
 
 
 class Model(nn.Module, ABC):
@@ -85,9 +95,19 @@ class Model(nn.Module, ABC):
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         """:meth:`forward` for a network to define."""
 
-    def read_look(self, thumbs: Tensor) -> Tensor:
-        """The look vectors ``B,V`` of thumbnails ``B,3,S,S``; only for models that read a look."""
+    def read_look(self, thumbs: Tensor, brightness: Tensor) -> Tensor:
+        """The looks ``B,V`` of thumbnails ``B,3,S,S``; only for models that read a look.
+
+        ``brightness B`` is what is asked for; models whose spec has no ``brightness`` ignore it.
+        """
         raise ValueError("this model reads no look")
+
+    def greys(self, codes: Tensor, state: State) -> Tensor:
+        """PQ codes ``N`` of greys of SDR codes ``N`` 0..1, before any correction, in a scene with this state.
+
+        Only for models whose spec has ``greys``; the first item of the state's batch decides.
+        """
+        raise ValueError("this model has no mapping of greys")
 
     def initialise(self) -> None:
         """Set the weights that training starts with."""

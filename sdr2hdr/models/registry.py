@@ -9,7 +9,8 @@ from sdr2hdr.models.didnet import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
 from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, FMSTFNet
 from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff
 from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
-from sdr2hdr.models.look import LOOK_SPEC, LookMapping
+from sdr2hdr.models.look.network import LOOK_SPEC, Look
+from sdr2hdr.models.look_base import LOOK_BASE_SPEC, LookBase
 from sdr2hdr.models.lut import LUT_SPEC, LutMapping
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
@@ -26,7 +27,8 @@ _MODELS: dict[str, tuple[ModelSpec, type[Model]]] = {
         (DIDNET_TINY_SPEC, DIDNet),
         (FMSTFNET_SPEC, FMSTFNet),
         (HDRVDIFF_SPEC, HDRVDiff),
-        (LOOK_SPEC, LookMapping),
+        (LOOK_SPEC, Look),
+        (LOOK_BASE_SPEC, LookBase),
         (BT2408_SPEC, StaticMapping),
         (BT2446A_SPEC, StaticMapping),
         (LUT_SPEC, LutMapping),

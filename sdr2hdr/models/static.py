@@ -34,6 +34,9 @@ class StaticMapping(Model):
         super().__init__()
         self.mapping = MAPPINGS[mapping]
 
+    def greys(self, codes: Tensor, state: State) -> Tensor:
+        return pq_inverse_eotf(self.mapping(codes.expand(3, 1, -1)))[1, 0]
+
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         inner = window.frames[:, window.inner.start : window.inner.stop]
         return pq_inverse_eotf(self.mapping(inner.float())), state

@@ -6,10 +6,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
+from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import Reading, can_read, read, reading, turned
 from sdr2hdr.kernels.steadying import Steadier
@@ -76,7 +78,7 @@ class CompiledStream(Stream):
         for number in range(run.first, run.last):
             while begin + len(held) < min(high, number + spec.future + 1):
                 coming = next(pictures)
-                held.append((coming, turned(coming.planes, coming.turn)))
+                held.append((coming, turned(_smoothed(coming), coming.turn)))
             while begin < number - spec.past:
                 held.popleft()
                 begin += 1
@@ -93,13 +95,13 @@ class CompiledStream(Stream):
             yield Finished(out, metered(out, self.peak_code))
 
     def _kind(self, picture: Coded, state: State) -> _Kind:
-        size, finer = self.renderer.size, 1 << (16 - picture.layout.depth)
-        plain = reading(picture.layout, picture.turn, size)
-        fine = reading(picture.layout, picture.turn, size, finer)
+        size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
+        finer = _finer(picture)
+        plain = reading(picture.layout, picture.turn, size, finer)
+        fine = reading(picture.layout, picture.turn, size, most)
         table = self._table_of(picture, state)
-        return _Kind(
-            picture.coding, table, plain, fine, Steadier(plain, finer, STEADY_REACH, UNLIKE)
-        )
+        steadier = Steadier(plain, most // finer, STEADY_REACH, UNLIKE)
+        return _Kind(picture.coding, table, plain, fine, steadier)
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
@@ -114,13 +116,28 @@ class CompiledStream(Stream):
     def rgb(self, picture: Coded) -> Tensor:
         if not can_read(picture.layout):
             return picture.rgb()
-        return picture.turn(picture.recoded(read(picture.planes, reading(picture.layout))))
+        how = reading(picture.layout, finer=_finer(picture))
+        return picture.turn(picture.recoded(read(_smoothed(picture), how)))
 
     def packed(self, codes: Tensor, seed: int, peak_code: float, matrix: str) -> Planes:
         return packed(codes, seed=seed, peak_code=peak_code, matrix=matrix)
 
     def light(self, planes: Planes) -> FrameLight:
         return metered(planes, self.peak_code)
+
+
+def _finer(picture: Coded) -> int:
+    """How many steps of :func:`_smoothed` planes a code of the picture has."""
+    return 1 if picture.deband == "off" else 1 << (16 - picture.layout.depth)
+
+
+def _smoothed(picture: Coded) -> _Planes:
+    """The planes with their gradients smoothed, if they are to be."""
+    if picture.deband == "off":
+        return picture.planes
+    finer = _finer(picture)
+    planes = tuple(p.to(torch.int32).mul_(finer).to(torch.uint16) for p in picture.planes[:3])
+    return debanded(planes, picture.layout, picture.deband, finer)
 
 
 def _alike(coded: list[tuple[Hashable, _Planes]], at: int) -> tuple[int, list[_Planes]]:

@@ -6,10 +6,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.grade import AS_MODEL, Grade
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.coded import Coded, thumbnail_of
+from sdr2hdr.render.renderer import told_brightness
 
 EVERY = 8
 """One frame in this many is read."""
@@ -22,8 +24,11 @@ class SceneLooks:
     half of every scene's look is the mean over the whole film, which is steadier for a film that was graded as one.
     """
 
-    def __init__(self, model: Model, spec: ModelSpec, *, film: bool = False) -> None:
+    def __init__(
+        self, model: Model, spec: ModelSpec, grade: Grade = AS_MODEL, *, film: bool = False
+    ) -> None:
         self._model, self._spec, self.film = model, spec, film
+        self._brightness = torch.tensor([told_brightness(grade)])
         self._vectors: dict[int, Tensor] = {}
 
     def wants(self, number: int) -> bool:
@@ -41,27 +46,40 @@ class SceneLooks:
         self._read(number, thumbnail_of(picture, self._spec.thumb))
 
     def _read(self, number: int, thumb: Tensor) -> None:
-        thumbs = thumb[None].to(next(self._model.parameters()).device)
-        self._vectors[number] = self._model.read_look(thumbs)[0].cpu()
+        device = next(self._model.parameters()).device
+        look = self._model.read_look(thumb[None].to(device), self._brightness.to(device))
+        self._vectors[number] = look[0].cpu()
 
     def of(self, begins: Sequence[int]) -> list[Tensor | None]:
-        """The looks (128) of the scenes between neighbouring ``begins``; None where no frame was read."""
+        """The looks (V) of the scenes between neighbouring ``begins``; None where no frame was read."""
         scenes = ([v for n, v in self._vectors.items() if a <= n < b] for a, b in pairwise(begins))
         looks = [torch.stack(vectors).mean(0) if vectors else None for vectors in scenes]
         if not self.film or not self._vectors:
             return looks
-        film = torch.stack(list(self._vectors.values())).mean(0)
-        return [None if look is None else (look + film) / 2 for look in looks]
+        return [None if look is None else self.drawn(look) for look in looks]
+
+    def drawn(self, look: Tensor) -> Tensor:
+        """The look (V) of a scene, drawn halfway to that of all frames that were read."""
+        return look if self.whole is None else (look + self.whole) / 2
+
+    @property
+    def whole(self) -> Tensor | None:
+        """The look (V) of all frames that were read; None if there were none."""
+        return torch.stack(list(self._vectors.values())).mean(0) if self._vectors else None
 
 
 def scene_look(
-    model: Model, spec: ModelSpec, frames: Iterable[Tensor], first: int = 0
+    model: Model,
+    spec: ModelSpec,
+    frames: Iterable[Tensor],
+    first: int = 0,
+    grade: Grade = AS_MODEL,
 ) -> Tensor | None:
-    """The look (128) of a scene from its frames ``3,H,W``, of which ``first`` is the first one's number in the film.
+    """The look (V) of a scene from its frames ``3,H,W``, of which ``first`` is the first one's number in the film.
 
     None if the model reads no look, or if the scene has no frame whose number is a multiple of :data:`EVERY`.
     """
-    looks, number = SceneLooks(model, spec), first
+    looks, number = SceneLooks(model, spec, grade), first
     for number, frame in enumerate(frames, first):
         if looks.wants(number):
             looks.see(number, frame)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.deband import debanded
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import from_yuv
 from sdr2hdr.models.spec import State
@@ -55,5 +56,8 @@ class DeviceStream(Stream):
         return Finished((y, cb, cr), light, aux)
 
     def rgb(self, picture: Coded) -> Tensor:
-        rgb = from_yuv(self._up(picture.planes), picture.layout)
+        planes = self._up(picture.planes)
+        if picture.deband != "off":
+            planes = debanded(planes, picture.layout, picture.deband)
+        rgb = from_yuv(planes, picture.layout)
         return picture.turn(picture.recoded(rgb))

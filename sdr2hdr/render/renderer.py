@@ -3,13 +3,16 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.color.grade import AS_MODEL, BRIGHTNESS, Grade
+from sdr2hdr.color.graded import GREYS, Curve, saturated
 from sdr2hdr.color.tonemap import bt2390_eetf
-from sdr2hdr.color.transfer import WHITE, pq_code, pq_eotf, pq_inverse_eotf
+from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.inputs import field, thumbnail
 from sdr2hdr.models.model import Inputs, Model, RestoringModel
@@ -19,6 +22,9 @@ from sdr2hdr.render.device import PRECISIONS, keep_float32, pick_device, pick_pr
 from sdr2hdr.render.tiles import Tile, blend_weights, cut, fitting_tile
 
 _CORNER = 32  # pixels, of a frame that is only to be remembered
+
+BRIGHTNESS_RANGE = (1.0, 4.5)
+"""Brightnesses that models are trained with."""
 
 MODEL_PEAK = 1000.0
 """Nits that models are trained to reach at most; a lower ``peak`` rolls off from here."""
@@ -69,7 +75,8 @@ class Renderer:
     """Runs a model over windows of one picture size ``height, width``.
 
     ``device`` and ``precision`` are names or ``auto``. ``tile`` is the largest edge computed at once, in pixels; None takes the
-    largest that fits in free memory. The model itself is moved to that device and precision. ``white`` and ``peak`` are in nits.
+    largest that fits in free memory. The model itself is moved to that device and precision. ``grade`` is what a person decided;
+    a model that is told a brightness gets one of 1 to 4.5, and what is beyond is done afterwards. ``peak`` is in nits.
     Results are PQ codes that never exceed the code of ``peak``; with ``aux`` three more channels hold the restored SDR picture,
     R'G'B' 0..1. ``exposures`` are the relative times of the film's frames, repeated to its end, if they alternate; models
     whose spec has no exposures ignore them. Raises ModelError for a device, a precision or a tile that the model cannot use,
@@ -85,7 +92,7 @@ class Renderer:
         device: str = "auto",
         precision: str = "auto",
         tile: int | None = None,
-        white: float = WHITE,
+        grade: Grade = AS_MODEL,
         peak: float = 1000.0,
         aux: bool = False,
         exposures: Sequence[float] = (),
@@ -96,7 +103,15 @@ class Renderer:
         keep_float32(self.device)
         if aux and not isinstance(model, RestoringModel):
             raise ModelError(f"Model {spec.name} restores no SDR picture.")
-        self.white, self.peak, self.aux = white, peak, aux
+        if grade.needs_greys and not spec.greys:
+            raise ModelError(
+                f"Model {spec.name} as configured has no known mapping of greys; leave --brightness and --highlights out."
+            )
+        self.grade, self.peak, self.aux = grade, peak, aux
+        self.brightness = told_brightness(grade)
+        self._graded: tuple[Tensor | None, Curve | None] | None = (
+            None  # the last look, and its curve
+        )
         self.exposures = tuple(exposures) if spec.exposures else ()
         self.tiles = cut(
             *size, fitting_tile(*size, spec, self.device) if tile is None else tile, spec
@@ -121,7 +136,7 @@ class Renderer:
         corner = F.pad(
             corner[0], (0, -corner.shape[-1] % m, 0, -corner.shape[-2] % m), mode="replicate"
         )[None]
-        _, state = self.model(corner, states[0], thumbs=thumbs)
+        _, state = self.model(corner, states[0], **self._told({"thumbs": thumbs}))
         states[:] = [state] * len(states)  # all tiles see the same thumbnail
 
     def run(self, frames: Iterator[Tensor], run: Run, states: list[State]) -> Iterator[Tensor]:
@@ -158,31 +173,59 @@ class Renderer:
 
         Nothing waits for the device.
         """
-        inputs: Inputs = {"past": past, "future": future}
+        inputs = self._told({"past": past, "future": future})
         if self.spec.thumb:
             inputs["thumbs"] = thumbnail(frames[None], self.spec.thumb).to(self.device)
         if self.exposures:
             times = [self.exposures[(first + i) % len(self.exposures)] for i in range(len(frames))]
             inputs["exposures"] = torch.tensor([times], device=self.device)
         if len(self.tiles) == 1:
-            return self._finish(self._tile(frames, self.tiles[0], 0, inputs, states))
+            return self._finish(self._tile(frames, self.tiles[0], 0, inputs, states), states[0])
         count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
         out = frames.new_zeros(count, channels, *frames.shape[2:], device=self.device)
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
             codes = self._tile(frames, tile, i, inputs, states)
             out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
-        return self._finish(out)
+        return self._finish(out, states[0])
 
     @torch.inference_mode()
     def mapped(self, picture: Tensor, state: State) -> Tensor:
         """Codes ``3,H,W`` of a picture ``3,H,W`` of any size by a model that is ``pixelwise``, in a scene with this state."""
-        inputs: Inputs = {}
+        inputs = self._told({})
         if self.spec.thumb:
             inputs["thumbs"] = picture.new_zeros(1, 1, 3, self.spec.thumb, self.spec.thumb)
         codes, _ = self.model(picture[None, None], state, **inputs)
-        finished, finite = self._finish(codes[0].float())
+        finished, finite = self._finish(codes[0].float(), state)
         self.check(finite)
         return finished[0]
+
+    def _curve(self, state: State) -> Curve | None:
+        """What the grade makes of the model in a scene with this state; for a look that stays as it is, made once."""
+        if not self.grade.needs_greys:
+            return None
+        if "look_frames" in state:
+            return self._curve_of(state)
+        look = state.get("look")
+        if self._graded is None or self._graded[0] is not look:
+            self._graded = look, self._curve_of(state)
+        return self._graded[1]
+
+    def _curve_of(self, state: State) -> Curve | None:
+        if self.exposures:  # HDR-V-Diff's merge: light over SDR white of the camera's curve
+            greys = pq_inverse_eotf(WHITE * GREYS.pow(CAMERA_GAMMA))
+        else:
+            greys = self.model.greys(GREYS.to(self.device), state)
+        return Curve.of(self.grade, greys, max(MODEL_PEAK, self.peak))
+
+    @cached_property
+    def _asked(self) -> Tensor:
+        return torch.full((1,), self.brightness, device=self.device)
+
+    def _told(self, inputs: Inputs) -> Inputs:
+        """The inputs with the brightness that is asked for, of a model that is told it."""
+        if self.spec.brightness:
+            inputs["brightness"] = self._asked
+        return inputs
 
     def _tile(
         self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]
@@ -218,19 +261,28 @@ class Renderer:
         self._places[i] = inputs
         return inputs
 
-    def _finish(self, found: Tensor) -> tuple[Tensor, Tensor]:
-        """White and peak: light scaled by white / 203, rolled off to a peak below the model's (BT.2390), never above it.
+    def _finish(self, found: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """The grade, in a scene with this state, and the peak: rolled off to one below the model's (BT.2390), never above it.
 
         Also whether all codes were finite before that.
         """
         finite = torch.isfinite(found).all()
         codes, sdr = found[:, :3], found[:, 3:]
-        gain = self.white / WHITE
-        if gain != 1.0 or self.peak < MODEL_PEAK:
-            nits = pq_eotf(codes) * gain
-            codes = pq_inverse_eotf(bt2390_eetf(nits, max(MODEL_PEAK * gain, self.peak), self.peak))
+        curve, saturation = self._curve(state), self.grade.saturation
+        if curve is not None or saturation != 1.0 or self.peak < MODEL_PEAK:
+            most = max(MODEL_PEAK, self.peak)
+            nits = pq_eotf(codes) if curve is None else curve(codes)
+            if saturation != 1.0:
+                nits = saturated(nits, saturation, most)
+            codes = pq_inverse_eotf(bt2390_eetf(nits, most, self.peak))
         codes = codes.clamp(0.0, pq_code(self.peak))
         return (torch.cat([codes, sdr.clamp(0.0, 1.0)], dim=1) if self.aux else codes), finite
+
+
+def told_brightness(grade: Grade) -> float:
+    """The brightness that a model is told: what is asked for, in the range that it was trained in."""
+    low, high = BRIGHTNESS_RANGE
+    return min(max(grade.brightness or BRIGHTNESS, low), high)
 
 
 def prepared(model: Model, device: torch.device, precision: str) -> Model:

@@ -175,7 +175,7 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
             for key, value in exposed(net, clip.hdr()[None], number):
                 total.setdefault(key, []).append(value)
             continue
-        result, truth = convert(clip.sdr()), clip.hdr()
+        result, truth = convert(clip.sdr(), clip.brightness), clip.hdr()
         meter = Meter(MEASURES)
         if len(result) > 1:
             meter.skip(result[-2], truth[-2])

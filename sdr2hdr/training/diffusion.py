@@ -83,7 +83,7 @@ def loss(
     for t in (middle, middle + 1):
         if graded:
             with torch.no_grad():
-                look = net.read_look(thumbs[:, middle])
+                look = net.read_look(thumbs[:, middle], batch.brightness)
         aligned = net.aligned(frames, t, times, look)
         prior = None
         if task == "fusion":

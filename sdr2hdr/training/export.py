@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
-from sdr2hdr.evaluation.val import converter, real_pairs, simulated, table
+from sdr2hdr.evaluation.val import BEST, aces_pairs, converter, real_pairs, simulated, table
 from sdr2hdr.models import registry
 from sdr2hdr.training.loop import read_checkpoint
 from sdr2hdr.training.recipe import Recipe
@@ -63,12 +63,17 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
     }
     found: dict[str, float | str] = {"every": every} if every > 1 else {}
     for kind, scores in (
-        ("", list(simulated(models, corpus, every=every))),
-        ("_pairs", list(real_pairs(models, corpus))),
+        ("", simulated(models, corpus, every=every)),
+        ("_aces", aces_pairs(models, corpus, every=every)),
+        ("_pairs", real_pairs(models, corpus)),
     ):
-        if not scores:
+        every_score = list(scores)
+        if not every_score:
             continue
-        means = table(scores, "qp")["all"]
+        best = [s for s in every_score if s.part.endswith(BEST)]
+        means = table([s for s in every_score if not s.part.endswith(BEST)], "qp")["all"]
+        psnr, de_itp = table(best, "qp")["all"][model]
+        found |= {f"psnr{kind}_best": round(psnr, 2), f"de_itp{kind}_best": round(de_itp, 2)}
         better = max(names, key=lambda n: means[n][0])
         found |= {
             f"psnr{kind}": round(means[model][0], 2),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.color.grade import Grade
 from sdr2hdr.data.store import Sampler, clip_paths, read_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
@@ -299,7 +300,11 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
         sdr = clip.sdr()
         frame = min(loaded.spec.past, len(sdr) - 1)
         renderer = Renderer(
-            loaded.model, loaded.spec, (sdr.shape[-2], sdr.shape[-1]), device=device
+            loaded.model,
+            loaded.spec,
+            (sdr.shape[-2], sdr.shape[-1]),
+            device=device,
+            grade=Grade(clip.brightness if loaded.spec.greys else None),
         )
         *_, codes = render_scene(renderer, partial(iter, sdr), Run(0, frame + 1, 0, len(sdr)))
         total += psnr(codes, clip.hdr(slice(frame, frame + 1))[0])

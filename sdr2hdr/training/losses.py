@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.color.ictcp import ictcp
+from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.metrics.ssim import RADIUS, ssim_map
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.model import Window
@@ -21,9 +23,13 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
-    """L1, MSE, detail and SSIM on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
+    """L1, MSE, its logarithm, detail, SSIM and colour on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
     error = codes - truth
     loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
+    if recipe.log_mse_weight:
+        loss = loss + recipe.log_mse_weight * damage(error, 3e-5)
+    if recipe.itp_weight:
+        loss = loss + recipe.itp_weight * itp_loss(codes, truth)
     if recipe.pyramid_weight:
         loss = loss + recipe.pyramid_weight * pyramid_loss(error)
     if recipe.ssim_weight:
@@ -31,6 +37,14 @@ def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
             1 - gaussian_ssim(codes.flatten(0, 1), truth.flatten(0, 1))
         )
     return loss
+
+
+def itp_loss(codes: Tensor, truth: Tensor) -> Tensor:
+    """Mean dE_ITP (BT.2124) of PQ codes ``B,T,3,H,W``, with a gradient where there is no difference."""
+    found, wanted = (ictcp(pq_eotf(x.clamp_min(1e-6))) for x in (codes, truth))
+    i, t, p = (found - wanted).unbind(-3)
+    distance: Tensor = (i * i + 0.25 * t * t + p * p + 1e-9).sqrt().mean()
+    return 720 * distance
 
 
 def pyramid_loss(error: Tensor) -> Tensor:

@@ -1,13 +1,19 @@
 """SDR to HDR, and the restored SDR on the way there."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.exposure import exposed
+from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.clips import PAIR_PEAK
 from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.model import Model, RestoringModel
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.render.renderer import BRIGHTNESS_RANGE
 from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.task import Step, Task
@@ -43,8 +49,14 @@ class Mapping(Task[Model]):
             loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
             loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
             return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
+        if spec.brightness:
+            batch = retold(batch, step.generator)
         codes, _ = net(
-            batch.sdr, {}, thumbs=batch.thumbs, place=batch.place if spec.place else None
+            batch.sdr,
+            {},
+            thumbs=batch.thumbs,
+            place=batch.place if spec.place else None,
+            brightness=batch.brightness if spec.brightness else None,
         )
         loss = mapping_loss(codes.float(), batch.hdr, recipe)
         loss = loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
@@ -73,6 +85,19 @@ class Restoration(Task[RestoringModel]):
         return restored_loss(
             net.restored(batch.sdr, still=True)[:, None], batch.clean[:, middle], step.recipe
         )
+
+
+def retold(batch: Batch, generator: torch.Generator) -> Batch:
+    """Half of a batch's masters at another brightness, drawn around their own; all within what models are told."""
+    own = batch.brightness.cpu()
+    other = own * (0.3 * torch.randn(len(own), generator=generator)).exp()
+    moved = torch.where(torch.rand(len(own), generator=generator) < 0.5, other, own)
+    moved = moved.clamp(*BRIGHTNESS_RANGE)
+    masters = [
+        master if told == was else pq_inverse_eotf(exposed(pq_eotf(master), told / was, PAIR_PEAK))
+        for master, told, was in zip(batch.hdr, moved.tolist(), own.tolist(), strict=True)
+    ]
+    return replace(batch, hdr=torch.stack(masters), brightness=moved.to(batch.brightness.device))
 
 
 def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:

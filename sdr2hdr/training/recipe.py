@@ -90,7 +90,8 @@ class Recipe:
     """The stages follow each other under one cosine of the learning rate, or under one each where it begins ``anew``.
 
     ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
-    stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes; ``aux_weight`` is the
+    stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus ``log_mse_weight``
+    times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
     share of the loss that judges a model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of
     full and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
     added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR
@@ -106,6 +107,8 @@ class Recipe:
     warmup: Whole = 100
     mse_weight: Weight = 10.0
     ssim_weight: Weight = 0.0
+    log_mse_weight: Weight = 0.0
+    itp_weight: Weight = 0.0
     aux_weight: Weight = 0.2
     pyramid_weight: Weight = 0.0
     perceptual_weight: Weight = 0.0
@@ -121,7 +124,9 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return _said(self, clean_weight=0.0, strong_from=0, anew=False)
+        return _said(
+            self, log_mse_weight=0.0, itp_weight=0.0, clean_weight=0.0, strong_from=0, anew=False
+        )
 
     @property
     def steps(self) -> int:

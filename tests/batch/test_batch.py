@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("not a film")
     (folder / "broken.mp4").write_text("not a film")
     (folder / "sub" / "circle").symlink_to(folder)
-    (folder / "sub" / "sdr2hdr.toml").write_text("peak = 600\nwhite = 100\n")
+    (folder / "sub" / "sdr2hdr.toml").write_text("peak = 600\nsaturation = 0.9\n")
     (deep / "sdr2hdr.toml").write_text('peak = 700\ncontainer = "mp4"\n')
     return folder
 
@@ -164,7 +164,11 @@ def test_figures_are_those_of_the_files_and_of_convert(
 def test_the_nearest_override_wins(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     rows = rows_of(ran[0])
     settings = [rows[n]["settings"] for n in ("a.mp4", "sub/no_ending", f"sub/deep/{ODD}")]
-    assert [(s["peak"], s["white"]) for s in settings] == [(1000, 203), (600, 100), (700, 100)]
+    assert [(s["peak"], s["saturation"]) for s in settings] == [
+        (1000, None),
+        (600, 0.9),
+        (700, 0.9),
+    ]
 
 
 def test_done_and_unchanged_is_skipped_and_what_changed_is_not(
@@ -174,7 +178,7 @@ def test_done_and_unchanged_is_skipped_and_what_changed_is_not(
     shutil.copytree(folder, copy, symlinks=True)
     out = copy / "out"
     make_clip(copy / "a.mov", frames=9)
-    (copy / "sub" / "sdr2hdr.toml").write_text("peak = 500\nwhite = 100\n")
+    (copy / "sub" / "sdr2hdr.toml").write_text("peak = 500\nsaturation = 0.9\n")
     (out / "a.mp4.mkv").write_bytes(b"somebody's own work")
     plan = make_plan(copy, out, DEFAULTS.changed(device="auto"))
     status = {row.source: row.status for row in plan.rows}

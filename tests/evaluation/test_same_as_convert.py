@@ -5,23 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from handed import frames_handed
 from media_makers import make_clip, plane_shapes
-from torch import Tensor
 
 from sdr2hdr import convert
+from sdr2hdr.color.grade import BRIGHTNESS
 from sdr2hdr.color.transfer import pq_code
 from sdr2hdr.color.yuv import to_yuv
 from sdr2hdr.evaluation.films import converted, measure
 from sdr2hdr.evaluation.strips import pairings
 from sdr2hdr.evaluation.val import converter
 from sdr2hdr.evaluation.worst import Worst
-from sdr2hdr.media.encoder import ChunkEncoder
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import choose
 from sdr2hdr.weights.opened import open_model
 
 SIZE, FRAMES, CUT = (96, 64), 26, 14
-Planes = tuple[Tensor, Tensor, Tensor]
 
 
 def two_scenes(index: int) -> list[np.ndarray]:
@@ -64,23 +63,17 @@ def test_evaluate_measures_the_frames_that_convert_encodes(
     films: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     source, truth = films
-    handed: list[tuple[Planes, int]] = []
-    encode = ChunkEncoder.encode
-
-    def recording(self: ChunkEncoder, planes: Planes, pts: int, duration: int | None) -> None:
-        handed.append((planes, pts))
-        encode(self, planes, pts, duration)
-
-    monkeypatch.setattr(ChunkEncoder, "encode", recording)
-    convert(source, tmp_path / "out.mkv", model=model, preset="ultrafast", chunk_frames=8)
-    monkeypatch.undo()
+    out = tmp_path / "out.mkv"
+    handed = frames_handed(
+        monkeypatch, lambda: convert(source, out, model=model, preset="ultrafast", chunk_frames=8)
+    )
 
     (pair,) = pairings(source, truth)
     begins = list(pair.strip.scenes())
     assert begins == [0, CUT, FRAMES]
     codes = list(converted(pair.strip, begins, model))
     assert len(codes) == len(handed) == FRAMES
-    for frame, (planes, pts) in zip(codes, sorted(handed, key=lambda h: h[1]), strict=True):
+    for frame, (planes, pts) in zip(codes, handed, strict=True):
         wanted = to_yuv(frame, seed=pts, peak_code=pq_code(1000.0))
         for a, b in zip(planes, wanted, strict=True):
             apart = (a.to(torch.int32) - b.to(torch.int32)).abs()
@@ -100,6 +93,6 @@ def test_evaluate_measures_the_frames_that_convert_encodes(
 
 def test_a_scene_of_the_val_set_is_rendered_as_a_film_of_it(films: tuple[Path, Path]) -> None:
     (pair,) = pairings(films[0], None)
-    frames = list(pair.strip.frames())[:CUT]
-    whole = torch.stack(list(converted(pair.strip, [0, CUT], "wmnet")))
-    assert torch.equal(converter(open_model("wmnet"))(torch.stack(frames)), whole)
+    frames = list(pair.strip.frames())
+    whole = torch.stack(list(converted(pair.strip, [0, FRAMES], "wmnet")))
+    assert torch.equal(converter(open_model("wmnet"))(torch.stack(frames), BRIGHTNESS), whole)

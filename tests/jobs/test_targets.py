@@ -150,7 +150,7 @@ def test_the_look_of_the_film_is_half_of_every_scene_s(tmp_path: Path) -> None:
     found = {}
     for look in ("scene", "film"):
         out, work = tmp_path / f"{look}.mkv", tmp_path / f".{look}.mkv.sdr2hdr-work"
-        options = {"model": "look", "preset": "ultrafast", "scenes": str(cuts), "look": look}
+        options = {"model": "look", "preset": "ultrafast", "scenes": str(cuts), "look_over": look}
         scenes = convert(clip, out, **options, keep_work=True).scenes
         survey = json.loads((work / "plan.json").read_text())["plan"]["survey"]
         found[look] = torch.tensor(survey["looks"])
@@ -160,8 +160,8 @@ def test_the_look_of_the_film_is_half_of_every_scene_s(tmp_path: Path) -> None:
     film = (found["scene"] * read[:, None]).sum(0) / read.sum()
     torch.testing.assert_close(found["film"], (found["scene"] + film) / 2, atol=1e-5, rtol=0)
     assert (tmp_path / "scene.mkv").read_bytes() != (tmp_path / "film.mkv").read_bytes()
-    with pytest.raises(UsageError, match="--look scene or film"):
-        convert(clip, tmp_path / "other.mkv", look="cinema")
+    with pytest.raises(UsageError, match="--look-over film or scene"):
+        convert(clip, tmp_path / "other.mkv", look_over="cinema")
 
 
 @pytest.mark.parametrize(

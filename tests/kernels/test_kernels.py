@@ -19,7 +19,7 @@ from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import SITINGS, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
-from sdr2hdr.models.look import LookMapping
+from sdr2hdr.models.look_base import LookBase
 from sdr2hdr.scenes import small as scene_small
 
 if compiled.why_not() is not None:
@@ -137,8 +137,8 @@ def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:
 
 
 def look_mapping() -> Callable[[Tensor], Tensor]:
-    model = load_model("look")
-    assert isinstance(model, LookMapping) and model.look is not None
+    model = load_model("look-base")
+    assert isinstance(model, LookBase) and model.look is not None
     reader = model.look
     thumb = torch.nn.functional.adaptive_avg_pool2d(smooth(180, 320)[None], 64)
     with torch.inference_mode():
@@ -152,7 +152,7 @@ MAPPINGS = {
 }
 
 
-@pytest.mark.parametrize("name", [*MAPPINGS, "look"])
+@pytest.mark.parametrize("name", [*MAPPINGS, "look-base"])
 def test_a_table_is_its_mapping_within_hundredths_of_a_code(name: str) -> None:
     """Against the exact mapping, with the same noise: a picture, greys, colours, and a picture of codes below 0.05 alone."""
     mapping = MAPPINGS.get(name) or look_mapping()

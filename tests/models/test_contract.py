@@ -11,6 +11,7 @@ from torch import nn
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.look.network import Look
 from sdr2hdr.models.model import MaskedModel, RestoringModel
 
 PACKAGE = Path(registry.__file__).parent.parent
@@ -43,14 +44,14 @@ def test_a_spec_names_the_abilities_of_its_class(name: str) -> None:
     spec, network = registry.spec(name), registry.network(name)
     assert spec.has_aux == issubclass(network, RestoringModel)
     assert ("masked" in spec.tasks) == issubclass(network, MaskedModel)
-    assert (spec.look > 0) == issubclass(network, OnBase)
+    assert (spec.look > 0) == issubclass(network, OnBase | Look)
     assert spec.thumb or not spec.look
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names() if registry.spec(n).look])
 def test_a_look_is_as_long_as_the_spec_says_and_a_state_begins_with_it(name: str) -> None:
     model, spec = registry.build(name), registry.spec(name)
-    look = model.read_look(torch.rand(2, 3, spec.thumb, spec.thumb))
+    look = model.read_look(torch.rand(2, 3, spec.thumb, spec.thumb), torch.full((2,), 2.5))
     assert look.shape == (2, spec.look)
     assert any(torch.equal(t, look) for t in model.new_state((16, 16), look).values())
     assert model.new_state((16, 16)) == {}
@@ -61,7 +62,9 @@ def test_on_another_base_a_network_reads_no_look(name: str) -> None:
     for base in ("bt2408", "none"):
         assert registry.spec(name, {"base": base}).look == 0
         with pytest.raises(ValueError, match="reads no look"):
-            registry.build(name, {**SMALL[name], "base": base}).read_look(torch.rand(1, 3, 64, 64))
+            registry.build(name, {**SMALL[name], "base": base}).read_look(
+                torch.rand(1, 3, 64, 64), torch.ones(1)
+            )
 
 
 def test_published_memory_is_not_recalled_from_thumbnails() -> None:
@@ -110,7 +113,7 @@ def test_training_starts_from_the_base_and_with_the_readers_weights(name: str) -
     frames, thumbs = torch.rand(1, 1, 3, 64, 64), torch.rand(1, 1, 3, 64, 64)
     with torch.no_grad():
         codes, _ = model(frames, {}, thumbs=thumbs)
-        base = model.mapped(frames[:, 0], model.read_look(thumbs[:, 0]))
+        base = model.mapped(frames[:, 0], model.read_look(thumbs[:, 0], torch.ones(1)))
     assert torch.allclose(codes[:, 0], base, atol=1e-4)
 
 

@@ -241,7 +241,7 @@ def test_the_restoration_starts_from_the_middle_frame() -> None:
 
 
 def test_it_begins_as_the_look_mapping_of_the_middle_frame() -> None:
-    model, look = registry.build("didnet", SMALL), registry.build("look")
+    model, look = registry.build("didnet", SMALL), registry.build("look-base")
     for module in (model, look):
         torch.manual_seed(5)
         for p in module.look.parameters():
@@ -274,7 +274,7 @@ def test_training_with_nothing_moved_goes_on_from_where_the_network_begins() -> 
 
 
 def test_the_mapping_is_that_of_the_restored_frame() -> None:
-    model, look = small(), registry.build("look")
+    model, look = small(), registry.build("look-base")
     nn.init.zeros_(model.conv_last.weight)
     assert model.look is not None
     look.look.load_state_dict(model.look.state_dict())

@@ -159,7 +159,7 @@ def test_a_part_of_a_map_is_the_map_there() -> None:
 
 def test_an_untrained_network_is_its_base() -> None:
     frames, thumbs = clip(2)
-    look = load_model("look")
+    look = load_model("look-base")
     model = FMSTFNet(**SMALL).eval()
     model.look.load_state_dict(look.look.state_dict())
     with torch.no_grad():

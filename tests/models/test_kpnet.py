@@ -186,7 +186,7 @@ def test_on_the_look_base_windows_with_their_state_equal_one_run(name: str) -> N
 @pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
 def test_it_begins_as_the_look_mapping(name: str) -> None:
     model = registry.build(name)
-    look = registry.build("look")
+    look = registry.build("look-base")
     for module in (model, look):
         torch.manual_seed(5)
         for p in module.look.parameters():

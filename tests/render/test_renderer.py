@@ -1,9 +1,12 @@
 """Windows, tiles, peak and white: properties that hold for any model."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.color.grade import Grade
 from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
@@ -25,7 +28,7 @@ def small_wmnet(attention: str = "tokens") -> WMNet:
 
 
 def renderer(
-    model: Model, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: float
+    model: Model, spec: ModelSpec, size: tuple[int, int], tile: int = 4096, **options: Any
 ) -> Renderer:
     return Renderer(model, spec, size, device="cpu", precision="float32", tile=tile, **options)
 
@@ -105,7 +108,7 @@ def test_every_model_that_reads_looks_takes_one_that_is_known(name: str) -> None
     frames = torch.rand(9, 3, 64, 64)
     r = renderer(model, spec, (64, 64))
     look = scene_look(model, spec, frames)
-    assert look is not None and look.shape == (128,)
+    assert look is not None and look.shape == (spec.look,)
     told = rendered(r, frames, [Run(0, 9, 0, 9)], r.new_states(look))
     assert told.shape == frames.shape and torch.isfinite(told).all()
 
@@ -227,11 +230,10 @@ def test_peak_is_never_passed_and_midtones_stay(peak: float) -> None:
     assert (out[0, 0, 0].diff() >= -1e-6).all()
 
 
-def test_white_scales_light() -> None:
+def test_a_brightness_of_one_shows_what_an_sdr_display_of_100_nits_does() -> None:
     frames, spec = torch.full((1, 3, 8, 8), 1.0), registry.spec("bt2408")
-    out = rendered(
-        renderer(registry.build("bt2408"), spec, (8, 8), white=100.0), frames, [Run(0, 1, 0, 1)]
-    )
+    made = renderer(registry.build("bt2408"), spec, (8, 8), grade=Grade(brightness=1.0))
+    out = rendered(made, frames, [Run(0, 1, 0, 1)])
     assert pq_eotf(out).mean().item() == pytest.approx(100.0, rel=1e-3)
 
 

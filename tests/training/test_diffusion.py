@@ -26,7 +26,14 @@ def batch(frames: int) -> Batch:
         2, frames, 3, 64, 64
     )
     thumbs = torch.rand(2, frames, 3, 64, 64, generator=generator)
-    return Batch(sdr, 0.7 * sdr, sdr, thumbs, torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4))
+    return Batch(
+        sdr,
+        0.7 * sdr,
+        sdr,
+        thumbs,
+        torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4),
+        torch.full((2,), 2.5),
+    )
 
 
 @pytest.mark.parametrize("task", DIFFUSION_TASKS, ids=lambda task: task.name)

@@ -269,7 +269,7 @@ def test_select_clips_are_scored_as_a_conversion_renders_them(
     convert = converter(trainer.averaged_model(), device="cpu")
     clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.npz"))]
     scores = [
-        psnr(convert(c.sdr())[1], c.hdr()[1]) for c in clips
+        psnr(convert(c.sdr(), c.brightness)[1], c.hdr()[1]) for c in clips
     ]  # the last of two frames: WMNet sees two before it
     assert trainer.select() == sum(scores) / len(scores)
 
@@ -507,7 +507,7 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     first, second = text.index("[[stages]]"), text.index("[[stages]]", text.index("[[stages]]") + 1)
     path = tmp_path / "tiny.toml"
     path.write_text(text[:first] + text[second:])
-    look = {k: v.detach().float() for k, v in load_model("look").named_parameters()}
+    look = {k: v.detach().float() for k, v in load_model("look-base").named_parameters()}
     trainer = Trainer(read_recipe(path), made(corpus, tmp_path), tmp_path / "run", start=look)
     before = {k: v.clone() for k, v in trainer._named(trainer.master).items()}
     trainer.run(lambda _: None, every=1)
@@ -524,7 +524,7 @@ def test_damage_counts_by_pictures_as_psnr_does() -> None:
 
 
 def test_the_clean_loss_knows_damage_alone() -> None:
-    look = load_model("look")
+    look = load_model("look-base")
     clean, thumbs = torch.rand(2, 2, 3, 16, 16), torch.rand(2, 2, 3, 64, 64)
     with torch.inference_mode():
         mapped, _ = look(clean, {}, thumbs=thumbs)
@@ -620,7 +620,7 @@ def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
     for split, count in (("train", 2), ("select", 1)):
         scenes = ClipMaker(corpus, split, size=(48, 64), frames=clips.frames, seed=5)
         make_clips(scenes, tmp_path / "clips" / split, range(count))
-    look = {k: v.detach().float() for k, v in load_model("look").named_parameters()}
+    look = {k: v.detach().float() for k, v in load_model("look-base").named_parameters()}
     trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "run", start=look)
     trainer.run(lambda _: None, every=1)
     after = trainer._named(trainer.master)

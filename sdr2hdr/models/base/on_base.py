@@ -39,13 +39,22 @@ class OnBase(Model):
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        return spec if spec.config.get("base", "look") == "look" else replace(spec, look=0)
+        base = spec.config.get("base", "look")
+        return spec if base == "look" else replace(spec, look=0, greys=base != "none")
 
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         return super().new_state(size, look) if look is None or self.look is None else known(look)
 
-    def read_look(self, thumbs: Tensor) -> Tensor:
-        return super().read_look(thumbs) if self.look is None else self.look.vector(thumbs)
+    def read_look(self, thumbs: Tensor, brightness: Tensor) -> Tensor:
+        if self.look is None:
+            return super().read_look(thumbs, brightness)
+        return self.look.vector(thumbs)
+
+    def greys(self, codes: Tensor, state: State) -> Tensor:
+        if self.base == "none":
+            return super().greys(codes, state)
+        look = None if self.look is None else state["look"][:1].float()
+        return self.mapped(codes.expand(1, 3, 1, -1), look)[0, 1, 0]
 
     def scene_look(self, window: Window, t: int, state: State) -> tuple[Tensor | None, State]:
         """The look ``B,V`` of the scene up to frame ``t`` and the state that holds it; None without a reader."""

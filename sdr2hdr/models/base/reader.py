@@ -6,6 +6,7 @@ its mean over the scene, and maps every pixel with a small network that the vect
 """
 
 import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ whole scene has no such number and stays as it is."""
 
 _BINS = 48
 TONES = 32
+DISTRIBUTION = 5 * _BINS + 6 * TONES
+"""Numbers of a :func:`distribution`."""
 _BAND = 32768  # pixels
 _LONGEST = 120
 """Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
@@ -40,7 +43,7 @@ class LookReader(Float32):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
         self.encoder = nn.Sequential(*layers, nn.Conv2d(c[-1], c[-1], 1), nn.ReLU())
         self.embed = nn.Sequential(
-            nn.Linear(2 * c[-1] + 5 * _BINS + 6 * TONES, 2 * VECTOR),
+            nn.Linear(2 * c[-1] + DISTRIBUTION, 2 * VECTOR),
             nn.ReLU(),
             nn.Linear(2 * VECTOR, VECTOR),
             nn.ReLU(),
@@ -60,29 +63,12 @@ class LookReader(Float32):
         colours go with which light (curves on R, G and B desaturate bright colours, others do not)."""
         x = thumb.float().clamp(0, 1)
         f = self.encoder(x)
-        luma = (x * x.new_tensor(weights("bt709"))[:, None, None]).sum(1, keepdim=True)
-        light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
-        counts = light.new_zeros(*light.shape[:2], _BINS)
-        counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
-        counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
-        colours = colours_by_light(x, luma)
-        out: Tensor = self.embed(
-            torch.cat([f.mean((2, 3)), f.amax((2, 3)), counts.flatten(1), colours.flatten(1)], 1)
-        )
+        out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), distribution(x)], 1))
         return out
 
     def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
-        """The look ``B,128`` of the scene, and the state that holds it: :func:`known` from the whole scene, or else the mean up
-        to this frame, through which gradients flow."""
-        if "look" in state and "look_frames" not in state:
-            return state["look"].float(), state
-        new = self.vector(thumb)
-        if "look" not in state:
-            return new, {**state, "look": new, "look_frames": new.new_ones(new.shape[0], 1)}
-        frames = (state["look_frames"].float() + 1).clamp_max(_LONGEST)
-        mean = state["look"].float().detach()
-        mean = mean + (new - mean) / frames
-        return mean, {**state, "look": mean, "look_frames": frames}
+        """:func:`remembered` of the looks ``B,128`` of thumbnails ``B,3,S,S``."""
+        return remembered(lambda: self.vector(thumb), state)
 
     def codes(self, frame: Tensor, look: Tensor) -> Tensor:
         """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus what the look adds to it. Greys stay grey.
@@ -116,9 +102,34 @@ class LookReader(Float32):
         return torch.addcmul(direct, added, (10 * brightest).clamp(0, 1), value=0.3)
 
 
+def remembered(read: Callable[[], Tensor], state: State) -> tuple[Tensor, State]:
+    """The look ``B,V`` of the scene, and the state that holds it: :func:`known` from the whole scene, or else the mean of what
+    ``read`` gave up to this frame, through which gradients flow."""
+    if "look" in state and "look_frames" not in state:
+        return state["look"].float(), state
+    new = read()
+    if "look" not in state:
+        return new, {**state, "look": new, "look_frames": new.new_ones(new.shape[0], 1)}
+    frames = (state["look_frames"].float() + 1).clamp_max(_LONGEST)
+    mean = state["look"].float().detach()
+    mean = mean + (new - mean) / frames
+    return mean, {**state, "look": mean, "look_frames": frames}
+
+
 def known(look: Tensor) -> State:
-    """What a state holds of a look ``B,128`` that was read from the whole scene: it stays as it is."""
+    """What a state holds of a look ``B,V`` that was read from the whole scene: it stays as it is."""
     return {"look": look}
+
+
+def distribution(thumb: Tensor) -> Tensor:
+    """How light and colour are distributed in thumbnails ``B,3,S,S``: ``B,432``, histograms and :func:`colours_by_light`."""
+    x = thumb.float().clamp(0, 1)
+    luma = (x * x.new_tensor(weights("bt709"))[:, None, None]).sum(1, keepdim=True)
+    light = torch.cat([x, luma, x.amax(1, keepdim=True)], 1).flatten(2)
+    counts = light.new_zeros(*light.shape[:2], _BINS)
+    counts.scatter_add_(2, (light.detach() * (_BINS - 0.001)).long(), torch.ones_like(light))
+    counts = (counts * (4096 / light.shape[2]) + 1).log() / 8
+    return torch.cat([counts.flatten(1), colours_by_light(x, luma).flatten(1)], 1)
 
 
 def colours_by_light(x: Tensor, luma: Tensor) -> Tensor:

@@ -18,18 +18,26 @@ from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf
 KNOTS = 12
 """Control points of the curve, over SDR codes 0 to 1."""
 
-BRIGHTNESS = 0
-"""The place of the brightness in a look's numbers."""
+PARTS = {
+    "rises": slice(1, KNOTS),
+    "luminance": slice(KNOTS, KNOTS + 1),
+    "channels": slice(KNOTS + 1, KNOTS + 3),
+    "colour": slice(KNOTS + 3, KNOTS + 6),
+}
+"""Where a look's numbers are, after the brightness.
 
-RISES = slice(1, KNOTS)
-"""How much the natural logarithm of the gain rises from one control point to the next."""
+``rises``: how much the natural logarithm of the gain rises from one control point to the next. ``luminance``: its share, against
+the brightest channel, in what the curve looks at. ``channels``: shares of the channels' own curves in mid-tones and in
+highlights. ``colour``: saturation of shadows, mid-tones and highlights, times what the shares give.
+"""
 
-LUMINANCE, MIDDLE, HIGH = KNOTS, KNOTS + 1, KNOTS + 2
-"""Shares 0..1: of luminance, against the brightest channel, in what the curve looks at; of the channels' own curves in mid-tones
-and in highlights."""
-
-SATURATION = slice(KNOTS + 3, KNOTS + 6)
-"""Saturation of shadows, mid-tones and highlights, times what the shares give."""
+RANGES = {
+    "rises": (-0.15, 1.2),  # below, the curve could fall where codes are near 1
+    "luminance": (0.0, 1.0),
+    "channels": (0.0, 1.0),
+    "colour": (0.65, 1.35),
+}
+"""What the numbers of each part can be."""
 
 NUMBERS = KNOTS + 6
 
@@ -38,8 +46,7 @@ PEAK = 1000.0
 
 _ENTRIES = 1024  # of the curve, with linear interpolation between
 _STEEPEST = 3.5  # natural logarithm of the largest gain, against that of mid-grey
-_LEAST, _MOST = -0.15, 1.2  # of a rise: below, the curve could fall where codes are near 1
-_COLOURED = 0.35  # saturation changes by this at most
+_KEPT = 0.5  # saturation takes at most this share of the least channel
 _FLOOR = 1e-4  # nits; the gradient of PQ has no end at 0
 
 
@@ -48,17 +55,29 @@ def bounded(raw: Tensor) -> Tensor:
 
     The brightness is given as it is.
     """
-    rises = _LEAST + (_MOST - _LEAST) * torch.sigmoid(raw[:, RISES] - 1.8)
-    shares = torch.sigmoid(raw[:, LUMINANCE : HIGH + 1] - raw.new_tensor([0.0, 2.0, 1.0]))
-    saturation = 1 + _COLOURED * torch.tanh(raw[:, SATURATION])
-    return torch.cat([raw[:, :1], rises, shares, saturation], 1)
+    parts = {name: raw[:, part] for name, part in PARTS.items()}
+    (low, high), (pale, full) = RANGES["rises"], RANGES["colour"]
+    return torch.cat(
+        [
+            raw[:, :1],
+            low + (high - low) * torch.sigmoid(parts["rises"] - 1.8),
+            torch.sigmoid(parts["luminance"]),
+            torch.sigmoid(parts["channels"] - raw.new_tensor([2.0, 1.0])),
+            (full + pale) / 2 + (full - pale) / 2 * torch.tanh(parts["colour"]),
+        ],
+        1,
+    )
 
 
 def curve(look: Tensor) -> Tensor:
-    """Natural logarithms of the gain over linear light, ``B,1025`` by SDR code 0..1, of looks ``B,18``; 0 at code 0.5."""
-    rises = look[:, RISES]
+    """Natural logarithms of the gain over linear light, ``B,1025`` by SDR code 0..1, of looks ``B,18``; 0 at code 0.5.
+
+    Light never falls where codes rise."""
+    rises = look[:, PARTS["rises"]]
     points = torch.cat([torch.zeros_like(rises[:, :1]), rises.cumsum(1)], 1)
-    gains = points @ torch.from_numpy(_splines()).to(look)
+    gains = points @ _splines_on(look.device)
+    linear = 2.4 * torch.linspace(0, 1, _ENTRIES + 1, device=look.device).clamp_min(1e-3).log()
+    gains = (gains + linear).cummax(1).values - linear
     return (gains - gains[:, _ENTRIES // 2 : _ENTRIES // 2 + 1]).clamp_max(_STEEPEST)
 
 
@@ -69,22 +88,25 @@ def light(sdr: Tensor, look: Tensor) -> Tensor:
     linear = bt1886_eotf(codes)
     brightest = codes.amax(1, keepdim=True)
     luma = bt1886_inverse_eotf(luminance(linear, "bt709").clamp_min(1e-7)).unsqueeze(1)
-    level = torch.lerp(brightest, luma, numbers[:, LUMINANCE : LUMINANCE + 1])
+    of_luma, own_middle, own_high, shadows, middle, highlights = (
+        numbers[:, i : i + 1] for i in range(KNOTS, NUMBERS)
+    )
+    level = torch.lerp(brightest, luma, of_luma)
     high = _step(brightest, 0.5, 1.0)
-    share = torch.lerp(numbers[:, MIDDLE : MIDDLE + 1], numbers[:, HIGH : HIGH + 1], high)
+    share = torch.lerp(own_middle, own_high, high)
     common = _at(gains, level)
     own = torch.maximum(
         _at(gains, codes) - common, -0.3 - 3 * high
     )  # mid-tones lose no colour to a curve's shadows
     nits = linear * (100 * numbers[:, :1]) * (common + share * own).exp()
-    nits = convert(nits, "bt709", "bt2020")
-    shadows, middle, highlights = (
-        numbers[:, i : i + 1] for i in range(SATURATION.start, SATURATION.stop)
-    )
     low = 1 - _step(brightest, 0.0, 0.4)
     saturation = middle + (shadows - middle) * low + (highlights - middle) * high
-    grey = luminance(nits).unsqueeze(1)
-    nits = torch.lerp(grey, nits, saturation).clamp_min(_FLOOR)
+    grey, least = luminance(nits, "bt709").unsqueeze(1), nits.amin(1, keepdim=True)
+    room = 1 + _KEPT * least / (grey - least).clamp_min(
+        1e-6
+    )  # a saturated colour keeps its least channel
+    nits = torch.lerp(grey, nits, torch.minimum(saturation, room))
+    nits = convert(nits, "bt709", "bt2020").clamp_min(_FLOOR)
     return nits * (PEAK / nits.amax(1, keepdim=True).clamp_min(PEAK))
 
 
@@ -102,8 +124,7 @@ def _step(x: Tensor, low: float, high: float) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-@cache
-def _splines() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _splines() -> Tensor:
     """Uniform clamped cubic B-splines over 0..1, ``12,1025``, by de Boor's recurrence."""
     knots = np.concatenate([np.zeros(3), np.linspace(0, 1, KNOTS - 2), np.ones(3)])
     at = np.linspace(0, 1, _ENTRIES + 1)[:, None]
@@ -116,4 +137,12 @@ def _splines() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         ]
         down = (right - at) / np.maximum(right - knots[1:-degree], 1e-12)
         values = up * values[:, :-1] + down * values[:, 1:]
-    return values.T.astype(np.float32)
+    return torch.from_numpy(values.T.astype(np.float32))
+
+
+_SPLINES = _splines()
+
+
+@cache
+def _splines_on(device: torch.device) -> Tensor:
+    return _SPLINES.to(device)

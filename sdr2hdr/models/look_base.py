@@ -1,4 +1,4 @@
-"""The look reader's mapping as a model of its own: the base that other networks correct, without a correction."""
+"""The base that other networks correct, without a correction: the former ``look``, which guesses the brightness of each scene."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.model import Window
 from sdr2hdr.models.spec import ModelSpec, State
 
-LOOK_SPEC = ModelSpec(
-    name="look",
-    title="Global mapping chosen by the scene's look; fast",
+LOOK_BASE_SPEC = ModelSpec(
+    name="look-base",
+    title="The base that the networks correct, alone; fast",
     paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
     past=STEADY_REACH,
     future=STEADY_REACH,
@@ -29,7 +29,7 @@ LOOK_SPEC = ModelSpec(
 )
 
 
-class LookMapping(OnBase):
+class LookBase(OnBase):
     """The base ``look`` as it is."""
 
     def __init__(self) -> None:

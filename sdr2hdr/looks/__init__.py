@@ -1,0 +1,1 @@
+"""Looks by name, and looks as files."""
