@@ -1,1 +1,1 @@
-"""A folder of videos, converted: what is in it, what has been done, and the doing."""
+"""Converts a folder of videos: lists them, tracks their progress, and runs the conversions."""

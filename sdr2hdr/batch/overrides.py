@@ -46,18 +46,18 @@ def _names_file(option: Option, value: Any, folder: Path) -> bool:
 
 
 def check_options(options: Options) -> None:
-    """Raise ModelError or InputError for a model, weights, a device or exposures with which no file could be converted."""
+    """Raise ModelError or InputError if no file can be converted with this model, weights, device or exposures."""
     check_model(options)
     read_exposures(options.exposures)
 
 
 def overridden(options: Options, folder: Path) -> Options:
-    """The options with a folder's own over them. Raises InputError for a file that cannot be used."""
+    """The options, overruled by those of a folder. Raises InputError if a named file cannot be used."""
     own = read_overrides(folder)
     if not own:
         return options
     if "model" in own:
-        own.setdefault("weights", None)  # those given are another model's
+        own.setdefault("weights", None)  # the given weights belong to another model
     try:
         found = options.changed(**own)
         check_options(found)

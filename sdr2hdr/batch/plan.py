@@ -1,4 +1,4 @@
-"""What a batch will do: the videos of a folder, their options, the names of their outputs, and about how long it takes."""
+"""The plan of a batch: the videos of a folder, their options, the names of their outputs, and a time estimate."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,18 +35,18 @@ VIDEO_ENDINGS = (
     ),
     *(".ogv", ".vob", ".webm", ".wmv"),
 )
-"""Only for files that cannot be read: with these endings somebody should hear of it."""
+"""Only for files that cannot be read: with these endings, the failure is reported."""
 _STILLS = {"gif", "apng", "image2", "ico"}
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 SECONDS_PER_MEGAPIXEL = {"bt2408": 0.4, "bt2446a": 0.4, "look": 0.6}
-"""Before anything was measured: about what one core of 2020 takes, encoding included; other models take more."""
+"""Estimates before any measurement: one core of 2020 with encoding; other models take longer."""
 SECONDS_OTHERWISE = 3.0
 BITS_PER_PIXEL = 0.3
 
 
 @dataclass
 class BatchPlan:
-    """Everything a batch knows before it begins; ``rows`` in the order of their work, with the ``options`` of each."""
+    """Everything a batch knows before it starts; ``rows`` in the order of conversion, with the ``options`` of each."""
 
     source: Path
     target: Path
@@ -62,14 +62,14 @@ class BatchPlan:
         return [i for i, row in enumerate(self.rows) if row.status == "planned"]
 
     def seconds(self, row: Row) -> float:
-        """About how long a file takes."""
+        """The estimated time for a file."""
         rate = self.seconds_per_megapixel.get(
             row.model, SECONDS_PER_MEGAPIXEL.get(row.model, SECONDS_OTHERWISE)
         )
         return rate * row.megapixels
 
     def bytes(self, row: Row) -> int:
-        """About how much disk a file's output takes, without sound; it needs half as much again in between."""
+        """The estimated size of a file's output, without sound; the conversion needs half as much again."""
         return int(self.bits_per_pixel * row.megapixels * 1e6 / 8)
 
 
@@ -81,10 +81,10 @@ def make_plan(
     exclude: Sequence[str] = (),
     looked_at: Callable[[int], None] = lambda _: None,
 ) -> BatchPlan:
-    """Look through ``source``. A folder's ``sdr2hdr.toml`` may overrule ``options``.
+    """Plan the conversion of ``source``. A folder's ``sdr2hdr.toml`` may overrule ``options``.
 
-    ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``. Writes nothing. Raises InputError
-    for a folder or a TOML file that cannot be used, OutputError where the two folders are one.
+    ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``. Writes nothing. Raises
+    InputError if a folder or a TOML file cannot be used, OutputError if both folders are the same.
     """
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; for a single file use `sdr2hdr convert`.")
@@ -155,7 +155,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _options_for(
     folder: Path, source: Path, options: Options, read: dict[Path, Options]
 ) -> Options:
-    """The options of a folder: its own file's, over those of the folders above, over the command line's."""
+    """The options of a folder: its own file takes precedence over the folders above, these over the command line."""
     if folder not in read:
         above = options if folder == source else _options_for(folder.parent, source, options, read)
         read[folder] = overridden(above, folder)
@@ -163,7 +163,7 @@ def _options_for(
 
 
 def _look_at(path: Path, name: str, options: Options) -> Row | None:
-    """A row for a video; None for a file that is none: a picture, sound, a text."""
+    """A row for a video; None for any other file: a picture, sound, a text."""
     choice = early_choice(options)
     row = Row(name, model=AUTO if choice is None else choice.model)
     try:
@@ -197,7 +197,7 @@ def _look_at(path: Path, name: str, options: Options) -> Row | None:
 
 
 def _settings(options: Options) -> dict[str, Any]:
-    """The options that decide an output, as JSON has them; of files that they name, the content, too."""
+    """The options that decide an output, as JSON, with the content of the files that they name."""
     found = options.deciding("picture", "file")
     named = {
         o.name: found[o.name]
@@ -220,7 +220,7 @@ def _is_still(path: Path, info: SourceInfo) -> bool:
 
 
 def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[str, Row]) -> None:
-    """Give each its output's name. One that was given before stays; two that would have the same keep their endings in it."""
+    """Name the outputs. Names given by earlier runs stay; two equal names include the source's ending."""
     taken = {row.output.casefold() for row in known.values() if row.output}
     wanted: dict[str, list[Row]] = {}
     endings = {}
@@ -248,7 +248,7 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[s
 def _compare(
     row: Row, before: Row | None, target: Path, options: Options, sources: set[Path]
 ) -> None:
-    """Decide whether a file is done and unchanged, may be converted, or would hit a file that no batch made."""
+    """Decide whether a file is done and unchanged, may be converted, or would replace a file that no batch made."""
     out = target / row.output
     try:
         if leads_out(target, row.output):
@@ -257,7 +257,7 @@ def _compare(
             return
         there = out.stat().st_size if out.exists() else None
         is_source = out.resolve() in sources
-    except OSError as e:  # a name that is too long, say
+    except OSError as e:  # for example a name that is too long
         row.status, row.cause, row.exit_code = (
             "failed",
             f"{out} cannot be written ({e.strerror}).",
@@ -281,9 +281,7 @@ def _compare(
             return
     if there is not None and not row.ours and not options.overwrite:
         row.status, row.exit_code = "failed", 4
-        row.cause = (
-            f"{out} exists and is not as a batch has left it; move it away, or replace it with -y."
-        )
+        row.cause = f"{out} exists and was not written by a batch, or was changed since; move it away, or replace it with -y."
 
 
 def _rates(rows: Iterable[Row]) -> tuple[dict[str, float], float]:

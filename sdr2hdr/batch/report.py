@@ -1,4 +1,4 @@
-"""What a batch knows of each file: ``report.json``, which is also its memory, and ``report.csv``."""
+"""The facts of each file of a batch: ``report.json``, which the next run reads, and ``report.csv``."""
 
 import csv
 import io
@@ -66,16 +66,15 @@ class Row:
 
     @property
     def megapixels(self) -> float:
-        """All pixels of all frames, in millions: what time and size are estimated from."""
+        """All pixels of all frames, in millions; time and size are estimated from it."""
         return (self.frames or 0) * self.width * self.height / 1e6
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """What an earlier batch wrote of its files, by source.
+    """The rows of an earlier batch, by source.
 
-    The report is only believed as far as a batch could have written it: every field has its type, paths stay within the two
-    folders, and an output's name follows from its source's. Other entries are as if they were not there: what lies under
-    their outputs' names is then not ours, and is not replaced.
+    A row counts only if a batch could have written it: every field has its type, paths stay within the two folders, and the
+    output's name follows from its source's. Other rows are ignored, so files under their outputs' names are not replaced.
     """
     path = folder / "report.json"
     try:
@@ -100,7 +99,7 @@ def _refuse(constant: str) -> None:
 
 
 def _within(name: str) -> bool:
-    """Whether a path is relative, plain, and leads nowhere up."""
+    """Whether a path is relative and normal, without ``..``."""
     path = PurePosixPath(name)
     return (
         not path.is_absolute()
@@ -122,13 +121,13 @@ def _is_named_after(output: str, source: str) -> bool:
 
 
 def leads_out(folder: Path, output: str) -> bool:
-    """Whether a link would take an output to another place than its name says."""
+    """Whether a link would redirect an output to another path."""
     path = folder / output
     return path.is_symlink() or path.parent.resolve() != folder.resolve() / Path(output).parent
 
 
 def write_rows(folder: Path, rows: Sequence[Row], earlier: Sequence[Row]) -> None:
-    """Both reports, each whole or not at all. ``earlier`` are files of earlier runs that this one does not look at."""
+    """Write both reports, each whole or not at all. ``earlier`` are files of earlier runs outside this one."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""Working a batch off: a process for each file, so that one that goes down takes nothing with it."""
+"""Runs a batch with one process per file, so that a crash affects only its own file."""
 
 import errno
 import fcntl
@@ -27,12 +27,12 @@ from sdr2hdr.jobs.work import Work, folder_for
 from sdr2hdr.options import AUTO, Options
 
 RESERVE = 64 << 20
-"""Free bytes below which nothing is written any more: the report must still fit."""
+"""Free bytes below which nothing more is written, so that the report still fits."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a conversion ended: with a report, or with a sentence and an exit code."""
+    """The end of a conversion: a report, or a sentence and an exit code."""
 
     report: Report | None
     words: str = ""
@@ -47,11 +47,11 @@ class _Child:
 
 
 def run_batch(plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]) -> None:
-    """Convert what is planned, ``jobs`` files at a time, and set the rows to what came of it.
+    """Convert the planned files, ``jobs`` at a time, and set the rows to the results.
 
-    ``progress(index, moment)`` tells of a file's progress, with None when it has ended. The reports are written at every
-    change. A failure is that row's; a full disk stops all. Raises OutputError where the folder cannot be written or another
-    batch writes there, Interrupted after Ctrl-C.
+    ``progress(index, moment)`` reports a file's progress, and None at its end. The reports are written at every change. A
+    failure affects only its row; a full disk stops the batch. Raises OutputError if the folder cannot be written or another
+    batch writes there, and Interrupted after Ctrl-C.
     """
     with _held(plan.target):
         _Runner(plan, jobs, progress).run()
@@ -171,7 +171,7 @@ class _Runner:
             row.model = r.model if row.model == AUTO else row.model
             row.max_cll, row.max_fall, row.lost = r.max_cll, r.max_fall, r.loss or ""
             row.bytes, row.resumed = out.stat().st_size, r.resumed_chunks > 0
-        self._write()  # and only then, so that a kill in between loses nothing, the work folder goes
+        self._write()  # the work folder is removed last, so that a kill in between loses nothing
         if row.status == "done":
             self._clear(row)
         self.progress(index, None)
@@ -182,11 +182,11 @@ class _Runner:
             o.keep_work for r, o in zip(self.plan.rows, self.plan.options, strict=True) if r is row
         )
         if not keep and folder_for(out).is_dir():
-            with suppress(OutputError):  # another conversion holds it by now
+            with suppress(OutputError):  # another conversion has locked it
                 Work.beside(out).close(remove=True)
 
     def _stop(self, cause: str, exit_code: int) -> None:
-        """End the children at their next frame; what is not done waits."""
+        """Stop the children at their next frame; unfinished files wait."""
         if not self.children and not self.todo:
             return
         for child in self.children.values():
@@ -195,7 +195,7 @@ class _Runner:
             while child.process.is_alive():
                 with suppress(EOFError, OSError):
                     if child.pipe.poll(0.1):
-                        child.pipe.recv()  # a full pipe would hold it up
+                        child.pipe.recv()  # a full pipe would block it
                 child.process.join(0.05)
         for index in [*self.children, *self.todo]:
             row = self.plan.rows[index]
@@ -206,7 +206,7 @@ class _Runner:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """The output folder, made if it is not there, and held against other batches."""
+    """The output folder, created if needed and locked against other batches."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fd = os.open(folder, os.O_RDONLY)
@@ -226,7 +226,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Connection) -> None:
-    """A child's whole life."""
+    """The main function of a child process."""
     told = 0.0
 
     def tell(moment: Progress) -> None:
@@ -248,7 +248,7 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
         ended = Ended(None, "Stopped; run the same command again to continue.", 130)
     except Sdr2HdrError as e:
         ended = Ended(None, str(e), e.exit_code)
-    except Exception as e:  # whatever it is, the others go on
+    except Exception as e:  # the other files continue after any error
         what = f"{type(e).__name__}: {e}"
         ended = Ended(
             None,

@@ -27,7 +27,7 @@ SHARES = {
     "assemble": (0.98, 0.01),
     "check": (0.99, 0.01),
 }
-"""Where a stage begins in a file's whole, and its share of it: about."""
+"""Approximate start and share of each stage in a file's progress."""
 
 
 class _Screen:
@@ -49,7 +49,7 @@ class _Screen:
         self.shares = dict.fromkeys(todo, 0.0)
         self.whole = self.bar.add_task("", total=sum(self.weights.values()) or 1.0)
         self.tasks: dict[int, Any] = {}
-        self.told: set[str] = set()  # what holds for every film of a folder is told once
+        self.told: set[str] = set()  # a note that holds for every film is shown once
         self._show()
 
     def __call__(self, index: int, moment: "Progress | None") -> None:
@@ -173,7 +173,7 @@ def batch(
 
 
 def _cells(*words: str) -> list[Text]:
-    return [Text(printable(w)) for w in words]  # not as rich's markup: names may hold brackets
+    return [Text(printable(w)) for w in words]  # no rich markup: names may hold brackets
 
 
 def _plan_table(plan: "BatchPlan") -> Table:
@@ -228,7 +228,7 @@ def _table(rows: "list[Row]") -> Table:
 
 
 def _print(terminal: Console, table: Table, rows: "list[Row]") -> None:
-    """The table, and below it a sentence for each file that has one: too long for a column."""
+    """The table, and below it the sentences of files, which are too long for a column."""
     terminal.print(table)
     for row in rows:
         if row.cause or row.lost:

@@ -16,7 +16,7 @@ _SHORT = {
     "colour out": "out",
     "encode": "encode",
 }
-"""Stages, and what stands over their columns."""
+"""Stages and the headings of their columns."""
 
 
 def _sizes(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
@@ -110,8 +110,8 @@ def _show(found: dict[str, Any]) -> None:
         )
     screen.print(table)
     screen.print(
-        "decode to encode: milliseconds a frame of each stage alone; frames/s, slowest: of a whole conversion; "
-        "peak: the model's share of the device's; GiB: the most memory held"
+        "decode to encode: milliseconds per frame of each stage alone; frames/s, slowest: of a whole conversion; "
+        "peak: the model's share of the device's; GiB: peak memory"
     )
     for m in found["measured"]:
         time = (

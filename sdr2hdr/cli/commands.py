@@ -11,7 +11,7 @@ import click
 from sdr2hdr import __version__
 from sdr2hdr.cli.config import defaults
 
-# name: (module and function, what the list of commands says); a module is loaded when its command is called
+# name: (module and function, short help); a module is loaded when its command is called
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "batch": ("sdr2hdr.cli.batch:batch", "Turn a folder of SDR videos into HDR10."),
@@ -38,7 +38,7 @@ COMMANDS = {
 
 @dataclass
 class Flags:
-    """What every command accepts, kept in the click context."""
+    """The flags of every command, kept in the click context."""
 
     debug: bool = False
 
@@ -72,7 +72,7 @@ _EVERYWHERE = (
 
 
 def with_flags(command: click.Command) -> click.Command:
-    """Lets a command and all below it accept ``--debug`` and ``--offline``, where it has none of its own."""
+    """Adds ``--debug`` and ``--offline`` to a command and its sub-commands, unless they have their own."""
     taken = {name for param in command.params for name in param.opts}
     command.params += [option for option in _EVERYWHERE if not taken & set(option.opts)]
     if isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""Defaults of one's own: a TOML file with a table for each command."""
+"""The user's defaults: a TOML file with a table for each command."""
 
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,27 @@ from sdr2hdr.errors import InputError, UsageError
 from sdr2hdr.reading import MissingFile, read_toml
 
 NEVER = ("overwrite",)
-"""What must be said each time: a default that replaces files would lose some."""
+"""Options without a default: one that always replaces files would lose some."""
 _KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
     click.types.BoolParamType: (bool, "true or false"),
     click.types.IntParamType: (int, "a whole number"),
     click.types.FloatParamType: ((int, float), "a number"),
 }
-"""What TOML must hold for an option of a type, the most special first; text for all others."""
+"""The TOML type for an option's type, most specific first; text for all others."""
 
 
 def config_path() -> Path:
-    """``~/.config/sdr2hdr.toml``, or in ``XDG_CONFIG_HOME``; where other systems keep such files, there."""
+    """``~/.config/sdr2hdr.toml``, or in ``XDG_CONFIG_HOME``, or in the usual folder of another system."""
     from platformdirs import user_config_path
 
     return user_config_path() / "sdr2hdr.toml"
 
 
 def defaults(command: click.Command, name: str, known: dict[str, Any]) -> dict[str, Any]:
-    """What the file says for a command, as click's ``default_map`` of the group; nothing without a file.
+    """The file's defaults for a command, as click's ``default_map`` of the group; empty without a file.
 
-    ``known`` are the names of all commands. Raises InputError naming file and key for what is no TOML, no command, no option or
-    no value for it; tables of other commands are looked at when these run.
+    ``known`` are the names of all commands. Raises InputError naming file and key for invalid TOML, an unknown command, an
+    unknown option or a wrong value. Tables of other commands are checked when these run.
     """
     path = config_path()
     try:
@@ -40,7 +40,7 @@ def defaults(command: click.Command, name: str, known: dict[str, Any]) -> dict[s
     for table, value in data.items():
         if table not in known or not isinstance(value, dict):
             raise InputError(
-                f"{path}: {table!r} is no command; give a table for each, [convert] say."
+                f"{path}: {table!r} is not a command; give a table for each command, for example [convert]."
             )
     return {name: _checked(command, data.get(name, {}), path, name)}
 
@@ -67,7 +67,7 @@ def _checked(
         if option.name in NEVER or (
             isinstance(option, ConversionOption) and not option.known.about.saved
         ):
-            raise InputError(f"{where} cannot be a default; say it each time.")
+            raise InputError(f"{where} cannot be a default; give it on the command line.")
         try:
             found[option.name] = _value(option, value, click.Context(command))
         except (UsageError, click.ClickException) as e:
@@ -77,7 +77,7 @@ def _checked(
 
 
 def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
-    """A value of the file as the option takes it. TOML has types of its own: none is taken for another."""
+    """A value of the file, converted for the option. A TOML type is never taken for another."""
     if isinstance(option, ConversionOption):
         return option.known.check(value)
     kind, words = next(

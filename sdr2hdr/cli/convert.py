@@ -35,7 +35,7 @@ STAGES = {
 
 
 class _Speed(ProgressColumn):
-    """Frames per second, of this run."""
+    """Frames per second of this run."""
 
     def render(self, task: Task) -> Text:
         speed = task.speed
@@ -43,7 +43,7 @@ class _Speed(ProgressColumn):
 
 
 class _Screen:
-    """Progress for people: a bar a stage, on standard error."""
+    """Progress for people: a bar per stage, on standard error."""
 
     def __init__(self, quiet: bool) -> None:
         self.bar = Bar(
@@ -77,15 +77,14 @@ class _Screen:
         self.bar.update(self.tasks[p.stage], completed=p.done, total=p.total, description=text)
 
     def finish(self) -> None:
-        """Show every stage that was begun as done."""
+        """Show every started stage as done."""
         for task in self.tasks.values():
             total = self.bar.tasks[task].total or 1
             self.bar.update(task, total=total, completed=total)
 
 
 class _Lines:
-    """Progress for machines: a JSON object a line on standard error, one for each note and at most one for a hundredth of a
-    stage."""
+    """Progress for machines: JSON lines on standard error, one for each note and at most one per hundredth of a stage."""
 
     def __init__(self) -> None:
         self.last: tuple[str, int] | None = None
@@ -134,7 +133,7 @@ def convert(
     screen = _Lines() if as_json else _Screen(quiet)
     from sdr2hdr.convert import (
         convert as run,
-    )  # torch and av load here, with the first sign of life already given
+    )  # torch and av load here, after the first output
 
     try:
         if isinstance(screen, _Screen):
@@ -157,7 +156,7 @@ def _table(r: "Report", verbose: bool) -> Table:
     table.add_column(overflow="fold")
 
     def row(name: str, words: str) -> None:
-        table.add_row(name, Text(printable(words)))  # not as rich's markup: names may hold brackets
+        table.add_row(name, Text(printable(words)))  # no rich markup: names may hold brackets
 
     resumed = f", {r.resumed_chunks} from an earlier run" if r.resumed_chunks else ""
     row("Source", f"{r.source}: {r.input_colour}")

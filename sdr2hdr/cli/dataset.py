@@ -1,4 +1,4 @@
-"""``sdr2hdr dataset``: folders of paired SDR and HDR frames made ready for training."""
+"""``sdr2hdr dataset``: prepares folders of paired SDR and HDR frames for training."""
 
 from pathlib import Path
 from typing import Any

@@ -35,7 +35,7 @@ def doctor(folder: Path, as_json: bool) -> int:
     else:
         _show(found)
         say(
-            f"Conversions will not all work: {', '.join(f'{f.topic} {f.name}' for f in bad)}."
+            f"Some conversions will not work: {', '.join(f'{f.topic} {f.name}' for f in bad)}."
             if bad
             else "Conversions can work."
         )

@@ -1,4 +1,4 @@
-"""How a command ends: whatever goes wrong becomes one line on standard error, and an exit code."""
+"""How a command ends: every error becomes one line on standard error and an exit code."""
 
 import traceback
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def run(args: Sequence[str] | None) -> int:
     try:
         if any("\0" in word for word in args or ()):
             raise UsageError(
-                "An argument holds a NUL character, which no name and no option can; leave it out."
+                "An argument holds a NUL character, which no name or option can hold; leave it out."
             )
         result: Any = cli.main(args, prog_name="sdr2hdr", obj=flags, standalone_mode=False)
         standard.flush()
@@ -29,7 +29,7 @@ def run(args: Sequence[str] | None) -> int:
         return e.exit_code
     except (KeyboardInterrupt, click.Abort) as e:
         return _say(_aborted_by(e), flags)
-    except SystemExit as e:  # click ends so when a write hits a closed pipe
+    except SystemExit as e:  # click ends this way when a write hits a closed pipe
         if not isinstance(e.__context__, BrokenPipeError):
             raise
         return _unprinted(e.__context__, flags)
@@ -38,7 +38,7 @@ def run(args: Sequence[str] | None) -> int:
     except Exception as e:
         torn = stopper.asked is not None and not isinstance(
             e, Sdr2HdrError
-        )  # what was stopped fails in its own words
+        )  # an interrupted library may raise another error
         return _say(Interrupted("Stopped.") if torn else e, flags)
     return result if isinstance(result, int) else 0
 
@@ -51,8 +51,8 @@ def _say(error: BaseException, flags: Flags) -> int:
         line = f"Error: {error}"
     else:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report what it shows."
-    with suppress(OSError):  # nobody can be told: standard error is closed or full
+        line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report the output."
+    with suppress(OSError):  # standard error is closed or full, so nothing can be shown
         if flags.debug:
             traceback.print_exception(error)
         click.echo(printable(line), err=True)
@@ -60,7 +60,7 @@ def _say(error: BaseException, flags: Flags) -> int:
 
 
 def _teach(error: click.ClickException) -> None:
-    """What was wrong with the command line, and where its help is. Words of the user's may be in it."""
+    """The error in the command line, and how to get help. It may quote the user's text."""
     with suppress(OSError):
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
@@ -76,7 +76,7 @@ def _aborted_by(error: BaseException) -> BaseException:
 
 
 def _unprinted(problem: OSError, flags: Flags) -> int:
-    """The standard output takes no more. If its reader has gone (``| head``, say), nobody wants to hear of it."""
+    """Standard output cannot be written. If its reader has exited (such as ``| head``), no message is needed."""
     standard.discard()
     if isinstance(problem, BrokenPipeError):
         if flags.debug:

@@ -1,4 +1,4 @@
-"""``sdr2hdr evaluate``: what models and results score."""
+"""``sdr2hdr evaluate``: scores of models and results."""
 
 import math
 from collections.abc import Sequence

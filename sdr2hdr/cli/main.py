@@ -1,4 +1,4 @@
-"""The program: what is called before anything else is loaded, so that Ctrl-C is understood from the start."""
+"""The program's entry point, called before anything else is loaded, so that Ctrl-C works from the start."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         from sdr2hdr.cli.ending import (
             run,
-        )  # click and the commands load here, and may be stopped already
+        )  # click and the commands load here; Ctrl-C already works
 
         code = run(args)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``sdr2hdr models``: what there is to choose from."""
+"""``sdr2hdr models``: the list of models."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def models(as_json: bool) -> None:
     terminal = console()
     terminal.print(table)
     terminal.print(
-        "window: frames seen before + frames returned a call + frames seen after", style="dim"
+        "window: frames seen before + frames returned per call + frames seen after", style="dim"
     )
 
 

@@ -15,7 +15,7 @@ _COMPLETIONS = {"model": values.models}
 
 
 class Value(click.ParamType[Any]):
-    """The value of an option, checked as everywhere else."""
+    """The value of an option, checked by its declaration."""
 
     def __init__(self, known: Option) -> None:
         self.known = known
@@ -59,7 +59,7 @@ class ConversionOption(click.Option):
 
 
 def conversion_options(command: str) -> Callable[[F], F]:
-    """Give a command the options that it has, as declared."""
+    """Add the declared options of a command."""
 
     def decorate(function: F) -> F:
         mine = [ConversionOption(known) for known in declared() if command in known.about.commands]

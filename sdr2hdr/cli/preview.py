@@ -38,13 +38,13 @@ class Time(click.ParamType[Fraction]):
     ) -> Fraction:
         match = _TIME.fullmatch(value)
         if match is None or (match[2] is not None and Fraction(match[3]) >= 60):
-            self.fail(f"{value!r} is no time; write 12.5, 1:02.5 or 0:01:02.5.", param, ctx)
+            self.fail(f"{value!r} is not a time; write 12.5, 1:02.5 or 0:01:02.5.", param, ctx)
         hours, minutes, seconds = match.groups()
         return Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0)
 
 
 class Bars:
-    """Progress for people: a bar a stage, on standard error."""
+    """Progress for people: a bar per stage, on standard error."""
 
     def __init__(self, quiet: bool) -> None:
         self.bar = Progress(console=console(stderr=True), disable=quiet)
@@ -57,7 +57,7 @@ class Bars:
         self.bar.update(self.tasks[stage], completed=done, total=total)
 
     def finish(self) -> None:
-        """Show every stage that was begun as done: totals of a scan are estimates."""
+        """Show every started stage as done; totals of a scan are estimates."""
         for task in self.tasks.values():
             self.bar.update(task, completed=self.bar.tasks[task].total)
 

@@ -1,4 +1,4 @@
-"""What Ctrl-C and a polite end (SIGTERM) do, from the program's first moment to its last."""
+"""Handles Ctrl-C and SIGTERM, from the start of the program to its end."""
 
 import os
 import signal
@@ -6,16 +6,16 @@ import time
 from types import FrameType
 
 PATIENCE = 1.0
-"""Seconds. A second Ctrl-C within them is the same wish; after them it ends the program at once."""
+"""Seconds. A second Ctrl-C within this time is ignored; a later one ends the program at once."""
 _SOON = 0.05
 _SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class Stopper:
-    """The handler of both signals: the first raises KeyboardInterrupt, and nothing disturbs what then tidies up.
+    """The handler of both signals: the first raises KeyboardInterrupt, and nothing disturbs the clean-up.
 
-    While a module loads, the interrupt waits until it has loaded: torn apart in the middle, a module would fail in its own words.
+    While a module loads, the interrupt waits: a half-loaded module would raise a misleading error.
     """
 
     def __init__(self) -> None:
@@ -23,13 +23,13 @@ class Stopper:
         """When the user asked to stop, by the monotonic clock."""
 
     def watch(self) -> None:
-        """Handle the signals from now on. A signal that is ignored (``nohup``, say) stays ignored."""
+        """Handle the signals from now on. A signal that is already ignored (as by ``nohup``) stays ignored."""
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
 
     def over(self) -> None:
-        """All is done: a signal that comes while the interpreter ends changes nothing any more."""
+        """Everything is done: a signal during the interpreter's exit changes nothing."""
         for number in _SIGNALS:  # the interpreter takes handlers away as it ends, but leaves this
             signal.signal(number, signal.SIG_IGN)
 
@@ -40,7 +40,7 @@ class Stopper:
             self.asked = time.monotonic()
             raise KeyboardInterrupt
         elif time.monotonic() - self.asked > PATIENCE:
-            os.write(2, b"Stopped at once; what is finished is kept.\n")
+            os.write(2, b"Stopped at once; finished work is kept.\n")
             os._exit(130)
 
 

@@ -1,4 +1,4 @@
-"""``--model auto``: which model a film is converted with where none is named."""
+"""``--model auto``: the choice of a model if none is named."""
 
 import time
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """A model, and the sentence that says why it was chosen; that is empty for a model that was named."""
+    """A model, and a sentence that says why it was chosen (empty if it was named)."""
 
     model: str
     reason: str = ""
@@ -39,9 +39,9 @@ def check_model(options: Options) -> None:
 
 
 def early_choice(options: Options) -> Choice | None:
-    """The choice that is the same for every film; None where it takes a film's size and a GPU's speed.
+    """The choice that is the same for every film; None if it depends on the film's size and the GPU's speed.
 
-    Raises ModelError for a device that cannot be had and for weights that cannot be read.
+    Raises ModelError if the device is not available or the weights cannot be read.
     """
     device = pick_device(options.device)
     if options.model != AUTO:
@@ -59,9 +59,9 @@ def early_choice(options: Options) -> Choice | None:
 
 
 def choose_model(options: Options, size: tuple[int, int], begun: Plan | None = None) -> Choice:
-    """The model for a film of a size ``width, height``; one that a plan on the same device was begun with is kept.
+    """The model for a film of ``width, height``; the model of an existing plan for the same device is kept.
 
-    On a GPU its speed is measured for a moment. Raises ModelError as :func:`early_choice` does.
+    On a GPU, its speed is measured briefly. Raises ModelError as :func:`early_choice` does.
     """
     choice = early_choice(options)
     if choice is not None:

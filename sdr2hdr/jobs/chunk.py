@@ -1,4 +1,4 @@
-"""Rendering one chunk: a function of the source, the plan's entry and the settings, that leaves a chunk file and its facts."""
+"""Renders one chunk: a function of the source, the plan's entry and the settings that leaves a chunk file and its facts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -24,11 +24,11 @@ DEPTH = 4
 
 
 class TileTooLarge(Exception):
-    """Memory ran out with the plan's tile; the chunk can be tried with a smaller one."""
+    """Memory ran out with the plan's tile size; a smaller tile may work."""
 
 
 class ChunkRenderer:
-    """Renders chunks of one plan in this process, with one model; ``busy`` is each stage's time at work, seconds."""
+    """Renders chunks of one plan in this process, with one model; ``busy`` is the seconds that each stage worked."""
 
     def __init__(self, source: Source, plan: Plan, work: Work, loaded: Loaded) -> None:
         self.source, self.plan, self.work, self.spec = source, plan, work, loaded.spec
@@ -102,7 +102,7 @@ class ChunkRenderer:
             frame += 1
             if frame == hi:
                 return
-        # Seeking can miss its place in damaged files: read from the start, as the survey did, and pass over what was given.
+        # seeking can fail in damaged files: read from the start, as the survey did, and skip frames that were returned
         for i, picture in enumerate(self.source.pictures()):
             if i >= hi or picture.pts != pts[i]:
                 break

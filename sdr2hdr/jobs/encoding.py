@@ -1,4 +1,4 @@
-"""With what a film is encoded here: the encoder asked for, or software where hardware does not do it."""
+"""The encoder of a film: the requested one, or software if the hardware fails."""
 
 from dataclasses import replace
 
@@ -11,9 +11,10 @@ from sdr2hdr.options import PRESETS
 def usable(
     asked: EncodeSettings, begun: EncodeSettings | None
 ) -> tuple[EncodeSettings, tuple[str, ...]]:
-    """The settings asked for, or those of software, with a sentence, where a hardware encoder fails its trial.
+    """The requested settings, or those of software with a sentence if a hardware encoder fails its trial.
 
-    A film that was ``begun`` in software for that reason goes on in it. Raises OutputError for settings that software refuses.
+    A film that was ``begun`` in software for that reason continues in software. Raises OutputError for settings that
+    software refuses.
     """
     if not asked.writer.hardware:
         try_encoder(asked)
@@ -36,5 +37,5 @@ def in_software(settings: EncodeSettings) -> EncodeSettings:
 
 
 def takes_over(reason: EncoderGone, instead: EncodeSettings) -> str:
-    """What people are told."""
+    """The sentence for people."""
     return f"{reason}, so {instead.writer.name} encodes the film with preset {instead.preset}."

@@ -1,4 +1,4 @@
-"""Exposures of a film's frames, as people or the frames themselves tell them, and whether its brightness follows them."""
+"""Exposures of a film's frames, from the user or from EXIF, and a check that its brightness follows them."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.reading import MissingFile, read_text
 
 Times = tuple[float, ...]
-"""Relative exposure times of the frames from a film's first one on, repeated to its end; none where the film is ordinary SDR."""
+"""Relative exposure times of a film's frames, repeated from the first to the last; empty for ordinary SDR."""
 
 _FOLLOWS = 0.15
 """The least share of a step between exposures, in stops, that a brightness which follows them shows; clipping eats some."""
@@ -27,9 +27,10 @@ _LONGEST_CYCLE = 16
 
 
 def read_exposures(text: str | None) -> Times:
-    """``1,1/4`` (times), ``ev:0,-2`` (stops) or the path of a text file with a time a frame; ``1`` and None are ordinary SDR.
+    """``1,1/4`` (times), ``ev:0,-2`` (stops) or the path of a text file with a time per frame; ``1`` and None are ordinary
+    SDR.
 
-    Raises InputError for what is none of these, and for a time that is not above 0.
+    Raises InputError for anything else, and for a time that is not above 0.
     """
     if text is None:
         return ()
@@ -65,7 +66,7 @@ def read_exposures(text: str | None) -> Times:
 
 
 def exposures_for(text: str | None, spec: ModelSpec) -> Times:
-    """:func:`read_exposures`; raises ModelError for a model that knows none."""
+    """:func:`read_exposures`; raises ModelError for a model without exposures."""
     times = read_exposures(text)
     if times and not spec.exposures:
         able = ", ".join(name for name in registry.names() if registry.spec(name).exposures)
@@ -76,10 +77,11 @@ def exposures_for(text: str | None, spec: ModelSpec) -> Times:
 
 
 def read_from_frames(source: Source, progress: Callable[[int], None]) -> tuple[Times, str | None]:
-    """The exposures that a film's frames tell of themselves (EXIF), the longest being 1, and a sentence of what was read.
+    """The exposures in the EXIF data of a film's frames, relative to the longest, and a sentence about them.
 
-    There are none where the first frame tells nothing, which is all that is then decoded, or where they do not alternate: by
-    at least half a stop between half of the neighbouring frames. ``progress`` is told how many frames have been read.
+    There are none if the first frame has no EXIF exposure (no other frame is then decoded), or if they do not alternate,
+    that is by at least half a stop between half of the neighbouring frames. ``progress`` receives the number of frames
+    read.
     """
     told: list[Fraction] = []
     for picture in source.pictures():
@@ -124,7 +126,7 @@ def _number(word: str) -> float | None:
 
 
 def check_count(text: str, times: Times, frames: int, film: Path) -> None:
-    """Raises InputError where the exposures do not fit so many frames: a longer cycle, or a file that has not one for each."""
+    """Raises InputError if the cycle is longer than the film, or if a per-frame list has the wrong length."""
     if not times or (len(times) <= frames and not Path(text).is_file()):
         return
     if not Path(text).is_file():
@@ -140,8 +142,9 @@ def check_count(text: str, times: Times, frames: int, film: Path) -> None:
 def doubts(
     times: Times, light: Sequence[float], cuts: Sequence[int], *, given: bool = True
 ) -> str | None:
-    """A sentence for people where the mean light of frames (codes to the power 2.2) does not alternate as their exposures do,
-    which were ``given`` or told by the frames."""
+    """A sentence for people if the frames' mean light (codes to the power 2.2) does not alternate as the exposures do. The
+    exposures were ``given`` or read from the frames.
+    """
     seen = []
     for frame, (a, b) in enumerate(itertools.pairwise(light), 1):
         first, second = times[(frame - 1) % len(times)], times[frame % len(times)]

@@ -1,4 +1,4 @@
-"""The end of a conversion: what becomes of the source's other streams, and a finished file that has passed its check."""
+"""The end of a conversion: the fate of the source's other streams, assembly, and the check of the finished file."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from sdr2hdr.options import Options
 
 
 def streams_for(source: Source, output: Output, options: Options) -> StreamPlan:
-    """What becomes of the source's other streams in an output, known before anything is rendered."""
+    """The fate of the source's other streams in an output, decided before anything is rendered."""
     o = options
     choice = StreamChoice(o.audio, o.audio_track, o.subtitle_track, o.no_audio, o.strict_streams)
     return plan_streams(source.path, output.container, o.codec, source.info.stream, choice)
@@ -61,7 +61,7 @@ def finish(
         try:
             check(
                 path, replace(assembled.expected, pts=plan.survey.pts)
-            )  # by the survey, not by what the chunks hold
+            )  # against the survey, not against the chunks
         except OutputError as error:
             path.unlink(missing_ok=True)
             if not isinstance(error, StreamsDiffer) or streams.strict:
@@ -75,7 +75,7 @@ def finish(
 
 
 def _empty(assembled: AssembleReport) -> Mapping[int, str]:
-    """Subtitles that turned out to have nothing in them, by their index in the source."""
+    """Subtitles that turned out to be empty, by their index in the source."""
     facts = zip(assembled.subtitles, assembled.expected.subtitles, strict=True)
     return {
         index: "nothing in it can be read" for index, subtitle in facts if subtitle.start is None
@@ -96,5 +96,5 @@ def check_unchanged(source: Source, plan: Plan) -> None:
     """Raise InputError if the source is no longer the file that was planned."""
     if Fingerprint.of(source.path) != plan.source:
         raise InputError(
-            f"{source.path} changed while it was converted; run the same command again when it is at rest."
+            f"{source.path} changed during the conversion; run the same command again once it no longer changes."
         )

@@ -62,8 +62,8 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
     ("text", "said"),
     [
         ("[convert\n", "must be TOML"),
-        ("peak = 600\n", "'peak' is no command"),
-        ("[konvert]\n", "'konvert' is no command"),
+        ("peak = 600\n", "'peak' is not a command"),
+        ("[konvert]\n", "'konvert' is not a command"),
         ("[convert]\npaek = 600\n", "paek in [convert] is no option"),
         ('[convert]\npeak = "bright"\n', "peak in [convert] = 'bright' does not fit"),
         ("[convert]\npeak = 99999\n", "peak in [convert] = 99999 does not fit"),
