@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -15,6 +16,8 @@ class Turn:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``...,H,W`` to the upright ``...,H,W`` (or ``W,H``), contiguous."""
+        if x.dtype is torch.uint16:  # which torch does not flip
+            return self(x.view(torch.int16)).view(torch.uint16)
         if self.transpose:
             x = x.transpose(-1, -2)
         dims = [dim for dim, flip in ((-2, self.flip_rows), (-1, self.flip_columns)) if flip]

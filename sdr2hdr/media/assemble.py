@@ -279,8 +279,8 @@ class _Writer:
             languages = {
                 place: tags[index] for place, index in enumerate(self._tracks) if index in tags
             }
-            if languages or self._headers.video:
-                keep_tracks(self._dst, self._headers.video, aspect, languages)
+            if languages or self._headers.kept_video:
+                keep_tracks(self._dst, self._headers.kept_video, aspect, languages)
             if self._whole_chapters:
                 moved = self._clock.moved + self._picture.timeline.shift
                 append_chapters(self._dst, moved_chapters(self._headers.chapters.raw, moved))

@@ -97,6 +97,7 @@ class Headers:
     stored picture, which FFmpeg reads from other containers, too. ``languages`` are BCP 47 tags by
     stream index. ``alpha``: the picture has transparency. ``captions``: CEA-608 or 708 in the
     picture. ``grain``: film grain is described, not coded. ``timecode``: of the first picture.
+    ``turned``: the picture is turned upright, so that ``video`` does not hold for what is written.
     """
 
     video: Elements = field(default_factory=dict)
@@ -106,6 +107,12 @@ class Headers:
     captions: bool = False
     grain: bool = False
     timecode: str = ""
+    turned: bool = False
+
+    @property
+    def kept_video(self) -> Elements:
+        """What of ``video`` holds for the picture that is written."""
+        return {} if self.turned else self.video
 
     @property
     def stereo(self) -> str:

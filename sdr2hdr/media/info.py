@@ -167,7 +167,7 @@ def read_info(
             attachments=tuple(s.name or "unnamed" for s in streams.attachments),
             chapters=len(container.chapters()),
             clock=clock,
-            headers=headers if turn == Turn() else replace(headers, video={}),
+            headers=replace(headers, turned=turn != Turn()),
         )
 
 

@@ -57,19 +57,19 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
         notes.append("closed captions in the picture (CEA-608 or 708) left out")
     if headers.grain:
         notes.append("film grain that the source describes is drawn into the picture")
+    if container != "mkv" or headers.turned:
+        why = "it is written to MKV alone"
+        if headers.turned:
+            why = "the picture is turned upright, and it was said of the picture as it lay"
+        if headers.stereo:
+            notes.append(f"the mark of two views ({headers.stereo}) left out: {why}")
+        if headers.projection:
+            notes.append(f"the {headers.projection} projection left out: {why}")
+        if headers.crop:
+            sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
+            notes.append(f"the crop ({sides}) left out, so the whole picture is shown: {why}")
     if container == "mkv":
         return tuple(notes)
-    if headers.stereo:
-        notes.append(
-            f"the mark of two views ({headers.stereo}) left out: it is written to MKV alone"
-        )
-    if headers.projection:
-        notes.append(f"the {headers.projection} projection left out: it is written to MKV alone")
-    if headers.crop:
-        sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
-        notes.append(
-            f"the crop ({sides}) left out: it is written to MKV alone, and here the whole picture is shown"
-        )
     if not headers.chapters.are_plain:
         notes.append(
             f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names"
@@ -89,8 +89,8 @@ def with_room(language: str, headers: Headers, place: int, *, is_picture: bool) 
     room = 0
     if tag := headers.languages.get(place):
         room += len(element(LANGUAGE_IETF, tag.encode()))
-    if is_picture and headers.video:
-        room += sum(len(element(name, body)) for name, body in headers.video.items()) + _SPARE
+    if is_picture and (kept := headers.kept_video):
+        room += sum(len(element(name, body)) for name, body in kept.items()) + _SPARE
     return language + "-" * room
 
 

@@ -258,3 +258,25 @@ def test_compiled_frames_are_debanded_as_the_formulas_do(name: str) -> None:
     )
     assert mean < 0.06
     assert most <= 2
+
+
+@compiled
+@pytest.mark.parametrize("deband", ["auto", "off"])
+@pytest.mark.parametrize("depth", [8, 10])
+def test_turned_pictures_of_any_depth_are_those_of_the_formulas(depth: int, deband: str) -> None:
+    turn = Turn(True, False, True)
+    renderer = opened("bt2408", (WIDTH, HEIGHT))
+    pictures = [
+        replace(
+            p,
+            planes=tuple((x.to(torch.int32) << (depth - 8)).to(torch.uint16) for x in p.planes)
+            if depth > 8
+            else p.planes,
+            layout=YuvLayout("bt709", depth=depth),
+            deband=deband,
+        )
+        for p in film(turn=turn)
+    ]
+    mean, most = apart(*(rendered(s, pictures) for s in (open_stream(renderer), Stream(renderer))))
+    assert mean < 0.06
+    assert most <= 2
