@@ -28,6 +28,8 @@ begins later than this, is a clock.
 """
 REORDERED = Fraction(1)
 """Seconds that display times may go back because of reordering: 16 frames of 16 a second."""
+WRAP = Fraction(2**33, 90_000)
+"""Seconds after which the clock of a transport or program stream begins anew."""
 _MIXED = Fraction(3)  # seconds before and after a join in which packets of both parts may come
 _LOOK_AHEAD = 3  # packets that say whether the clock has jumped or one time stamp is wrong
 _DISCONTINUOUS = 0x0200  # AVFMT_TS_DISCONT: the format allows its clock to jump
@@ -55,6 +57,8 @@ class Clock:
 
     parts: tuple[Part, ...]
     wrong: frozenset[int] = frozenset()
+    wraps: bool = False
+    """Whether it has 33 bits. FFmpeg takes a time a minute before the first one for one after the wrap."""
 
     @property
     def is_steady(self) -> bool:
@@ -83,6 +87,8 @@ class Clock:
             )
         for before, after in zip(self.parts, self.parts[1:], strict=False):
             step = after.start - before.end
+            if self.wraps and step > WRAP / 2:
+                step -= WRAP
             way = "back" if step < 0 else "forward"
             notes.append(
                 f"the clock of the source jumps {way} by {clock_time(abs(step))} at {clock_time(after.start + after.moved)}"
@@ -203,7 +209,8 @@ def read_clock(
     ):
         status = path.stat()
         parts, wrong = _scanned(path, status.st_size, status.st_mtime_ns, broadcast)
-        return Clock(tuple(replace(part, moved=part.moved + moved) for part in parts), wrong)
+        wraps = container.format.name in ("mpeg", "mpegts")
+        return Clock(tuple(replace(part, moved=part.moved + moved) for part in parts), wrong, wraps)
     begin = (stream.start_time or 0) * time_base
     return Clock((Part(0, begin, begin + (stream.duration or 0) * time_base, moved),))
 

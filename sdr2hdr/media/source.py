@@ -19,6 +19,7 @@ from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.appended import second_beginning
 from sdr2hdr.media.changes import Changes
 from sdr2hdr.media.clock import clock_time
 from sdr2hdr.media.deinterlace import MODES
@@ -158,11 +159,24 @@ class Source:
             *self._changes.notes,
             *self._fields.notes(self._tally),
         ]
+        if appended := self._appended():
+            notes.append(appended)
         if mended := self.loss.mended:
             notes.append(
                 f"{mended} pictures had no time of their own, or one out of order, and were given the next"
             )
         return tuple(notes)
+
+    def _appended(self) -> str:
+        """What is said of a file joined to the end of this one; empty if none is."""
+        begin = second_beginning(self.path, self.info.container)
+        if begin is None:
+            return ""
+        left = (self.path.stat().st_size - begin) / 1_000_000
+        return (
+            f"another file was joined to the source at byte {begin}: the film ends there, and {left:.1f} MB were not read"
+            " (cut the file at that byte to convert the rest)"
+        )
 
     def _is_torn(self) -> bool:
         torn = self.info.container.startswith("matroska") and (
@@ -172,6 +186,8 @@ class Source:
             raise InputError(
                 f"{self.path} is cut short or has a gap in it; get a new copy, or leave --strict out to keep what decodes."
             )
+        if self._strict and (appended := self._appended()):
+            raise InputError(f"{self.path}: {appended}; leave --strict out to convert the first.")
         return torn
 
     def pictures(self, start_pts: int | None = None) -> Iterator[Picture]:

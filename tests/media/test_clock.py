@@ -113,6 +113,28 @@ def test_what_ffmpeg_does_not_read_of_joined_matroska_is_told(tmp_path: Path) ->
     assert source.loss.torn
 
 
+@pytest.mark.parametrize("kind", ["flv", "wmv", "wtv", "mp4"])
+def test_what_ffmpeg_does_not_read_of_other_joined_files_is_told(tmp_path: Path, kind: str) -> None:
+    codecs = ("-c:v", "flv", "-bf", "0", "-c:a", "mp3", "-ar", "44100") if kind == "flv" else ()
+    part = record(tmp_path / f"a.{kind}", *codecs)
+    whole = Source(joined(tmp_path / f"all.{kind}", part, part))
+    assert len(seconds_of(whole)) == 50
+    size = part.stat().st_size
+    (note,) = [note for note in whole.notes if "joined" in note]
+    assert f"at byte {size}:" in note and f"{size / 1e6:.1f} MB were not read" in note
+    assert not [note for note in Source(part).notes if "joined" in note]
+    with pytest.raises(InputError, match=f"at byte {size}:.* leave --strict out"):
+        list(Source(whole.path, strict=True).pictures())
+
+
+def test_a_clock_that_goes_back_before_the_first_time_is_not_told_as_a_wrap(tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{offset}.ts", offset=offset) for offset in (100, 0)]
+    source = Source(joined(tmp_path / "all.ts", *parts))
+    assert are_steady(seconds_of(source), 100)
+    # back from the end of the first two seconds; ffmpeg begins 0.08 s later where a decode time would be below 0
+    assert any("jumps back by 0:01:41.92" in note for note in source.notes)
+
+
 @pytest.mark.parametrize("target", ["out.mkv", "out.mp4"])
 def test_the_sound_of_joined_recordings_stays_with_its_picture(tmp_path: Path, target: str) -> None:
     parts = [record(tmp_path / f"{hertz}.ts", hertz=hertz) for hertz in (440, 880)]
