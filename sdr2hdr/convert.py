@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sdr2hdr.jobs.plan import survey
 from sdr2hdr.jobs.planning import make_plan
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.reading import open_source
-from sdr2hdr.jobs.run import Rendered, Task, render
+from sdr2hdr.jobs.run import Here, Rendered, Task, render
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.inputs import as_film
@@ -120,8 +121,9 @@ def convert(
                 spec.name,
                 o.weights or (o.model if o.model != spec.name else None),
             )
-            plan, notes = make_plan(source, settings, o, spec, begun, work, task.open, progress)
-            rendered = render(task, plan, work, o.workers, progress)
+            here = Here(source, cache(task.open))
+            plan, notes = make_plan(source, settings, o, spec, begun, work, here.model, progress)
+            rendered = render(task, here, plan, work, o.workers, progress)
             made = finish(work, plan, source, streams, rendered.light, progress)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)

@@ -25,6 +25,7 @@ from sdr2hdr.jobs.progress import Ticker, Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.encoder import EncoderGone
+from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
@@ -78,6 +79,14 @@ def unfinished(plan: Plan, work: Work) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
+class Here:
+    """What this process has opened already: a source, and a model as soon as it is asked for."""
+
+    source: Source
+    model: Callable[[], Loaded]
+
+
+@dataclass(frozen=True)
 class Rendered:
     """Every chunk of a plan: the plan as it ended (the tile may have shrunk), how many chunks an earlier run had rendered,
     the light of all, the seconds that the others took, and each stage's seconds at work."""
@@ -89,13 +98,15 @@ class Rendered:
     busy: Busy
 
 
-def render(task: Task, plan: Plan, work: Work, workers: int, progress: Watcher) -> Rendered:
+def render(
+    task: Task, here: Here, plan: Plan, work: Work, workers: int, progress: Watcher
+) -> Rendered:
     """Render what an earlier run has not finished. Raises whatever a chunk raises; finished chunks stay finished."""
     since = time.monotonic()
     work.verify(plan)
     left = {i for group in unfinished(plan, work) for i in group}
     finished = [i for i in range(len(plan.chunks)) if i not in left]
-    plan, busy = run(task, plan, work, workers, Ticker(plan, finished, progress))
+    plan, busy = run(task, here, plan, work, workers, Ticker(plan, finished, progress))
     return Rendered(plan, len(finished), _light(work, plan), time.monotonic() - since, busy)
 
 
@@ -111,7 +122,9 @@ def _light(work: Work, plan: Plan) -> LightFacts:
     return light
 
 
-def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[Plan, Busy]:
+def run(
+    task: Task, here: Here, plan: Plan, work: Work, workers: int, tick: Tick
+) -> tuple[Plan, Busy]:
     """Render every chunk that is not done; returns the plan as it ended (the tile may have shrunk) and the stages' busy seconds.
 
     ``tick(frames)`` is told how many more frames are done. Raises whatever a chunk raises; finished chunks stay finished.
@@ -121,19 +134,17 @@ def run(task: Task, plan: Plan, work: Work, workers: int, tick: Tick) -> tuple[P
         try:
             if workers > 1 and len(todo) > 1:
                 return plan, _parallel(task, plan, workers, todo, tick)
-            return plan, _here(task, plan, work, todo, tick)
+            return plan, _alone(here, plan, work, todo, tick)
         except TileTooLarge as e:
             plan = _smaller_tiles(task, plan, work, e)
         except EncoderGone as e:
             plan = _in_software(plan, work, e)
 
 
-def _here(task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Tick) -> Busy:
+def _alone(here: Here, plan: Plan, work: Work, todo: list[list[int]], tick: Tick) -> Busy:
     if not todo:
         return {}
-    loaded = task.open()
-    source = open_source(task.source, plan.settings)
-    renderer = ChunkRenderer(source, plan, work, loaded)
+    renderer = ChunkRenderer(here.source, plan, work, here.model())
     for group in todo:
         for index in group:
             renderer.render(index, lambda _: tick(1))
