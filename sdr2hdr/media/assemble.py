@@ -242,7 +242,10 @@ class _Writer:
             for stream in file.streams:
                 fate = fates.get(stream.index)
                 if stream.index == plan.video_stream_index:
-                    target = self._picture.add_to(out, _tags(stream.metadata), stream.disposition)
+                    tags = _tags(stream.metadata)
+                    if self._headers.turned:
+                        tags.pop("stereo_mode", None)
+                    target = self._picture.add_to(out, tags, stream.disposition)
                     self._make_room(target, stream, is_picture=True)
                 elif fate is not None and fate.how in (COPIED, UNWRAPPED, CONVERTED):
                     made = carrier(stream, out, self._container, fate, self._clock.moved, shift)

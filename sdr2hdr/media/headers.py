@@ -7,6 +7,7 @@ A/53 part 4 6.2.3 (captions in the picture), ISO/IEC 14496-12 8.4.6 (``elng``).
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -54,6 +55,10 @@ STEREO_MODES = {
     13: "pictures in turn, left eye first",
     14: "pictures in turn, right eye first",
 }
+_SIDE_BY_SIDE, _STACKED = (
+    {1, 8, 9, 11},
+    {2, 3, 6, 7},
+)  # FFmpeg counts columns and rows in turn among them
 PROJECTIONS = {1: "equirectangular", 2: "cube map", 3: "mesh"}
 
 _CAPTIONS = b"GA94\x03"  # ATSC_identifier and user_data_type_code of cc_data
@@ -161,6 +166,13 @@ def read_headers(
         grain=_has_grain(path, stream),
         timecode=tags.get("timecode", "") or _track_timecode(container),
     )
+
+
+def view_shape(video: Elements) -> Fraction:
+    """By how much wider than the stored picture one view of it is, for its height: 1/2 of two views
+    side by side."""
+    mode = number(video.get(STEREO_MODE, b""))
+    return Fraction(1, 2) if mode in _SIDE_BY_SIDE else Fraction(2 if mode in _STACKED else 1)
 
 
 def video_elements(stream: VideoStream) -> Elements:

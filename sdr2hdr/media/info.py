@@ -20,7 +20,7 @@ from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.ebml import children, number
-from sdr2hdr.media.headers import Headers, read_headers, video_elements
+from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
 from sdr2hdr.media.opening import first_frame, is_cover, opened
 from sdr2hdr.media.picture import planar, side_data, turn_of
@@ -135,6 +135,8 @@ def read_info(
         headers = read_headers(path, container, stream, frame)
         start = (stream.start_time or 0) if frame.pts is None else frame.pts
         aspect = Fraction(stream.sample_aspect_ratio or 1)
+        if turn != Turn():  # all of it is shown then, where FFmpeg speaks of one view
+            aspect *= view_shape(headers.video)
         width, height = frame.width, frame.height
         streams = container.streams
         return SourceInfo(

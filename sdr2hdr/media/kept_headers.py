@@ -25,7 +25,7 @@ from sdr2hdr.media.ebml import (
     text,
     whole,
 )
-from sdr2hdr.media.headers import CROPS, LANGUAGE, LANGUAGE_IETF, STEREO_MODE, Headers
+from sdr2hdr.media.headers import CROPS, LANGUAGE, LANGUAGE_IETF, Headers, view_shape
 from sdr2hdr.media.matroska import tracks_of
 
 _SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = (
@@ -40,10 +40,6 @@ _MASTERS = {0x45B9, 0xB6}  # editions and chapters, in which times lie
 _TRACK_ENTRY, _VIDEO = 0xAE, 0xE0
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT = 0x54B0, 0x54BA
 _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xB0, 0xBA
-_SIDE_BY_SIDE, _STACKED = (
-    {1, 8, 9, 11},
-    {2, 3, 6, 7},
-)  # FFmpeg counts columns and rows in turn among them
 _SPARE = 64  # bytes: the display size, and the least that a Void element takes
 
 
@@ -150,9 +146,7 @@ def _picture(written: Elements, kept: Elements, aspect: Fraction) -> bytes:
             width -= number(kept.get(key, b""))
         else:
             height -= number(kept.get(key, b""))
-    mode = number(kept.get(STEREO_MODE, b""))
-    views = Fraction(1, 2) if mode in _SIDE_BY_SIDE else Fraction(2 if mode in _STACKED else 1)
-    shown, lines = width * aspect * views, height
+    shown, lines = width * aspect * view_shape(kept), height
     size = {_DISPLAY_WIDTH: whole(round(shown)), _DISPLAY_HEIGHT: whole(lines)}
     return b"".join(element(name, body) for name, body in {**written, **kept, **size}.items())
 

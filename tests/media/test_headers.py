@@ -201,3 +201,16 @@ def test_transparency_is_told(tmp_path: Path) -> None:
         subprocess.run(command, check=True)
         report = converted(tmp_path / name, tmp_path / f"out-{name}.mkv", container="mkv")
         assert any("transparency left out" in note for note in report.notes), name
+
+
+def test_what_a_header_says_of_a_picture_that_is_turned_is_named(
+    tmp_path: Path, base: Path
+) -> None:
+    marked = merged(tmp_path / "b.mkv", "--stereo-mode", "0:1", base)
+    source = edited(tmp_path / "a.mkv", marked, pixel_crop_left=16, projection_pose_roll=90)
+    assert read_info(source).turn.transpose
+    for name in ("out.mkv", "out.mp4"):
+        report = converted(source, tmp_path / name)
+        assert any("two views (side by side, left eye first) left out" in n for n in report.notes)
+        assert any("the crop (16 left) left out" in n for n in report.notes)
+        assert (report.width, report.height) == read_info(tmp_path / name).size
