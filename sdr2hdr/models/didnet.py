@@ -26,10 +26,10 @@ NEIGHBOURS = 3
 """Frames seen before and after the one that is made."""
 FRAMES = 2 * NEIGHBOURS + 1
 RESTORED_BOUND = 3 / 255
-"""The most by which a restoration changes an SDR code. Nearly all that can be repaired is less, and without a bound dark blue
-areas lost 13 codes of their blue."""
+"""The largest change of an SDR code by restoration. Nearly all repairs are smaller, and without a bound dark blue areas
+lost 13 codes of their blue."""
 
-_TITLE = "Seven aligned frames for compressed SDR, restored SDR on the way"
+_TITLE = "Seven aligned frames for compressed SDR; also restores SDR"
 _PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
 
 DIDNET_SPEC = ModelSpec(
@@ -72,9 +72,10 @@ def _up(channels: int) -> nn.Sequential:
 
 
 class OffsetNet(nn.Module):
-    """The small U-net: from all frames at once the offsets and masks of every input channel. Sizes are multiples of 8.
+    """The small U-net: offsets and masks of every input channel, from all frames at once. Sizes are multiples of 8.
 
-    Depth, skips by concatenation and transposed convolutions are STDF's (Deng et al., AAAI 2020), on which the paper builds.
+    Depth, skips by concatenation and transposed convolutions are STDF's (Deng et al., AAAI 2020), on which the paper
+    builds.
     """
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -109,13 +110,13 @@ class Alignment(nn.Module):
         self.offsets = OffsetNet(inputs, offset_channels)
         self.align = nn.Conv2d(
             inputs, channels, 3, padding=1
-        )  # its kernel and bias; where it looks is deformed
+        )  # only its kernel and bias are used; sampling is deformed
         self.fuse = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
     def forward(self, frames: Tensor, still: bool = False) -> Tensor:
         """Fused features ``B,C,H,W`` of the frames ``B,21,H,W`` (float32, frame by frame).
 
-        ``still`` moves nothing and leaves the taps half open, as the offsets and masks begin: many times as fast to train.
+        ``still`` keeps the offsets at 0 and the masks at 1/2, their initial values, which trains many times faster.
         """
         weight, bias = self.align.weight, self.align.bias
         seen = frames.to(weight.dtype, memory_format=torch.channels_last)
@@ -283,7 +284,7 @@ class DIDNet(OnBase, RestoringModel):
     def initialise(self) -> None:
         """Nothing moved, half of every tap, and nothing added to the frame or the base.
 
-        Features that begin as noise in the result are unlearnt within some steps, and the network stays where it is.
+        Features that start as noise in the result are unlearnt within a few steps, and the network stays there.
         """
         keep_variance(self.own_modules())
         nets = self.alignment.offsets
@@ -307,7 +308,7 @@ class DIDNet(OnBase, RestoringModel):
     def _restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
         """Fused features and the restored middle one of the frames ``B,7,3,H,W``; ``still`` as :class:`Alignment` has it."""
         fused = self.alignment(frames.flatten(1, 2), still)
-        # the restoration is learnt as a correction, in float32: SDR in bfloat16 is wrong by half a code value
+        # the restoration is a float32 correction: SDR in bfloat16 has an error of half a code value
         middle, added = frames[:, NEIGHBOURS].float(), self.restore(fused).float()
         if self.base != "none":
             added = bounded(added, middle, scale=SCALE, reach=self.reach, bound=RESTORED_BOUND)
@@ -329,7 +330,7 @@ class DIDNet(OnBase, RestoringModel):
             near = [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
             look, state = self.scene_look(window, t, state)
             fused, sdr = self._restored(window.frames[:, near])
-            # the base maps the restored frame, so that the network adds light and not restoration again; the auxiliary loss
+            # the base maps the restored frame, so the network adds only light; the auxiliary loss
             # alone trains the restoration
             frame = sdr.detach() + (self.base_frame(window.frames, t) - window.frames[:, t].float())
             added = self.output(fused, torch.stack([window.thumb(i) for i in near], dim=1))

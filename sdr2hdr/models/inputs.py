@@ -1,4 +1,4 @@
-"""What models are given besides a tile's frames: the whole picture at a small size, and noise."""
+"""Inputs of models besides a tile's frames: the thumbnail of the whole picture, and noise."""
 
 import torch
 import torch.nn.functional as F

@@ -76,7 +76,7 @@ def _up(channels: int, relu: bool) -> nn.Sequential:
 
 
 class Dislocation(nn.Module):
-    """What the published code, not the paper, does to a branch before its block: two convolutions, and a 1x1 over all."""
+    """A step of the published code that the paper lacks: two convolutions, and a 1x1 convolution over all."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Recovery(nn.Module):
 
 
 class PublishedAttention(nn.Module):
-    """Coordinate attention as published: means over whole rows and columns, so that a tile sees other means than its frame."""
+    """Coordinate attention as published: means over whole rows and columns, so a tile has other means than its frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -287,9 +287,7 @@ class KPNet(OnBase):
         if self.base != "none":
             start_with_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
-            if (
-                self.blocks == 3
-            ):  # what fusion and its attention leave is a twelfth of what the blocks gave
+            if self.blocks == 3:  # fusion and its attention leave a twelfth of the blocks' output
                 cast(nn.Conv2d, self.up_conv2[0]).weight.data.mul_(12.0)
         if self.modulate is not None:
             zero(self.modulate)
@@ -300,7 +298,7 @@ class KPNet(OnBase):
         return out
 
     def fused(self, f0: Tensor) -> Tensor:
-        """From full-size features ``B,C,H,W`` of the head to those at half size that all three blocks made."""
+        """From the head's full-size features ``B,C,H,W`` to the fused half-size features of all three blocks."""
         f1 = F.relu(self.down_conv1(f0))
         f2 = F.relu(self.down_conv2(f1))
         half = self.block(self.dislocation_change1(f1))
@@ -310,7 +308,7 @@ class KPNet(OnBase):
         return out
 
     def output(self, frame: Tensor, conditions: list[Film] | None) -> Tensor:
-        """What the network gives for a frame ``B,3,H,W`` alone: codes, or a correction of the base, ``B,3,H,W``."""
+        """The network's output for a frame ``B,3,H,W``: codes, or a correction of the base, ``B,3,H,W``."""
         # the base needs the frame in float32, so the network casts its own copy
         x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
         f0 = F.relu(self.conv_first(x))

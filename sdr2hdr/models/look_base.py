@@ -30,7 +30,7 @@ LOOK_BASE_SPEC = ModelSpec(
 
 
 class LookBase(OnBase):
-    """The base ``look`` as it is."""
+    """The base ``look`` without a correction."""
 
     def __init__(self) -> None:
         super().__init__("look")

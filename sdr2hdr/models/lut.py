@@ -1,4 +1,4 @@
-"""Anybody's colour table as a model: each pixel alone, from BT.709 R'G'B' to PQ codes in BT.2020."""
+"""The user's colour table as a model: maps each pixel from BT.709 R'G'B' to PQ codes in BT.2020."""
 
 import torch
 from torch import Tensor

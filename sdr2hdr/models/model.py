@@ -1,4 +1,4 @@
-"""The contract that every model keeps, as types."""
+"""The contract of all models, as types."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from sdr2hdr.models.spec import ModelSpec, State
 
 
 class Inputs(TypedDict, total=False):
-    """What a model is told about its frames; which of it a model reads is in its spec.
+    """Optional inputs of a model; its spec says which of them it reads.
 
-    The first ``past`` and the last ``future`` frames are context: the model sees them, but neither returns them nor
-    changes its state for them. ``thumbs B,T,3,S,S`` is the whole picture at a small size, R'G'B' 0..1. ``place B,4`` is
-    where in the picture the frames are: top, left, bottom, right as shares of it (default: the whole picture).
-    ``exposures B,T`` are relative times if they alternate, else None. ``noise B,C,h,w`` is normally distributed and
-    belongs to areas of the picture (:func:`sdr2hdr.models.inputs.field`). ``brightness B`` is what is asked for
+    The first ``past`` and the last ``future`` frames are context: the model sees them, but neither returns them nor changes
+    its state for them. ``thumbs B,T,3,S,S`` is the whole picture at a small size, R'G'B' 0..1. ``place B,4`` is the
+    position of the frames in the picture: top, left, bottom, right as fractions (default: the whole picture). ``exposures
+    B,T`` are relative times if they alternate, else None. ``noise B,C,h,w`` is normally distributed and belongs to areas of
+    the picture (:func:`sdr2hdr.models.inputs.field`). ``brightness B`` is what is asked for
     (:mod:`sdr2hdr.color.exposure`).
     """
 
@@ -33,7 +33,7 @@ class Inputs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Window:
-    """Frames ``B,T,3,H,W``, SDR BT.709 R'G'B' 0..1, with what :class:`Inputs` says about them."""
+    """Frames ``B,T,3,H,W``, SDR BT.709 R'G'B' 0..1, with their :class:`Inputs`."""
 
     frames: Tensor
     past: int = 0
@@ -64,7 +64,7 @@ class Window:
 
 
 class Model(nn.Module, ABC):
-    """SDR frames in, PQ codes out. A network says in :meth:`render` how, and in its :class:`ModelSpec` what it needs."""
+    """SDR frames in, PQ codes out. A network implements :meth:`render`; its :class:`ModelSpec` states its needs."""
 
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         """The state at the start of a scene, for a tile of ``height, width``.
@@ -93,7 +93,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
-        """:meth:`forward` for a network to define."""
+        """The implementation of :meth:`forward`."""
 
     def read_look(self, thumbs: Tensor, brightness: Tensor) -> Tensor:
         """The looks ``B,V`` of thumbnails ``B,3,S,S``; only for models that read a look.
@@ -110,11 +110,11 @@ class Model(nn.Module, ABC):
         raise ValueError("this model has no mapping of greys")
 
     def initialise(self) -> None:
-        """Set the weights that training starts with."""
+        """Initialise the weights for training."""
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        """The spec of the network when it is built with ``spec.config``, if that changes its needs or abilities."""
+        """The spec of the network for ``spec.config``, which may change its needs or abilities."""
         return spec
 
     @classmethod
@@ -143,7 +143,7 @@ class RestoringModel(Model):
 
     @abstractmethod
     def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
-        """:meth:`forward_with_aux` for a network to define."""
+        """The implementation of :meth:`forward_with_aux`."""
 
     @abstractmethod
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
@@ -157,7 +157,7 @@ class MaskedModel(Model):
     """A model whose encoder can be trained to reconstruct masked pictures (``masked`` among the tasks of its spec)."""
 
     encoder: tuple[str, ...]
-    """How the names of the parameters begin that later training takes over: the encoder's, and the look reader's."""
+    """Prefixes of the parameters that later training takes over: the encoder's and the look reader's."""
 
     @abstractmethod
     def reconstruct(self, pictures: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model needs and can do, as data."""
+"""A model's needs and abilities, as data."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 State = dict[str, Tensor]
-"""What a model remembers within a scene: named tensors that can be saved. Empty for a model without memory."""
+"""A model's memory within a scene: named tensors that can be saved. Empty for a model without memory."""
 
 
 @dataclass(frozen=True)

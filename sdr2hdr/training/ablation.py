@@ -1,25 +1,25 @@
-"""Variants of a recipe, each trained for as many steps from the same start and seed on the same clips, as a Markdown table.
+"""Variants of a recipe as a Markdown table, trained for the same steps from the same start and seed on the same clips.
 
     python -m sdr2hdr.training.ablation wmnet --clips RUN/clips --out DIR [--steps 300] [--rows N]
 
-``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every select
-clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table DIR/ablation.md
-is written anew after every variant. Stopped, the same command goes on at the last checkpoint. ``--rows`` takes the first variants
-alone.
+``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every
+select clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table
+DIR/ablation.md is rewritten after every variant. If it is stopped, the same command continues from the last checkpoint.
+``--rows`` takes only the first variants.
 
-Networks on the look mapping, most of whose error is a look that nobody can know, also show how much damage they repair on the
-select clips of QP 32 and more: by how much nearer, in dB, their codes are than the base's to what the look makes of the
+Networks on the look mapping, most of whose error is a look that nobody can know, also show how much damage they repair on
+the select clips of QP 32 and more: by how much nearer, in dB, their codes are than the base's to what the look makes of the
 undamaged SDR. *SDR repaired* is the same of a restored SDR picture, against the undamaged one.
 
-The first argument is a TOML file, or the name of one in ``training/ablations``. It names a ``recipe`` (one of sdr2hdr's, or a
-file beside it) and has a ``[[variants]]`` table for each row: its
-``name`` and what differs. ``config`` adds to the recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the
-masked stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which
-their stages share as in the recipe: what phase I takes is not there for the mapping.
+The first argument is a TOML file, or the name of one in ``training/ablations``. It names a ``recipe`` (one of sdr2hdr's, or
+a file beside it) and has a ``[[variants]]`` table for each row: its ``name`` and what differs. ``config`` adds to the
+recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the masked stages; ``untrained`` trains nothing;
+any other key is the recipe's. All variants have ``--steps`` steps in all, which their stages share as in the recipe: what
+phase I takes is not there for the mapping.
 
-Rows may share what they have in common: a variant with ``before`` takes over what the variant of that name trained, one with
-``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names another
-weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
+Rows may share what they have in common: a variant with ``before`` takes over what the variant of that name trained, one
+with ``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names
+another weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
 
 A model that is told exposures is measured on the select clips through simulated cameras (``data/exposures.py``), the middle
 frame of each clip twice, once with an object that moves by itself.
@@ -70,7 +70,7 @@ REPAIRS = (
     Measure("restored", "SDR repaired dB", True),
 )
 STRONG = 32
-"""The QP from which on repairs are measured."""
+"""The smallest QP at which repairs are measured."""
 EXPOSED: tuple[Measure, ...] = tuple(choose(["psnr_t", "ssim_t", "haarpsi"]).measures)
 
 
@@ -92,7 +92,7 @@ class Variant:
 
 
 def table_path(name: Path) -> Path:
-    """The file that a name stands for: one of the tables that come with sdr2hdr, or the path as it is."""
+    """The file for a name: a bundled table of variants, or the path itself."""
     bundled = ABLATIONS / f"{name}.toml"
     return bundled if not name.suffix and len(name.parts) == 1 and bundled.exists() else name
 
@@ -102,7 +102,7 @@ def folder(name: str) -> str:
 
 
 def read_variants(path: Path, steps: int) -> list[Variant]:
-    """The variants of a file. Raises InputError naming the file and what is wrong in it."""
+    """The variants of a file. Raises InputError with the file and the error in it."""
     try:
         data = tomllib.loads(path.read_text())
         wanted, tables = Path(data["recipe"]), list(data["variants"])
@@ -149,7 +149,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         stages = [replace(s, masking=masking) if s.task == "masked" else s for s in stages]
     share = steps / sum(s.steps for s in stages)
     counts = [max(1, round(s.steps * share)) for s in stages]
-    counts[counts.index(max(counts))] += steps - sum(counts)  # the same for all, to the step
+    counts[counts.index(max(counts))] += steps - sum(counts)  # exactly the same number for all
     if min(counts) < 1:
         raise ValueError(
             f"{steps} steps are too few for the {len(stages)} stages of variant {name!r}"
@@ -227,7 +227,7 @@ def exposed(net: Model, codes: Tensor, number: int) -> Iterator[tuple[str, float
 
 
 def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
-    """The row of a variant, trained and measured unless that was done before."""
+    """The row of a variant, which is trained and measured unless an earlier run did it."""
     out: Path = a.out / variant.folder
     kept = out / "scores.json"
     what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}

@@ -1,4 +1,4 @@
-"""The loss and the score on select clips over the steps, as a picture beside ``loss.csv``."""
+"""A plot of the loss and of the score on select clips, next to ``loss.csv``."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ from sdr2hdr.writing import whole_file
 
 
 def draw(out: Path) -> None:
-    """``loss.png`` in a training's output folder from its ``loss.csv``; nothing where matplotlib is not installed."""
+    """``loss.png`` in a training's output folder from its ``loss.csv``; does nothing if matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -20,7 +20,7 @@ def draw(out: Path) -> None:
     figure, left = plt.subplots(figsize=(8, 4.5), layout="constrained")
     left.plot([r[0] for r in rows], [r[1] for r in rows], color="tab:blue", linewidth=1)
     left.set(xlabel="step", ylabel="loss (mean of the last steps)")
-    if all(r[1] > 0 for r in rows):  # a clean_weight's is a logarithm already
+    if all(r[1] > 0 for r in rows):  # with clean_weight the loss is already a logarithm
         left.set_yscale("log")
     scored = [(r[0], r[2]) for r in rows if r[2] is not None]
     if scored:

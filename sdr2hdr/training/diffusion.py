@@ -1,8 +1,8 @@
-"""What HDR-V-Diff's stages minimise, each training its own part of the network with the rest as it is.
+"""The losses of HDR-V-Diff's stages; each stage trains its own part of the network and freezes the rest.
 
 ``autoencoder``: a small latent for tone-mapped HDR and for LDR pictures. ``diffusion``: eq. 5. ``temporal``: TCAM and its
-decoder, eq. 7. ``fusion``: what lets the prior in, eq. 7 again. Four batches in ten are ordinary SDR, the others are of simulated
-exposures.
+decoder, eq. 7. ``fusion``: the layers that let the prior in, again eq. 7. Four batches in ten are ordinary SDR; the others
+have simulated exposures.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ FUSION_STEPS = 4
 """DDIM's steps while the fusion is trained."""
 
 _FLOOR = 1e-5
-"""Squared errors far below this (50 dB) are good enough."""
+"""Squared errors far below this (50 dB) do not count."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _tone(codes: Tensor) -> Tensor:
 def _reconstruction(
     net: LatentAutoencoder, seen: Tensor, truth: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """L1 of pictures and of their detail, of tone-mapped HDR and of LDR, with latents held at mean 0 and variance 1."""
+    """L1 of pictures and of their detail, for tone-mapped HDR and LDR, with latents kept at mean 0 and variance 1."""
     pictures = torch.cat([_tone(truth).clamp(0, 1), seen])
     z = net.encode(pictures)
     flat = z.float().transpose(0, 1).flatten(1)
@@ -126,7 +126,7 @@ def _reconstruction(
 def _denoising(
     net: HDRVDiff, seen: Tensor, truth: Tensor, told: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Eq. 5 for v instead of the noise: the same network, with a loss that does not vanish where all is noise."""
+    """Eq. 5 for v instead of the noise: the same network, with a loss that does not vanish at pure noise."""
     with torch.no_grad():
         z, condition = (
             net.autoencoder.encode(_tone(truth).clamp(0, 1)).float(),
@@ -141,8 +141,9 @@ def _denoising(
 
 @torch.no_grad()
 def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tensor) -> Tensor:
-    """What ordinary SDR ``B,3,H,W`` can tell, toned: the master where it is clipped, elsewhere what the look makes of it before
-    it was compressed. How bright the master is there nobody can know, and the guess would be all that is learnt."""
+    """What ordinary SDR ``B,3,H,W`` can tell, toned: the master where it is clipped, elsewhere what the look makes of it
+    before it was compressed. Elsewhere the master's brightness cannot be known, and the network would learn nothing but a
+    guess of it."""
     clipped = ((seen.amax(1, keepdim=True) - 0.92) / 0.06).clamp(0, 1)
     return clipped * _tone(truth) + (1 - clipped) * _tone(net.mapped(clean, look))
 
@@ -150,9 +151,9 @@ def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tenso
 def _reconstructed(
     toned: Tensor, truth: Tensor, features: Features | None, weight: float
 ) -> Tensor:
-    """Eq. 7 on ``B,2,3,H,W`` in the mu-law domain: the error, that of detail, that of the change between frames, the distance in
-    features. The error is squared, as L1 lets noise of rounding speak as loud as ghosts do, and of each picture's the logarithm
-    is taken (the mean of PSNRs), so that one with a large error does not outweigh the others."""
+    """Eq. 7 on ``B,2,3,H,W`` in the mu-law domain: the error, that of detail, that of the change between frames, the
+    distance in features. The error is squared, because L1 would weigh rounding noise like ghosts. The logarithm per picture
+    (the mean of PSNRs) stops one bad picture from dominating."""
     error = toned - truth
     change = error[:, 1] - error[:, 0]
     total = (error.square().mean((-3, -2, -1)) / _FLOOR).log1p().mean() + 0.25 * (
@@ -165,6 +166,6 @@ def _reconstructed(
 
 
 def detail(error: Tensor) -> Tensor:
-    """Mean squares of the differences between neighbouring pixels of each error ``...,3,H,W``: what blurs or rings."""
+    """Mean squares of the differences between neighbouring pixels of each error ``...,3,H,W``: blur and ringing."""
     down, across = (error.diff(dim=d).square().mean((-3, -2, -1)) for d in (-2, -1))
     return 0.5 * (down + across)

@@ -52,9 +52,9 @@ def export(
 
 
 def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[str, float | str]:
-    """What a weight file scores on the val scenes of a corpus beside the better static mapping: mean PSNR and dE_ITP.
+    """Scores of a weight file on the val scenes of a corpus, next to the better static mapping: mean PSNR and dE_ITP.
 
-    On every n-th clip only, ``every`` says so among the scores.
+    If only every n-th clip is measured, the scores hold ``every``.
     """
     names = ("bt2446a", "bt2408")
     models = {
@@ -87,9 +87,9 @@ def scores_of(file: Path, model: str, corpus: Path, *, every: int = 1) -> dict[s
 
 
 def enter(entry: WeightEntry, manifest: Path, *, worse: bool = False) -> None:
-    """Put an entry into a manifest, in the place of the one of its name; what stands before the first table is kept.
+    """Put an entry into a manifest, replacing the entry of its name; text before the first table is kept.
 
-    Raises InputError where the entry that is there scored better (``psnr``), unless ``worse`` is allowed.
+    Raises InputError if the present entry scored better (``psnr``), unless ``worse`` is allowed.
     """
     old = {e.name: e for e in read_manifest(manifest)} if manifest.exists() else {}
     before, now = (e.scores.get("psnr") if e else None for e in (old.get(entry.name), entry))

@@ -1,4 +1,4 @@
-"""The training loop: recipe and clips in, averaged weights out; stopped at any step, it goes on as if it had not been."""
+"""The training loop: recipe and clips in, averaged weights out; it can be stopped and resumed at any step without effect."""
 
 import copy
 import csv
@@ -32,7 +32,7 @@ from sdr2hdr.writing import whole_file
 
 @dataclass(frozen=True)
 class Report:
-    """What the loop says every so often: losses are means since the last report, ``psnr`` is that on the select clips."""
+    """A report of the loop: losses are means since the last report, ``psnr`` is that on the select clips."""
 
     step: int
     loss: float
@@ -53,7 +53,7 @@ class Trainer:
         device: str = "cpu",
         start: dict[str, Tensor] | None = None,
     ) -> None:
-        """``clips`` holds the folders ``train`` and ``select``. Tensors of ``start`` that fit are taken over."""
+        """``clips`` holds the folders ``train`` and ``select``. Training starts from the tensors of ``start`` that fit."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model, recipe.config)
@@ -100,7 +100,7 @@ class Trainer:
         return dict(zip(self.names, tensors, strict=True))
 
     def save(self) -> None:
-        """Write everything needed to go on, whole or not at all."""
+        """Write everything needed to resume, whole or not at all."""
         state: dict[str, Any] = {
             "step": self.step,
             "recipe": repr(self.recipe),
@@ -112,7 +112,7 @@ class Trainer:
             torch.save(state, part)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint in the output folder, if there is one of this recipe."""
+        """Resume from the checkpoint in the output folder, if there is one of this recipe."""
         if not self.checkpoint.exists():
             return False
         state = read_checkpoint(self.checkpoint, self.recipe)
@@ -131,7 +131,7 @@ class Trainer:
         return True
 
     def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights by name, float32: the best on the select clips, or the last where there are none."""
+        """The averaged weights by name, float32: the best on the select clips, or the last if there are no select clips."""
         return {name: a.cpu() for name, a in self._named(self.best or self.average).items()}
 
     def learning_rate(self) -> float:
@@ -145,7 +145,7 @@ class Trainer:
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * x)))
 
     def _begin_stage(self, before: Task[Any], now: Task[Any]) -> None:
-        """What the task before does not leave to this one starts anew, and the optimiser with it."""
+        """Reinitialise the optimiser, and the parameters that the previous task does not pass on."""
         anew = {name for name in self.names if not before.leaves(self.net, name)}
         if before is now or not anew:
             return
@@ -160,7 +160,7 @@ class Trainer:
         self._publish()
 
     def loss(self, stage: Stage, within: int) -> Tensor:
-        """The loss of this step's batch; its gradients will lie in the network."""
+        """The loss of this step's batch; its gradients are left in the network."""
         task, recipe = TASKS[stage.task], self.recipe
         for name, p in self.net.named_parameters():
             p.requires_grad_(task.trains(name) and not is_frozen(recipe, name))
@@ -200,7 +200,7 @@ class Trainer:
         return float(loss.detach())
 
     def averaged_model(self) -> Loaded:
-        """A copy of the network with the averaged weights, float32: what a conversion would open."""
+        """A copy of the network with the averaged weights, float32, as a conversion would open it."""
         net = copy.deepcopy(self.net).float().eval()
         with torch.no_grad():
             for p, a in zip(net.parameters(), self.average, strict=True):
@@ -208,7 +208,7 @@ class Trainer:
         return Loaded(net, self.spec, None)
 
     def select(self) -> float | None:
-        """PSNR of the averaged weights on the select clips; they are kept as the best if nothing was better."""
+        """PSNR of the averaged weights on the select clips; the best weights so far are kept."""
         if not self.chosen_on:
             return None
         mean = mean_psnr(self.averaged_model(), self.chosen_on, str(self.device))
@@ -252,7 +252,7 @@ class Trainer:
 
 
 def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
-    """The network that a recipe begins with, float32. Raises ModelError for its configuration, InputError where nothing fits."""
+    """The network at the start of a recipe, float32. Raises ModelError for its configuration, InputError if nothing fits."""
     torch.manual_seed(recipe.seed)
     spec = registry.spec(recipe.model, recipe.config)
     if not spec.has_weights:
@@ -312,14 +312,14 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
 
 
 def check(recipe: Recipe, out: Path, start: dict[str, Tensor]) -> None:
-    """Raise before anything is written what :class:`Trainer` would raise of recipe, start and checkpoint after the clips."""
+    """Raise the errors of recipe, start and checkpoint before the clips are made, which :class:`Trainer` would raise later."""
     fresh(recipe, start)
     if (out / "checkpoint.pt").exists():
         read_checkpoint(out / "checkpoint.pt", recipe)
 
 
 def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """A checkpoint of that recipe; raises InputError where it cannot be read or belongs to another."""
+    """A checkpoint of that recipe; raises InputError if it cannot be read or belongs to another recipe."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses of training."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
-    """L1, MSE, its logarithm, detail, SSIM and colour on PQ codes ``B,T,3,H,W``, weighted as the recipe says."""
+    """L1, MSE, its logarithm, detail, SSIM and colour on PQ codes ``B,T,3,H,W``, with the recipe's weights."""
     error = codes - truth
     loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
     if recipe.log_mse_weight:
@@ -50,8 +50,8 @@ def itp_loss(codes: Tensor, truth: Tensor) -> Tensor:
 def pyramid_loss(error: Tensor) -> Tensor:
     """L1 of the detail of two sizes (full and half) of an error of codes ``B,T,3,H,W``, added (FMSTFNet's eq. 4, L_r).
 
-    The pyramid is the one that the network works on. The detail of the error is that of the codes minus that of the truth; it
-    knows nothing of a wrong brightness, which hides most of what a plain L1 could teach about damage.
+    The pyramid is the one that the network works on. The detail of the error is that of the codes minus that of the truth;
+    a wrong brightness, which hides most of the damage from a plain L1, does not count.
     """
     _, details = take_apart(error.flatten(0, 1), 2)
     return torch.stack([d.abs().mean() for d in details]).sum()
@@ -68,19 +68,19 @@ def perceptual_loss(
 
 
 def damage(error: Tensor, floor: float) -> Tensor:
-    """Mean over pictures of the logarithm of their MSE, ``B,T,3,H,W``: what a mean of PSNRs is made of.
+    """Mean over pictures of the logarithm of their MSE, ``B,T,3,H,W``, as in a mean of PSNRs.
 
-    ``floor`` is the MSE from which on less does not matter. L1 and MSE of a batch are those of its worst pictures.
+    Below the MSE ``floor`` less does not matter. A plain L1 or MSE is dominated by the worst pictures of a batch.
     """
     return (error.square().mean(dim=(-3, -2, -1)) + floor).log().mean()
 
 
 def clean_loss(net: OnBase, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
-    """:func:`damage` of codes against what the base of the network makes of the undamaged SDR ``clean``, ``B,T,3,H,W`` both.
+    """:func:`damage` of codes against the base's mapping of the undamaged SDR ``clean``, both ``B,T,3,H,W``.
 
-    The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Against the master, most of an
-    error is a look that the picture does not tell; this one knows of the codec's damage alone. Its floor is well below what looks
-    leave (40 dB).
+    The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Most of an error against the
+    master is a look that the picture does not show; this loss measures only the codec's damage. Its floor (40 dB) is well
+    below the error of looks.
     """
     with torch.no_grad():
         state: State = {}

@@ -1,4 +1,4 @@
-"""SDR to HDR, and the restored SDR on the way there."""
+"""The tasks from SDR to HDR and to restored SDR."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from sdr2hdr.training.task import Step, Task
 
 
 class Mapping(Task[Model]):
-    """The whole network against the master; of a model that restores SDR, ``aux_weight`` of the loss judges that."""
+    """The whole network against the master; for a model that restores SDR, ``aux_weight`` of the loss is the restoration."""
 
     name = "mapping"
     makes_hdr = True
@@ -68,7 +68,7 @@ class Mapping(Task[Model]):
 
 
 class Restoration(Task[RestoringModel]):
-    """The restored SDR alone, from the middle frame's neighbours as they are, with nothing aligned."""
+    """Only the restored SDR, from unaligned neighbours of the middle frame."""
 
     name = "restoration"
     reads_thumbs = False
@@ -101,7 +101,7 @@ def retold(batch: Batch, generator: torch.Generator) -> Batch:
 
 
 def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
-    """Raise InputError if the stage's clips are shorter than what the model sees at once."""
+    """Raise InputError if the stage's clips are shorter than the model's window."""
     window = spec.past + spec.future + 1
     if stage.frames < window:
         raise InputError(

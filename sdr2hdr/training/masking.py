@@ -1,7 +1,7 @@
-"""Wavelet-domain masked image modelling (WMNet, phase I): what the network is given to reconstruct a picture from.
+"""Wavelet-domain masked image modelling (WMNet, phase I): the masked input from which a picture is reconstructed.
 
-Three Haar levels, all high bands zeroed, and random places of the last low band as well. How many rises over the phase from
-none to half; in the published code it never does (its step condition holds for no whole number).
+Three Haar levels; all high bands are zero, and so are random coefficients of the last low band. Their share rises from 0 to
+0.5 over the phase. In the published code it never rises (its step condition holds for no integer).
 """
 
 import pywt
@@ -17,7 +17,7 @@ LEVELS = 3
 
 
 class Masked(Task[MaskedModel]):
-    """Phase I: pictures from their masked low band. Only the encoder goes on from there."""
+    """Phase I: pictures from their masked low band. Later stages take over only the encoder."""
 
     name = "masked"
 
@@ -58,12 +58,12 @@ def from_low_band(band: Tensor, levels: int = LEVELS) -> Tensor:
 
 
 def curriculum(step: int, steps: int, largest: float = 0.5) -> float:
-    """The share of masked places at a step of phase I: 0 at its start, ``largest`` at its end, in steps of 0.01."""
+    """The share of masked coefficients at a step of phase I: 0 at its start, ``largest`` at its end, in steps of 0.01."""
     return round(largest * step / max(steps - 1, 1), 2)
 
 
 def masked(picture: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """What remains of ``B,3,H,W`` (multiples of 8): the low band with a share of its places zero in R, G and B."""
+    """``B,3,H,W`` (multiples of 8) from its low band alone, with a share of the coefficients zero in R, G and B."""
     band = low_band(picture)
     b, _, h, w = band.shape
     order = torch.rand(b, h * w, generator=generator).argsort(dim=1)

@@ -1,4 +1,4 @@
-"""Feature spaces that a perceptual loss compares pictures in."""
+"""Feature spaces for a perceptual loss."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _VGG19 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256)
 class LookFeatures(nn.Module):
     """The first three layers of the trained look reader: 32, 64 and 96 channels at 1/2, 1/4 and 1/8 of the size.
 
-    Trained to tell from an SDR picture how it was graded; it has seen no HDR codes, as VGG19 has not.
+    It was trained to recognise the grade of an SDR picture. Like VGG19, it has seen no HDR codes.
     """
 
     def __init__(self) -> None:
@@ -71,6 +71,6 @@ class Vgg19Features(nn.Module):
 
 
 def features(space: str) -> nn.Module:
-    """The feature space of that name (``look`` or ``vgg19``), frozen; raises InputError where its weights are not there."""
+    """The feature space of that name (``look`` or ``vgg19``), frozen; raises InputError if its weights are missing."""
     net = Vgg19Features() if space == "vgg19" else LookFeatures()
     return net.requires_grad_(False).eval()

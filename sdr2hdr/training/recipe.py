@@ -22,7 +22,7 @@ Patch = Annotated[int, Meta(ge=8, multiple_of=8)]
 
 
 def _said(thing: Any, **usual: float) -> str:
-    """As of any dataclass, but for keys that came later, where they are as usual: checkpoints know their recipe by this."""
+    """A dataclass repr that omits newer fields at their defaults, so that old checkpoints still match their recipe."""
     said = (
         f"{f.name}={getattr(thing, f.name)!r}"
         for f in fields(thing)
@@ -36,9 +36,9 @@ class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
 
     ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band),
-    ``restoration`` (DIDNet's restored SDR alone, nothing moved) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
-    ``temporal``, ``fusion``. What is not the encoder begins anew when mapping follows masking. ``masking`` is the share of
-    places hidden at phase I's end.
+    ``restoration`` (DIDNet's restored SDR alone, without alignment) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
+    ``temporal``, ``fusion``. If mapping follows masking, everything but the encoder is reinitialised. ``masking`` is the
+    share of coefficients hidden at the end of phase I.
     """
 
     steps: Count
@@ -56,9 +56,10 @@ class Stage:
 
 @dataclass(frozen=True, repr=False)
 class ClipSet:
-    """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more to choose on.
+    """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more for choosing
+    the best weight.
 
-    The other keys are shares of what is drawn: those of :class:`~sdr2hdr.data.grading.Mix`.
+    The other keys are the shares of :class:`~sdr2hdr.data.grading.Mix`.
     """
 
     count: Count
@@ -81,22 +82,22 @@ class ClipSet:
 
     @property
     def mix(self) -> Mix:
-        """What clips are drawn from."""
+        """The mix of clips to draw."""
         return Mix(**{f.name: getattr(self, f.name) for f in fields(Mix)})
 
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
-    """The stages follow each other under one cosine of the learning rate, or under one each where it begins ``anew``.
+    """The stages share one cosine of the learning rate, or have one each with ``anew``.
 
-    ``start`` names weights whose tensors of the same name and shape the network begins with; what begins with ``frozen``
-    stays as it is. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus ``log_mse_weight``
-    times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
-    share of the loss that judges a model's restored SDR, where it gives one. ``pyramid_weight`` times the L1 of the detail of
-    full and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
-    added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR
-    before it was compressed, and of a restored SDR to that SDR. Clips compressed at a QP below ``strong_from`` are drawn anew
-    once, so that strong compression is met more often.
+    The network starts from the tensors of ``start`` with the same name and shape; tensors whose names begin with ``frozen``
+    do not change. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus
+    ``log_mse_weight`` times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
+    share of the loss for the restored SDR, if the model returns one. ``pyramid_weight`` times the L1 of the detail of full
+    and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
+    added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the
+    SDR before it was compressed, and of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once,
+    so that strong compression is more frequent.
     """
 
     name: str
@@ -142,7 +143,7 @@ class Recipe:
 
 
 def recipe_path(name: Path) -> Path:
-    """The file that a name stands for: one of the recipes that come with sdr2hdr, or the path as it is."""
+    """The file for a name: a bundled recipe, or the path itself."""
     bundled = RECIPES / f"{name}.toml"
     return bundled if not name.suffix and len(name.parts) == 1 and bundled.exists() else name
 

@@ -1,4 +1,4 @@
-"""How fast training is, and how much of what the device can compute."""
+"""The speed of training, and its share of the device's peak."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sdr2hdr.training.loop import Trainer
 
 
 def peak_flops(device: torch.device, size: int = 2048) -> float:
-    """Operations a second of a bfloat16 matrix product, the best of three: what the device really does at most."""
+    """The device's practical peak: operations per second of a bfloat16 matrix product, best of three."""
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     best = float("inf")
     for _ in range(4):
@@ -25,7 +25,7 @@ def peak_flops(device: torch.device, size: int = 2048) -> float:
 
 
 def share(trainer: Trainer) -> Callable[[float], float]:
-    """From samples (frames of a patch) a second to the share of the device's peak that they need, forward and backward."""
+    """The share of the device's peak for a rate in samples (frames of a patch) per second, forward and backward."""
     stage, within = trainer.recipe.stage_at(trainer.step)
     with FlopCounterMode(display=False) as counter:
         trainer.loss(stage, within).backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What a training stage does, for any network: which can do it, which weights it trains, what it minimises."""
+"""A training task: the models that can do it, the weights it trains, and its loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Step:
-    """Where training is: step ``within`` its stage. The ``generator`` is seeded from the recipe and the step alone, so that a
-    resumed run draws the same; ``features`` are those of the perceptual loss, if the recipe has one."""
+    """The position in training: step ``within`` its stage. The ``generator`` is seeded from the recipe and the step alone,
+    so that a resumed run draws the same; ``features`` are those of the perceptual loss, if the recipe has one."""
 
     recipe: Recipe
     stage: Stage
@@ -34,15 +34,15 @@ class Step:
 
 
 class Task(ABC, Generic[Net_contra]):
-    """One kind of training stage. ``name`` is what recipes and the ``tasks`` of a ModelSpec call it."""
+    """One kind of training stage. Recipes and the ``tasks`` of a ModelSpec use its ``name``."""
 
     name: str
     reads_thumbs: ClassVar[bool] = True
     makes_hdr: ClassVar[bool] = False
-    """Whether the codes of the whole network are what is trained, so that select clips can choose the best weights."""
+    """Whether the task trains the output of the whole network, so that select clips can choose the best weights."""
 
     def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
-        """Whether batches need the SDR from before it was compressed."""
+        """Whether batches need the SDR before compression."""
         return False
 
     def check(self, recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
@@ -58,7 +58,7 @@ class Task(ABC, Generic[Net_contra]):
         return True
 
     def leaves(self, net: Net_contra, parameter: str) -> bool:
-        """Whether a stage of another task after this one takes the parameter over; else it starts anew there."""
+        """Whether the next stage of another task takes the parameter over; otherwise it is reinitialised."""
         return True
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""All tasks by the names that recipes use."""
+"""All tasks, by their names in recipes."""
 
 from typing import Any
 

@@ -1,21 +1,19 @@
-"""What a correction of a base may do: little, nothing to black, and no colour where everything is grey."""
+"""The limits of a correction: it is small, leaves black alone, and adds no colour to grey areas."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SCALE = 0.05
-"""What an output of 1 adds to a base or to a frame.
+"""The change of a base or a frame by an output of 1.
 
-A codec's damage is a few hundredths, and Adam moves every weight of a layer by the learning rate: unscaled, one step of the
-output layer would shake the picture by more than there is to repair.
+A codec's damage is a few hundredths, and Adam moves every weight of a layer by the learning rate: without the scale, one
+step of the output layer would change the picture by more than the damage.
 """
 
 BOUND = 16 / 1023
-"""The most by which a network changes a code of its base.
-
-Nearly all that can be repaired is less. Without a bound, dark areas of real films lost up to 43 codes of their blue: a cast,
-learnt from chroma noise.
+"""The largest change of a base's code by a network. Nearly all repairs are smaller. Without a bound, dark areas of real
+films lost up to 43 codes of their blue: a cast, learnt from chroma noise.
 """
 
 

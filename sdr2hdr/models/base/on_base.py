@@ -1,4 +1,4 @@
-"""Models that stand on a base: a mapping of the frame that is there without them, and that they correct."""
+"""Models that correct a base: a mapping of the frame that works without them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,15 +18,15 @@ class OnBase(Model):
     """A model with a base, which it does not own.
 
     ``base`` is ``look``, the mapping that a :class:`LookReader` chooses from the scene's look; ``bt2408`` or ``bt2446a``, a
-    static mapping; or ``none``, with which the network's output stands alone, as networks are published.
+    static mapping; or ``none``, as in the published networks, whose output stands alone.
 
     All networks correct a base in one way, in float32, because PQ in bfloat16 is wrong by 0.09: the output is scaled by
     ``SCALE``, leaves greys grey and black black, and changes no code by more than ``BOUND``. The look maps frames that are
-    :func:`steadied`; networks themselves see the frames as they are. Training never sets the reader's weights anew.
+    :func:`steadied`; networks themselves see the frames as they are. Training never reinitialises the reader's weights.
     """
 
     scale = SCALE
-    """What an output of 1 adds to the base."""
+    """The change of the base by an output of 1."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
 

@@ -1,8 +1,8 @@
-"""What look a scene has, read from the whole picture, and the tone and colour mapping that undoes it.
+"""Reads a scene's look from the whole picture, and maps tone and colour to undo it.
 
 Which HDR picture an SDR picture comes from depends on how it was graded: the same grey may stand for 20 or for 60 nits. A
-patch does not show that; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector, remembers
-its mean over the scene, and maps every pixel with a small network that the vector modulates.
+patch does not show that; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector,
+remembers its mean over the scene, and maps every pixel with a small network that the vector modulates.
 """
 
 import itertools
@@ -20,8 +20,8 @@ from sdr2hdr.models.spec import State
 VECTOR = 128
 """Numbers of a look vector."""
 LOOK_STATE = {"look", "look_frames"}
-"""What a state holds of the look: the mean vector ``B,128`` and how many frames it is of, ``B,1``. A look that was read from the
-whole scene has no such number and stays as it is."""
+"""The look in a state: the mean vector ``B,128`` and its number of frames, ``B,1``. A look that was read from the whole
+scene has no such number and stays as it is."""
 
 _BINS = 48
 TONES = 32
@@ -29,7 +29,7 @@ DISTRIBUTION = 5 * _BINS + 6 * TONES
 """Numbers of a :func:`distribution`."""
 _BAND = 32768  # pixels
 _LONGEST = 120
-"""Frames that the mean over a scene remembers at most, so that very long scenes (or an uncut file) can change slowly."""
+"""Maximum number of frames in the mean over a scene, so that very long scenes (or an uncut file) can change slowly."""
 
 
 class LookReader(Float32):
@@ -71,7 +71,7 @@ class LookReader(Float32):
         return remembered(lambda: self.vector(thumb), state)
 
     def codes(self, frame: Tensor, look: Tensor) -> Tensor:
-        """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus what the look adds to it. Greys stay grey.
+        """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus the look's change. Greys stay grey.
 
         Works in bands that fit a processor's cache, which is twice as fast there as the whole frame at once.
         """

@@ -14,9 +14,9 @@ motion by more."""
 def steadied(frames: Tensor, at: int) -> Tensor:
     """Frame ``at`` of ``B,T,3,H,W`` (SDR codes 0..1), averaged with its neighbours: ``B,3,H,W`` in float32.
 
-    At most two frames before it and as many after it count, at every pixel by how alike they are there. HDR has more contrast
-    than SDR, and shows as flicker what sensor and codec change from frame to frame in a still picture. Neighbours count in
-    pairs, so that a fade is not held back; a scene's first and last frames stay as they are.
+    At most two frames before it and as many after it count, at every pixel by how alike they are there. HDR has more
+    contrast than SDR, so changes by sensor and codec in a still picture would show as flicker. Neighbours count in pairs,
+    so that a fade is not held back; a scene's first and last frames stay as they are.
     """
     now = frames[:, at].float()
     total, weights = now.clone(), now.new_ones(now.shape[0], 1, *now.shape[2:])

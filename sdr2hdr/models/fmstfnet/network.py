@@ -211,7 +211,7 @@ class FMSTFNet(OnBase):
         self.initialise()
 
     def initialise(self) -> None:
-        """Nothing is modulated, and nothing is added to the base."""
+        """The modulation and the correction start at zero."""
         keep_variance(self.own_modules())
         zero(self.modulation.whole, *(cast(nn.Conv2d, layer) for layer in self.conv_last))
         if self.modulation.place is not None:
@@ -250,7 +250,7 @@ class FMSTFNet(OnBase):
         return torch.stack(out, dim=1), kept
 
     def _features(self, window: Window, t: int, state: State) -> "_Features":
-        """What frame ``t`` gives on its own: the features of its small picture, and its detail."""
+        """The features of the small picture of frame ``t``, and its detail."""
         low, details = take_apart(window.frames[:, t].float(), self.levels)
         look, look_state = self.scene_look(
             window, t, {k: v for k, v in state.items() if k in LOOK_STATE}
@@ -260,7 +260,7 @@ class FMSTFNet(OnBase):
         )
 
     def _output(self, made: Tensor, details: list[Tensor]) -> Tensor:
-        """What is added to the base, ``B,3,H,W`` in float32: of each size what it adds to that of the smaller one."""
+        """The correction of the base, ``B,3,H,W`` in float32, summed over the sizes."""
         y, added = made, conv(cast(nn.Conv2d, self.conv_last[0]), made).float()
         for detail, treat, hybrid, last in zip(
             details, self.detail, self.hybrid, self.conv_last[1:], strict=True

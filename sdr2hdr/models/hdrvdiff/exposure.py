@@ -1,4 +1,4 @@
-"""The light before the camera from frames of known exposures: eq. 1 of HDR-V-Diff, how far to trust each, and the weighted merge.
+"""Scene light from frames of known exposures: eq. 1 of HDR-V-Diff, how far to trust each, and the weighted merge.
 
 Exposures are relative times; a frame of exposure 1 is clipped at SDR white (203 nits). Light is in nits, BT.709 primaries.
 """
@@ -15,17 +15,17 @@ def linear(frames: Tensor, exposures: Tensor) -> Tensor:
 
 
 def trust(frames: Tensor) -> Tensor:
-    """How much of frames ``...,3,H,W`` to believe, ``...,1,H,W``: by the square of the code, nothing where a channel is clipped.
+    """The confidence ``...,1,H,W`` in frames ``...,3,H,W``: the square of the code, and 0 if a channel is clipped.
 
     Noise and rounding weigh about the same on every code, so the light's relative precision grows with the code; a clipped
-    channel says only that there is more.
+    channel gives only a lower limit.
     """
     brightest = frames.float().amax(-3, keepdim=True)
     return ((0.985 - brightest) / 0.07).clamp(0, 1) * (brightest.square() + 1e-4)
 
 
 def sureness(weight: Tensor) -> Tensor:
-    """A sum of weights of trust, however small, as a number from 0 to about 1: its logarithm."""
+    """The logarithm of a sum of confidences, as a number from 0 to about 1."""
     return (weight.clamp_min(1e-6).log10() / 6 + 1).clamp(0, 1.2)
 
 
@@ -40,7 +40,7 @@ def merge(frames: Tensor, exposures: Tensor, also: Tensor | None = None) -> Tens
     merged = (weight * light).sum(1) / total.clamp_min(1e-9)
     order = exposures.float()[..., None, None, None]
     shortest = torch.take_along_dim(light, order.argmin(1, keepdim=True), 1)[:, 0]
-    # clipped all over: fades to the shortest exposure, which is the most certain
+    # all exposures clipped: fades to the shortest, which is the most reliable
     sure = (total / 0.01).clamp(0, 1)
     bright = frames.float().amax(2, keepdim=True).amin(1) > 0.5
     merged = torch.where(bright, sure * merged + (1 - sure) * shortest, merged)

@@ -1,4 +1,5 @@
-"""Patch matching between frames: where each pixel of one frame lies in another, from coarse to fine, with nothing learnt.
+"""Patch matching between frames: where each pixel of one frame lies in another, from coarse to fine, without learnt
+weights.
 
 At the coarsest size every position is compared with those a few positions around (whole patches, hard choice); each finer
 size moves the answer by at most one position. Pictures are compared at the same exposure, so that clipped areas are alike.
@@ -74,7 +75,7 @@ def _search(a: Tensor, b: Tensor, reach: int) -> Tensor:
         bend = (before - 2 * here + after).clamp_min(1e-9) + 1e-4
         fraction = (
             (0.5 * (before - after) / bend).clamp(-0.5, 0.5) * here / (here + 1e-5)
-        )  # what fits as it is stays
+        )  # unchanged if it fits as it is
         parts.append(at - reach + torch.where(inner, fraction, 0.0))
     return torch.cat(parts, 1)
 

@@ -1,8 +1,8 @@
-"""HDR-V-Diff (Guan et al., arXiv 2406.08204): a temporal network on aligned frames, and a diffusion prior that it may ask.
+"""HDR-V-Diff (Guan et al., arXiv 2406.08204): a temporal network on aligned frames, with a diffusion prior.
 
-Frames of alternating exposures are aligned and merged; the merge is corrected by what the aligned frames show and by what HDR
-pictures usually are. Ordinary SDR has no exposures: its base is the look reader's mapping instead. No code was
-published; lab/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
+Frames of alternating exposures are aligned and merged; the merge is corrected by the aligned frames and by the prior of HDR
+pictures. Ordinary SDR has no exposures: its base is the look reader's mapping instead. No code was published;
+lab/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ class HDRVDiff(OnBase):
         self.initialise()
 
     def initialise(self) -> None:
-        """The result is the base, and ZiCA lets nothing in (other integrations may)."""
+        """The result equals the base, and ZiCA adds nothing (other integrations may)."""
         keep_variance(self.own_modules())
         decoder = self.temporal.decoder
         zero(decoder.leave, decoder.prior_leave, self.denoiser.leave, self.temporal.tcam.offset)
@@ -170,7 +170,7 @@ class HDRVDiff(OnBase):
         return Aligned(six[:, 0], tuple(six[:, 1:].unbind(1)), base, trusted)
 
     def prior(self, frame: Tensor, exposure: Tensor, noise: Tensor, steps: int) -> Decoded:
-        """HDR-LDM: what HDR picture a frame ``B,3,H,W`` of these exposures ``B`` may come from (0: it is graded)."""
+        """HDR-LDM: a likely HDR picture for a frame ``B,3,H,W`` of exposures ``B`` (0: it is graded)."""
         seen = self.autoencoder.encode(frame)
         z = ddim(lambda z, time: self.denoiser(z, seen, exposure, time), noise.float(), steps)
         return self.autoencoder.decode(z)

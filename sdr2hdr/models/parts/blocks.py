@@ -1,4 +1,4 @@
-"""A block that several networks share, and how their convolutions start."""
+"""A block that several networks share, and the initialisation of their convolutions."""
 
 from collections.abc import Iterable
 
@@ -38,7 +38,7 @@ def start_with_detail(layer: nn.Conv2d) -> None:
 
 
 def zero(*layers: nn.Conv2d | nn.Linear) -> None:
-    """Start layers with zero weights and biases, so that what they give is nothing at first."""
+    """Start layers with zero weights and biases, so that their output is zero at first."""
     for layer in layers:
         nn.init.zeros_(layer.weight)
         if layer.bias is not None:

@@ -1,8 +1,8 @@
-"""A convolution and what follows it in one pass over memory.
+"""A convolution and the operation after it in one pass over memory.
 
 On a CPU with matrix units (AMX) a 3x3 convolution of 64 channels takes about as long as three passes over its result, so a
-ReLU or a sum that reads and writes the result again is dear. oneDNN does both while the result is in registers. PyTorch
-reaches that through operators made for its own compiler, so they are tried once, and left alone where they do not work.
+ReLU or a sum that reads and writes the result again is expensive. oneDNN does both while the result is in registers.
+PyTorch reaches that through operators made for its own compiler, so they are tried once, and not used if they fail.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ def conv_shuffle(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What a convolution multiplies with, and where."""
+    """The parameters of a convolution."""
 
     weight: Tensor
     bias: Tensor | None

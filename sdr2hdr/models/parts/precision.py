@@ -1,4 +1,4 @@
-"""Networks in lower precision, except for the parts that would lose too much in it."""
+"""Networks in lower precision, except for parts that would lose too much."""
 
 from typing import TypeVar
 

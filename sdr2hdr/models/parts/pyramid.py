@@ -1,4 +1,4 @@
-"""A picture taken apart into a small picture and the detail of every size above it."""
+"""A pyramid: a small picture, and the detail of every larger size."""
 
 import itertools
 
@@ -32,6 +32,6 @@ def gaussian(x: Tensor, levels: int) -> list[Tensor]:
 
 
 def take_apart(x: Tensor, levels: int) -> tuple[Tensor, list[Tensor]]:
-    """The smallest picture, and what each larger size has beyond it, the smallest first."""
+    """The smallest picture, and the detail of each larger size, the smallest first."""
     sizes = gaussian(x, levels)
     return sizes[0], [b - larger(a) for a, b in itertools.pairwise(sizes)]

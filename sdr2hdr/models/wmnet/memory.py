@@ -1,4 +1,4 @@
-"""The dynamic memory module DMM (eq. 12, 13), as published and in a form that works at every picture size."""
+"""The dynamic memory module DMM (eq. 12, 13): as published, and in a form for every picture size."""
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class PublishedMemory(nn.Module):
         )
 
     def read(self, feature: Tensor, state: State) -> Tensor | None:
-        """What attention adds to ``feature B,C,h,w`` from the slots ``B,n,c,h,w`` in the state; none for a new scene."""
+        """The output of attention over the slots ``B,n,c,h,w`` in the state, for ``feature B,C,h,w``; none for a new scene."""
         slots = state.get("slots")
         if slots is None:
             return None
@@ -91,7 +91,7 @@ class TokenMemory(nn.Module):
         return out
 
     def read(self, feature: Tensor, state: State) -> Tensor:
-        """``feature B,C,h,w`` with what memory knows: scaled by a gain of the tokens' mean, plus what attention finds in them.
+        """``feature B,C,h,w`` with the memory: scaled by a gain from the tokens' mean, plus the attention over the tokens.
 
         The tokens are ``B,n,g*g,c`` in the state. A tone curve is a product of a pixel's features and of the scene's, which
         attention alone, a sum, has to build from many layers.

@@ -102,9 +102,10 @@ class WMNet(OnBase, MaskedModel):
         )
 
     def initialise(self) -> None:
-        """Residual blocks that change little, and nothing added to the base.
+        """Residual blocks start close to the identity, and the correction at zero.
 
-        The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short schedule.
+        The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short
+        schedule.
         """
         trunk = set(self.recon_trunk_res.modules())
         for m in self.own_modules():
@@ -120,7 +121,7 @@ class WMNet(OnBase, MaskedModel):
                 if m.bias is not None:
                     nn.init.zeros_(m.bias)
         if self.base != "none":
-            # noise at the output would be unlearnt fastest by killing the layer before it
+            # noise at the output is unlearnt fastest by killing the layer before it
             nn.init.zeros_(self.conv_last.weight)
             start_with_detail(self.conv_first)
 
