@@ -1,1 +1,1 @@
-"""Clips to train and to measure on: corpora, grading, codec damage, pairs of SDR and HDR."""
+"""Clips for training and measuring: corpora, grading, codec damage, pairs of SDR and HDR."""

@@ -1,4 +1,4 @@
-"""What a production delivers: one scene through the SDR and the HDR output transform of ACES, neither made from the other.
+"""Pairs as a production delivers them: one scene through the SDR and the HDR output transform of ACES.
 
 OpenColorIO (a ``train`` extra) holds the transforms of ACES 1.3 and ACES 2.0 as built-ins; nothing is downloaded.
 """

@@ -1,4 +1,4 @@
-"""Simulated camera moves through panoramas and photos: real radiance, real motion, as many frames as are asked for."""
+"""Simulated camera moves through panoramas and photos: real radiance, real motion, any number of frames."""
 
 import math
 
@@ -46,7 +46,7 @@ def panorama_views(
         lat = torch.asin(dy / torch.sqrt(dx * dx + dy * dy + dz * dz))
         u = torch.remainder(lon / math.pi + 1.0, 2.0) - 1.0
         grids.append(torch.stack([u, lat / (math.pi / 2)], dim=-1))
-    # a wrapped column on either side, so that the seam at 180 degrees interpolates as any other place
+    # a wrapped column on either side, so that the seam at 180 degrees is interpolated like any other column
     logs = (light + _FLOOR).log()
     w = logs.shape[-1]
     logs = torch.cat([logs[..., -1:], logs, logs[..., :1]], dim=-1)

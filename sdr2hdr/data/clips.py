@@ -1,7 +1,7 @@
-"""Pairs for training and for results: a clip of an HDR master and the SDR file people would have of it.
+"""Pairs for training and for results: a clip of an HDR master, and an SDR file of it.
 
-Every clip follows from (seed, split, number) alone. What is kept is what a decoder would give, 8-bit 4:2:0 planes, and the
-master as 16-bit PQ codes.
+Every clip follows from (seed, split, number) alone. A clip holds decoded 8-bit 4:2:0 planes and the master as 16-bit PQ
+codes.
 """
 
 from dataclasses import dataclass
@@ -50,11 +50,11 @@ class Clip:
     brightness: float
 
     def sdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
-        """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it, of all frames or some, and all places or an area of them."""
+        """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it: all frames or some, the whole picture or an area."""
         return _rgb(self.planes, which, area)
 
     def undamaged(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
-        """The same before it went through the codec."""
+        """The same before the codec."""
         return _rgb(self.clean, which, area)
 
     def hdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
@@ -63,7 +63,7 @@ class Clip:
 
 
 def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
-    """Of an area a chroma sample more is taken on every side, which those at its edge are interpolated with."""
+    """R'G'B' of an area; one more chroma sample on every side serves to interpolate at its edge."""
     height, width = planes[0].shape[1:]
     (top, bottom, _), (left, right, _) = area[0].indices(height), area[1].indices(width)
     above, before = max(top // 2 - 1, 0), max(left // 2 - 1, 0)
@@ -184,7 +184,7 @@ class ClipMaker:
         return self.scene_clip(still, look, qp, self._rng(number))
 
     def scene_clip(self, still: Still | None, look: str, qp: int, rng: np.random.Generator) -> Clip:
-        """A simulated clip of a still (or of a made chart, where there is none)."""
+        """A simulated clip of a still, or of a synthetic chart if there is no still."""
         light = self._scene(still, rng)
         night, white_is_one = (
             still is not None and still.tag == "night",

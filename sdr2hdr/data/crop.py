@@ -31,7 +31,7 @@ def crop(
 ) -> int:
     """Write ``out/sdr/SCENE_yYYYY_xXXXX/FRAME.png`` and the same below ``out/hdr``; returns how many pairs of patches.
 
-    Each place of a scene gives a folder with all of the scene's frames, which is a scene of its own to
+    Each position in a scene becomes a folder with all of the scene's frames, which is a separate scene for
     :func:`sdr2hdr.data.paired.paired_scenes`. The folder appears when it is complete. Raises InputError and OutputError.
     """
     if out.exists():

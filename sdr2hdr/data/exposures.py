@@ -1,7 +1,7 @@
-"""Simulated footage of alternating exposures: what a camera of 8 bits makes of known light.
+"""Simulated footage of alternating exposures: an 8-bit camera's pictures of known light.
 
-Light is clipped where an exposure is too long, noise is that of photons and of reading out (relative to the sensor, so that short
-exposures are the noisier ones), and codes are a power of 1 / 2.2, rounded to 8 bits.
+Light is clipped where an exposure is too long, noise is that of photons and of reading out (relative to the sensor, so that
+short exposures are the noisier ones), and codes are a power of 1 / 2.2, rounded to 8 bits.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CYCLES = (
 
 PEAK = 1000.0
 MOVING = 0.5
-"""The share of drawn shots in which something moves by itself."""
+"""The share of drawn shots with an independently moving object."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Shot:
 def shoot(
     codes: Tensor, cycle: tuple[float, ...], phase: int, generator: torch.Generator | None = None
 ) -> Shot:
-    """What a camera makes of a master's PQ codes ``B,T,3,H,W``, beginning ``phase`` frames into the cycle.
+    """A camera's frames of a master's PQ codes ``B,T,3,H,W``, starting ``phase`` frames into the cycle.
 
-    The truth is what BT.709 can hold of the master, up to 1000 nits: a camera's gamut is not what is judged.
+    The truth is the master clipped to BT.709 and 1000 nits, because a camera's gamut is not judged.
     """
     nits = convert(pq_eotf(codes).clamp_max(PEAK), "bt2020", "bt709").clamp_min(0.0)
     b, t = codes.shape[:2]
@@ -57,8 +57,8 @@ def shoot(
 
 
 def drawn(codes: Tensor, generator: torch.Generator) -> Shot:
-    """A shot of a drawn cycle, beginning anywhere in it. In half of them something moves by itself: in each clip a piece of the
-    next one's middle frame (its own, where there is one clip)."""
+    """A shot of a drawn cycle, beginning anywhere in it. Half of them have an independently moving object: a piece of the
+    next clip's middle frame (of its own if there is one clip)."""
     if bool(torch.rand((), generator=generator) < MOVING):
         codes, _ = with_object(codes, codes[:, codes.shape[1] // 2].roll(1, 0), generator)
     cycle = CYCLES[int(torch.randint(len(CYCLES), (), generator=generator))]

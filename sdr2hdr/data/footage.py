@@ -1,7 +1,7 @@
-"""Clips out of finished masters: folders of paired frames (HDRTV1K, HDRTV4K) and HDR10 or HLG films.
+"""Clips from finished masters: folders of paired frames (HDRTV1K, HDRTV4K) and HDR10 or HLG films.
 
-Nothing is graded here, as somebody did that already. Paired frames bring their own SDR; a film's SDR is rendered from it by a
-drawn look. Every clip follows from (seed, split, number) alone.
+Nothing is graded here, because the masters already are. Paired frames bring their own SDR; a film's SDR is rendered from it
+by a drawn look. Every clip follows from (seed, split, number) alone.
 """
 
 import re
@@ -62,8 +62,8 @@ def open_corpus(
 
     Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone.
 
-    That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of which
-    those for training are taken. Raises InputError where it is none of these, and for what is wrong in it.
+    That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of
+    which those for training are taken. Raises InputError for anything else, and for errors in it.
     """
     try:
         names = (
@@ -109,7 +109,7 @@ def window(
 
 
 def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[PairedScene]:
-    """What a list lets be trained on: its scenes for training, or the patches that `dataset crop` cut from these."""
+    """The training scenes of a list, or the patches that `dataset crop` cut from them."""
     parts = {s.name: s.part for s in listed.scenes}
     names = [_PLACE.sub("", s.name) for s in scenes]
     patches = all(_PLACE.search(s.name) for s in scenes)
@@ -119,7 +119,7 @@ def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[Pa
 
 
 class PairedMaker:
-    """Moving pictures out of paired frames: windows of neighbouring frames, shrunk by a whole number or not at all."""
+    """Clips from paired frames: windows of neighbouring frames, downscaled by a whole number or not at all."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class PairedMaker:
                 )
         apart: list[PairedScene] = []
         for scene in found:
-            if scene.loose:  # frames that have nothing to do with one another are a scene each
+            if scene.loose:  # each unrelated frame is a scene
                 both = zip(scene.sdr, scene.hdr, strict=True)
                 apart += [PairedScene(a.stem, (a,), (b,)) for a, b in both]
             else:
@@ -230,7 +230,7 @@ def shots(film: Path) -> tuple[Shot, ...]:
 
 
 class FilmMaker:
-    """Windows of neighbouring frames out of HDR films, up to 1000 nits, and what a drawn look makes of them in SDR."""
+    """Windows of neighbouring frames out of HDR films, up to 1000 nits, and their SDR by a random look."""
 
     def __init__(
         self,

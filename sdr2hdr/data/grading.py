@@ -1,4 +1,4 @@
-"""How a scene becomes an HDR master, and how that master becomes the SDR picture people have.
+"""Grading: from a scene to an HDR master, and from the master to an SDR picture.
 
 The SDR looks are a family: each draws its own curve, so that the HDR that undoes it spreads around the answers of networks
 that were trained on graded television (code 0.5 is about 60 nits, 0.75 about 190, 0.875 about 300), while ``camera`` leaves
@@ -25,11 +25,11 @@ Curve = Callable[[Tensor], Tensor]
 
 LOOKS = ("graded", "bt2446a", "bt2446c", "bt2390", "reinhard", "filmic", "clip", "camera")
 LOOK_WEIGHTS = (0.30, 0.12, 0.10, 0.10, 0.10, 0.10, 0.08, 0.10)
-"""How often training draws each look, where a recipe says nothing else."""
+"""The default share of each look in training."""
 
 GRADED_CODES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
 GRADED_NITS = (0.005, 1.1, 8.25, 26.0, 60.0, 116.0, 190.0, 240.0, 300.0, 383.0, 650.0)
-"""What networks trained on graded television answer to a grey picture (mean of two), as a curve from SDR code to nits."""
+"""The answer of networks trained on graded television to a grey picture (mean of two), as a curve from SDR code to nits."""
 
 
 CHARTS = 0.06
@@ -37,12 +37,13 @@ CHARTS = 0.06
 
 @dataclass(frozen=True)
 class Mix:
-    """How often training draws what, in shares.
+    """The shares of the kinds of clips in training.
 
-    Of all clips, ``pairs`` are real ones and ``aces`` scenes through two output transforms of ACES (:mod:`sdr2hdr.data.aces`);
-    :data:`CHARTS` are made-up charts, the rest is simulated. Of the simulated, ``graded`` have that look and ``grades`` a curve
-    drawn around real grades (:mod:`sdr2hdr.data.grades`), and the other looks share what is left. ``restaged`` scenes are lit,
-    tinted or mixed with another first: more scenes than there are stills. ``undamaged`` clips of stills go through no codec.
+    Of all clips, ``pairs`` are real ones and ``aces`` scenes through two output transforms of ACES
+    (:mod:`sdr2hdr.data.aces`); :data:`CHARTS` are made-up charts, the rest is simulated. Of the simulated, ``graded`` have
+    that look and ``grades`` a curve drawn around real grades (:mod:`sdr2hdr.data.grades`), and the other looks share what
+    is left. ``restaged`` scenes are lit, tinted or mixed with another first: more scenes than there are stills.
+    ``undamaged`` clips of stills go through no codec.
     """
 
     graded: float = LOOK_WEIGHTS[0]
@@ -86,8 +87,8 @@ def grade(
 ) -> Master:
     """Linear scene light ``T,3,H,W`` (BT.2020) to an HDR master: exposure, contrast, saturation, shoulder, peak.
 
-    ``exposure`` is for masters brighter or darker than graded television. Nobody grades what a camera makes (``look`` is
-    ``camera``): its exposure puts the average at 18 % of white, and that is all.
+    ``exposure`` is for masters brighter or darker than graded television. A camera's picture is not graded (``look`` is
+    ``camera``): its exposure only puts the average at 18 % of white.
     """
     camera = look == "camera"
     peak = (

@@ -1,4 +1,4 @@
-"""Things that move by themselves before a scene: pieces of another picture on paths of their own."""
+"""Independently moving objects in front of a scene: pieces of another picture on their own paths."""
 
 import math
 
@@ -13,10 +13,11 @@ SPEEDS = (1.0, 10.0)
 
 
 def with_object(codes: Tensor, other: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """PQ codes ``B,T,3,H,W`` with one object in front of each clip, and how far it covers each place, ``B,T,1,H,W`` 0..1.
+    """PQ codes ``B,T,3,H,W`` with one object in front of each clip, and its coverage of each pixel, ``B,T,1,H,W`` 0..1.
 
-    It is a piece of ``other B,3,H,W`` (PQ codes of any pictures), an ellipse or something squarer with a soft edge, which goes
-    at a constant velocity through a place of the picture at the middle frame. It is up to two stops brighter or darker there.
+    It is a piece of ``other B,3,H,W`` (PQ codes of any pictures), an ellipse or something squarer with a soft edge, which
+    moves at a constant velocity and is inside the picture at the middle frame. It is up to two stops brighter or darker
+    there.
     """
     b, t, _, height, width = codes.shape
 

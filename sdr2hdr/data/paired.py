@@ -1,4 +1,4 @@
-"""Folders of paired frames as HDRTV1K and HDRTV4K have them: 8-bit SDR PNGs, and 16-bit PQ PNGs of the same names."""
+"""Folders of paired frames in the layout of HDRTV1K and HDRTV4K: 8-bit SDR PNGs, and 16-bit PQ PNGs of the same names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ _BESIDE = {".json", ".txt", ".md", ".toml", ".csv"}  # files about the pictures,
 
 @dataclass(frozen=True)
 class PairedScene:
-    """Frames of one scene in the order of their names, SDR and HDR; ``loose`` frames have nothing to do with one another."""
+    """Frames of one scene in the order of their names, SDR and HDR; ``loose`` frames are unrelated to each other."""
 
     name: str
     sdr: tuple[Path, ...]

@@ -1,7 +1,7 @@
-"""Scene lists: which frames of a data set belong together, and which scenes are for training and which for testing.
+"""Scene lists: the scenes of a data set, and their split into training and test scenes.
 
-What WMNet's authors did to HDRTV4K (section IV-A): frames are grouped into scenes, scenes of at least eight frames are kept,
-and 80 % of the scenes are drawn for training.
+As WMNet's authors did with HDRTV4K (section IV-A), frames are grouped into scenes, scenes of at least eight frames are
+kept, and 80 % of the scenes are drawn for training.
 """
 
 import json
@@ -64,8 +64,8 @@ def list_scenes(
 ) -> SceneList:
     """Group frames into scenes, keep those of at least ``least`` frames, and draw a ``share`` of them for training.
 
-    Frames are taken in the order of their names; a new scene begins with each sub-folder, and wherever a frame does not show
-    the place that the one before shows. Raises InputError where no scene is long enough.
+    Frames are taken in the order of their names; a new scene begins with each sub-folder, and with each frame that shows
+    another place than the frame before it. Raises InputError if no scene is long enough.
     """
     runs: list[tuple[str, list[str]]] = []
     total, done, short = sum(len(s) for s in scenes), 0, 0

@@ -1,4 +1,4 @@
-"""Which scenes are for training, for choosing the best weight and for results, and the random numbers of each."""
+"""The split of scenes into training, selection and results, and the random numbers of each."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""More scenes out of those there are: another light over them, another white, a second scene beside or over them."""
+"""More scenes from the existing ones: another light, another white, a second scene next to or over them."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Clips on disk: made once, by as many processes as wanted, read by the loop as memory maps."""
+"""Clips on disk: made once, by any number of processes, and read by the loop as memory maps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -74,7 +74,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a sampler must know of a clip to draw from it: the QP of its SDR, its frames and its size."""
+    """The facts of a clip that a sampler needs: the QP of its SDR, its frames and its size."""
 
     qp: int
     frames: int
@@ -109,7 +109,7 @@ class Sampler:
     def draws(
         self, step: int, size: int, frames: int, patch: int, strong_from: int
     ) -> Iterator[Draw]:
-        """The patches of a batch. A clip of a QP below ``strong_from`` is drawn anew, once."""
+        """The patches of a batch. A clip of a QP below ``strong_from`` is redrawn once."""
         rng = np.random.default_rng([self.seed, step])
         for i in rng.integers(len(self.paths), size=size):
             clip = int(i)

@@ -7,7 +7,7 @@ from sdr2hdr.evaluation.scores import Summary
 from sdr2hdr.metrics.measures import Measure
 
 MOST = 40
-"""Groups that a chart shows at most, the first ones; tables and CSV have all."""
+"""Maximum number of groups in a chart; tables and CSV have all of them."""
 
 
 def has_matplotlib() -> bool:

@@ -38,10 +38,11 @@ def measure(
     times: Times = (),
     progress: Callable[[str, int], None] = lambda _what, _done: None,
 ) -> Iterator[Score]:
-    """Scores of all frames, or the first ``limit`` of each strip. SDR strips are converted by each model, as ``convert`` would.
+    """Scores of all frames, or the first ``limit`` of each strip. SDR strips are converted by each model, as ``convert``
+    would.
 
-    HDR strips are measured as they are, under the name "result". ``times`` are exposures that alternate from each strip's first
-    frame on; models that know none do not hear of them. Raises InputError where strip and truth do not fit.
+    HDR strips are measured as they are, under the name "result". ``times`` are exposures that alternate from each strip's
+    first frame on; only models with exposures receive them. Raises InputError if strip and truth do not match.
     """
     measures = tuple(measures)
     for pair in pairs:
@@ -51,7 +52,9 @@ def measure(
             yield from _measured(pair, "result", strip.frames(), measures, worst, limit, progress)
             continue
         begins = strip.scenes()
-        if limit is not None:  # the scene that the limit cuts is read whole: so would a conversion
+        if (
+            limit is not None
+        ):  # the look is read from the whole scene, even beyond the limit, as in a conversion
             begins = begins[: bisect_left(begins, limit) + 1]
         for name in models:
             results = converted(

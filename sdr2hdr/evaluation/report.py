@@ -13,7 +13,7 @@ from sdr2hdr.writing import write_whole
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
-    """Make the folder ready; raises OutputError where it cannot be made or holds something already."""
+    """Make the folder ready; raises OutputError if it cannot be made or is not empty."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(out.iterdir()):
@@ -35,8 +35,8 @@ def write_report(
 ) -> list[str]:
     """Write ``scores.csv``, ``scores.json``, ``by_look.png``, ``by_qp.png``, ``by_scene.png`` and ``worst_MODEL_N.png``.
 
-    Each file appears whole; charts are left out where there is nothing to group, and a second part's end in ``_2``.
-    Returns what a person should know. Raises OutputError.
+    Each file appears whole; charts are left out if there is nothing to group; those of a second part end in ``_2``. Returns
+    notes for people. Raises OutputError.
     """
     write_whole(out / "scores.csv", to_csv(scores, measures).encode(), overwrite=True)
     write_whole(out / "scores.json", to_json(scores, measures, absent).encode(), overwrite=True)

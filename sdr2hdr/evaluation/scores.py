@@ -1,4 +1,4 @@
-"""Scores of single frames, and what they come to: means by look, QP and scene, as tables, CSV and JSON."""
+"""Scores of single frames and their means by look, QP and scene, as tables, CSV and JSON."""
 
 import csv
 import io
@@ -16,8 +16,8 @@ GROUPINGS = ("look", "qp", "scene")
 
 @dataclass(frozen=True)
 class Score:
-    """What was measured of one frame: ``values`` by measure. Means are taken within a ``part``, a name for people;
-    ``look`` and ``qp`` are None where nobody knows them."""
+    """The scores of one frame: ``values`` by measure. Means are taken within a ``part``, a name for people; ``look`` and
+    ``qp`` are None if unknown."""
 
     model: str
     scene: str
@@ -101,7 +101,7 @@ def to_csv(scores: Sequence[Score], measures: Sequence[Measure]) -> str:
 def to_json(scores: Sequence[Score], measures: Sequence[Measure], absent: Mapping[str, str]) -> str:
     """Everything: titles of the measures, why others are absent, summaries, and all single scores.
 
-    JSON knows no infinity (PSNR of equal pictures): it stands as null.
+    Infinity (PSNR of equal pictures) is null in JSON.
     """
 
     def plain(values: Mapping[str, float]) -> dict[str, float | None]:

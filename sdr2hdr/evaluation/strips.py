@@ -1,4 +1,4 @@
-"""What is measured: films and folders of frames, each beside its truth where there is one."""
+"""The input of a measurement: films and folders of frames, each with its truth if there is one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ from sdr2hdr.media.png import png_facts, read_codes
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS
 
-_RATE = 25.0  # frames a second of folders, which do not say
+_RATE = 25.0  # frames per second of folders, which state no rate
 
 
 @dataclass(frozen=True)
 class Strip:
     """Frames in order: a film, or a scene of a folder.
 
-    ``frames`` gives ``3,H,W`` float32, R'G'B' of BT.709 where ``sdr``, else PQ codes of BT.2020. ``scenes`` gives where scenes
-    begin, and the number of frames as the last; ``size`` is width, height. ``loose`` frames have nothing to do with one another.
+    ``frames`` gives ``3,H,W`` float32, R'G'B' of BT.709 where ``sdr``, else PQ codes of BT.2020. ``scenes`` gives the first
+    frame of each scene, followed by the number of frames; ``size`` is width, height. ``loose`` frames are unrelated to each
+    other.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is measured: a strip, and the truth beside it where there is one."""
+    """A strip, and its truth if there is one."""
 
     strip: Strip
     truth: Strip | None
@@ -84,7 +85,7 @@ def pairings(
     part: str = "all",
     times: Times = (),
 ) -> list[Pairing]:
-    """What two names stand for: two videos, two folders of frames, or a data set with an SDR and an HDR folder in it.
+    """The pair for two names: two videos, two folders of frames, or a data set with an SDR and an HDR folder.
 
     Of folders only the scenes of a list are taken, where one is given, and of these only one ``part``. Raises InputError.
     """
@@ -136,7 +137,7 @@ def _strips(folder: Path) -> list[Strip]:
     scenes: dict[str, list[Path]] = {}
     for (scene, _), path in frame_files(folder).items():
         scenes.setdefault(scene, []).append(path)
-    # without a partner a folder's frames are a clip: flicker is what can be measured of it
+    # frames without a truth are a clip, so that flicker can be measured
     return [
         folder_strip(folder.name if name == "." else name, paths) for name, paths in scenes.items()
     ]

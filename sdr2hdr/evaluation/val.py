@@ -1,7 +1,7 @@
-"""What a model scores on scenes it has never seen: simulated clips by look and QP, ACES, and real pairs.
+"""Scores of models on scenes they have never seen: simulated clips by look and QP, ACES, and real pairs.
 
-No picture tells how bright it was graded. So every model is given a brightness, and each result is also measured at the exposure
-that suits it best.
+No picture tells how bright it was graded. So every model is given a brightness, and each result is also measured at the
+exposure that suits it best.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ BEST = ", best exposure"
 """Ends the name of a part whose results are scaled by the factor that suits each picture best."""
 
 BOTH = choose(["psnr", "de_itp"]).measures
-"""What a weight is judged by."""
+"""The measures that judge a weight."""
 
 Convert = Callable[[Tensor, float], Tensor]
 """Turns a scene, SDR R'G'B' ``T,3,H,W`` 0..1, into PQ codes of the same shape at a brightness."""

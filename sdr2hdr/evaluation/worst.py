@@ -1,4 +1,4 @@
-"""The worst frames, kept while measuring, and shown side by side with a map of their error."""
+"""The worst frames of a measurement, shown side by side with a map of their error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Worst:
     def offer(
         self, score: Score, result: Tensor, truth: Tensor | None, sdr: Tensor | None = None
     ) -> None:
-        """A frame that was measured: PQ codes ``3,H,W`` of result and truth, and R'G'B' of its SDR source where there is one."""
+        """A frame that was measured: PQ codes ``3,H,W`` of result and truth, and R'G'B' of its SDR source, if there is one."""
         values = score.values
         if truth is None or not self._count or not ("de_itp" in values or "psnr" in values):
             return

@@ -1,4 +1,4 @@
-"""The two figures this field quotes first, on PQ codes 0..1 in BT.2020."""
+"""PSNR and dE_ITP, on PQ codes 0..1 in BT.2020."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How visible the 8x8 grid of a block codec is in a picture."""
+"""The visibility of a block codec's 8x8 grid."""
 
 import torch
 from torch import Tensor

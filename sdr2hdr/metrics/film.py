@@ -1,4 +1,4 @@
-"""How bright a film is, which colours it uses, and how far it is from a truth."""
+"""The light and colours of a film, and its error against a truth."""
 
 from array import array
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ _MARGIN = 0.01  # of the largest channel: what coding noise alone may put beyond
 
 @dataclass(frozen=True)
 class FilmFigures:
-    """What was measured of one film; lists have an entry a measured frame.
+    """The figures of one film; lists have an entry per measured frame.
 
     ``brightest`` and ``average``: max(R, G, B) of a frame's brightest pixel, and its mean over the active picture, nits.
-    ``p9999``: the level that one pixel in 10,000 passes, nits. ``luminance`` counts pixels by luminance in :data:`BINS` even
-    steps of PQ code, ``chroma`` by CIE 1931 x, y in :data:`CELLS`. ``beyond``: share of the pixels of one nit and more outside
-    each gamut. ``psnr`` (dB) and ``delta`` (dE_ITP) are against the truth, and empty without one.
+    ``p9999``: the level that one pixel in 10,000 passes, nits. ``luminance`` counts pixels by luminance in :data:`BINS`
+    even steps of PQ code, ``chroma`` by CIE 1931 x, y in :data:`CELLS`. ``beyond``: share of the pixels of one nit and more
+    outside each gamut. ``psnr`` (dB) and ``delta`` (dE_ITP) are against the truth, and empty without one.
     """
 
     brightest: Sequence[float]
@@ -86,7 +86,7 @@ class FilmMeter:
             self._beyond[key] += int((there.amin(dim=0) < -_MARGIN * there.amax(dim=0)).sum())
 
     def figures(self) -> FilmFigures:
-        """What was measured of all frames so far."""
+        """The figures of all frames so far."""
         facts = self._light.facts()
         left, top, right, bottom = facts.box or (0, 0, 1, 1)
         active = (right - left) * (bottom - top)

@@ -1,4 +1,4 @@
-"""Small filters that several measures share."""
+"""Filters that several measures share."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
-"""Optical flow, light and without weights: where each pixel of a frame lies in another one.
+"""Lightweight optical flow without weights: the position of each pixel of a frame in another frame.
 
-Source: Bouguet, "Pyramidal implementation of the Lucas Kanade feature tracker" (Intel, 2000), made dense: every pixel has its
-own Gaussian window, and each level of the pyramid starts from the flow of the coarser one.
+Source: Bouguet, "Pyramidal implementation of the Lucas Kanade feature tracker" (Intel, 2000), made dense: every pixel has
+its own Gaussian window, and each level of the pyramid starts from the flow of the coarser one.
 """
 
 import torch
@@ -106,10 +106,12 @@ def _refined(here: Tensor, there: Tensor, way: Tensor) -> Tensor:
     for _ in range(_STEPS):
         grid = _grid(way)
         moved = F.grid_sample(there, grid, "bilinear", "border", align_corners=True)
-        error = ((here - moved) * _inside(grid))[0, 0]  # what has left the picture says nothing
+        error = ((here - moved) * _inside(grid))[
+            0, 0
+        ]  # pixels outside the picture carry no information
         bx, by = _window(torch.stack([gx * error, gy * error]))
         step = torch.stack([(yy * bx - xy * by) * inverse, (xx * by - xy * bx) * inverse])
-        # a step longer than the window was found on nothing, and neighbours know better than a lone pixel
+        # a step longer than the window is unreliable, and so is a pixel that differs from its neighbours
         way = way + step.clamp_(-2.0, 2.0)
         way = _window(way[0])[None] if min(way.shape[-2:]) > 2 * _RADIUS else way
     return way

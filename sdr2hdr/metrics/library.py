@@ -1,4 +1,4 @@
-"""Measures that kept libraries have: piq's, LPIPS and ColorVideoVDP. Each loads when it is asked for, or is said to be absent."""
+"""Measures from libraries: piq, LPIPS and ColorVideoVDP. Each loads on demand, or is reported as absent."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ Full = Callable[[Tensor, Tensor], float]
 
 
 class AbsentError(Exception):
-    """A measure that cannot be had here; its message says why, and how to get it."""
+    """A measure is not available; the message says why, and how to get it."""
 
 
 _PIQ = {
@@ -37,8 +37,8 @@ _LEAST = 48  # VIFp's fourth scale, and the wavelets of SR-SIM and VSI
 def _piq() -> dict[str, Any]:
     """piq's functions by our keys.
 
-    The package's own ``__init__`` imports torchvision, for networks that none of these measures use, and torchvision does not
-    load beside every build of torch. So the package's modules are imported without it.
+    The package's own ``__init__`` imports torchvision, for networks that none of these measures use, and torchvision does
+    not load with every build of torch. So only the modules of the measures are imported.
     """
     spec = importlib.util.find_spec("piq")
     if spec is None:
@@ -99,7 +99,7 @@ def lpips() -> Full:
     except (
         RuntimeError,
         OSError,
-    ) as e:  # torchvision beside another build of torch; weights that cannot be downloaded
+    ) as e:  # torchvision for another build of torch; weights that cannot be downloaded
         raise AbsentError(f"lpips does not run here ({_first_line(e)})") from e
 
     def measure(result: Tensor, truth: Tensor) -> float:

@@ -61,7 +61,7 @@ _PIQ = ("ms_ssim", "sr_sim", "vsi", "vifp", "haarpsi")
 
 @dataclass(frozen=True)
 class Chosen:
-    """Measures that can be taken here, and why others that were asked for cannot."""
+    """The available measures, and the reasons why other requested measures are not."""
 
     measures: tuple[Measure, ...]
     absent: dict[str, str]
@@ -100,10 +100,10 @@ def _load(key: str) -> library.Full | None:
 
 
 class Meter:
-    """Measures one sequence of frames in order, with a truth beside each or none; ``rate`` is in frames a second.
+    """Measures one sequence of frames in order, with or without a truth; ``rate`` is in frames per second.
 
-    Frames are ``3,H,W`` PQ codes in BT.2020. Where there is no truth, ``guide`` (the SDR source, say) leads the optical flow and
-    tells cuts. Values that cannot be taken of a frame (the first one's temporal ones) are left out.
+    Frames are ``3,H,W`` PQ codes in BT.2020. Without a truth, ``guide`` (such as the SDR source) gives the optical flow and
+    the cuts. Values that do not exist for a frame (temporal ones of the first) are left out.
     """
 
     def __init__(self, measures: Iterable[Measure], *, rate: float = 25.0) -> None:

@@ -1,4 +1,4 @@
-"""What happens from one frame to the next: warping error and flicker."""
+"""Measures between successive frames: warping error and flicker."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,10 +30,10 @@ def is_cut(guide: Tensor, guide_before: Tensor) -> bool:
 def e_warp(result: Tensor, before: Tensor, guide: Tensor, guide_before: Tensor) -> float:
     """Warping error between two frames ``3,H,W`` of codes 0..1: mean squared error where both frames see the same thing.
 
-    Lai, Huang, Wang, Shechtman, Yumer, Yang, "Learning blind video temporal consistency" (2018), eq. 9 and 10: the frame before
-    is brought to this one by optical flow, and hidden pixels do not count. The flow (:mod:`sdr2hdr.metrics.flow`) is that
-    of the guide, which is the truth, or the SDR source where there is none, so that all results are measured by one flow.
-    NaN where no pixel is seen in both.
+    Lai, Huang, Wang, Shechtman, Yumer, Yang, "Learning blind video temporal consistency" (2018), eq. 9 and 10: the frame
+    before is brought to this one by optical flow, and hidden pixels do not count. The flow (:mod:`sdr2hdr.metrics.flow`) is
+    that of the guide, which is the truth, or the SDR source where there is none, so that all results are measured by one
+    flow. NaN if no pixel is visible in both.
     """
     now, then = luma(guide), luma(guide_before)
     way, back = flow(now, then), flow(then, now)

@@ -1,9 +1,9 @@
 """Scenes as runs of frames, and cut lists as text that a person can edit.
 
-A cut list has one scene a line, its fields apart by commas: the first frame's number (the first frame of all is 0) or its
-time code ``h:mm:ss.sss`` since the first frame; whatever follows is for people, as is everything behind ``#``. Blank
-lines do not count, nor does a first line of column titles that begins with ``first_frame``. The scene that starts at
-frame 0 need not be listed.
+A cut list has one scene per line, with fields separated by commas: the first frame's number (the first frame of all is 0)
+or its time code ``h:mm:ss.sss`` since the first frame; the rest is a comment, and so is text after ``#``. Blank lines do
+not count, nor does a first line of column titles that begins with ``first_frame``. The scene that starts at frame 0 need
+not be listed.
 """
 
 import itertools
@@ -68,7 +68,7 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
 
 
 def _frame(field: str, pts: Sequence[int], time_base: Fraction) -> int | None:
-    """The frame a field names; past the last one for a time more than a frame after it; None if it names none."""
+    """The frame that a field names; past the last frame if the time is more than a frame after it; None if invalid."""
     if re.fullmatch(r"\d{1,12}", field, re.ASCII):
         return int(field)
     if not (match := _TIME.fullmatch(field)) or not pts:

@@ -29,7 +29,7 @@ _FRAMES = (_BEFORE[-1] + _AFTER[-1] + 2) * _STRIDE_LIMIT
 
 _JUMP = 0.03  # the smallest difference of neighbours (mean of |dY'| + 2|dCb| + 2|dCr|) that can be a cut
 _STANDS_OUT = 1.3  # times the upper quartile of its neighbourhood
-_BLANK = 0.02  # contrast of a picture without a picture
+_BLANK = 0.02  # contrast of a blank picture
 _VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both of its sides
 _OTHER_COLOURS = 0.012  # mean distance of the sorted chroma
 _MIXED = 1.25  # detail in the middle of a dissolve at most, to that of the two pictures mixed
@@ -45,7 +45,7 @@ _LENGTHS = (
     40,
     48,
 )  # ticks from the last old to the first new picture of a dissolve
-_INSIDE = torch.arange(1, 8) / 8  # places in a dissolve at which the mix is tested
+_INSIDE = torch.arange(1, 8) / 8  # positions in a dissolve at which the mix is tested
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Cut:
 
 
 class _Frame:
-    """A small frame and what has been measured of it."""
+    """A small frame and its measurements."""
 
     def __init__(self, index: int, pts: int, small: Tensor, previous: "_Frame | None") -> None:
         self.index, self.pts, self.small = index, pts, small
@@ -381,7 +381,7 @@ def _alike(
     for a in before:
         for b in after:
             found, found_share = likeness(a.structure, b.structure)
-            # other colours are a witness against the likeness; the light on a place changes them little
+            # different colours speak against likeness; a change of light alters them little
             apart = float((a.colours - b.colours).abs().mean(1).max())
             leave = (
                 0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))

@@ -1,7 +1,7 @@
-"""Do two small frames show the same place? Told by structure, so that light and motion do not count.
+"""Do two small frames show the same place? Decided by structure, so that light and motion do not count.
 
-Tensors are kept below the 32768 elements from which torch wakes other threads, and free of operations that always do: on
-a busy machine waking them costs ten times the work.
+Tensors are kept below the 32768 elements from which torch wakes other threads, and free of operations that always do: on a
+busy machine waking them costs ten times the work.
 """
 
 import functools

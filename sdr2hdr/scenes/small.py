@@ -1,4 +1,4 @@
-"""The small frame: all that the scene detector ever sees of a picture."""
+"""The small frame: the only part of a picture that the scene detector sees."""
 
 import torch
 from torch import Tensor

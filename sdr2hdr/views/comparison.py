@@ -117,7 +117,7 @@ def _summary(found: Comparison) -> str:
             *(f"{s.figures.p9999:.0f}" for s in (found.a, found.b)),
         ),
         ("MaxFALL, measured, nits", *(f"{s.figures.max_fall:.1f}" for s in (found.a, found.b))),
-        ("MaxCLL / MaxFALL by the file's own word", stated(found.a), stated(found.b)),
+        ("MaxCLL / MaxFALL stated in the file", stated(found.a), stated(found.b)),
         ("average light, nits", *(f"{mean(s.figures.average):.1f}" for s in (found.a, found.b))),
     ]
     rows += [
@@ -204,7 +204,7 @@ def _both(found: Comparison) -> list[tuple[str, Side]]:
 def _thinned(
     times: Sequence[float], values: Sequence[float], most: bool
 ) -> list[tuple[float, float]]:
-    """At most so many points as can be seen: each the mean, or the most, of its stretch of frames."""
+    """Points reduced to a visible number: each is the mean, or the maximum, of a run of frames."""
     step = -(-len(times) // _POINTS)
     parts = [(times[i], values[i : i + step]) for i in range(0, len(times), step)]
     return [(t, max(v) if most else mean(v)) for t, v in parts]

@@ -1,4 +1,4 @@
-"""Luminance as colour, with a scale in nits and the levels that BT.2408 gives for things in a picture.
+"""Luminance as colour, with a scale in nits and the levels of BT.2408 for typical objects.
 
 Source of the levels: BT.2408-7 clause 2.2, tables 1 (grey, white) and 2 (skin by the Fitzpatrick scale, grass).
 """
@@ -37,7 +37,7 @@ _TICKS = (0.1, 1, 5, 10, 26, 50, 100, 203, 400, 600, 1000, 2000, 4000)
 
 @dataclass(frozen=True)
 class Level:
-    """What BT.2408 says a thing should measure, nits; one level where ``low`` equals ``high``; ``row`` is where to draw it."""
+    """The level of an object in BT.2408, nits; one level where ``low`` equals ``high``; ``row`` is where to draw it."""
 
     name: str
     low: float

@@ -1,4 +1,4 @@
-"""A page that needs nothing but itself: no network, pictures and plots inside, words escaped."""
+"""A self-contained page: no network, embedded pictures and plots, escaped text."""
 
 import html
 from collections.abc import Iterable, Sequence

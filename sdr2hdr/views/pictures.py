@@ -1,4 +1,4 @@
-"""Pictures as people look at them on a screen that shows no HDR."""
+"""Pictures for an SDR screen."""
 
 import base64
 import io

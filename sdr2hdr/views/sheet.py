@@ -1,4 +1,4 @@
-"""The picture that ``preview`` writes: what goes in, what each model makes of it, and how bright that is."""
+"""The picture of ``preview``: the SDR frame, the output of each model, and their luminance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

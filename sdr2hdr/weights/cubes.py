@@ -1,4 +1,4 @@
-"""Colour tables of the user's own: the weight of the model ``lut`` is a ``.cube`` file."""
+"""The user's colour tables: the weight of the model ``lut`` is a ``.cube`` file."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bringing one file here over the network: bounded, resumable, never from a place that the manifest rules out."""
+"""Downloads one file: bounded, resumable, never from an address that the manifest forbids."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.weights.manifest import HubFile, allowed_url
 
 Progress = Callable[[int, int], None]
-"""Told after each piece: bytes had, bytes in all."""
+"""Called after each piece: bytes received, bytes in total."""
 
 _TRIES = 5
 _TIMEOUT = 30.0  # seconds without a byte
@@ -101,7 +101,7 @@ class _Transfer:
     opener: OpenerDirector = field(default_factory=lambda: build_opener(_SafeRedirects))
 
     def held(self) -> int:
-        """How many bytes of the file are here; one that is too long is of another file and goes."""
+        """The number of bytes received so far; a file that is too long is another file and is deleted."""
         held = self.part.stat().st_size if self.part.exists() else 0
         if held <= self.size:
             return held
