@@ -75,7 +75,7 @@ def tetrahedral(table: Tensor, at: Tensor) -> Tensor:
     corner = (b * size + g) * size + r
     steps = at.new_tensor(
         [1, size, size * size], dtype=torch.long
-    )  # what one entry of R, G, B is in the flat table
+    )  # strides of R, G and B in the flat table
     order = share.movedim(-3, -1).argsort(dim=-1, descending=True, stable=True)
     sorted_share = share.movedim(-3, -1).gather(-1, order)
     value = flat[corner]

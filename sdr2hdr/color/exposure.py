@@ -23,7 +23,7 @@ def exposed(nits: Tensor, factor: float, peak: float) -> Tensor:
 def brightness_between(sdr: Tensor, nits: Tensor) -> float:
     """The brightness of a pair: SDR BT.709 codes (BT.1886) and BT.2020 nits of the same picture, ``...,3,H,W``.
 
-    The median ratio of their luminances over pixels near SDR code 0.5; over the nearest fifth where there are none.
+    The median ratio of their luminances over pixels near SDR code 0.5; over the nearest fifth if there are none.
     """
     y = luminance(sdr.float().clamp(0, 1).pow(2.4), "bt709").flatten()
     away = (y.clamp_min(1e-6).pow(1 / 2.4) - 0.5).abs()

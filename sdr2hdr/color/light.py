@@ -1,4 +1,4 @@
-"""How bright a film is: MaxCLL and MaxFALL of the planes that are handed to the encoder.
+"""The light of a film: MaxCLL and MaxFALL of the planes that go to the encoder.
 
 Sources: CTA-861.3-A 6.9.3 and annex P (MaxCLL, MaxFALL), BT.2100-2 table 4 (PQ).
 """
@@ -26,11 +26,11 @@ BAR = pq_code(0.05)
 
 @dataclass(frozen=True)
 class LightFacts:
-    """What a meter saw. ``merge`` is associative, so the facts of chunks are the facts of the whole.
+    """The result of a meter. ``merge`` is associative, so the facts of chunks are the facts of the whole.
 
-    ``max_cll``: the brightest channel of any pixel of any frame, nits. ``max_sum``: the largest sum over a frame's pixels of
-    their brightest channel, nits. ``box``: the part of the picture that was ever lit (left, top, right, bottom; the last two
-    exclusive). ``histogram``: pixels of all frames by PQ code of the brightest channel.
+    ``max_cll``: the brightest channel of any pixel of any frame, nits. ``max_sum``: the largest sum over a frame's pixels
+    of their brightest channel, nits. ``box``: the part of the picture that was ever lit (left, top, right, bottom; the last
+    two exclusive). ``histogram``: pixels of all frames by PQ code of the brightest channel.
     """
 
     max_cll: float = 0.0
@@ -163,7 +163,7 @@ class LightMeter:
         return total
 
     def facts(self) -> LightFacts:
-        """What has been seen so far."""
+        """The facts so far."""
         box = None
         if self._rows is not None and self._columns is not None and self._rows.any():
             (top, bottom), (left, right) = (_span(lit) for lit in (self._rows, self._columns))

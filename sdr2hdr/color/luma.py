@@ -1,4 +1,4 @@
-"""Luma coefficients of the Y'CbCr matrices; numbers alone, so that naming them loads no torch."""
+"""Luma coefficients of the Y'CbCr matrices; numbers only, so that using them does not load torch."""
 
 MATRICES: dict[str, tuple[float, float]] = {
     "bt709": (0.2126, 0.0722),

@@ -1,4 +1,4 @@
-"""Names of what SDR displays differ in; text alone, so that naming them loads no torch."""
+"""Names of the transfers and primaries of SDR displays; text only, so that using them does not load torch."""
 
 TRANSFERS = ("bt1886", "srgb", "gamma22", "gamma26", "gamma28", "linear")
 """Transfers of SDR displays (:mod:`sdr2hdr.color.display`); all show code 1 as full light."""

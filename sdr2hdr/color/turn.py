@@ -1,4 +1,4 @@
-"""How a stored picture is put upright."""
+"""The orientation of a stored picture."""
 
 from dataclasses import dataclass
 

@@ -134,7 +134,7 @@ def to_yuv(
         cr = _filter(r.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - kr)))
         y = y[top - above :].mul_(Y_STEPS)
         if noise is not None:
-            # no more noise than there is signal: nothing is then cut off at black, and the mean holds down there too
+            # no more noise than signal: nothing is clipped at black, and the mean holds there too
             room = y.clamp(0.0, 1.0)
             noise.add(cb, 1, small, room[0::2, 0::2])
             noise.add(cr, 2, small, room[0::2, 0::2])
@@ -166,7 +166,7 @@ def brightest(planes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 def _hold_peak(y: Tensor, cb: Tensor, cr: Tensor, peak_code: float) -> None:
-    """Lower Y' in place to the highest code with which no channel passes the peak."""
+    """Lower Y' in place to the highest code at which no channel exceeds the peak."""
     for here in _bands(y, 2):
         if y.device.type == "cpu" and _below(y, cb, cr, here, peak_code):
             continue

@@ -34,7 +34,7 @@ def switched_off() -> str | None:
 
 @cache
 def why_not() -> str | None:
-    """Why kernels cannot be used here, in one sentence; None where they can."""
+    """Why kernels cannot be used here, in one sentence; None if they can."""
     if (switch := switched_off()) is not None:
         return switch
     if importlib.util.find_spec("numba") is None:
@@ -48,7 +48,7 @@ def why_not() -> str | None:
 
 @cache
 def cache_folder() -> Path | None:
-    """The folder for compiled kernels of these sources; None where none can be written."""
+    """The folder for compiled kernels of these sources; None if none can be written."""
     sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         # numba looks at the file of a kernel alone, not at those of the functions that the kernel calls
@@ -71,7 +71,7 @@ def _user_folder() -> Path:
 
 
 def why_not_kept() -> str | None:
-    """Why compiled kernels are not kept for the next start, in one sentence; None where they are."""
+    """Why compiled kernels are not kept for the next start, in one sentence; None if they are."""
     if why_not() is not None or cache_folder() is not None:
         return None
     folder = _user_folder()

@@ -203,8 +203,8 @@ def _average(
 class Steadier:
     """Steadies the frames of scenes of one kind, one after the other: planes that are read as ``how`` says.
 
-    ``reach`` neighbours on each side, at most 2, take part; places whose 5x5 pixels differ by ``unlike`` 0..1 do not. Samples
-    come out as 16-bit numbers ``finer`` times as large.
+    ``reach`` neighbours on each side, at most 2, take part; pixels whose 5x5 neighbourhoods differ by ``unlike`` 0..1 do
+    not. Samples come out as 16-bit numbers ``finer`` times as large.
     """
 
     def __init__(self, how: Reading, finer: int, reach: int, unlike: float) -> None:
@@ -236,7 +236,7 @@ class Steadier:
         pairs = [(min(n, at), max(n, at)) for n in steps]
         arrays = [tuple(flat(p) for p in frame[:3]) for frame in planes]
         weights = [self._alike(arrays, planes[at][0].shape, pair, first) for pair in pairs]
-        # neighbours that are not there weigh nothing
+        # missing neighbours have no weight
         four = (*weights, *[np.zeros_like(weights[0])] * spare)
         others = [arrays[n] for n in (*steps, *[at] * spare)]
         out = []

@@ -1,6 +1,6 @@
-"""Putting the finished file together: the chunks' packets with the true metadata, and all else from the source.
+"""Assembles the finished file: the chunks' packets with the true metadata, and the other streams of the source.
 
-The streams beside the picture are carried by ``carriers``.
+``carriers`` carries the streams other than the picture.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The little of MP4 that PyAV neither writes nor shows: static HDR metadata beside the bitstream.
+"""The part of MP4 that PyAV neither writes nor shows: static HDR metadata in the container.
 
 FFmpeg's muxers write it when the stream they copy from carries it. So a one-packet MP4 in memory with ``mdcv`` and ``clli``
 spliced into its sample entry serves as that stream (``template``), and the result is read back here byte by byte.

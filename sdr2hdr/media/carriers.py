@@ -1,6 +1,6 @@
-"""What carries each stream beside the picture from the source into the file: as it is, unwrapped, or encoded anew.
+"""Carriers move the other streams from the source into the file: copied, unwrapped, or encoded.
 
-A carrier takes the source's packets and gives packets ready to be muxed. Times are the source's own, moved by an offset and
+A carrier takes the source's packets and returns packets for the muxer. Times are the source's own, moved by an offset and
 rounded to the target's steps one by one: nothing adds up over a film.
 """
 

@@ -1,6 +1,4 @@
-"""What changes in the middle of a film: honoured where each picture can carry it, refused where the
-file written has it once.
-"""
+"""Changes in the middle of a film: followed if they can differ per picture, refused if the output holds only one value."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

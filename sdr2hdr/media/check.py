@@ -1,4 +1,4 @@
-"""Reading a finished file back: is it whole, and does it say of itself what was measured?"""
+"""Reads a finished file back and checks that it is complete and states the measured facts."""
 
 import struct
 from array import array

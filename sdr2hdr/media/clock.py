@@ -1,9 +1,8 @@
-"""The clock of a file: where it begins, where it jumps, and what puts it right.
+"""The clock of a file: its start, its jumps, and their correction.
 
-A broadcast's clock stands anywhere when a recording begins, wraps after 26.5 hours (33 bits at 90
-kHz, ISO/IEC 13818-1 2.4.3.7), and begins anew where another programme starts or where two
-recordings were joined. Everything after such a jump is moved by one offset, so that its picture
-follows the picture before it and its sound stays with its picture.
+A broadcast's clock stands anywhere when a recording begins, wraps after 26.5 hours (33 bits at 90 kHz, ISO/IEC 13818-1
+2.4.3.7), and begins anew where another programme starts or where two recordings were joined. Everything after such a jump
+is moved by one offset, so that its picture follows the picture before it and its sound stays with its picture.
 """
 
 from array import array
@@ -29,7 +28,7 @@ begins later than this, is a clock.
 REORDERED = Fraction(1)
 """Seconds that display times may go back because of reordering: 16 frames of 16 a second."""
 WRAP = Fraction(2**33, 90_000)
-"""Seconds after which the clock of a transport or program stream begins anew."""
+"""Seconds after which the clock of a transport or program stream wraps."""
 _MIXED = Fraction(3)  # seconds before and after a join in which packets of both parts may come
 _LOOK_AHEAD = 3  # packets that say whether the clock has jumped or one time stamp is wrong
 _DISCONTINUOUS = 0x0200  # AVFMT_TS_DISCONT: the format allows its clock to jump

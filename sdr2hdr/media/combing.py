@@ -1,9 +1,8 @@
-"""Combing: the mark that two fields of different times leave in one picture.
+"""Combing: the trace of two fields of different times in one picture.
 
-As in FFmpeg's idet, each line is compared with its two neighbours, and so are the same lines of the
-pictures before and after. In a picture of one time its own line fits best by far. Where the fields
-are of two times, one field fits the picture before as well as its own and the other the picture
-after: that also tells which is first. Only what moves is compared.
+As in FFmpeg's idet, each line is compared with its two neighbours, and so are the same lines of the pictures before and
+after. In a picture of one time its own line fits best by far. Where the fields are of two times, one field fits the picture
+before as well as its own and the other the picture after: that also tells which is first. Only what moves is compared.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Deinterlacing: one picture out for one in, at the same time."""
+"""Deinterlacing: one picture out for each picture in, with the same time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -75,6 +75,6 @@ def text(body: bytes) -> str:
 
 
 def filler(length: int) -> bytes:
-    """A Void element of so many bytes, two or more."""
+    """A Void element of the given number of bytes, at least two."""
     size_length = 1 if length - 2 < 127 else 8
     return element(VOID, bytes(length - 1 - size_length), size_length)

@@ -13,8 +13,8 @@ from sdr2hdr.media.boxes import boxes, top_level_moov
 
 
 def hide_start(path: Path, hidden: Mapping[int, Fraction]) -> None:
-    """Hides the first so many seconds of the tracks, numbered from 0, in place. Raises ValueError for other edits than
-    those that FFmpeg writes."""
+    """Hide the given seconds at the start of tracks, numbered from 0, in place. Raises ValueError for edits of other
+    writers than FFmpeg."""
     with path.open("r+b") as file:
         start, moov = top_level_moov(file)
         tracks = [(at, end) for name, _, at, end in boxes(moov, 0, len(moov)) if name == b"trak"]

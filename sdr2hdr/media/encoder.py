@@ -27,7 +27,7 @@ from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.encoders import CODECS, ENCODERS, Encoder, software
 from sdr2hdr.media.hdr10 import parameter_sets, sequence_headers, split_annexb
 
-MIN_SIDE = 64  # x265 crashes on some smaller pictures (34x34, say)
+MIN_SIDE = 64  # x265 crashes on some smaller pictures (such as 34x34)
 
 _MAGIC = b"S2HCHNK1"
 _RECORD = struct.Struct(">IqqB")  # size, pts, duration (0: not known), 1 if a key frame
@@ -126,7 +126,7 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     name = writer.name
     os.environ.setdefault(
         "SVT_LOG", "1"
-    )  # SVT-AV1 prints its settings on stderr unless told to print errors alone
+    )  # SVT-AV1 prints its settings on stderr unless it is set to print only errors
     try:
         context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The encoders that write the picture, and what each is told."""
+"""The encoders of the picture, and the options of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

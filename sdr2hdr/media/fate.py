@@ -1,4 +1,4 @@
-"""What becomes of one stream of a source."""
+"""The fate of one stream of a source."""
 
 from dataclasses import dataclass, field
 
@@ -15,8 +15,8 @@ COVER, ATTACHED, LEFT_OUT = "kept as a cover picture", "attached", "left out"
 class Fate:
     """``name`` of the stream for people; ``how`` it is treated; the ``codec`` that it is converted to, if it is.
 
-    ``note``: what people are told, empty where nothing is lost. ``asked``: left out because the user wants it so.
-    ``form`` and ``start`` are of sounds.
+    ``note``: a sentence for people, empty if nothing is lost. ``asked``: left out because the user wants it so. ``form``
+    and ``start`` are of sounds.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""What is done about fields, and what the report says of it."""
+"""The treatment of fields, and its report."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

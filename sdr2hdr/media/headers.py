@@ -1,7 +1,7 @@
-"""What a file's headers say beyond streams and colours, and what FFmpeg does not hand on.
+"""Header facts beyond streams and colours, including those that FFmpeg does not pass on.
 
-Sources: RFC 9559 (Matroska), the Spherical Video V2 RFC (stereo and projection), CTA-708 and ATSC
-A/53 part 4 6.2.3 (captions in the picture), ISO/IEC 14496-12 8.4.6 (``elng``).
+Sources: RFC 9559 (Matroska), the Spherical Video V2 RFC (stereo and projection), CTA-708 and ATSC A/53 part 4 6.2.3
+(captions in the picture), ISO/IEC 14496-12 8.4.6 (``elng``).
 """
 
 import io

@@ -1,4 +1,4 @@
-"""What is heard of a sound stream: its packets' bytes, and when each second of its decoded samples sounds.
+"""The audible content of a sound stream: the bytes of its packets, and the time of each decoded second.
 
 Counted while the source is copied and again from the finished file, so that the two can be compared.
 """
@@ -53,7 +53,7 @@ class AudioFacts:
         return self._late(found, longer)
 
     def _late(self, found: "AudioFacts", longer: int) -> str:
-        """What differs in the times; ``longer`` by so many samples."""
+        """The difference of the times; ``longer`` is the number of extra samples allowed."""
         off = [abs(ours - theirs) for ours, theirs in zip(found.marks, self.marks, strict=False)]
         if off and max(off) > TOLERANCE:
             where = off.index(max(off))

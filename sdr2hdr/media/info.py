@@ -1,7 +1,6 @@
-"""What a file says of itself, and what is made of it where it says nothing.
+"""The facts that a file states, and the assumptions if it states none.
 
-Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559
-5.1.4.1.28 (Matroska's Colour).
+Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559 5.1.4.1.28 (Matroska's Colour).
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
-"""Inputs that are not a file with a film in it: a pipe, numbered pictures, a folder of pictures.
+"""Inputs other than a video file: a pipe, numbered pictures, a folder of pictures.
 
-What is read is put into one file beside the output, which is removed again. Its time of change says
-nothing of when it was made, so that the same command goes on where it stopped.
+What is read is put into one file beside the output, which is removed again. Its time of change says nothing of when it was
+made, so that the same command goes on where it stopped.
 """
 
 import os

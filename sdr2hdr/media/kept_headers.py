@@ -1,9 +1,7 @@
-"""Headers of the source put into the Matroska file written: what FFmpeg's muxer has no way to be
-told.
+"""Headers of the source that FFmpeg's muxer cannot write, put into the Matroska output.
 
-FFmpeg writes a track's language as it gets it. So a language with a filler behind it leaves room in
-the track's entry, into which these elements then go; nothing after the tracks moves. Chapters that
-are more than a list go to the end of the file.
+FFmpeg writes a track's language as it gets it. So a language with a filler behind it leaves room in the track's entry, into
+which these elements then go; nothing after the tracks moves. Chapters that are more than a list go to the end of the file.
 """
 
 import zlib

@@ -1,6 +1,6 @@
-"""Raw AAC out of LATM in LOAS, the wrapping that broadcasts give it (ISO/IEC 14496-3 1.7.2 and 1.7.3).
+"""Raw AAC from LATM in LOAS, the wrapping of broadcasts (ISO/IEC 14496-3 1.7.2 and 1.7.3).
 
-MP4 and Matroska hold raw AAC frames and one AudioSpecificConfig beside them. Nothing is decoded: the bits of each frame are
+MP4 and Matroska hold raw AAC frames and a separate AudioSpecificConfig. Nothing is decoded: the bits of each frame are
 moved to a byte's edge.
 """
 

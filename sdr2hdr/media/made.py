@@ -1,4 +1,4 @@
-"""SDR clips of pictures that were made up, to measure with."""
+"""SDR clips of synthetic pictures, for measurements."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

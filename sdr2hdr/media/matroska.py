@@ -1,4 +1,5 @@
-"""The little of Matroska (RFC 9559) that PyAV neither writes nor shows: colour facts, display size, whether the file is whole.
+"""The part of Matroska (RFC 9559) that PyAV neither writes nor shows: colour facts, display size, whether the file is
+whole.
 
 Identifiers are kept with their length marker, as the specification writes them.
 """

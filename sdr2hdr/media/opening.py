@@ -1,4 +1,4 @@
-"""Opening a video file that somebody named, and saying in a sentence what is wrong with it if it is none."""
+"""Opens a video file, or explains in a sentence why it cannot be used."""
 
 import re
 import stat

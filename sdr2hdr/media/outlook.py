@@ -1,4 +1,4 @@
-"""What a conversion will do with a file, told before anything is spent."""
+"""A forecast of a conversion, before any work is done."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Single pictures of a film, without decoding what lies between them."""
+"""Single pictures of a film, without decoding the pictures between them."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""A decoded picture: planes as they are in the file, and as R'G'B' the way it is meant to be seen."""
+"""A decoded picture: its planes as stored, and its upright R'G'B'."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The display that an SDR picture was made for, by its tags: what they stand for, and what is assumed where they say nothing.
+"""The display that an SDR picture was made for: the meaning of its tags, and the assumptions without them.
 
 Source: ITU-T H.273 tables 2 and 3 (the numbers of primaries and transfers).
 """

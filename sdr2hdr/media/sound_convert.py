@@ -1,4 +1,4 @@
-"""Sound from one codec to another, where the container to be written cannot hold the source's."""
+"""Converts sound if the output container cannot hold the source's codec."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""What becomes of one sound: copied as it is, unwrapped, encoded anew, or left out. The muxer is asked by trying it."""
+"""The fate of one sound: copied, unwrapped, encoded, or left out, found by trying the muxer."""
 
 import io
 from collections.abc import Iterator

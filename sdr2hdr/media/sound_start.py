@@ -1,8 +1,8 @@
-"""Where each sound of a source begins: its first packets, and what of them is decoded but not heard.
+"""The start of each sound of a source: its first packets, and the decoded samples that are not heard.
 
-An encoder's priming and what a trimmed clip cut away lie before the first sample that is heard. The container says so (the edit
-list of ISO/IEC 14496-12 8.6.6, CodecDelay of RFC 9559 5.1.4.1.25); FFmpeg passes it on as packets flagged to be discarded and
-as a number of samples to skip.
+An encoder's priming and what a trimmed clip cut away lie before the first sample that is heard. The container says so (the
+edit list of ISO/IEC 14496-12 8.6.6, CodecDelay of RFC 9559 5.1.4.1.25); FFmpeg passes it on as packets flagged to be
+discarded and as a number of samples to skip.
 """
 
 from collections import deque

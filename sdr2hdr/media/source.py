@@ -1,4 +1,4 @@
-"""Reading: a film's pictures with their times, in the order they are seen."""
+"""Reads a film's pictures with their times, in display order."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
 from sdr2hdr.media.trial import decoding_device
 
 TAIL = Fraction(1, 2)
-"""Seconds that may be missing at the end of a file before it is said: containers round."""
+"""Seconds that may be missing at the end of a file without a warning, because containers round."""
 
 _Packets = Iterable["Packet[VideoStream] | None"]  # None stands where something could not be read
 

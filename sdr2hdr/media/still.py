@@ -28,7 +28,7 @@ def avif(planes: tuple[Tensor, Tensor, Tensor]) -> bytes:
     height, width = planes[0].shape
     os.environ.setdefault(
         "SVT_LOG", "1"
-    )  # SVT-AV1 prints its settings on stderr unless told to print errors alone
+    )  # SVT-AV1 prints its settings on stderr unless it is set to print only errors
     buffer = io.BytesIO()
     try:
         with av.open(buffer, "w", format="avif") as out:

@@ -1,4 +1,4 @@
-"""What becomes of the streams of a source beside the picture that is converted."""
+"""The fate of the streams of a source other than the converted picture."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Text subtitles from one codec to another, where the container to be written demands its own."""
+"""Converts text subtitles if the output container requires its own codec."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Whether a hardware encoder or decoder works here, and gives what HDR10 needs: tried, not believed."""
+"""Tests whether a hardware encoder or decoder works here and meets the needs of HDR10."""
 
 import tempfile
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``; raises ModelError for others."""
+    """``auto`` (CUDA if available, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``; raises ModelError for others."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -33,7 +33,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, spec: ModelSpec, device: torch.device) -> str:
-    """``auto`` or one that the spec allows. ``auto`` takes bfloat16 where the device computes it natively, else float32."""
+    """``auto`` or one that the spec allows. ``auto`` takes bfloat16 if the device computes it natively, else float32."""
     if name == "auto":
         if "bfloat16" not in spec.precisions:
             return "float32"

@@ -118,7 +118,7 @@ class Renderer:
         )
         self.model = prepared(model, self.device, self.precision)
         self.weights = [w.to(self.device) for w in blend_weights(self.tiles, spec.margin)]
-        self._places: dict[int, Inputs] = {}  # by tile, what a model is told of its place
+        self._places: dict[int, Inputs] = {}  # by tile, the inputs that depend on its position
 
     def new_states(self, look: Tensor | None = None) -> list[State]:
         """The states at the start of a scene, one per tile; ``look`` (V) is the scene's, if it is known beforehand."""
@@ -243,7 +243,7 @@ class Renderer:
         return codes[0, ..., :height, :width].float()
 
     def _place(self, i: int, tile: Tile, height: int, width: int) -> Inputs:
-        """What belongs to the place of tile ``i``, of this size when padded: it is the same in every window."""
+        """The inputs for the position of tile ``i``, of this padded size; they are the same in every window."""
         known = self._places.get(i)
         if known is not None:
             return known

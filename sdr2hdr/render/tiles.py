@@ -67,7 +67,7 @@ def choose_tile(height: int, width: int, spec: ModelSpec, free: int) -> int:
 def fitting_tile(height: int, width: int, spec: ModelSpec, device: torch.device) -> int:
     """The largest tile edge that the device's free memory allows now.
 
-    The frames of a window, in and out, are held beside the model's own working memory.
+    The frames of a window, in and out, are held in addition to the model's own working memory.
     """
     buffers = 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
     return choose_tile(height, width, spec, free_memory(device) - buffers)

@@ -1,4 +1,4 @@
-"""Where a weight lies, and whether it is what the manifest says: bundled file, cache, or download."""
+"""Finds a weight (bundled file, cache or download) and checks it against the manifest."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from sdr2hdr.weights.manifest import WeightEntry
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept; ``SDR2HDR_CACHE`` names another place."""
+    """The folder for downloads; ``SDR2HDR_CACHE`` names another."""
     named = os.environ.get("SDR2HDR_CACHE")
     return (Path(named) if named else platformdirs.user_cache_path("sdr2hdr")) / "weights"
 
@@ -27,7 +27,7 @@ def offline() -> bool:
 
 
 def place(entry: WeightEntry) -> Path:
-    """Where the file lies, or will lie after a download; nothing is checked."""
+    """The path of the file, now or after a download; nothing is checked."""
     return entry.file or cache_folder() / f"{entry.name}-{entry.sha256[:12]}.safetensors"
 
 
@@ -39,7 +39,7 @@ def locate(entry: WeightEntry, progress: Progress | None = None) -> Path:
 
 
 def read(entry: WeightEntry) -> bytes:
-    """The weight's bytes, downloaded if need be. What is returned is what was checked, not read a second time."""
+    """The weight's bytes, downloaded if needed. The checked bytes are returned and not read a second time."""
     path = _here(entry)
     try:
         _check_size(path, entry)

@@ -1,4 +1,4 @@
-"""Published checkpoints, brought into our own form without ever running what they hold."""
+"""Imports published checkpoints without executing anything in them."""
 
 import hashlib
 import io
@@ -69,7 +69,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Imported:
-    """The new file as a manifest entry, and what of the checkpoint was left out beside the weights themselves."""
+    """The manifest entry of the new file, and the names of the checkpoint's content that was left out."""
 
     entry: WeightEntry
     left_out: tuple[str, ...]
@@ -121,7 +121,7 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
 
 
 def _read(src: Path, data: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The checkpoint's tensors under plain names, and the names of what lay beside them."""
+    """The checkpoint's tensors under plain names, and the names of its other content."""
     loaded = parse(data, src)[0] if src.suffix == ".safetensors" else _unpickle(src, data)
     tensors, left_out = _unwrap(src, loaded)
     plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}

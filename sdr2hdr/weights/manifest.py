@@ -1,4 +1,4 @@
-"""``weights.toml``: which weights there are, where they lie, and what they must be."""
+"""``weights.toml``: the weights, their sources, and their sizes and hashes."""
 
 import math
 import os
@@ -43,7 +43,7 @@ Text = Annotated[str, Meta(pattern=r"\S")]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a table of a manifest says of a weight. ``size`` is in bytes, ``sha256`` 64 lower-case hex digits.
+    """A weight's table in a manifest. ``size`` is in bytes, ``sha256`` 64 lower-case hex digits.
 
     ``config`` goes to the model's constructor; ``scores`` is what was measured, by name.
     """
@@ -101,7 +101,7 @@ class WeightEntry(Facts):
 
 
 def hub_file(source: str) -> HubFile:
-    """The file of the hub that a source names; raises ModelError where it names none."""
+    """The file of the hub that a source names; raises ModelError if it names none."""
     match = _HUB.fullmatch(source)
     if match is None:
         raise ModelError(
@@ -122,7 +122,7 @@ def allowed_url(url: str) -> bool:
 
 
 def user_manifest() -> Path:
-    """The user's own manifest, which need not exist; ``SDR2HDR_WEIGHTS`` names another place."""
+    """The user's own manifest, which need not exist; ``SDR2HDR_WEIGHTS`` names another file."""
     named = os.environ.get("SDR2HDR_WEIGHTS")
     return Path(named) if named else platformdirs.user_config_path("sdr2hdr") / "weights.toml"
 

@@ -16,7 +16,7 @@ from sdr2hdr.weights.manifest import WeightEntry
 
 @dataclass(frozen=True)
 class Loaded:
-    """An opened model (float32, evaluation mode, on the CPU), what it needs, and its weight, if it has one."""
+    """An opened model (float32, evaluation mode, on the CPU), its spec, and its weight if it has one."""
 
     model: Model
     spec: ModelSpec

@@ -1,4 +1,4 @@
-"""Tensors that training starts with: those of a weight, or of a published part of a network."""
+"""Tensors for the start of training: those of a weight, or of a published part of a network."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
