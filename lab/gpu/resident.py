@@ -22,17 +22,20 @@ class ResidentSampler(Sampler):
         super().__init__(folder, seed, count)
         self.device = device
         self._facts: list[Facts] = []
+        told: list[float] = []
         sdr, hdr, clean = list[Tensor](), list[Tensor](), list[Tensor]()
         for path in self.paths:
             clip = read_clip(path)
             frames, _, height, width = clip.codes.shape
             self._facts.append(Facts(clip.qp, frames, height, width))
+            told.append(clip.brightness)
             for kept, picture in ((sdr, clip.sdr()), (hdr, clip.hdr()), (clean, clip.undamaged())):
                 codes = (picture * _TOP).round_().sub_(_HALF).to(torch.int16)
                 kept.append(codes.to(device))
         if len({(f.frames, f.height, f.width) for f in self._facts}) != 1:
             raise ValueError("clips that lie together must have one size")
         self._sdr, self._hdr, self._clean = (torch.stack(kept) for kept in (sdr, hdr, clean))
+        self._brightness = torch.tensor(told, device=device)
         self._thumbs: dict[int, Tensor] = {}
 
     def facts(self, index: int) -> Facts:
@@ -77,6 +80,7 @@ class ResidentSampler(Sampler):
             cut(self._clean) if undamaged else sdr,
             self._thumbs_of(thumb, numbers, frames, sdr),
             torch.tensor(places).to(self.device),
+            self._brightness[numbers[:, 0]],
         )
 
     def _thumbs_of(self, thumb: int, numbers: Tensor, frames: int, sdr: Tensor) -> Tensor:

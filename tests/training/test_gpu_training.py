@@ -37,7 +37,7 @@ def test_batches_that_are_cut_on_a_device_are_those_of_the_sampler(clips: Path) 
         how = {"undamaged": bool(step % 2), "strong_from": 30}
         a = usual.batch(step, 4, 2, 16, 8, **how)
         b = resident.batch(step, 4, 2, 16, 8, **how)
-        for name in ("sdr", "hdr", "clean", "thumbs", "place"):
+        for name in ("sdr", "hdr", "clean", "thumbs", "place", "brightness"):
             torch.testing.assert_close(getattr(a, name), getattr(b, name), atol=2 / 65535, rtol=0)
     assert resident.batch(0, 2, 1, 16, 0).thumbs.shape == usual.batch(0, 2, 1, 16, 0).thumbs.shape
 
