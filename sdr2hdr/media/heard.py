@@ -53,7 +53,7 @@ class AudioFacts:
         return self._late(found, longer)
 
     def _late(self, found: "AudioFacts", longer: int) -> str:
-        """The difference of the times; ``longer`` is the number of extra samples allowed."""
+        """The difference of the times; ``longer`` is the number of extra samples in the found stream."""
         off = [abs(ours - theirs) for ours, theirs in zip(found.marks, self.marks, strict=False)]
         if off and max(off) > TOLERANCE:
             where = off.index(max(off))
