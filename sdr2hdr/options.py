@@ -143,15 +143,15 @@ class Options:
         commands=READING,
     )
     brightness: float | None = option(
-        None, "Times a mid-grey is as bright as on an SDR display of 100 nits; no picture tells it.",
+        None, "Brightness of mid-grey, as a multiple of that on an SDR display of 100 nits.",
         least=BRIGHTNESSES[0], most=BRIGHTNESSES[1], shown="2.5; bt2408, bt2446a and lut: their own", commands=KNOBS,
     )  # fmt: skip
     highlights: float | None = option(
-        None, "How far highlights rise: 0 linear, 1 as the model has learnt.", noun="highlights setting",
+        None, "How far highlights rise: 0 is linear, 1 is as learnt.", noun="highlights setting",
         least=HIGHLIGHTS[0], most=HIGHLIGHTS[1], shown="1", commands=KNOBS,
     )  # fmt: skip
     saturation: float | None = option(
-        None, "Colour: 1 is as the model has learnt.",
+        None, "Saturation: 1 is as learnt.",
         least=SATURATIONS[0], most=SATURATIONS[1], shown="1", commands=KNOBS,
     )  # fmt: skip
     look: str | None = option(
@@ -159,7 +159,7 @@ class Options:
         metavar="NAME|FILE", names_file=True, commands=KNOBS,
     )  # fmt: skip
     look_over: str = option(
-        "film", "What a scene's look is read from: half of it from the whole film, so that shots match, or the scene alone.",
+        "film", "Read half of a scene's look from the whole film, so that shots match, or read the scene alone.",
         noun="way to read looks", choices=("film", "scene"), commands=READING,
     )  # fmt: skip
     scenes: str = option(

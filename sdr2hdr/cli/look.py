@@ -25,7 +25,7 @@ from sdr2hdr.text import printable
     help="Write the look of every scene, or of the whole film alone.",
 )  # fmt: skip
 @conversion_options("look")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def look(source: Path, out: Path | None, per: str, quiet: bool, **options: Any) -> None:
     """Write the look that the model `look` reads from IN to a file, which you can edit and give to convert.
 
@@ -53,7 +53,7 @@ def look(source: Path, out: Path | None, per: str, quiet: bool, **options: Any) 
 def looks(as_json: bool) -> None:
     """List the named looks for `--look`: sets of brightness, highlights and saturation.
 
-    Looks of your own go into sdr2hdr-looks.toml beside sdr2hdr.toml (docs/looks.md).
+    Your own looks go into sdr2hdr-looks.toml, next to sdr2hdr.toml (docs/looks.md).
     """
     from sdr2hdr.looks.named import named_looks, own_looks
 

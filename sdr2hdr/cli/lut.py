@@ -35,12 +35,12 @@ from sdr2hdr.text import printable
     help="The form of the tables.",
 )  # fmt: skip
 @conversion_options("lut")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def lut(source: Path, per: str, size: str, form: str, quiet: bool, **options: Any) -> None:
-    """Write what convert makes of each colour of IN as .cube tables, for FFmpeg, mpv and DaVinci Resolve.
+    """Write the conversion of IN as .cube tables, for FFmpeg, mpv and DaVinci Resolve.
 
-    They take SDR (BT.709, gamma 2.4, full range) and give HDR (BT.2020, PQ, full range). Steadying, debanding and dither are
-    not in them: these look at more than one pixel.
+    The tables map SDR (BT.709, gamma 2.4, full range) to HDR (BT.2020, PQ, full range). They leave out steadying,
+    debanding and dither, which need more than one pixel.
 
     \b
     Example:
