@@ -21,6 +21,7 @@ from av.stream import AttachmentStream, Stream
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.media.captions import captions_of
 from sdr2hdr.media.carriers import Carrier, SoundCopy, carrier
 from sdr2hdr.media.check import Expected
 from sdr2hdr.media.clock import STEADY, Clock
@@ -110,7 +111,11 @@ def assemble(
     there. Raises InputError and OutputError.
     """
     container = plan.container
-    picture = JoinedPicture(chunks, container, mastering, light)
+    captions: dict[int, bytes] = {}
+    if headers.captions:
+        with open_to_copy(source) as file:
+            captions = captions_of(file, plan.video_stream_index, clock)
+    picture = JoinedPicture(chunks, container, mastering, light, captions)
     with open_to_copy(source) as file:
         writer = _Writer(file, dst, plan, picture, clock, headers)
         try:
@@ -389,6 +394,12 @@ class _Writer:
     def _afterwords(self) -> tuple[str, ...]:
         """Notes on what only shows once the file is written."""
         notes = list(not_kept(self._headers, self._container))
+        if self._headers.captions:
+            count = len(self._picture.captions)
+            what = (
+                f"carried over with {count} pictures" if count else "cannot be read, and left out"
+            )
+            notes.append(f"closed captions in the picture (CEA-608 or 708) {what}")
         shift = self._picture.timeline.shift
         if shift:
             notes.append(

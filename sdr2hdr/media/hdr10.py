@@ -22,10 +22,13 @@ PRIMARIES: dict[str, tuple[Point, Point, Point]] = {  # CIE 1931 x, y of red, gr
 }
 D65: Point = (0.3127, 0.3290)
 
+_SEI_T35 = 4
 SEI_MASTERING, SEI_LIGHT = 137, 144  # H.265 D.2.1
+_OBU_T35 = 4
 OBU_LIGHT, OBU_MASTERING = 1, 2  # AV1 6.7.1, metadata_type
 _SEI_PREFIX, _SEI_SUFFIX = 39, 40  # H.265 table 7-1
 _PARAMETER_SETS = (32, 33, 34)  # VPS, SPS, PPS
+_OBU_FRAMES = {3, 6}  # frame headers, alone or with their frame
 _OBU_SEQUENCE_HEADER, _OBU_METADATA = 1, 5  # AV1 6.2.2
 
 
@@ -278,6 +281,12 @@ def edit_hevc(
     return out
 
 
+def with_t35(nals: Sequence[bytes], message: bytes) -> list[bytes]:
+    """An access unit with an ITU-T T.35 message (H.265 D.2.6) before its first slice."""
+    first = next((i for i, nal in enumerate(nals) if nal_type(nal) < 32), len(nals))
+    return [*nals[:first], sei_nal([(_SEI_T35, message)]), *nals[first:]]
+
+
 def clean_hvcc(record: bytes, *, complete: bool) -> bytes:
     """``hvcC`` (ISO/IEC 14496-15 8.3.3.1) without SEI arrays, which would hold stale figures.
 
@@ -368,6 +377,16 @@ def edit_av1(unit: bytes, mastering: Mastering | None, light: ContentLight | Non
             out += new
             new = []
     return b"".join(out)
+
+
+def av1_with_t35(unit: bytes, message: bytes) -> bytes:
+    """A temporal unit with an ITU-T T.35 message (AV1 5.8.2) before its first frame."""
+    new, out = _metadata_obu(_OBU_T35, message), b""
+    for kind, whole, _ in split_obus(unit):
+        if kind in _OBU_FRAMES and new:
+            out, new = out + new, b""
+        out += whole
+    return out
 
 
 def clean_av1c(record: bytes) -> bytes:

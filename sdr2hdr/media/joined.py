@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -14,16 +14,19 @@ from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
 from sdr2hdr.media.boxes import open_template, template
+from sdr2hdr.media.captions import placed, t35
 from sdr2hdr.media.encoder import ChunkReader, EncodedPacket, EncodeSettings, stream_parameters
 from sdr2hdr.media.hdr10 import (
     ContentLight,
     Mastering,
+    av1_with_t35,
     clean_av1c,
     clean_hvcc,
     edit_av1,
     edit_hevc,
     join_sized,
     split_annexb,
+    with_t35,
 )
 
 _MATROSKA_STEP = Fraction(1, 1000)
@@ -100,7 +103,9 @@ class JoinedPicture:
         container: str,
         mastering: Mastering | None,
         light: ContentLight | None,
+        captions: Mapping[int, bytes] = {},
     ) -> None:
+        """``captions`` are triplets by the source's time of a picture (:mod:`sdr2hdr.media.captions`)."""
         if not chunks:
             raise ValueError("there is nothing to assemble")
         self._chunks = [ChunkReader(path) for path in chunks]
@@ -110,6 +115,7 @@ class JoinedPicture:
                 raise self._mismatch(chunk, "settings")
         self._container, self._mastering, self._light = container, mastering, light
         self.timeline = Timeline(self._chunks, container, self.settings)
+        self.captions = placed(captions, self.timeline.source_pts)
         self._first = next(self._chunks[0].packets()).data
         self._parameters = stream_parameters(self.settings.codec, self._first)
 
@@ -170,9 +176,10 @@ class JoinedPicture:
             and stream_parameters(self.settings.codec, encoded.data) != self._parameters
         ):
             raise self._mismatch(chunk, "parameter sets")
+        triplets = self.captions.get(encoded.pts)
         if self.settings.codec == "av1":
-            return edit_av1(encoded.data, self._mastering, self._light)
+            unit = edit_av1(encoded.data, self._mastering, self._light)
+            return av1_with_t35(unit, t35(triplets)) if triplets else unit
         nals = split_annexb(encoded.data)
-        return join_sized(
-            edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
-        )
+        nals = edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
+        return join_sized(with_t35(nals, t35(triplets)) if triplets else nals)

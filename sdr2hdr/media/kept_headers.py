@@ -47,8 +47,6 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
     notes = []
     if headers.alpha:
         notes.append("transparency left out: HDR10 pictures are opaque")
-    if headers.captions:
-        notes.append("closed captions in the picture (CEA-608 or 708) left out")
     if headers.grain:
         notes.append("film grain that the source describes is drawn into the picture")
     if container != "mkv" or headers.turned:

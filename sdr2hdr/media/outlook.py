@@ -33,10 +33,15 @@ def outlook(source: Source, container: str) -> tuple[StreamPlan | None, dict[str
     except InputError as error:
         return None, refused(error, container)
     clock = info.clock.notes
+    captions = (
+        ["closed captions in the picture (CEA-608 or 708) are carried over"]
+        if info.headers.captions
+        else []
+    )
     return plan, {
         "to": container,
         "refused": None,
-        "notes": [*clock, *not_kept(info.headers, container)],
+        "notes": [*clock, *not_kept(info.headers, container), *captions],
         "pictures_seen": seen,
         "first_pictures": [note for note in source.notes if note not in clock],
     }
