@@ -16,7 +16,7 @@ from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.prefetch import Prefetch
 from sdr2hdr.jobs.settings import Settings
-from sdr2hdr.media.encoder import EncodeSettings
+from sdr2hdr.media.encoder import MIN_SIDE, EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
@@ -250,9 +250,17 @@ def cut_chunks(
 
 
 def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
-    """The encoder's settings for a source: its displayed size made even, its time base and its rate."""
+    """The encoder's settings for a source: its displayed size made even, its time base and its rate.
+
+    Raises InputError for a picture too small to be encoded.
+    """
     info = source.info
     width, height = info.size
+    if min(width, height) + 1 < MIN_SIDE:
+        raise InputError(
+            f"{source.path} is {width}x{height}, and pictures of less than {MIN_SIDE} pixels a side cannot be encoded;"
+            " scale it first."
+        )
     return EncodeSettings(
         codec=settings.codec,
         crf=settings.quality,

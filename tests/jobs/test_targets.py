@@ -241,3 +241,13 @@ def test_a_state_that_is_not_what_was_saved_is_made_again(tmp_path: Path, change
         convert(source, out, **how, overwrite=True).resumed_chunks == 1
     )  # and what comes after it
     assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 96), (96, 62)])
+def test_a_picture_too_small_to_encode_is_refused_by_name(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", size=size, frames=2)
+    with pytest.raises(InputError, match=rf"{clip} is {size[0]}x{size[1]}, .* scale it first"):
+        convert(clip, tmp_path / "out.mkv", "bt2408", preset="ultrafast")
+    assert list(tmp_path.iterdir()) == [clip]
