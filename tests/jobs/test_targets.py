@@ -103,7 +103,7 @@ def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, stage: str) 
         if progress.stage == stage and source.read_bytes() == whole:
             source.write_bytes(whole + b"more")
 
-    with pytest.raises(InputError, match="changed while it was converted"):
+    with pytest.raises(InputError, match="changed during the conversion"):
         convert(source, out, **FAST, progress=meanwhile)
     assert not out.exists()
     assert convert(source, out, **FAST).resumed_chunks == 0 and out.exists()
