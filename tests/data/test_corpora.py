@@ -76,7 +76,7 @@ def test_a_radiance_picture_is_read_as_linear_light(tmp_path: Path) -> None:
     assert np.abs(read - light).max(axis=-1).max() / light.max() < 1 / 128
     (tmp_path / "b.hdr").write_bytes(b"no picture at all")
     with pytest.raises(
-        InputError, match=r"b\.hdr is no Radiance|b\.hdr cannot be read as a Radiance"
+        InputError, match=r"b\.hdr is not a Radiance|b\.hdr cannot be read as a Radiance"
     ):
         read_radiance(tmp_path / "b.hdr")
 
@@ -193,7 +193,7 @@ def test_the_sides_of_a_data_set_are_found_by_their_names(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="more than one data set"):
         sides(tmp_path)
-    with pytest.raises(InputError, match="no folder of SDR frames"):
+    with pytest.raises(InputError, match="no pair of folders of SDR and HDR frames"):
         sides(tmp_path / "notes")
 
 
