@@ -20,6 +20,8 @@ from sdr2hdr.media import matroska
 
 ACM, PLACEHOLDER = b"A_MS/ACM", b"A_TRUEHD"
 """What A_MS/ACM is written as until the file is complete: the name of a codec whose private data FFmpeg takes as they are."""
+_ALIGN = slice(12, 14)
+"""Where a WAVEFORMATEX says how many bytes a block has. NUT does not keep that for ADPCM; there a packet is a block."""
 EAC3 = b"A_EAC3"
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """What FFmpeg assumes, by the number of channels, where nobody says which they are (av_channel_layout_default)."""
@@ -67,7 +69,12 @@ def wave_format(stream: AudioStream, packets: tuple[bytes, ...]) -> bytes:
             out.mux(plain_packet(data, copy, stream, number))
     data = file.getvalue()
     at = data.index(b"fmt ") + 8
-    return data[at : at + int.from_bytes(data[at - 4 : at], "little")]
+    form = data[at : at + int.from_bytes(data[at - 4 : at], "little")]
+    lengths = {len(packet) for packet in packets}
+    blocks = stream.codec_context.codec.canonical_name.startswith("adpcm_")
+    if blocks and form[_ALIGN] == b"\1\0" and len(lengths) == 1 and max(lengths) < 2**16:
+        form = form[: _ALIGN.start] + min(lengths).to_bytes(2, "little") + form[_ALIGN.stop :]
+    return form
 
 
 def plain_packet(data: bytes, copy: Stream, stream: Stream, number: int) -> "Packet[Stream]":

@@ -384,3 +384,11 @@ def test_a_sound_before_0_moves_the_picture_by_whole_steps(
     film = write_film(tmp_path / "film.mov", "-c:v", "mpeg4", "-c:a", "libvorbis", "-t", "1")
     _, report = carry(film, chunks, container)  # which checks the time of each picture
     assert any("later: players show nothing before 0" in note for note in report.notes)
+
+
+def test_adpcm_of_nut_which_keeps_no_block_size_is_heard(
+    tmp_path: Path, chunks: list[Path]
+) -> None:
+    film = write_film(tmp_path / "film.nut", "-c:v", "mpeg4", "-c:a", "adpcm_ms", "-t", "1")
+    out, _ = carry(film, chunks, "mkv")
+    np.testing.assert_array_equal(heard(out)[0], heard(film)[0])
