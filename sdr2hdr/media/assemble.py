@@ -17,7 +17,7 @@ import av.error
 from av import Packet
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
@@ -49,6 +49,16 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
 
 # Tags that tell of the old container or the old picture, not of the work.
+_TELLING = (
+    Disposition.forced
+    | Disposition.original
+    | Disposition.comment
+    | Disposition.dub
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+)
+"""Flags that a person chooses a stream by."""
+
 _STALE = (
     "major_brand",
     "minor_version",
@@ -193,6 +203,8 @@ class _Writer:
         self._whole_chapters = plan.container == "mkv" and not headers.chapters.are_plain
         self.carriers: dict[int, Carrier] = {}  # by index in the source, in the order written
         self._languages: dict[int, str] = {}  # of the streams written
+        self._flags: dict[int, Stream] = {}  # the source's streams, by index in the file written
+        self._named = {fate.index: fate.name for fate in plan.fates}
         self.damaged = 0
         self._broken = False
         self._move_to_zero()
@@ -313,6 +325,7 @@ class _Writer:
     def _describe(self, target: Stream, source: Stream) -> None:
         target.metadata.update(_tags(source.metadata))
         target.disposition = source.disposition
+        self._flags[target.index] = source
         language = source.metadata.get("language", "und")
         if self._container == "mov":
             target.metadata["language"] = _MOV_LANGUAGES.get(language, language)
@@ -413,6 +426,7 @@ class _Writer:
             )
         with av.open(str(self._dst.absolute())) as written:
             held = {key.lower() for key in written.metadata}
+            flags = {stream.index: stream.disposition for stream in written.streams}
             spoken = {
                 stream.index: stream.metadata.get("language", "und") for stream in written.streams
             }
@@ -421,6 +435,13 @@ class _Writer:
             notes.append(
                 f"tags left out: {self._container.upper()} cannot hold {', '.join(sorted(lost))}"
             )
+        for index, source in self._flags.items():
+            gone = source.disposition & ~flags.get(index, source.disposition) & _TELLING
+            if gone:
+                words = ", ".join(flag.name.replace("_", " ") for flag in gone if flag.name)
+                notes.append(
+                    f"{self._named[source.index]}: {self._container.upper()} cannot hold that it is {words}"
+                )
         for index, language in self._languages.items():
             if spoken.get(index) != language:
                 notes.append(

@@ -19,6 +19,7 @@ from sdr2hdr.media.opening import open_deep
 from sdr2hdr.media.sound_plan import plan_sound
 from sdr2hdr.media.sound_start import find_starts
 from sdr2hdr.media.subtitles import TEXT_CODEC, is_text
+from sdr2hdr.text import printable
 
 IMAGES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
 
@@ -230,4 +231,7 @@ def _other(stream: Stream, name: str, container: str, *, has_chapters: bool) -> 
         _data_name(stream) == "bin_data" and has_chapters
     ):  # where MP4 keeps the names of the chapters, which are copied
         return Fate(stream.index, name, LEFT_OUT)
+    if timecode := stream.metadata.get("timecode"):
+        note = f"{name}: its timecode, {printable(timecode)} at the first picture, is kept"
+        return Fate(stream.index, name, LEFT_OUT, note=note, asked=True)
     return left_out(stream.index, name, "data of the old container")

@@ -518,9 +518,32 @@ def test_other_pictures_and_data_are_left_out_with_a_note(tmp_path: Path) -> Non
     plain = write_source(tmp_path / "plain.mp4", container="mp4")
     both = ("-map", "0", "-map", "0:v", "-c", "copy", "-timecode", "01:00:00:00")
     source = add_streams(plain, tmp_path / "s.mov", *both)
-    _, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mkv")
+    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mkv")
     assert any(note.startswith("video stream 2") for note in report.notes)
-    assert any(note.startswith("data stream") for note in report.notes)
+    told = [note for note in report.notes if note.startswith("data stream")]
+    assert any("its timecode, 01:00:00:00 at the first picture, is kept" in note for note in told)
+    with av.open(str(out)) as file:
+        tags = {**file.metadata, **file.streams.video[0].metadata}
+    assert {k.lower(): v for k, v in tags.items()}["timecode"] == "01:00:00:00"
+
+
+def test_flags_that_a_container_cannot_hold_are_named(tmp_path: Path) -> None:
+    plain = write_source(tmp_path / "plain.mkv")
+    flags = ("-map", "0", "-c", "copy", "-disposition:a:0", "comment+hearing_impaired+forced")
+    source = add_streams(plain, tmp_path / "s.mkv", *flags)
+    for container in CONTAINERS:
+        out, report = finish(
+            tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container
+        )
+        with av.open(str(out)) as file:
+            held = file.streams.audio[0].disposition
+        for flag, words in (
+            (Disposition.comment, "comment"),
+            (Disposition.hearing_impaired, "hearing impaired"),
+            (Disposition.forced, "forced"),
+        ):
+            named = any("cannot hold that it is" in n and words in n for n in report.notes)
+            assert named != bool(held & flag), (container, words)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
