@@ -50,7 +50,7 @@ class About:
     """What is known of an option besides its name, type and default.
 
     ``noun`` and ``unit`` are its words in messages ("A peak of 9000 nits"); ``choices`` the values it may have,
-    ``suggestions`` those that a shell offers, ``least`` and ``most`` its range. ``shown`` is the default in words, where
+    ``suggestions`` the values that a shell offers, ``least`` and ``most`` its range. ``shown`` is the default in words, where
     None stands for one. ``decides`` says what would be different with another value: the ``picture`` (frames rendered so
     far cannot be used), the output ``file`` alone, or only how the ``run`` goes. ``commands`` have it; ``saved`` options
     may stand in the defaults file, ``per_folder`` options in a folder's ``sdr2hdr.toml``. ``names_file``: its value may

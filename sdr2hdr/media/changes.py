@@ -40,7 +40,7 @@ class Changes:
         )
         self._known: dict[tuple[int, ...], tuple[YuvLayout, Display, str]] = {}
         self._last = info.layout, info.shown.display, info.primaries
-        self._keyframes: deque[int] = deque(maxlen=64)  # pts of those that went to the decoder
+        self._keyframes: deque[int] = deque(maxlen=64)  # pts of keyframes that went to the decoder
         self.notes: list[str] = []
 
     def begin(self, context: VideoCodecContext) -> None:

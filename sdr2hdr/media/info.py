@@ -238,7 +238,7 @@ def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:
 
 
 def siting_of(stream: VideoStream) -> str:
-    """Where the stream's chroma sits; left, H.264's and HEVC's default, where nothing is said.
+    """Where the stream's chroma sits; left, the default of H.264 and HEVC, if it is untagged.
 
     PyAV does not show it; Matroska's ChromaSitingHorz and ChromaSitingVert do (RFC 9559
     5.1.4.1.28.23 and .24): 1 is on the first luma sample, 2 half way to the next.

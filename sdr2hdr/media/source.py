@@ -168,7 +168,7 @@ class Source:
         return tuple(notes)
 
     def _appended(self) -> str:
-        """What is said of a file joined to the end of this one; empty if none is."""
+        """The sentence about a file joined to the end of this one; empty if there is none."""
         begin = second_beginning(self.path, self.info.container)
         if begin is None:
             return ""

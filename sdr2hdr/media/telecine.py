@@ -1,7 +1,7 @@
 """Inverse telecine: four of every five frames, 24000/1001 a second of 30000/1001.
 
 Telecine spreads four film frames over ten fields (SMPTE RP 197). FFmpeg's fieldmatch puts the fields of each film frame
-together again, bwdif mends those that find no partner, decimate drops the frame of five that came twice.
+together again, bwdif repairs fields without a partner, decimate drops the frame of five that came twice.
 """
 
 from collections.abc import Iterable, Iterator

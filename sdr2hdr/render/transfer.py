@@ -75,7 +75,7 @@ class Downloads(Generic[T]):
         self._coming: deque[_Coming[T]] = deque()
 
     def put(self, tensors: Tensors, what: T) -> Iterator[tuple[Tensors, T]]:
-        """Send for tensors; ``what`` comes back with them. Yields those that are due."""
+        """Send for tensors; ``what`` comes back with them. Yields the pairs that are due."""
         if self._stream is None:
             meta = self._device.type == "meta"  # which has nothing to copy
             yield tensors if meta else tuple(t.cpu() for t in tensors), what

@@ -22,7 +22,7 @@ with ``scored = false`` is only for that, and ``steps`` of its own overrule ``--
 another weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
 
 A model that is told exposures is measured on the select clips through simulated cameras (``data/exposures.py``), the middle
-frame of each clip twice, once with an object that moves by itself.
+frame of each clip twice, once with an independently moving object.
 """
 
 import argparse
@@ -189,7 +189,7 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
 
 @torch.inference_mode()
 def repairs(net: Model, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, float]:
-    """Of :data:`REPAIRS` those that a network has, of its ``result 3,H,W`` for a clip's last frame."""
+    """The :data:`REPAIRS` of a network's ``result 3,H,W`` for the last frame of a clip."""
     if not isinstance(net, OnBase) or not spec.look:
         return {}
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
