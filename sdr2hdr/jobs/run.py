@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from ctypes import c_bool, c_longlong
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,7 @@ from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.weights.opened import Loaded, open_model
 
 if TYPE_CHECKING:
-    from multiprocessing.sharedctypes import Synchronized
-    from multiprocessing.synchronize import Event
+    from ctypes import Array
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,16 @@ def _in_software(plan: Plan, work: Work, error: EncoderGone) -> Plan:
 
 
 class _Worker:
-    """The state of a worker process: a renderer, made once, and its channels to the parent process."""
+    """The state of a worker process: a renderer, made once, and memory that it shares with the parent process.
+
+    Nothing of that memory is locked: a worker that is killed while it holds a lock would stop all others for ever. Each counts
+    its frames in a ``place`` of its own.
+    """
 
     def __init__(
-        self, renderer: ChunkRenderer, rendered: "Synchronized[int]", stop: "Event"
+        self, renderer: ChunkRenderer, rendered: "Array[c_longlong]", place: int, stop: c_bool
     ) -> None:
-        self._renderer, self._rendered, self._stop = renderer, rendered, stop
+        self._renderer, self._rendered, self._place, self._stop = renderer, rendered, place, stop
 
     def work_off(self, group: list[int]) -> Busy:
         before = {name: watch.seconds for name, watch in self._renderer.busy.items()}
@@ -193,9 +197,8 @@ class _Worker:
         return {name: watch.seconds - before[name] for name, watch in self._renderer.busy.items()}
 
     def _tick(self, _frame: int) -> None:
-        with self._rendered.get_lock():
-            self._rendered.value += 1
-        if self._stop.is_set():
+        self._rendered[self._place] += 1
+        if self._stop.value:
             raise InterruptedError
 
 
@@ -203,7 +206,7 @@ _worker: _Worker | None = None
 
 
 def _start_worker(
-    task: Task, plan: Plan, threads: int, rendered: "Synchronized[int]", stop: "Event"
+    task: Task, plan: Plan, threads: int, rendered: "Array[c_longlong]", stop: c_bool
 ) -> None:
     global _worker  # noqa: PLW0603 - a worker process holds one renderer, made once
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -212,7 +215,8 @@ def _start_worker(
     renderer = ChunkRenderer(
         open_source(task.source, plan.settings), plan, Work(task.folder), task.open()
     )
-    _worker = _Worker(renderer, rendered, stop)
+    number = int(multiprocessing.current_process().name.rpartition("-")[2])  # they count up from 1
+    _worker = _Worker(renderer, rendered, number % len(rendered), stop)
 
 
 def end_with_parent() -> None:
@@ -233,10 +237,11 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
     busy: Busy = {}
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")
-    rendered, stop = context.Value("q", 0), context.Event()
+    count = min(workers, len(todo))
+    rendered, stop = context.RawArray(c_longlong, count), context.RawValue(c_bool, False)
     told = 0
     with ProcessPoolExecutor(
-        min(workers, len(todo)),
+        count,
         mp_context=context,
         initializer=_start_worker,
         initargs=(task, plan, threads, rendered, stop),
@@ -246,7 +251,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
                 pending = {pool.submit(_work_off, group) for group in todo}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                now = rendered.value
+                now = sum(rendered)
                 tick(now - told)
                 told = now
                 for future in done:
@@ -257,7 +262,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
                 "run the same command again to continue, with fewer --workers."
             ) from e
         finally:
-            stop.set()
+            stop.value = True
             pool.shutdown(wait=True, cancel_futures=True)
     return busy
 
