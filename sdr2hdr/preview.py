@@ -377,7 +377,7 @@ def _name(source: Source, moment: Moment) -> str:
 def _folder(src: Path, out: str | Path | None) -> Path:
     folder = Path(f"{src.stem}-preview") if out is None else Path(out)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as e:
         raise OutputError(f"{folder} is not a folder; name one with --out.") from e
     except (OSError, ValueError) as e:
