@@ -1,31 +1,23 @@
 """The base that other networks correct, without a correction: the former ``look``, which guesses the brightness of each scene."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
-from sdr2hdr.models.base.steady import STEADY_REACH
+from sdr2hdr.models.look.network import LOOK_SPEC
 from sdr2hdr.models.model import Window
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import State
 
-LOOK_BASE_SPEC = ModelSpec(
+LOOK_BASE_SPEC = replace(
+    LOOK_SPEC,
     name="look-base",
     title="The base that the networks correct, alone; fast",
     paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
-    past=STEADY_REACH,
-    future=STEADY_REACH,
-    block=8,
-    stateful=True,
-    thumb=64,
     look=VECTOR,
-    state_from_thumbs=True,
-    pixelwise=True,
-    tile=1024,
-    overlap=0,
-    tolerance=0.0001,
-    precisions=("float32",),
-    bytes_per_pixel=400,
+    brightness=False,
 )
 
 
