@@ -17,7 +17,7 @@ from sdr2hdr.color.grade import Grade
 from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import pq_code, pq_eotf
 from sdr2hdr.color.yuv import to_yuv
-from sdr2hdr.errors import InputError, ModelError, OutputError
+from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.jobs.auto import choose_model
 from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.looks import Look
@@ -36,7 +36,7 @@ from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_bytes, shown_size
 from sdr2hdr.views.sheet import Column, sheet
 from sdr2hdr.weights.opened import open_model, spec_of
-from sdr2hdr.writing import check_free, write_whole
+from sdr2hdr.writing import check_free, make_folder, write_whole
 
 HISTORY = 24
 """Frames that a model with memory sees before the one shown, if the scene has that many."""
@@ -376,13 +376,5 @@ def _name(source: Source, moment: Moment) -> str:
 
 def _folder(src: Path, out: str | Path | None) -> Path:
     folder = Path(f"{src.stem}-preview") if out is None else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as e:
-        raise OutputError(f"{folder} is not a folder; name one with --out.") from e
-    except (OSError, ValueError) as e:
-        cause = getattr(e, "strerror", e)
-        raise OutputError(
-            f"The folder {folder} cannot be made ({cause}); name another with --out."
-        ) from e
+    make_folder(folder)
     return folder

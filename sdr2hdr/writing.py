@@ -53,6 +53,19 @@ def whole_file(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for files, with those above it, unless it is there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as e:
+        raise OutputError(f"{folder} is not a folder; name one with --out.") from e
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "strerror", e)
+        raise OutputError(
+            f"The folder {folder} cannot be made ({cause}); name another with --out."
+        ) from e
+
+
 def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
     """Write a small file with :func:`whole_file`. Raises OutputError as it and :func:`check_free` do."""
     check_free(path, overwrite)

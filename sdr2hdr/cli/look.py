@@ -44,8 +44,9 @@ def look(source: Path, out: Path | None, per: str, quiet: bool, **options: Any) 
         found = take_look(source, out, per=per, progress=bars, **options)
         bars.finish()
     if not quiet:
-        scenes = f"{len(found.scenes)} scenes and " if found.scenes else ""
-        say(f"{printable(str(out))} holds the looks of {scenes}the whole film.")
+        count = len(found.scenes)
+        scenes = f"{count} scene{'' if count == 1 else 's'} and of " if count else ""
+        say(f"{printable(str(out))} holds the look of {scenes}the whole film.")
 
 
 @click.command()

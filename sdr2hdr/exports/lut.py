@@ -14,7 +14,7 @@ from sdr2hdr.options import AUTO, DEFAULTS, Options
 from sdr2hdr.scenes.cutlist import time_code
 from sdr2hdr.text import printable
 from sdr2hdr.weights.opened import spec_of
-from sdr2hdr.writing import check_free, write_whole
+from sdr2hdr.writing import check_free, make_folder, write_whole
 
 SIZES = (33, 65)
 
@@ -46,6 +46,7 @@ def take_tables(
         raise ModelError(
             f"Model {o.model} looks at the surroundings of a pixel, which no table holds; take --model look, bt2408 or bt2446a."
         )
+    make_folder(folder)
     reading = read_film(src, o, progress)
     film = reading.film
     if reading.loaded.spec.look and film.whole is None:
@@ -57,7 +58,6 @@ def take_tables(
             (f"{src.stem}-{n:04d}.cube", f"the scene from {time_code(start)}", look if look is not None else film.whole)
             for n, (start, look) in enumerate(zip(film.starts, film.looks, strict=True), 1)
         ]  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name, *_ in jobs]
     for path in files:
         check_free(path, o.overwrite)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdr2hdr import convert
 from sdr2hdr.cli.main import main
-from sdr2hdr.errors import InputError, ModelError
+from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.exports.look import take_look
 from sdr2hdr.exports.lut import take_tables
 from sdr2hdr.looks.file import read_look
@@ -125,13 +125,18 @@ def test_what_no_table_can_hold_is_refused(film: Path, tmp_path: Path) -> None:
         take_tables(film, tmp_path, model="wmnet")
     with pytest.raises(InputError, match="does not exist"):
         take_tables(tmp_path / "none.mp4", tmp_path, model="look")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="not a folder"):
+        take_tables(film, tmp_path / "file", model="look")
+    with pytest.raises(OutputError, match="cannot be made"):
+        take_tables(film, "/proc/luts", model="look")
 
 
 def test_the_commands_write_what_they_say(
     film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["look", str(film), "-o", str(tmp_path / "a.toml")]) == 0
-    assert "2 scenes and the whole film" in capsys.readouterr().err.replace("\n", " ")
+    assert "2 scenes and of the whole film" in capsys.readouterr().err.replace("\n", " ")
     assert main(["lut", str(film), "-o", str(tmp_path / "luts"), "--size", "33"]) == 0
     assert (tmp_path / "luts" / "film.cube").exists()
     assert main(["looks"]) == 0
