@@ -277,7 +277,9 @@ def _jumps(keys: "array[int]", back: Fraction | int, ahead: Fraction) -> tuple[l
     last = keys[0]
 
     def follows(after: int, before: int) -> bool:
-        return -back < after - before <= ahead
+        return (
+            -back <= after - before <= ahead
+        )  # a packet without a time has that of the one before
 
     for number in range(1, len(keys)):
         key = keys[number]

@@ -280,3 +280,13 @@ def test_packets_of_a_steady_file_are_moved_at_any_place(tmp_path: Path) -> None
             p.pts for p in source.info.clock.demuxed(file, picture, file.streams.audio) if p.size
         ]
     assert sound[0] == 0
+
+
+def test_packets_without_times_are_no_jumps(tmp_path: Path) -> None:
+    """A program stream names the time of some packets only, H.264 with B-frames of one in three."""
+    path = tmp_path / "a.mpg"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2"]
+    command += ["-f", "lavfi", "-i", "sine=r=48000:d=2", "-c:v", "libx264", "-preset", "ultrafast"]
+    command += ["-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16be", str(path)]
+    subprocess.run(command, check=True)
+    assert len(Source(path).info.clock.parts) == 1
