@@ -35,7 +35,7 @@ from sdr2hdr.scenes.small import small_frame
 from sdr2hdr.views.falsecolour import false_colour
 from sdr2hdr.views.pictures import SCREEN, as_hdr, fit, image, on_screen, png_bytes, shown_size
 from sdr2hdr.views.sheet import Column, sheet
-from sdr2hdr.weights.opened import open_model, spec_of
+from sdr2hdr.weights.opened import Loaded, open_model, spec_of
 from sdr2hdr.writing import check_free, make_folder, write_whole
 
 HISTORY = 24
@@ -75,8 +75,10 @@ class _Version:
         filed = re.sub(r"[^\w.]+", "-", " ".join([Path(model).name, *words]))
         return cls(", ".join([model, *words]), filed, model, look, grade)
 
-    def renderer(self, size: tuple[int, int], options: Options, times: Times) -> Renderer:
-        loaded = open_model(self.model, options.weights)
+    def renderer(
+        self, loaded: Loaded, size: tuple[int, int], options: Options, times: Times
+    ) -> Renderer:
+        """A renderer of the model, which is ``loaded``; versions of one model share it."""
         return Renderer(
             loaded.model, loaded.spec, size, device=options.device, precision=options.precision,
             tile=options.tile, grade=self.grade, peak=float(options.peak), exposures=times,
@@ -142,15 +144,19 @@ def preview(
     height, wide = source.info.size[::-1]
     every = [_Version.of(name, o, version, times) for name in models for version in versions]
     columns = {c.title: c for c in every}
-    renderers = {c.title: c.renderer((height, wide), o, times) for c in every}
-    scan = partial(progress, "scan")
+    opened = {name: open_model(name, weights) for name in models}
+    renderers = {c.title: c.renderer(opened[c.model], (height, wide), o, times) for c in every}
     films = {
         name: SceneLooks(r.model, r.spec, r.grade, film=True)
         for name, r in renderers.items()
         if o.look_over == "film" and r.spec.look and not r.exposures
     }
     whole = times or not at or any(c.look.has_scenes for c in every)
-    known = survey(source, o.scenes, scan, times, list(films.values())) if whole else None
+    known = (
+        survey(source, o.scenes, partial(progress, "scan"), times, list(films.values()))
+        if whole
+        else None
+    )
     if known is not None and exposures is not None:
         check_count(exposures, times, len(known.pts), src)
     moments = [_moment(source, seconds, history, known) for seconds in at]
@@ -317,7 +323,7 @@ def _look(
     near = max(moment.first, moment.frame - history), min(moment.last, moment.frame + history + 1)
     frames = _frames(source, moment, *near)
     look = scene_look(renderer.model, renderer.spec, frames, grade=renderer.grade)
-    return look if film is None or look is None else film.drawn(look)
+    return look if film is None else film.drawn([look])[0]
 
 
 def _spread(source: Source, films: Sequence[SceneLooks]) -> None:

@@ -1,4 +1,4 @@
-"""How a grade changes a picture: by a curve on the brightest channel that follows from what the model makes of greys."""
+"""A grade changes a picture by a curve on the brightest channel. The curve follows from what the model makes of greys."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -21,7 +21,7 @@ def take_look(
 ) -> LookFile:
     """Read the look of a film and write it to ``out``: of the whole film, and with ``per`` ``scene`` of each scene, too.
 
-    ``convert(..., look=out)`` gives then what ``convert`` alone would give. Raises UsageError, InputError, OutputError or
+    With it, ``convert(..., look=out)`` gives the film that ``convert`` alone gives. Raises UsageError, InputError, OutputError or
     ModelError, with a message for people.
     """
     if per not in ("scene", "film"):

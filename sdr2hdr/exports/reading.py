@@ -63,6 +63,9 @@ def read_film(src: Path, options: Options, progress: Progress) -> Reading:
     if not found.pts:
         raise InputError(f"{src} holds no picture that decodes; check the file.")
     given = look.scenes(told_brightness(grade), found.cuts, len(found.pts), src) or found.looks
+    whole = reads.whole
+    if look.file is not None:
+        whole = torch.tensor(look.file.film.look(told_brightness(grade)))
     firsts = (0, *found.cuts)
     step = source.info.time_base
     return Reading(
@@ -71,11 +74,7 @@ def read_film(src: Path, options: Options, progress: Progress) -> Reading:
             firsts,
             tuple((found.pts[n] - found.pts[0]) * step for n in firsts),
             tuple(None if v is None else torch.tensor(v) for v in given or (None,) * len(firsts)),
-            reads.whole
-            if looks
-            else None
-            if look.file is None
-            else torch.tensor(look.file.film.look(told_brightness(grade))),
+            whole,
         ),
         loaded,
         grade,

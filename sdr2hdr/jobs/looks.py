@@ -44,7 +44,7 @@ class Look:
         return "" if self.file is None else sha256(repr(self.file).encode()).hexdigest()
 
     def grade(self, options: Options, spec: ModelSpec, *, has_times: bool) -> Grade:
-        """The grade that options and look come to with a model; options win. Raises UsageError for a model without it, and
+        """The grade that options and look give for a model; options win. Raises UsageError for a model without it, and
         for a brightness that leaves no light between SDR white and the peak.
 
         Static mappings, tables and frames with exposures (``has_times``) keep their own brightness unless one is asked for.

@@ -27,9 +27,9 @@ class ModelSpec:
     default edge of a tile. ``tolerance`` is the largest difference between tiles and the whole frame in PQ codes 0..1,
     as measured by ``benchmarks/tiles.py``. ``bytes_per_pixel`` estimates the working memory for one frame in float32.
 
-    A model with ``brightness`` is told which one is asked for (:mod:`sdr2hdr.color.exposure`), and gives it. Of a model with
-    ``greys`` it is known what becomes of a grey (:meth:`~sdr2hdr.models.model.Model.greys`), so that its brightness and its
-    highlights can be changed.
+    A model with ``brightness`` is told which one is asked for (:mod:`sdr2hdr.color.exposure`), and gives it. A model with
+    ``greys`` says what it makes of them (:meth:`~sdr2hdr.models.model.Model.greys`), so its brightness and highlights can be
+    changed.
 
     A ``pixelwise`` model maps each pixel alone, the same in the whole scene once its look is known, after its frames were
     steadied over ``past`` and ``future`` neighbours (:mod:`sdr2hdr.models.base.steady`).

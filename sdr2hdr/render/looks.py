@@ -54,13 +54,12 @@ class SceneLooks:
         """The looks (V) of the scenes between neighbouring ``begins``; None where no frame was read."""
         scenes = ([v for n, v in self._vectors.items() if a <= n < b] for a, b in pairwise(begins))
         looks = [torch.stack(vectors).mean(0) if vectors else None for vectors in scenes]
-        if not self.film or not self._vectors:
-            return looks
-        return [None if look is None else self.drawn(look) for look in looks]
+        return self.drawn(looks) if self.film else looks
 
-    def drawn(self, look: Tensor) -> Tensor:
-        """The look (V) of a scene, drawn halfway to that of all frames that were read."""
-        return look if self.whole is None else (look + self.whole) / 2
+    def drawn(self, looks: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The looks (V) of scenes, drawn halfway to that of all frames that were read."""
+        film = self.whole
+        return [look if look is None or film is None else (look + film) / 2 for look in looks]
 
     @property
     def whole(self) -> Tensor | None:
