@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import Interrupted
-from sdr2hdr.jobs.auto import check_model, choose_model
+from sdr2hdr.jobs.auto import check_model
+from sdr2hdr.jobs.chosen import Chosen
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
 from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.jobs.planning import make_plan
-from sdr2hdr.jobs.progress import Progress, Watcher
+from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Here, Rendered, Task, render
-from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.inputs import as_film
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
-from sdr2hdr.weights.load import choose
-from sdr2hdr.weights.opened import spec_with
 
 
 @dataclass(frozen=True)
@@ -106,23 +104,14 @@ def convert(
         source = open_source(film.path, o)
         with _work(hdr, dst, keep=o.keep_work) as work:
             begun = None if o.fresh else work.read_plan()
-            choice = choose_model(o, source.info.size, begun)
-            if choice.reason:
-                progress(Progress("scan", 0, source.info.frames or 0, note=choice.reason))
-            o = o.changed(model=choice.model)
-            entry = choose(o.model, o.weights)
-            spec = spec_with(o.model, entry)
-            settings = Settings.of(o, spec, entry.sha256 if entry else "", choice.reason)
+            chosen = Chosen.of(source, o, begun, progress)
             streams = streams_for(source, hdr, o)
             sdr_streams = None if sdr is None else streams_for(source, sdr, o)
-            task = Task(
-                film.path.absolute(),
-                work.folder,
-                spec.name,
-                o.weights or (o.model if o.model != spec.name else None),
-            )
+            task = Task(film.path.absolute(), work.folder, chosen.spec.name, chosen.weights)
             here = Here(source, cache(task.open))
-            plan, notes = make_plan(source, settings, o, spec, begun, work, here.model, progress)
+            plan, notes = make_plan(source, chosen, begun, here.model, progress)
+            if plan is not begun:
+                work.begin(plan)
             rendered = render(task, here, plan, work, o.workers, progress)
             made = finish(work, plan, source, streams, rendered.light, progress)
             if sdr_streams is not None:
@@ -131,9 +120,7 @@ def convert(
             if sdr is not None:
                 sdr.appear(work.assembled_aux)
             hdr.appear(work.assembled)
-    chosen = (plan.settings.chosen,) if plan.settings.chosen else ()
     notes = (
-        *chosen,
         *work.notes,
         *film.notes,
         *streams.notes,
@@ -141,9 +128,9 @@ def convert(
         *plan.survey.notes,
         *made.notes,
     )
-    return _report(
-        source, Path(dst), hdr, o, rendered, notes,
-        weights=entry.name if entry else "none needed", seconds=time.monotonic() - since,
+    return report_of(
+        source, Path(dst), chosen, rendered, notes,
+        codec=o.codec, encoder=plan.encode.writer.name, container=hdr.container, seconds=time.monotonic() - since,
     )  # fmt: skip
 
 
@@ -170,20 +157,24 @@ def _work(hdr: Output, named: str | Path, *, keep: bool) -> Iterator[Work]:
         work.close(remove=done and not keep)
 
 
-def _report(
-    source: Source, named: Path, hdr: Output, options: Options, rendered: Rendered, notes: Sequence[str],
-    *, weights: str, seconds: float,
+def report_of(
+    source: Source, named: Path, chosen: Chosen, rendered: Rendered, notes: Sequence[str],
+    *, codec: str, encoder: str, container: str, seconds: float,
 ) -> Report:  # fmt: skip
+    """The report on ``named``, an output that was rendered in ``seconds``; ``notes`` are sentences about how."""
     info, plan, light = source.info, rendered.plan, rendered.light
+    peak, aux = chosen.options.peak, chosen.options.aux_sdr
     width, height = info.size
-    cll, fall = light.written(options.peak)
+    cll, fall = light.written(peak)
+    if plan.settings.chosen:
+        notes = (plan.settings.chosen, *notes)
     if width % 2 or height % 2:
         notes = (*notes, f"{width}x{height} was made even by repeating the last column or row.")
     return Report(
         source=source.path,
         output=named,
         model=plan.settings.model,
-        weights=weights,
+        weights=chosen.weights_name,
         device=plan.settings.device,
         precision=plan.settings.precision,
         frames=len(plan.survey.pts),
@@ -197,10 +188,10 @@ def _report(
         f" (matrix {info.matrix_from}, range {info.range_from})",
         input_display=info.shown.words,
         grade=plan.settings.grade.words,
-        codec=options.codec,
-        encoder=plan.encode.writer.name,
-        container=hdr.container,
-        mastering_peak=options.peak,
+        codec=codec,
+        encoder=encoder,
+        container=container,
+        mastering_peak=peak,
         max_cll=cll,
         max_fall=fall,
         measured_max_cll=light.max_cll,
@@ -211,5 +202,5 @@ def _report(
         busy=rendered.busy,
         loss=plan.survey.loss,
         notes=tuple(dict.fromkeys(notes)),
-        aux_sdr=None if options.aux_sdr is None else Path(options.aux_sdr),
+        aux_sdr=None if aux is None else Path(aux),
     )

@@ -1,7 +1,7 @@
 """Renders one chunk: a function of the source, the plan's entry and the settings that leaves a chunk file and its facts."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -27,11 +27,14 @@ class TileTooLarge(Exception):
     """Memory ran out with the plan's tile size; a smaller tile may work."""
 
 
-class ChunkRenderer:
-    """Renders chunks of one plan in this process, with one model; ``busy`` is the seconds that each stage worked."""
+class FrameRenderer:
+    """Renders the frames of a plan's chunks in this process, with one model, the chunks of a scene one after the other.
 
-    def __init__(self, source: Source, plan: Plan, work: Work, loaded: Loaded) -> None:
-        self.source, self.plan, self.work, self.spec = source, plan, work, loaded.spec
+    ``busy`` is the seconds that each stage worked.
+    """
+
+    def __init__(self, source: Source, plan: Plan, loaded: Loaded) -> None:
+        self.source, self.plan, self.spec = source, plan, loaded.spec
         width, height = source.info.size
         s = plan.settings
         renderer = Renderer(
@@ -48,46 +51,22 @@ class ChunkRenderer:
         )
         self.stream = open_stream(renderer)
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
+        self._after: list[State] = []  # one per tile, after the last run
 
-    def render(self, index: int, tick: Callable[[int], None]) -> None:
-        """Render chunk ``index`` and record it; ``tick(frame)`` is called after each frame. Raises TileTooLarge."""
-        first, last = self.plan.chunks[index][0].first, self.plan.chunks[index][-1].last
-        pts = self.plan.survey.pts
-        path, meter = self.work.chunk(index), LightMeter()
-        encode = self.busy["encode"]
-        states: list[list[State]] = []  # after the last run
+    @contextmanager
+    def frames(self, index: int) -> Iterator[Iterator[Finished]]:
+        """The frames of chunk ``index``, a few of them made ahead. Raises TileTooLarge."""
         with (
-            Prefetch(lambda: self.busy["decode"].time(self._pictures(index)), DEPTH) as frames,
+            Prefetch(lambda: self.busy["decode"].time(self._pictures(index)), DEPTH) as pictures,
             Prefetch(
-                lambda: self.busy["render"].time(self._finished(index, frames, states)), DEPTH
+                lambda: self.busy["render"].time(self._finished(index, pictures)), DEPTH
             ) as finished,
-            ChunkEncoder(path, self.plan.encode) as encoder,
-            self._aux_encoder(index) as aux_encoder,
         ):
-            for frame in range(first, last):
-                made = next(finished)
-                with encode.working():
-                    meter.add_light(made.light)
-                    duration = self.plan.survey.duration(frame)
-                    encoder.encode(made.planes, pts[frame], duration)
-                    if aux_encoder is not None and made.restored is not None:
-                        aux_encoder.encode(made.restored, pts[frame], duration)
-                tick(frame)
-            # the render stage sets the states after its last frame
-            if next(finished, None) is not None:
-                raise AssertionError("more frames than planned")
-            with encode.working():
-                facts = encoder.close()
-                aux = aux_encoder.close() if aux_encoder is not None else None
-        run = self.plan.chunks[index][-1]
-        self.work.finish(
-            index, facts, meter.facts(), states[-1] if run.last < run.scene_last else None, aux
-        )
+            yield finished
 
-    def _aux_encoder(self, index: int) -> AbstractContextManager[ChunkEncoder | None]:
-        if not self.plan.settings.aux:
-            return nullcontext()
-        return ChunkEncoder(self.work.chunk(index, aux=True), self.plan.aux_encode)
+    def states_before(self, _index: int, _count: int) -> list[State]:
+        """The states, one per tile, with which a chunk continues the scene of the chunk before it."""
+        return self._after
 
     def _pictures(self, index: int) -> Iterator[Picture]:
         """The chunk's frames and their context, each exactly as planned."""
@@ -115,10 +94,8 @@ class ChunkRenderer:
                 "delete the work folder next to the output and start again."
             )
 
-    def _finished(
-        self, index: int, pictures: Iterator[Picture], after: list[list[State]]
-    ) -> Iterator[Finished]:
-        """The chunk's frames to encode; appends the states after each run to ``after``."""
+    def _finished(self, index: int, pictures: Iterator[Picture]) -> Iterator[Finished]:
+        """The chunk's frames."""
         pictures = self.busy["render"].wait(pictures)
         try:
             for run in self.plan.chunks[index]:
@@ -127,7 +104,7 @@ class ChunkRenderer:
                     None if look is None else torch.tensor(look)
                 )
                 if run.first > run.scene_first:
-                    states = self.work.read_states(index - 1, len(states))
+                    states = self.states_before(index, len(states))
                     states = [
                         {k: v.to(self.stream.renderer.device) for k, v in s.items()} for s in states
                     ]
@@ -135,8 +112,55 @@ class ChunkRenderer:
                 yield from self.stream.run(
                     pictures, run, states, self.plan.survey.pts, settled=settled
                 )
-                after.append(states)
+                self._after = states
         except (RuntimeError, MemoryError) as e:
             if is_out_of_memory(e):
                 raise TileTooLarge from e
             raise
+
+
+class ChunkRenderer(FrameRenderer):
+    """Renders chunks of one plan into its work folder."""
+
+    def __init__(self, source: Source, plan: Plan, work: Work, loaded: Loaded) -> None:
+        super().__init__(source, plan, loaded)
+        self.work = work
+
+    def states_before(self, index: int, count: int) -> list[State]:
+        return self.work.read_states(index - 1, count)  # an earlier run may have rendered it
+
+    def render(self, index: int, tick: Callable[[int], None]) -> None:
+        """Render chunk ``index`` and record it; ``tick(frame)`` is called after each frame. Raises TileTooLarge."""
+        first, last = self.plan.chunks[index][0].first, self.plan.chunks[index][-1].last
+        pts = self.plan.survey.pts
+        path, meter = self.work.chunk(index), LightMeter()
+        encode = self.busy["encode"]
+        with (
+            self.frames(index) as finished,
+            ChunkEncoder(path, self.plan.encode) as encoder,
+            self._aux_encoder(index) as aux_encoder,
+        ):
+            for frame in range(first, last):
+                made = next(finished)
+                with encode.working():
+                    meter.add_light(made.light)
+                    duration = self.plan.survey.duration(frame)
+                    encoder.encode(made.planes, pts[frame], duration)
+                    if aux_encoder is not None and made.restored is not None:
+                        aux_encoder.encode(made.restored, pts[frame], duration)
+                tick(frame)
+            # the render stage sets the states after its last frame
+            if next(finished, None) is not None:
+                raise AssertionError("more frames than planned")
+            with encode.working():
+                facts = encoder.close()
+                aux = aux_encoder.close() if aux_encoder is not None else None
+        run = self.plan.chunks[index][-1]
+        self.work.finish(
+            index, facts, meter.facts(), self._after if run.last < run.scene_last else None, aux
+        )
+
+    def _aux_encoder(self, index: int) -> AbstractContextManager[ChunkEncoder | None]:
+        if not self.plan.settings.aux:
+            return nullcontext()
+        return ChunkEncoder(self.work.chunk(index, aux=True), self.plan.aux_encode)

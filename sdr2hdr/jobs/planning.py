@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.chosen import Chosen
 from sdr2hdr.jobs.encoding import usable
 from sdr2hdr.jobs.exposures import check_count, doubts, read_from_frames
 from sdr2hdr.jobs.looks import Look
@@ -12,7 +13,6 @@ from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, su
 from sdr2hdr.jobs.program import program
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.settings import Settings
-from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.spec import ModelSpec
@@ -56,21 +56,19 @@ class _Wanted:
 
 def make_plan(
     source: Source,
-    settings: Settings,
-    options: Options,
-    spec: ModelSpec,
+    chosen: Chosen,
     begun: Plan | None,
-    work: Work,
     opened: Callable[[], Loaded],
     progress: Watcher,
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a conversion, recorded in the work folder, and sentences about how it was made.
+    """The plan of a conversion, and sentences about how it was made.
 
     ``begun``, the plan of an earlier run, is resumed if source, settings and program are the same. Chunks of any other plan
     are never used, so frames of two programs or settings do not mix. ``opened`` returns the model, for reading its look.
     Raises InputError, OutputError and ModelError.
     """
-    settings, notes = _with_told_exposures(source, settings, spec, options, progress)
+    options, spec = chosen.options, chosen.spec
+    settings, notes = _with_told_exposures(source, chosen.settings, spec, options, progress)
     encode, fallen = usable(encode_settings(source, settings), begun.encode if begun else None)
     for note in fallen:
         progress(Progress("scan", 0, source.info.frames or 0, note=note))
@@ -93,7 +91,6 @@ def make_plan(
         plan = None
     if plan is None:
         plan = _new_plan(source, wanted, spec, opened, progress)
-        work.begin(plan)
     return plan, (*notes, *_doubts(source.path, plan, options))
 
 
