@@ -21,7 +21,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ import sdr2hdr
 from sdr2hdr.color.grade import BRIGHTNESS
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.turn import UPRIGHT, Turn
-from sdr2hdr.color.yuv import YuvLayout, from_yuv, to_yuv
+from sdr2hdr.color.yuv import HDR10, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
@@ -98,7 +98,9 @@ def pictures(width: int, height: int, count: int) -> list[Made]:
     for n in range(count):
         rgb = still + 0.01 * torch.randn(3, height, width, generator=rng)
         rgb[:, height // 8 : height // 4, 4 * n : 4 * n + width // 8] = 0.97
-        planes = to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")
+        planes = to_yuv(
+            rgb.clamp(0, 1), seed=n, peak_code=1.0, layout=replace(HDR10, matrix="bt709")
+        )
         made.append(Made(tuple((p.to(torch.int32) >> 2).to(torch.uint8) for p in planes)))
     return made
 

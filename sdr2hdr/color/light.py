@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.transfer import pq_code, pq_eotf, pq_nits
-from sdr2hdr.color.yuv import brightest
+from sdr2hdr.color.yuv import HDR10, YuvLayout, brightest
 
 BINS = 4096
 """Bins of the histogram, equal steps of PQ code: a quarter of a 10-bit code each."""
@@ -132,9 +132,9 @@ class LightMeter:
         self._rows: Tensor | None = None  # which rows and columns were ever lit
         self._columns: Tensor | None = None
 
-    def add(self, planes: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Measure one frame: 10-bit planes as :func:`sdr2hdr.color.yuv.to_yuv` leaves them, all frames of one size."""
-        self.add_light(FrameLight.of(brightest(planes).clamp_(0.0, 1.0)))
+    def add(self, planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout = HDR10) -> None:
+        """Measure one frame: planes as :func:`sdr2hdr.color.yuv.to_yuv` leaves them, all frames of one size."""
+        self.add_light(FrameLight.of(brightest(planes, layout).clamp_(0.0, 1.0)))
 
     def add_brightest(self, code: Tensor) -> tuple[float, float]:
         """Measure one frame by max(R', G', B') of its pixels as PQ codes ``H,W`` 0..1, which is written over.

@@ -1,11 +1,11 @@
-"""Y'CbCr planes to R'G'B' for reading, and PQ R'G'B' to 10-bit planes for writing.
+"""Y'CbCr planes to R'G'B' for reading, and R'G'B' codes to planes for writing.
 
 Sources: ITU-T H.273 8.3 (matrices, ranges) and 8.7 (where chroma samples sit), BT.709-6 item 4.6, BT.601-7 2.5.3, BT.2020-2
-tables 4 and 5 (non-constant luminance, 10 bit), BT.2100-2 table 9 (limited range).
+tables 4 and 5 (non-constant luminance, 10 and 12 bit), BT.2100-2 table 9 (limited and full range).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,12 +22,7 @@ SITINGS: dict[str, tuple[bool, bool]] = {
 """Whether chroma sits on the first luma sample of its group horizontally, vertically; if not, in the middle (H.273 8.7)."""
 
 KR, KG, KB = weights("bt2020nc")
-Y_STEPS, C_STEPS, BLACK, NEUTRAL = (
-    876.0,
-    896.0,
-    64.0,
-    512.0,
-)  # 10-bit limited range, H.273 8.3 equations 35 to 37
+Y_STEPS, C_STEPS = 876.0, 896.0  # 10-bit limited range, H.273 8.3 equations 35 to 37
 
 
 @dataclass(frozen=True)
@@ -47,9 +42,29 @@ class YuvLayout:
     siting: str = "left"
     grey: bool = False
 
+    @property
+    def unit(self) -> float:
+        """Codes in a step of 8 bits."""
+        return 2.0 ** (self.depth - 8)
+
+    def small(self, height: int, width: int) -> tuple[int, int]:
+        """The size of a chroma plane, of a luma plane whose sides the subsampling divides."""
+        return height >> self.sub[1], width >> self.sub[0]
+
 
 HDR10 = YuvLayout("bt2020nc", depth=10, siting="topleft")
-"""What :func:`to_yuv` writes (BT.2100-2; type 2 siting as UHD Blu-ray asks)."""
+"""What most HDR10 files hold (BT.2100-2; type 2 siting as UHD Blu-ray asks)."""
+
+PIXEL_FORMATS = {
+    "yuv420p10": HDR10,
+    "yuv422p10": replace(HDR10, sub=(1, 0)),
+    "yuv444p10": replace(HDR10, sub=(0, 0)),
+    "yuv420p12": replace(HDR10, depth=12),
+    "yuv422p12": replace(HDR10, depth=12, sub=(1, 0)),
+    "yuv444p12": replace(HDR10, depth=12, sub=(0, 0)),
+    "gbrp16": YuvLayout("rgb", full_range=True, depth=16, sub=(0, 0), siting="topleft"),
+}
+"""What :func:`to_yuv` can write, by FFmpeg's names without the order of bytes; planes of R'G'B' are R', G', B' here."""
 
 _BAND = 30_000
 """Pixels worked on at once. They stay in the cache, and on one thread, since torch parts nothing below 32,768: reading, rendering
@@ -96,14 +111,13 @@ def from_yuv(planes: tuple[Tensor, ...], layout: YuvLayout) -> Tensor:
 
 
 def to_yuv(
-    codes: Tensor, *, seed: int | None, peak_code: float, matrix: str = "bt2020nc"
+    codes: Tensor, *, seed: int | None, peak_code: float, layout: YuvLayout = HDR10
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """PQ codes to 10-bit limited BT.2020nc 4:2:0 planes, chroma on the top left luma sample (type 2).
+    """R'G'B' codes to planes of a layout of :data:`PIXEL_FORMATS`, or one that differs from it in its matrix.
 
-    With another ``matrix`` and a ``peak_code`` of 1 the codes may be any R'G'B', SDR's with ``bt709``.
-
-    ``codes`` is ``3,H,W`` float32 BT.2020 R'G'B', clamped here to 0..``peak_code``; odd sizes repeat their last row or column.
-    Returns uint16 Y' ``H,W``, Cb and Cr ``H/2,W/2`` (BT.2020-2 table 5). Chroma is filtered with [1 2 1]/4 both ways.
+    ``codes`` is ``3,H,W`` float32 R'G'B' of any transfer, clamped here to 0..``peak_code``; odd sizes repeat their last row or
+    column. Returns uint16 Y' ``H,W``, Cb and Cr (BT.2020-2 table 5), or R', G' and B' ``H,W``. Subsampled chroma is filtered
+    with [1 2 1]/4 and sits on the first luma sample of its group.
 
     With a ``seed`` (the frame's pts) triangular noise of one code up and down is added before rounding, so that slow gradients
     do not break into bands and the mean stays. It is an integer hash of seed and position and hence the same everywhere.
@@ -112,80 +126,122 @@ def to_yuv(
     ``peak_code`` holds exactly: decoded again (:func:`brightest`), no R', G' or B' lies above it, because Y' is lowered where
     rounding, noise or chroma filtering would push one there.
     """
-    kr, kb = MATRICES[matrix]
     height, width = codes.shape[-2:]
     if height % 2 or width % 2:
         codes = pad(codes[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
         height, width = codes.shape[-2:]
+    if layout.matrix == "rgb":
+        return _to_rgb(codes, seed, peak_code, layout)
+    kr, kb = MATRICES[layout.matrix]
+    (across, down), unit = layout.sub, layout.unit
+    black, y_steps, neutral, c_steps = 16.0 * unit, 219.0 * unit, 128.0 * unit, 224.0 * unit
     dtype, device = torch.int16, codes.device
     y_plane = torch.empty(height, width, dtype=dtype, device=device)
     cb_plane, cr_plane = (
-        torch.empty(height // 2, width // 2, dtype=dtype, device=device) for _ in range(2)
+        torch.empty(layout.small(height, width), dtype=dtype, device=device) for _ in range(2)
     )
-    noise = None if seed is None else _Noise(seed, height, width, device)
+    noise = None if seed is None else _Noise(seed, height, width, layout, device)
     for here in _bands(y_plane, 2):
         top, end = here.start, here.stop
-        small = slice(top // 2, end // 2)
-        above = max(top - 1, 0)  # chroma's filter reaches one row up
+        small = slice(top >> down, end >> down)
+        above = max(top - down, 0)  # a filter down reaches one row up
         r, g, b = (c[above:end].clamp(0.0, peak_code) for c in codes)
         # products and sums are kept apart, since fusing them rounds differently from one processor to another
         y = (r * kr).add_(g.mul_(1.0 - kr - kb)).add_(b * kb)
-        cb = _filter(b.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - kb)))
-        cr = _filter(r.sub_(y), top == 0).mul_(C_STEPS / (2.0 * (1.0 - kr)))
-        y = y[top - above :].mul_(Y_STEPS)
+        cb = _filter(b.sub_(y), layout.sub, top == 0).mul_(c_steps / (2.0 * (1.0 - kb)))
+        cr = _filter(r.sub_(y), layout.sub, top == 0).mul_(c_steps / (2.0 * (1.0 - kr)))
+        y = y[top - above :].mul_(y_steps)
         if noise is not None:
             # no more noise than signal: nothing is clipped at black, and the mean holds there too
             room = y.clamp(0.0, 1.0)
-            noise.add(cb, 1, small, room[0::2, 0::2])
-            noise.add(cr, 2, small, room[0::2, 0::2])
+            beneath = room[:: 1 << down, :: 1 << across]
+            noise.add(cb, 1, small, beneath)
+            noise.add(cr, 2, small, beneath)
             noise.add(y, 0, here, room)
         # adding a half and cutting off rounds to the nearest: all is positive
-        y_plane[here] = y.add_(BLACK + 0.5).clamp_(BLACK, BLACK + Y_STEPS)
+        y_plane[here] = y.add_(black + 0.5).clamp_(black, black + y_steps)
         for plane, c in ((cb_plane, cb), (cr_plane, cr)):
-            plane[small] = c.add_(NEUTRAL + 0.5).clamp_(
-                NEUTRAL - C_STEPS / 2, NEUTRAL + C_STEPS / 2
+            plane[small] = c.add_(neutral + 0.5).clamp_(
+                neutral - c_steps / 2, neutral + c_steps / 2
             )
     if peak_code < 1.0:
-        _hold_peak(y_plane, cb_plane, cr_plane, peak_code)
+        _hold_peak(y_plane, cb_plane, cr_plane, peak_code, layout)
     return y_plane.view(torch.uint16), cb_plane.view(torch.uint16), cr_plane.view(torch.uint16)
 
 
-def brightest(planes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """max(R', G', B') as PQ codes ``H,W`` float32 of planes as :func:`to_yuv` leaves them; may pass 0..1 a little.
+def _to_rgb(
+    codes: Tensor, seed: int | None, peak_code: float, layout: YuvLayout
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes of R', G' and B', full range; rounding never passes the peak."""
+    _, height, width = codes.shape
+    top = float((1 << layout.depth) - 1)
+    noise = None if seed is None else _Noise(seed, height, width, layout, codes.device)
+    planes = []
+    for number, channel in enumerate(codes):
+        c = channel.clamp(0.0, peak_code).mul_(top)
+        if noise is not None:
+            noise.add(c, number, slice(0, height), c.clamp(0.0, 1.0))
+        # by way of 32 and then 16 bits with a sign, which every device can convert to
+        whole = c.add_(0.5).clamp_(0.0, rgb_peak(peak_code, layout)).to(torch.int32)
+        planes.append(whole.to(torch.int16).view(torch.uint16))
+    return planes[0], planes[1], planes[2]
+
+
+def rgb_peak(peak_code: float, layout: YuvLayout) -> float:
+    """The highest whole code of a channel of R'G'B' that is not above the peak."""
+    return float(int(peak_code * ((1 << layout.depth) - 1)))
+
+
+def brightest(planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout = HDR10) -> Tensor:
+    """max(R', G', B') as codes ``H,W`` float32 of planes as :func:`to_yuv` leaves them; may pass 0..1 a little.
 
     PQ rises everywhere, so the brightest channel in code is the brightest in light. Chroma is interpolated linearly.
     """
+    if layout.matrix == "rgb":
+        r, g, b = (p.to(torch.float32) for p in planes)
+        return _most([r, g, b]).div_(float((1 << layout.depth) - 1))
     y, cb, cr = planes
+    unit = layout.unit
     out = torch.empty(y.shape, dtype=torch.float32, device=y.device)
     for here in _bands(y, 2):
-        tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
-        torch.add(
-            y[here].to(torch.float32, copy=True).sub_(BLACK).div_(Y_STEPS), tint, out=out[here]
-        )
+        tint = _most(_tints(cb, cr, 128.0 * unit, 224.0 * unit, layout, here, y.shape[1]))
+        luma = y[here].to(torch.float32, copy=True).sub_(16.0 * unit).div_(219.0 * unit)
+        torch.add(luma, tint, out=out[here])
     return out
 
 
-def _hold_peak(y: Tensor, cb: Tensor, cr: Tensor, peak_code: float) -> None:
+def sliver(layout: YuvLayout) -> float:
+    """What is taken off the limit of Y': above what float32 may err by in its sum, and far below a code."""
+    return 1.25e-4 * layout.unit
+
+
+def _hold_peak(y: Tensor, cb: Tensor, cr: Tensor, peak_code: float, layout: YuvLayout) -> None:
     """Lower Y' in place to the highest code at which no channel exceeds the peak."""
+    unit = layout.unit
+    black = 16.0 * unit
     for here in _bands(y, 2):
-        if y.device.type == "cpu" and _below(y, cb, cr, here, peak_code):
+        if y.device.type == "cpu" and _below(y, cb, cr, here, peak_code, layout):
             continue
-        # the sliver taken off is above what float32 may err by in this sum (2e-4), and far below a code
-        tint = _most(_tints(cb, cr, NEUTRAL, C_STEPS, HDR10, here, y.shape[1]))
-        limit = tint.neg_().add_(peak_code).mul_(Y_STEPS).add_(BLACK - 5e-4).clamp_min_(BLACK)
-        torch.minimum(y[here], limit.to(torch.int16), out=y[here])
+        tint = _most(_tints(cb, cr, 128.0 * unit, 224.0 * unit, layout, here, y.shape[1]))
+        limit = tint.neg_().add_(peak_code).mul_(219.0 * unit).add_(black - sliver(layout))
+        torch.minimum(y[here], limit.clamp_min_(black).to(torch.int16), out=y[here])
 
 
-def _below(y: Tensor, cb: Tensor, cr: Tensor, here: slice, peak_code: float) -> bool:
+def _below(
+    y: Tensor, cb: Tensor, cr: Tensor, here: slice, peak_code: float, layout: YuvLayout
+) -> bool:
     """Whether a band lies below the peak even with the worst of its chroma, as most do. To ask a GPU would mean to wait for it.
 
     Interpolation passes no extreme of its band, and R'-Y' and B'-Y' are below 2 Cr and 2 Cb, G'-Y' below the larger of -Cb
     and -Cr.
     """
-    small = slice(here.start // 2, here.stop // 2 + 1)
-    ends = [(int(end) - NEUTRAL) / C_STEPS for c in (cb, cr) for end in c[small].aminmax()]
+    unit, down = layout.unit, layout.sub[1]
+    small = slice(here.start >> down, (here.stop >> down) + 1)
+    ends = [
+        (int(end) - 128.0 * unit) / (224.0 * unit) for c in (cb, cr) for end in c[small].aminmax()
+    ]
     worst = max(-ends[0], 2.0 * ends[1], -ends[2], 2.0 * ends[3])
-    return int(y[here].max()) <= BLACK + Y_STEPS * (peak_code - worst) - 1.0
+    return int(y[here].max()) <= unit * (16.0 + 219.0 * (peak_code - worst)) - 1.0
 
 
 def _most(tints: list[Tensor]) -> Tensor:
@@ -252,12 +308,20 @@ def _stretch(x: Tensor, dim: int, log2: int, on_first: bool) -> Tensor:
     return out
 
 
-def _filter(c: Tensor, at_top: bool) -> Tensor:
-    """[1 2 1]/4 both ways, kept at every other sample; row 0 is the row above the first that is kept, except at the top."""
+def _filter(c: Tensor, sub: tuple[int, int], at_top: bool) -> Tensor:
+    """[1 2 1]/4 in each subsampled direction, kept at every other sample.
+
+    If it is filtered down, row 0 is the row above the first that is kept, except at the top.
+    """
+    across, down = sub
+    if not across:
+        return c
     h = c[:, 0::2] * 2.0
     h += c[:, 1::2]
     h[:, 1:] += c[:, 1:-1:2]
     h[:, 0] += c[:, 0]
+    if not down:
+        return h.mul_(1.0 / 4.0)
     own, below = (h[0::2], h[1::2]) if at_top else (h[1::2], h[2::2])
     v = own * 2.0
     v += below
@@ -276,15 +340,11 @@ class _Noise:
     number of 32 bits serves two neighbours, whose noise is the sum of two of its bytes.
     """
 
-    def __init__(self, seed: int, height: int, width: int, device: torch.device) -> None:
-        sizes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
-        self._keys = [
-            (
-                noise_key(3 * seed + plane, 0, h, device)[:, None],
-                noise_key(3 * seed + plane, 1, (w + 1) // 2, device),
-            )
-            for plane, (h, w) in enumerate(sizes)
-        ]
+    def __init__(
+        self, seed: int, height: int, width: int, layout: YuvLayout, device: torch.device
+    ) -> None:
+        keys = noise_keys(seed, height, width, layout, device)
+        self._keys = [(down[:, None], across) for down, across in keys]
 
     def add(self, to: Tensor, plane: int, rows: slice, room: Tensor) -> None:
         """Add noise of plane 0, 1 or 2 in these rows to ``rows,W`` in place, ``room`` 0..1 times as strong."""
@@ -298,7 +358,21 @@ class _Noise:
         to.add_(noise.sub_(255.0).mul_(room), alpha=2.0**-8)
 
 
-def noise_key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
+def noise_keys(
+    seed: int, height: int, width: int, layout: YuvLayout, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """For each plane of a picture, the keys of its rows and of its columns two by two."""
+    small = layout.small(height, width)
+    return [
+        (
+            _noise_key(3 * seed + plane, 0, h, device),
+            _noise_key(3 * seed + plane, 1, (w + 1) // 2, device),
+        )
+        for plane, (h, w) in enumerate(((height, width), small, small))
+    ]
+
+
+def _noise_key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
     """A well-mixed 32-bit number for each of ``count`` rows (``axis`` 0) or pairs of columns (1), as int32: the keys of noise."""
     low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0x7FFFFFFF
     x = torch.arange(count, dtype=torch.int64, device=device) * 0x1E3779B1 + 0x632BE5AB * axis

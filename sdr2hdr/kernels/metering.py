@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import BAR, FINE_BINS, FrameLight
-from sdr2hdr.color.yuv import KB, KG, KR
+from sdr2hdr.color.yuv import HDR10, KB, KG, KR, YuvLayout, rgb_peak, sliver
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.rows import Row, copied, f4, i4
@@ -21,11 +21,12 @@ _GAINS = np.array(
 
 
 @row
-def _tints(cb: _Plane, cr: _Plane, gains: Row, r: Row, g: Row, b: Row) -> None:
+def _tints(cb: _Plane, cr: _Plane, gains: Row, levels: Row, r: Row, g: Row, b: Row) -> None:
     """R'-Y', G'-Y', B'-Y' of a row of chroma; the last sample is repeated."""
+    neutral, reach = levels[2], levels[3]
     count = len(cb)
     for i in range(count):
-        u, v = (f4(cb[i]) - f4(512.0)) / f4(896.0), (f4(cr[i]) - f4(512.0)) / f4(896.0)
+        u, v = (f4(cb[i]) - neutral) / reach, (f4(cr[i]) - neutral) / reach
         r[i] = v * gains[0]
         g[i] = u * gains[1] - v * gains[2]
         b[i] = u * gains[3]
@@ -50,17 +51,38 @@ def _most(r: Row, g: Row, b: Row, out: Row) -> None:
 
 
 @row
-def _held(most: Row, peak: np.float32, y: _Plane) -> None:
+def _most_whole(r: Row, g: Row, b: Row, out: Row) -> None:
+    """The largest of three tints at every pixel of a row with as much chroma."""
+    for i in range(len(out)):
+        out[i] = max(r[i], g[i], b[i])
+
+
+@row
+def _held(most: Row, peak: np.float32, levels: Row, y: _Plane) -> None:
     """Lower Y' to the highest code with which no channel passes the peak (:func:`sdr2hdr.color.yuv.to_yuv`)."""
+    black, steps, off = levels[0], levels[1], levels[4]
     for i in range(len(y)):
-        limit = max((-most[i] + peak) * f4(876.0) + f4(64.0 - 5e-4), f4(64.0))
+        limit = max((-most[i] + peak) * steps + off, black)
         y[i] = np.uint16(min(i4(y[i]), i4(limit)))
 
 
 @row
-def _brightest(y: _Plane, most: Row, out: Row) -> None:
+def _brightest(y: _Plane, most: Row, levels: Row, out: Row) -> None:
+    black, steps = levels[0], levels[1]
     for i in range(len(y)):
-        out[i] = min(max((f4(y[i]) - f4(64.0)) / f4(876.0) + most[i], f4(0.0)), f4(1.0))
+        out[i] = min(max((f4(y[i]) - black) / steps + most[i], f4(0.0)), f4(1.0))
+
+
+@row
+def _held_rgb(peak: np.int32, plane: _Plane) -> None:
+    for i in range(len(plane)):
+        plane[i] = np.uint16(min(i4(plane[i]), peak))
+
+
+@row
+def _brightest_rgb(r: _Plane, g: _Plane, b: _Plane, top: np.float32, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = f4(max(i4(r[i]), i4(g[i]), i4(b[i]))) / top
 
 
 @row
@@ -80,6 +102,22 @@ def _fine(code: Row, out: NDArray[np.int32]) -> None:
         out[i] = min(i4(code[i] * _BINS), _TOP)
 
 
+@row
+def _count(
+    code: Row,
+    fine: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    lit_rows: NDArray[np.uint8],
+    tops: Row,
+    at: int,
+) -> None:
+    """Count the pixels of row ``at`` by the code of their brightest channel."""
+    lit_rows[at] = _lit(code, tops)
+    _fine(code, fine)
+    for i in range(len(fine)):
+        counts[np.uint32(fine[i])] += 1
+
+
 @kernel
 def _meter(
     y: _Plane,
@@ -87,6 +125,8 @@ def _meter(
     cr: _Plane,
     peak: np.float32,
     gains: Row,
+    levels: Row,
+    sub: NDArray[np.int32],
     counts: NDArray[np.int32],
     lit_rows: NDArray[np.uint8],
     tops: Row,
@@ -94,48 +134,92 @@ def _meter(
     last: int,
 ) -> None:
     """Pairs of rows ``first:last``: the peak held, their pixels counted."""
-    width, pairs = y.shape[1], cb.shape[0]
-    small = width // 2
-    tints = np.empty((9, small + 1), np.float32)
+    width, chroma_rows = y.shape[1], cb.shape[0]
+    tints = np.empty((9, cb.shape[1] + 1), np.float32)
     code, most = np.empty(width, np.float32), np.empty(width, np.float32)
     fine = np.empty(width, np.int32)
     own, below = 0, 3
-    _tints(cb[first], cr[first], gains, tints[0], tints[1], tints[2])
+    start = 2 * first >> sub[1]
+    _tints(cb[start], cr[start], gains, levels, tints[0], tints[1], tints[2])
     for pair in range(first, last):
-        if pair + 1 < pairs:
-            _tints(
-                cb[pair + 1], cr[pair + 1], gains, tints[below], tints[below + 1], tints[below + 2]
-            )
-        else:
-            for c in range(3):
-                copied(tints[own + c], tints[below + c])
         for at in (2 * pair, 2 * pair + 1):
-            if at == 2 * pair:
-                _most(tints[own], tints[own + 1], tints[own + 2], most)
+            between = at & sub[1]
+            if not between:  # the next row of chroma
+                following = (at >> sub[1]) + 1
+                if following < chroma_rows:
+                    _tints(
+                        cb[following],
+                        cr[following],
+                        gains,
+                        levels,
+                        tints[below],
+                        tints[below + 1],
+                        tints[below + 2],
+                    )
+                else:
+                    for c in range(3):
+                        copied(tints[own + c], tints[below + c])
+                a = own
             else:
                 for c in range(3):
                     _between(tints[own + c], tints[below + c], tints[6 + c])
-                _most(tints[6], tints[7], tints[8], most)
+                a = 6
+            if sub[0]:
+                _most(tints[a], tints[a + 1], tints[a + 2], most)
+            else:
+                _most_whole(tints[a], tints[a + 1], tints[a + 2], most)
             if peak < f4(1.0):
-                _held(most, peak, y[at])
-            _brightest(y[at], most, code)
-            lit_rows[at] = _lit(code, tops)
-            _fine(code, fine)
-            for i in range(width):
-                counts[np.uint32(fine[i])] += 1
-        own, below = below, own
+                _held(most, peak, levels, y[at])
+            _brightest(y[at], most, levels, code)
+            _count(code, fine, counts, lit_rows, tops, at)
+            if between or not sub[1]:
+                own, below = below, own
 
 
-def metered(planes: tuple[Tensor, Tensor, Tensor], peak_code: float) -> FrameLight:
-    """The light of planes of HDR10 on the CPU; Y' is lowered in place where a channel would pass ``peak_code`` (1: never)."""
-    y, cb, cr = (p.numpy() for p in planes)
-    height, width = y.shape
+@kernel
+def _meter_rgb(
+    r: _Plane,
+    g: _Plane,
+    b: _Plane,
+    peak: np.int32,
+    top: np.float32,
+    counts: NDArray[np.int32],
+    lit_rows: NDArray[np.uint8],
+    tops: Row,
+    first: int,
+    last: int,
+) -> None:
+    """The same for planes of R', G' and B'."""
+    width = r.shape[1]
+    code, fine = np.empty(width, np.float32), np.empty(width, np.int32)
+    for at in range(2 * first, 2 * last):
+        for plane in (r, g, b):
+            _held_rgb(peak, plane[at])
+        _brightest_rgb(r[at], g[at], b[at], top, code)
+        _count(code, fine, counts, lit_rows, tops, at)
+
+
+def metered(
+    planes: tuple[Tensor, Tensor, Tensor], peak_code: float, layout: YuvLayout = HDR10
+) -> FrameLight:
+    """The light of planes on the CPU; they are lowered in place where a channel would pass ``peak_code`` (1: never)."""
+    first, second, third = (p.numpy() for p in planes)
+    height, width = first.shape
     lit_rows = np.zeros(height, np.uint8)
-    peak = f4(peak_code)
+    unit, top = layout.unit, f4((1 << layout.depth) - 1)
+    black = 16.0 * unit
+    levels = np.array(
+        [black, 219.0 * unit, 128.0 * unit, 224.0 * unit, black - sliver(layout)], dtype=np.float32
+    )
+    sub = np.array(layout.sub, dtype=np.int32)
 
     def band(a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         counts, tops = np.zeros(FINE_BINS, np.int32), np.zeros(width, np.float32)
-        _meter(y, cb, cr, peak, _GAINS, counts, lit_rows, tops, a, b)
+        found = (counts, lit_rows, tops, a, b)
+        if layout.matrix == "rgb":
+            _meter_rgb(first, second, third, i4(rgb_peak(peak_code, layout)), top, *found)
+        else:
+            _meter(first, second, third, f4(peak_code), _GAINS, levels, sub, *found)
         return counts, tops
 
     bands = in_bands(height // 2, band)

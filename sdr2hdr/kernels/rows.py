@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdr2hdr.color import yuv
 from sdr2hdr.kernels.compiled import row
 
 Row = NDArray[np.float32]
@@ -20,7 +19,6 @@ Plane = NDArray[Any]
 f4, i4, u4 = np.float32, np.int32, np.uint32
 
 HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
-BLACK, NEUTRAL = f4(yuv.BLACK), f4(yuv.NEUTRAL)
 
 
 @row
@@ -100,56 +98,65 @@ def mixed(down: np.uint32, across: np.uint32) -> np.uint32:
 
 
 @row
-def luma_out(
-    y: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
-) -> None:
-    """Codes of a row of Y' 0..876, with noise ``strength`` (1 or 0) times as strong, no more of it than there is signal."""
-    for i in range(len(across)):
-        noise = mixed(down, across[i])
-        a, b = y[2 * i], y[2 * i + 1]
-        one = (f4(i4(noise & u4(0xFFFF))) - f4(255.0)) * min(max(a, f4(0.0)), ONE) * strength
-        two = (f4(i4(noise >> u4(16))) - f4(255.0)) * min(max(b, f4(0.0)), ONE) * strength
-        a = a + one * f4(2.0**-8) + f4(64.5)
-        b = b + two * f4(2.0**-8) + f4(64.5)
-        out[2 * i] = np.uint16(i4(min(max(a, f4(64.0)), f4(940.0))))
-        out[2 * i + 1] = np.uint16(i4(min(max(b, f4(64.0)), f4(940.0))))
+def every_other(source: Row, out: Row) -> None:
+    """The samples of a row that chroma sits on."""
+    for i in range(len(out)):
+        out[i] = source[2 * i]
 
 
 @row
 def chroma_of(own: Row, below: Row, above: Row, scale: np.float32, out: Row) -> None:
-    """A row of chroma from three of :func:`halved`, in codes around 0."""
+    """A row of chroma from three of :func:`halved`, in 10-bit codes around 0."""
     for i in range(len(out)):
         out[i] = ((own[i] * TWO + below[i]) + above[i]) * f4(1.0 / 16.0) * scale
 
 
 @row
-def chroma_out(
-    c: Row, room: Row, down: np.uint32, across: Ints, strength: np.float32, out: NDArray[np.uint16]
+def scaled(c: Row, share: np.float32, scale: np.float32, out: Row) -> None:
+    """A row of chroma that is not filtered down, in 10-bit codes around 0; ``share`` undoes what :func:`halved` multiplied."""
+    for i in range(len(out)):
+        out[i] = c[i] * share * scale
+
+
+@row
+def coded(
+    values: Row,
+    room: Row,
+    down: np.uint32,
+    across: Ints,
+    strength: np.float32,
+    levels: Row,
+    out: NDArray[np.uint16],
 ) -> None:
-    """Codes of a row of chroma around 0, with noise; ``room`` is Y' 0..876 of the pixels that the samples sit on, two by two."""
+    """Whole codes of a row of a plane, with noise ``strength`` (1 or 0) times as strong, no more of it than ``room``.
+
+    ``levels``: by how much values and ``room`` are to be multiplied, what stands for 0 and a half, the lowest and the highest
+    code. ``values`` and ``room`` may be the same row.
+    """
+    scale, zero, low, high = levels[0], levels[1], levels[2], levels[3]
     count = len(out)
     for i in range(count // 2):
         noise = mixed(down, across[i])
         one = (
             (f4(i4(noise & u4(0xFFFF))) - f4(255.0))
-            * min(max(room[4 * i], f4(0.0)), ONE)
+            * min(max(room[2 * i] * scale, f4(0.0)), ONE)
             * strength
         )
         two = (
             (f4(i4(noise >> u4(16))) - f4(255.0))
-            * min(max(room[4 * i + 2], f4(0.0)), ONE)
+            * min(max(room[2 * i + 1] * scale, f4(0.0)), ONE)
             * strength
         )
-        a = c[2 * i] + one * f4(2.0**-8) + f4(512.5)
-        b = c[2 * i + 1] + two * f4(2.0**-8) + f4(512.5)
-        out[2 * i] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))
-        out[2 * i + 1] = np.uint16(i4(min(max(b, f4(64.0)), f4(960.0))))
+        a = values[2 * i] * scale + one * f4(2.0**-8) + zero
+        b = values[2 * i + 1] * scale + two * f4(2.0**-8) + zero
+        out[2 * i] = np.uint16(i4(min(max(a, low), high)))
+        out[2 * i + 1] = np.uint16(i4(min(max(b, low), high)))
     if count % 2:
         noise = mixed(down, across[count // 2])
         last = (
             (f4(i4(noise & u4(0xFFFF))) - f4(255.0))
-            * min(max(room[2 * count - 2], f4(0.0)), ONE)
+            * min(max(room[count - 1] * scale, f4(0.0)), ONE)
             * strength
         )
-        a = c[count - 1] + last * f4(2.0**-8) + f4(512.5)
-        out[count - 1] = np.uint16(i4(min(max(a, f4(64.0)), f4(960.0))))
+        a = values[count - 1] * scale + last * f4(2.0**-8) + zero
+        out[count - 1] = np.uint16(i4(min(max(a, low), high)))

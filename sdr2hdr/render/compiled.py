@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
+from sdr2hdr.color.yuv import HDR10, YuvLayout
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import Reading, can_read, read, reading, turned
@@ -40,8 +41,8 @@ class _Kind:
 class CompiledStream(Stream):
     """A stream on the CPU: within a code of :class:`Stream`, and several times as fast."""
 
-    def __init__(self, renderer: Renderer) -> None:
-        super().__init__(renderer)
+    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
+        super().__init__(renderer, layout)
         self._table: tuple[Hashable, NDArray[np.uint32]] = (
             None,
             np.empty(0, np.uint32),
@@ -91,8 +92,8 @@ class CompiledStream(Stream):
                 # neighbours that are coded in another way, where a film's tags change, are not alike in their codes
                 first, near = _alike([(p.coding, planes) for p, planes in held], at)
                 planes, how = kind.steadier(near, at - first, begin + first), kind.fine
-            out = mapped(planes, how, kind.table, pts[number])
-            yield Finished(out, metered(out, self.peak_code))
+            out = mapped(planes, how, kind.table, pts[number], self.layout)
+            yield Finished(out, metered(out, self.peak_code, self.layout))
 
     def _kind(self, picture: Coded, state: State) -> _Kind:
         size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
@@ -119,11 +120,11 @@ class CompiledStream(Stream):
         how = reading(picture.layout, finer=_finer(picture))
         return picture.turn(picture.recoded(read(_smoothed(picture), how)))
 
-    def packed(self, codes: Tensor, seed: int, peak_code: float, matrix: str) -> Planes:
-        return packed(codes, seed=seed, peak_code=peak_code, matrix=matrix)
+    def packed(self, codes: Tensor, seed: int, peak_code: float, layout: YuvLayout) -> Planes:
+        return packed(codes, seed=seed, peak_code=peak_code, layout=layout)
 
     def light(self, planes: Planes) -> FrameLight:
-        return metered(planes, self.peak_code)
+        return metered(planes, self.peak_code, self.layout)
 
 
 def _finer(picture: Coded) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sdr2hdr.color.deband import debanded
 from sdr2hdr.color.light import FrameLight
-from sdr2hdr.color.yuv import from_yuv
+from sdr2hdr.color.yuv import HDR10, YuvLayout, from_yuv
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run, windows
@@ -18,12 +18,12 @@ from sdr2hdr.render.transfer import Downloads, Uploads
 class DeviceStream(Stream):
     """A stream whose pictures are read, mapped, packed and metered on the renderer's device, by the formulas of ``color``.
 
-    A picture takes 3 bytes a pixel down the bus, and as many up as its file has. The light of a frame stays on the device: the
-    meter adds it up there and is asked once a chunk.
+    A picture in 4:2:0 takes 3 bytes a pixel down the bus, and as many up as its file has. The light of a frame stays on the
+    device: the meter adds it up there and is asked once a chunk.
     """
 
-    def __init__(self, renderer: Renderer) -> None:
-        super().__init__(renderer)
+    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
+        super().__init__(renderer, layout)
         self._up = Uploads(renderer.device)
 
     @torch.inference_mode()

@@ -1,13 +1,13 @@
-"""The frame loop: pictures as their file stores them into 10-bit planes and their light, run by run."""
+"""The frame loop: pictures as their file stores them into planes and their light, run by run."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import brightest, to_yuv
+from sdr2hdr.color.yuv import HDR10, YuvLayout, brightest, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
@@ -29,10 +29,11 @@ class Finished:
 
 
 class Stream:
-    """Renders runs of pictures with one renderer, in torch."""
+    """Renders runs of pictures with one renderer into planes of a layout (:data:`~sdr2hdr.color.yuv.PIXEL_FORMATS`), in torch."""
 
-    def __init__(self, renderer: Renderer) -> None:
-        self.renderer = renderer
+    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
+        self.renderer, self.layout = renderer, layout
+        self._sdr = layout if layout.matrix == "rgb" else replace(layout, matrix="bt709")
         self.peak_code = pq_code(renderer.peak)
 
     def run(
@@ -59,28 +60,28 @@ class Stream:
 
     def finished(self, codes: Tensor, seed: int) -> Finished:
         """The frame of codes ``3,H,W``, or with a restored picture ``6,H,W``."""
-        planes = self.packed(codes[:3], seed, self.peak_code, "bt2020nc")
+        planes = self.packed(codes[:3], seed, self.peak_code, self.layout)
         light = self.light(planes)
-        restored = self.packed(codes[3:], seed, 1.0, "bt709") if len(codes) > 3 else None
+        restored = self.packed(codes[3:], seed, 1.0, self._sdr) if len(codes) > 3 else None
         return Finished(planes, light, restored)
 
-    def packed(self, codes: Tensor, seed: int, peak_code: float, matrix: str) -> Planes:
+    def packed(self, codes: Tensor, seed: int, peak_code: float, layout: YuvLayout) -> Planes:
         """Planes of codes ``3,H,W``."""
-        return to_yuv(codes, seed=seed, peak_code=peak_code, matrix=matrix)
+        return to_yuv(codes, seed=seed, peak_code=peak_code, layout=layout)
 
     def light(self, planes: Planes) -> FrameLight:
         """The light of finished planes."""
-        return FrameLight.of(brightest(planes).clamp_(0.0, 1.0))
+        return FrameLight.of(brightest(planes, self.layout).clamp_(0.0, 1.0))
 
 
-def open_stream(renderer: Renderer) -> Stream:
+def open_stream(renderer: Renderer, layout: YuvLayout = HDR10) -> Stream:
     """The fastest stream that there is here for a renderer: on a GPU, or compiled on a CPU, if kernels can be used."""
     if renderer.device.type == "cuda":
         from sdr2hdr.render.on_device import DeviceStream
 
-        return DeviceStream(renderer)
+        return DeviceStream(renderer, layout)
     if why_not() is None:
         from sdr2hdr.render.compiled import CompiledStream
 
-        return CompiledStream(renderer)
-    return Stream(renderer)
+        return CompiledStream(renderer, layout)
+    return Stream(renderer, layout)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import HDR10, YuvLayout, brightest, from_yuv, to_yuv
+from sdr2hdr.color.yuv import HDR10, PIXEL_FORMATS, YuvLayout, brightest, from_yuv, to_yuv
 
 Array = NDArray[np.float64]
 COEFFICIENTS = {
@@ -51,15 +51,23 @@ def decoded(planes: list[Array], layout: YuvLayout) -> Array:
     return np.stack([r, (y - kr * r - kb * b) / (1 - kr - kb), b])
 
 
-def encoded(rgb: Array) -> list[Array]:
-    """10-bit limited BT.2020nc 4:2:0 of R'G'B' by BT.2020 table 5, chroma filtered with [1 2 1] around its site; unrounded."""
+def filtered(c: Array, axis: int) -> Array:
+    """[1 2 1]/4 at every other sample of an axis; edges repeat."""
+    count = c.shape[axis]
+    wide = np.pad(c, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+    before, own, after = (wide.take(range(k, k + count), axis) for k in range(3))
+    return ((before + 2 * own + after) / 4).take(range(0, count, 2), axis)
+
+
+def encoded(rgb: Array, layout: YuvLayout = HDR10) -> list[Array]:
+    """Limited BT.2020nc of R'G'B' by BT.2020 table 5, subsampled chroma filtered around its site; unrounded."""
     kr, kb = COEFFICIENTS["bt2020nc"]
+    unit = 2.0 ** (layout.depth - 8)
     y = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2]
-    out = [64 + 876 * y]
+    out = [unit * (16 + 219 * y)]
     for c in ((rgb[2] - y) / (2 * (1 - kb)), (rgb[0] - y) / (2 * (1 - kr))):
-        wide = np.pad(c, 1, mode="edge")
-        rows = (wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4
-        out.append(512 + 896 * ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4)[::2, ::2])
+        tall = filtered(c, 0) if layout.sub[1] else c
+        out.append(unit * (128 + 224 * (filtered(tall, 1) if layout.sub[0] else tall)))
     return out
 
 
@@ -146,13 +154,30 @@ def test_anchors_of_bt2408(nits: float, code: int) -> None:
     assert set(cb.flatten().tolist()) == set(cr.flatten().tolist()) == {512}
 
 
+LIMITED = [name for name in PIXEL_FORMATS if name != "gbrp16"]
+
+
+@pytest.mark.parametrize("name", LIMITED)
 @pytest.mark.parametrize("size", [(64, 96), (2, 2), (34, 4000)])
-def test_encoding_without_noise_is_the_formula_rounded(size: tuple[int, int]) -> None:
+def test_encoding_without_noise_is_the_formula_rounded(name: str, size: tuple[int, int]) -> None:
+    layout = PIXEL_FORMATS[name]
     for rgb in (smooth(*size), torch.rand(3, *size, generator=torch.Generator().manual_seed(1))):
-        truth = encoded(rgb.numpy().astype(np.float64))
-        for plane, exact in zip(to_yuv(rgb, seed=None, peak_code=1.0), truth, strict=True):
+        truth = encoded(rgb.numpy().astype(np.float64), layout)
+        planes = to_yuv(rgb, seed=None, peak_code=1.0, layout=layout)
+        for plane, exact in zip(planes, truth, strict=True):
             assert plane.dtype == torch.uint16
-            assert np.abs(plane.numpy() - exact).max() <= 0.5 + 1e-3
+            assert np.abs(plane.numpy() - exact).max() <= 0.5 + 1e-3 * layout.unit / 4
+
+
+def test_white_at_203_nits_has_its_code_in_every_format() -> None:
+    """BT.2408 table 1: 58 % of PQ. BT.2100 table 9: 10 and 12 bits limited, 16 bits full range."""
+    whites = {"10": 573, "12": 2291, "16": 38055}
+    for name, layout in PIXEL_FORMATS.items():
+        planes = to_yuv(neutral(203), seed=None, peak_code=1.0, layout=layout)
+        neutrals = [whites["16"]] * 2 if name == "gbrp16" else [128 << layout.depth - 8] * 2
+        assert [set(p.flatten().tolist()) for p in planes] == [
+            {code} for code in (whites[name[-2:]], *neutrals)
+        ]
 
 
 def test_odd_sizes_repeat_their_edge() -> None:
@@ -163,22 +188,28 @@ def test_odd_sizes_repeat_their_edge() -> None:
         assert torch.equal(odd, even)
 
 
-def test_brightest_is_the_formula() -> None:
-    rgb = smooth(40, 60, 0.7)
-    planes = to_yuv(rgb, seed=2, peak_code=0.75)
-    truth = decoded([p.numpy().astype(np.float64) for p in planes], HDR10).max(0)
-    np.testing.assert_allclose(brightest(planes).numpy(), truth, atol=1e-6)
+@pytest.mark.parametrize("name", LIMITED)
+def test_brightest_is_the_formula(name: str) -> None:
+    rgb, layout = smooth(40, 60, 0.7), PIXEL_FORMATS[name]
+    planes = to_yuv(rgb, seed=2, peak_code=0.75, layout=layout)
+    truth = decoded([p.numpy().astype(np.float64) for p in planes], layout).max(0)
+    np.testing.assert_allclose(brightest(planes, layout).numpy(), truth, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", PIXEL_FORMATS)
 @pytest.mark.parametrize("peak", [400, 1000, 4000])
 @pytest.mark.parametrize("seed", [None, 0, 12345])
-def test_peak_is_never_passed(peak: int, seed: int | None) -> None:
-    code = pq_code(peak)
+def test_peak_is_never_passed(name: str, peak: int, seed: int | None) -> None:
+    code, layout = pq_code(peak), PIXEL_FORMATS[name]
     noisy = torch.rand(3, 96, 160, generator=torch.Generator().manual_seed(peak)) * 1.3
     corners = (noisy > 0.6).float()  # saturated colours side by side, white among them
     for rgb in (noisy, corners, smooth(96, 160, 1.2), neutral(peak)):
-        planes = to_yuv(rgb, seed=seed, peak_code=code)
-        assert decoded([p.numpy().astype(np.float64) for p in planes], HDR10).max() <= code
+        planes = to_yuv(rgb, seed=seed, peak_code=code, layout=layout)
+        found = [p.numpy().astype(np.float64) for p in planes]
+        if name == "gbrp16":
+            assert max(p.max() for p in found) / 65535 <= code
+        else:
+            assert decoded(found, layout).max() <= code
 
 
 def test_holding_the_peak_lowers_no_more_than_it_must() -> None:

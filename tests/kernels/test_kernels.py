@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sdr2hdr.color import tonemap
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.transfer import pq_code, pq_inverse_eotf
 from sdr2hdr.color.turn import Turn
-from sdr2hdr.color.yuv import SITINGS, YuvLayout, from_yuv, to_yuv
+from sdr2hdr.color.yuv import HDR10, PIXEL_FORMATS, SITINGS, YuvLayout, from_yuv, to_yuv
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.models.look_base import LookBase
@@ -57,7 +58,7 @@ def smooth(height: int, width: int, top: float = 1.0, seed: int = 5) -> Tensor:
 def sdr_planes(rgb: Tensor, layout: YuvLayout) -> tuple[Tensor, ...]:
     """8- or 10-bit limited BT.709 4:2:0 planes of R'G'B'."""
     shift = 10 - layout.depth
-    planes = to_yuv(rgb, seed=1, peak_code=1.0, matrix="bt709")
+    planes = to_yuv(rgb, seed=1, peak_code=1.0, layout=replace(HDR10, matrix="bt709"))
     return tuple(
         (p.to(torch.int32) >> shift).to(torch.uint8 if shift else torch.uint16) for p in planes
     )
@@ -132,6 +133,25 @@ def test_packing_and_metering_are_the_formulas_to_the_bit(
             assert counted.facts() == meter.facts()
 
 
+@pytest.mark.parametrize("name", PIXEL_FORMATS)
+@pytest.mark.parametrize("size", [(13, 21), (66, 50)])
+def test_every_format_is_packed_and_metered_by_the_formulas(
+    name: str, size: tuple[int, int]
+) -> None:
+    layout = PIXEL_FORMATS[name]
+    noisy = torch.rand(3, *size, generator=torch.Generator().manual_seed(2)) * 1.2
+    for codes in (smooth(*size, 1.2), noisy, torch.zeros(3, *size)):
+        for peak, seed in ((PEAK, 7), (0.6, None), (1.0, 3)):
+            expected = to_yuv(codes, seed=seed, peak_code=peak, layout=layout)
+            got = writing.packed(codes, seed=seed, peak_code=peak, layout=layout)
+            light = metering.metered(got, peak, layout)
+            assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+            meter, counted = LightMeter(), LightMeter()
+            meter.add(expected, layout)
+            counted.add_light(light)
+            assert counted.facts() == meter.facts()
+
+
 def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:
     return table.packed_table(mapping(table.grid()).clamp(0.0, PEAK))
 
@@ -174,6 +194,20 @@ def test_a_table_is_its_mapping_within_hundredths_of_a_code(name: str) -> None:
             apart = (a.int() - b.int()).abs()
             assert float(apart.float().mean()) <= mean
             assert int(apart.max()) <= 2
+
+
+@pytest.mark.parametrize("name", PIXEL_FORMATS)
+def test_a_table_is_its_mapping_in_every_format(name: str) -> None:
+    source, layout = YuvLayout("bt709", depth=10), PIXEL_FORMATS[name]
+    planes, mapping = sdr_planes(smooth(96, 128), source), MAPPINGS["bt2408"]
+    expected = to_yuv(mapping(from_yuv(planes, source)), seed=4, peak_code=PEAK, layout=layout)
+    got = writing.mapped(planes, reading.reading(source), baked(mapping), 4, layout)
+    metering.metered(got, PEAK, layout)
+    ten_bits = 1023.0 / ((1 << layout.depth) - 1)  # a table's steps do not depend on the output
+    for a, b in zip(got, expected, strict=True):
+        apart = (a.int() - b.int()).abs() * ten_bits
+        assert float(apart.mean()) <= 0.08
+        assert float(apart.max()) <= 2.0
 
 
 def test_greys_stay_grey_and_black_black_in_a_table() -> None:

@@ -11,7 +11,7 @@ from sdr2hdr.color.display import USUAL, Display
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.transfer import pq_code
 from sdr2hdr.color.turn import Turn
-from sdr2hdr.color.yuv import YuvLayout, to_yuv
+from sdr2hdr.color.yuv import HDR10, PIXEL_FORMATS, YuvLayout, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.models import registry
@@ -41,7 +41,9 @@ def film(
         rgb[:, 10:40, 5 * n : 5 * n + 24] = 0.8
         planes = [
             p.to(torch.int32) >> 2
-            for p in to_yuv(rgb.clamp(0, 1), seed=n, peak_code=1.0, matrix="bt709")
+            for p in to_yuv(
+                rgb.clamp(0, 1), seed=n, peak_code=1.0, layout=replace(HDR10, matrix="bt709")
+            )
         ]
         out.append(
             Picture(
@@ -129,6 +131,21 @@ def test_compiled_frames_are_those_of_the_formulas(name: str) -> None:
         assert abs(brightest[0] - brightest[1]) <= 3
         assert facts[0].max_fall == pytest.approx(facts[1].max_fall, rel=0.001)
         assert max(f.max_cll for f in facts) <= peak
+
+
+@pytest.mark.parametrize("name", ["yuv422p10", "yuv444p12", "gbrp16"])
+def test_frames_of_every_loop_in_other_layouts(name: str) -> None:
+    """Compiled within the table's steps, on a device to the bit."""
+    layout, renderer, pictures = PIXEL_FORMATS[name], opened("look"), film()[:3]
+    run = Run(0, 3, 0, 3)
+    slow = rendered(Stream(renderer, layout), pictures, run)
+    assert same(rendered(DeviceStream(renderer, layout), pictures, run), slow)
+    assert [p.shape for p in slow[0].planes[1:]] == [layout.small(HEIGHT, WIDTH)] * 2
+    fast = rendered(open_stream(renderer, layout), pictures, run)
+    mean, most = apart(fast, slow)
+    step = 1 << (layout.depth - 10)
+    assert mean < 0.1 * step
+    assert most <= 3 * step
 
 
 @compiled
