@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.command import parser
 from benchmarks.cost import least
-from sdr2hdr.models.didnet import ModulatedConv, Modulation
+from sdr2hdr.models.didnet.condition import ModulatedConv, Modulation
 from sdr2hdr.models.parts.deform import deform_conv2d, torchvision_operator
 
 CHANNELS, GROUPS, RUNS = 48, 21, 5

@@ -136,7 +136,10 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         bool(table.pop("scored", True)),
         int(table.pop("steps", steps)),
     )
-    config, tasks = {**base.config, **table.pop("config", {})}, table.pop("tasks", None)
+    given = base.config
+    if isinstance(given, str):
+        given = registry.arguments(base.model, given)
+    config, tasks = {**given, **table.pop("config", {})}, table.pop("tasks", None)
     masking = table.pop("masking", None)
     stages = [s for s in base.stages if tasks is None or s.task in tasks]
     if "stages" in table:

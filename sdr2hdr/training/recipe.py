@@ -97,7 +97,8 @@ class Recipe:
     and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
     added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the
     SDR before it was compressed, and of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once,
-    so that strong compression is more frequent.
+    so that strong compression is more frequent. ``config`` has options of the network, or is ``published`` for the form of
+    its paper.
     """
 
     name: str
@@ -122,7 +123,7 @@ class Recipe:
     start: str = ""
     frozen: str = ""
     anew: bool = False
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] | str = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return _said(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.look.network import Look
@@ -130,3 +131,18 @@ def test_nothing_of_a_networks_inside_is_imported_outside_its_room() -> None:
                 assert (node.module or "").split(".")[2] not in NETWORKS, (
                     f"{path} imports {node.module}"
                 )
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names() if registry.network(n).published])
+def test_a_published_form_is_a_configuration_of_its_own(name: str) -> None:
+    """It says all that the spec's configuration says, so that a weight's configuration, written out, is the same network."""
+    named = registry.spec(name, "published")
+    assert set(registry.spec(name).config) <= set(named.config)
+    assert registry.spec(name, named.config) == named
+    assert (named.config["base"], named.look, named.greys) == ("none", 0, False)
+
+
+def test_a_configuration_that_is_not_there_is_one_sentence() -> None:
+    for name, config in (("didnet", "printed"), ("look", "published")):
+        with pytest.raises(ModelError, match=f"Model {name} has no configuration"):
+            registry.build(name, config)

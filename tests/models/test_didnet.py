@@ -7,16 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.models import registry
-from sdr2hdr.models.didnet import (
-    ConditionNet,
-    DIDNet,
-    ModulatedConv,
-    Modulation,
-    WaveletAttention,
-    haar,
-    unhaar,
-)
+from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv, Modulation
+from sdr2hdr.models.didnet.network import DIDNet
+from sdr2hdr.models.didnet.wavelet import WaveletAttention, haar, unhaar
 from sdr2hdr.models.parts.deform import deform_conv2d, sample, torchvision_operator
+from sdr2hdr.models.parts.precision import to_precision
 
 SMALL = {"channels": 16, "offset_channels": 8}
 
@@ -353,3 +348,79 @@ def test_it_learns_to_take_noise_away_within_some_steps() -> None:
         )
     assert errors[0] == pytest.approx(1.0)
     assert sum(errors[-10:]) / 10 < 0.6
+
+
+@pytest.fixture(scope="module")
+def printed() -> DIDNet:
+    torch.manual_seed(0)
+    model = registry.build("didnet", "published")
+    assert isinstance(model, DIDNet)
+    return model
+
+
+def test_the_published_form_has_the_papers_parameters(printed: DIDNet) -> None:
+    """Table VII: 0.527 M, also without the 3D ConditionNet, which is then shown the middle frame alone."""
+    given = {**DIDNet.published, "condition": "middle"}
+    for model in (printed, registry.build("didnet", given)):
+        assert sum(p.numel() for p in model.parameters()) == pytest.approx(527_000, rel=0.01)
+
+
+def test_the_published_form_restores_a_frame_and_reads_no_thumbnail(printed: DIDNet) -> None:
+    spec = registry.spec("didnet", "published")
+    assert (spec.thumb, spec.look, spec.greys, spec.past, spec.future) == (0, 0, False, 3, 3)
+    frames = torch.rand(1, 7, 3, 64, 72)
+    with torch.no_grad():
+        codes, restored, state = printed.forward_with_aux(frames, {}, past=3, future=3)
+        features = printed.alignment(frames.flatten(1, 2))
+        # eq. 2: a convolution of the fused features, and nothing of the middle frame beside them
+        torch.testing.assert_close(restored[:, 0], printed.restore(features))
+        # eq. 7: deformed taps are summed as they are
+        offset, mask = printed.alignment.offsets(frames.flatten(1, 2))
+        weight, bias = printed.alignment.align.weight, printed.alignment.align.bias
+        assert mask is None
+        aligned = deform_conv2d(
+            frames.flatten(1, 2), offset, torch.ones(1, 189, 64, 72), weight, bias
+        )
+        torch.testing.assert_close(
+            features, printed.alignment.fuse(aligned.relu()), atol=1e-5, rtol=1e-4
+        )
+    assert codes.shape == restored.shape == (1, 1, 3, 64, 72) and state == {}
+
+
+def test_every_weight_of_the_published_form_learns(printed: DIDNet) -> None:
+    frames = torch.rand(2, 7, 3, 64, 64)
+    codes, restored, _ = printed.forward_with_aux(frames, {}, past=3, future=3)
+    (0.8 * codes.abs().mean() + 0.2 * restored.abs().mean()).backward()
+    still = [n for n, p in printed.named_parameters() if p.grad is None or not p.grad.abs().max()]
+    assert still == []
+
+
+def test_the_mean_of_a_normalised_channel_is_the_same_for_every_picture() -> None:
+    """Why the last module of the ConditionNet has no instance normalisation: seven positions, or any number, average out."""
+    norm = nn.InstanceNorm3d(4, affine=True)
+    pictures = 5 * torch.rand(3, 4, 7, 1, 1) + torch.rand(3, 4, 1, 1, 1)
+    torch.testing.assert_close(
+        norm(pictures).mean(dim=(2, 3, 4)), torch.zeros(3, 4), atol=1e-5, rtol=0
+    )
+
+
+def test_heads_of_the_published_form_stay_in_float32(printed: DIDNet) -> None:
+    lower = to_precision(registry.build("didnet", "published"), torch.bfloat16)
+    assert isinstance(lower, DIDNet)
+    assert lower.conv_last.weight.dtype == lower.restore.weight.dtype == torch.float32
+    assert lower.alignment.align.weight.dtype == torch.bfloat16
+    with torch.no_grad():
+        codes, restored, _ = lower.forward_with_aux(
+            torch.rand(1, 7, 3, 64, 64), {}, past=3, future=3
+        )
+    assert codes.dtype == restored.dtype == torch.float32
+
+
+def test_the_published_form_is_built_and_runs_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        model = registry.build("didnet", "published")
+        assert isinstance(model, DIDNet)
+        codes, restored, _ = model.forward_with_aux(
+            torch.rand(1, 7, 3, 128, 128), {}, past=3, future=3
+        )
+    assert codes.shape == restored.shape == (1, 1, 3, 128, 128)

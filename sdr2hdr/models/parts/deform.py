@@ -105,7 +105,7 @@ def sample(x: Tensor, offset: Tensor) -> Tensor:
 def deform_conv2d(
     x: Tensor,
     offset: Tensor,
-    mask: Tensor,
+    mask: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     *,
@@ -113,8 +113,9 @@ def deform_conv2d(
 ) -> Tensor:
     """``B,C,H,W``: for each pixel the sum over channels and taps of ``weight * mask * x`` at the moved position.
 
-    ``x B,G,H,W``, ``offset`` as in :func:`sample`, ``mask B,G*9,H,W``, ``weight C,G,3,3``, ``bias C``. ``operator`` is ``torch``,
-    ``torchvision`` or ``auto``: torchvision's on a GPU, if it loads. It knows no bfloat16 and computes in float32.
+    ``x B,G,H,W``, ``offset`` as in :func:`sample`, ``mask B,G*9,H,W`` (None: all 1), ``weight C,G,3,3``, ``bias C``.
+    ``operator`` is ``torch``, ``torchvision`` or ``auto``: torchvision's on a GPU, if it loads. It knows no bfloat16 and computes
+    in float32.
     """
     theirs = (
         torchvision_operator()
@@ -124,8 +125,10 @@ def deform_conv2d(
     if operator == "torchvision" and theirs is None:
         raise ValueError("torchvision does not load with this torch")
     if theirs is not None:
+        dtype = offset.dtype
         parts = (x, offset, weight, None if bias is None else bias)
         x, offset, weight, bias = (None if t is None else t.float() for t in parts)  # type: ignore[assignment]
-        return theirs(x, offset, weight, bias, padding=1, mask=mask.float()).to(mask.dtype)
-    kernel = weight.reshape(weight.shape[0], -1, 1, 1)
-    return F.conv2d(sample(x, offset) * mask, kernel, bias)
+        masks = None if mask is None else mask.float()
+        return theirs(x, offset, weight, bias, padding=1, mask=masks).to(dtype)
+    kernel, taken = weight.reshape(weight.shape[0], -1, 1, 1), sample(x, offset)
+    return F.conv2d(taken if mask is None else taken * mask, kernel, bias)

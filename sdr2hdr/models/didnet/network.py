@@ -1,0 +1,206 @@
+"""DIDNet (Xu et al., "Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"): seven frames in, the middle one out.
+
+The frames are aligned by deformable convolution and fused (section III-C); the fused features give a restored SDR frame, which an
+auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated convolutions, whose kernels the 3D ConditionNet scales
+(III-F, III-G), then give the HDR frame. No code is published: docs/models/didnet.md lists what the paper says and leaves open.
+"""
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdr2hdr.models.base.corrections import SCALE, bounded
+from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.base.reader import VECTOR
+from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment
+from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
+from sdr2hdr.models.didnet.wavelet import WaveletAttention
+from sdr2hdr.models.model import RestoringModel, Window
+from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, start_with_detail
+from sdr2hdr.models.parts.precision import Float32Conv
+from sdr2hdr.models.spec import ModelSpec, State
+
+RESTORED_BOUND = 3 / 255
+"""The largest change of an SDR code by restoration. Nearly all repairs are smaller, and without a bound dark blue areas
+lost 13 codes of their blue."""
+
+_TITLE = "Seven aligned frames for compressed SDR; also restores SDR"
+_PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
+
+DIDNET_SPEC = ModelSpec(
+    name="didnet",
+    title=_TITLE,
+    paper=_PAPER,
+    past=NEIGHBOURS,
+    future=NEIGHBOURS,
+    block=8,
+    multiple=8,
+    stateful=True,
+    thumb=64,
+    look=VECTOR,
+    state_from_thumbs=True,
+    tile=512,
+    overlap=96,
+    margin=32,
+    tolerance=0.004,
+    precisions=("float32", "bfloat16"),
+    bytes_per_pixel=4200,
+    has_aux=True,
+    tasks=("mapping", "restoration"),
+    config={"base": "look", "attention": "window", "channels": 48, "offset_channels": 32},
+)
+DIDNET_TINY_SPEC = replace(
+    DIDNET_SPEC,
+    name="didnet-tiny",
+    title=f"{_TITLE}, half the cost",
+    paper=f"{_PAPER} (Tiny)",
+    config={"base": "look", "attention": "window", "channels": 32, "offset_channels": 16},
+)
+WHOLE = 8192
+"""The edge of a tile that is the whole picture, for forms whose parts see all of what they are given."""
+
+
+class DIDNet(OnBase, RestoringModel):
+    """The network. Sizes are multiples of 8; thumbnails show the ConditionNet the whole picture.
+
+    ``base`` as :class:`OnBase` has it; it maps the restored SDR frame. With a base the restoration, too, leaves greys grey and
+    changes no code by more than ``RESTORED_BOUND``. ``attention`` as in :class:`WaveletAttention`.
+
+    The paper's form is ``published`` (:attr:`Model.published`): no base, the restored frame straight from the features
+    (eq. 2, ``restores`` is ``frame``, where ours is a ``correction`` of the middle frame), offsets without ``masks`` (eq. 7), a
+    ConditionNet that ``sees`` the ``frames`` and not their ``thumbs`` and has instance normalisation (``condition_norm``) and
+    HDRTVNet's slope (``leak``), modulated convolutions of ``modulated`` x ``modulated`` taps. For ablations: ``condition`` as
+    in :class:`ConditionNet`; ``wavelet`` and ``dual`` (scaling before the convolution, too) may be off.
+    """
+
+    published = MappingProxyType(
+        {
+            "base": "none",
+            "attention": "whole",
+            "channels": 64,
+            "offset_channels": 32,
+            "condition_norm": True,
+            "masks": False,
+            "restores": "frame",
+            "sees": "frames",
+            "modulated": 1,
+            "leak": 0.2,
+        }
+    )
+
+    def __init__(
+        self,
+        base: str = "look",
+        attention: str = "window",
+        channels: int = 48,
+        offset_channels: int = 32,
+        condition: str = "3d",
+        condition_norm: bool = False,
+        wavelet: bool = True,
+        dual: bool = True,
+        masks: bool = True,
+        restores: str = "correction",
+        sees: str = "thumbs",
+        modulated: int = 3,
+        leak: float = 0.1,
+    ) -> None:
+        super().__init__(base)
+        if attention not in ("whole", "window") or condition not in ("3d", "2d", "middle"):
+            raise ValueError("attention is whole or window, condition 3d, 2d or middle")
+        if restores not in ("correction", "frame") or sees not in ("thumbs", "frames"):
+            raise ValueError(
+                "a network restores a frame or a correction, and sees thumbs or frames"
+            )
+        if modulated not in (1, 3):
+            raise ValueError("modulated convolutions are of 1 or 3 taps")
+        self.restores, self.sees = restores, sees
+        head = Float32Conv if base == "none" else nn.Conv2d
+        self.alignment = Alignment(channels, offset_channels, masks=masks)
+        self.restore = (nn.Conv2d if restores == "correction" else Float32Conv)(
+            channels, 3, 3, padding=1
+        )
+        self.enhance = WaveletAttention(channels, attention) if wavelet else nn.Identity()
+        self.condition = ConditionNet(condition, condition_norm, channels, 2, dual, leak)
+        self.modulated = nn.ModuleList(ModulatedConv(channels, modulated) for _ in range(2))
+        self.conv_last = head(channels, 3, 3, padding=1)
+        self.initialise()
+
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        spec = super().as_configured(spec)
+        if spec.config.get("sees") != "frames":
+            return spec
+        thumb = spec.thumb if spec.look else 0
+        return replace(spec, thumb=thumb, state_from_thumbs=spec.look > 0, tile=WHOLE)
+
+    def initialise(self) -> None:
+        """Nothing moved, half of every tap, and nothing added to the frame or the base.
+
+        Features that start as noise in the result are unlearnt within a few steps, and the network stays there. Without a
+        base all weights start as PyTorch starts them: the paper names no other way.
+        """
+        if self.base == "none":
+            as_pytorch(self.own_modules())
+            return
+        keep_variance(self.own_modules())
+        nets = self.alignment.offsets
+        for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):
+            start_with_detail(layer)
+        self.alignment.align.weight.data.mul_(3.0)
+        for m in nets.modules():  # each ReLU takes half of the variance, each enlargement more
+            if isinstance(m, nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out")
+                m.weight.data.mul_(2.0)
+            elif isinstance(m, nn.Conv2d):
+                m.weight.data.mul_(2**0.5)
+        heads = [nets.offset, self.restore, self.conv_last]
+        for head in heads if nets.mask is None else [*heads, nets.mask]:
+            nn.init.zeros_(head.weight)
+        for block in self.alignment.fuse:
+            cast(ResidualBlock, block).conv2.weight.data.mul_(0.1)
+
+    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
+        return self._restored(frames, still)[1]
+
+    def _restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+        """Fused features and the restored middle one of the frames ``B,7,3,H,W``; ``still`` as :class:`Alignment` has it."""
+        fused = self.alignment(frames.flatten(1, 2), still)
+        # the restoration is in float32: SDR in bfloat16 has an error of half a code value
+        middle, added = frames[:, NEIGHBOURS].float(), self.restore(fused).float()
+        if self.restores == "frame":
+            return fused, added
+        if self.base != "none":
+            added = bounded(added, middle, scale=SCALE, reach=self.reach, bound=RESTORED_BOUND)
+        return fused, middle + added
+
+    def output(self, fused: Tensor, seen: Tensor) -> Tensor:
+        """What is added to the base, ``B,3,H,W``, from the fused features and the frames or their thumbnails, ``B,7,3,S,S``."""
+        first, second = self.condition(seen)
+        x = self.enhance(fused)
+        x = x + self.modulated[1](F.relu(self.modulated[0](x, first)), second)
+        added: Tensor = self.conv_last(F.relu(x))
+        return added
+
+    def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
+        count = window.frames.shape[1]
+        codes, restored = [], []
+        for t in window.inner:
+            # at the ends of a scene the outermost frame is repeated
+            near = [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
+            look, state = self.scene_look(window, t, state)
+            frames = window.frames[:, near]
+            fused, sdr = self._restored(frames)
+            # the base maps the restored frame, so the network adds only light; the auxiliary loss
+            # alone trains the restoration
+            frame = sdr.detach() + (self.base_frame(window.frames, t) - window.frames[:, t].float())
+            thumbs = self.sees == "thumbs"
+            added = self.output(
+                fused, torch.stack([window.thumb(i) for i in near], dim=1) if thumbs else frames
+            )
+            codes.append(self.corrected(added, frame.clamp(0.0, 1.0), look))
+            restored.append(sdr)
+        return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state
