@@ -19,6 +19,7 @@ from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Here, Rendered, Task, render
 from sdr2hdr.jobs.work import Work
+from sdr2hdr.jobs.workers import Local
 from sdr2hdr.media.inputs import as_film
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS, Options
@@ -112,7 +113,7 @@ def convert(
             plan, notes = make_plan(source, chosen, begun, here.model, progress)
             if plan is not begun:
                 work.begin(plan)
-            rendered = render(task, here, plan, work, o.workers, progress)
+            rendered = render(task, Local(here, o.workers), plan, work, progress)
             made = finish(work, plan, source, streams, rendered.light, progress)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)

@@ -22,8 +22,8 @@ from sdr2hdr.batch.report import Row, leads_out, write_rows
 from sdr2hdr.convert import Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.progress import Progress
-from sdr2hdr.jobs.run import end_with_parent, signals_held
 from sdr2hdr.jobs.work import Work, folder_for
+from sdr2hdr.jobs.workers import end_with_parent, signals_held
 from sdr2hdr.options import AUTO, Options
 
 RESERVE = 64 << 20

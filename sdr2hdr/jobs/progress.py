@@ -56,6 +56,10 @@ class Ticker:
             Progress("render", self._done, total, min(scene, len(cuts) + 1), len(cuts) + 1)
         )
 
+    def note(self, words: str) -> None:
+        """Tell the watcher a sentence about the rendering."""
+        self._progress(Progress("render", self._done, len(self._plan.survey.pts), note=words))
+
     def _forecast(self, total: int, frames: int) -> None:
         """A note, once: the time of the first chunk without its start, for each frame that is left."""
         now = time.monotonic()
@@ -63,7 +67,7 @@ class Ticker:
             self._begun = (now, self._done) if frames else None
             if frames and (seconds := seconds_compiling()) >= 1:
                 note = f"Kernels were compiled for this machine, once, in {time_text(seconds)}."
-                self._progress(Progress("render", self._done, total, note=note))
+                self.note(note)
             return
         since, before = self._begun
         if self._forecast_at is None or self._done < self._forecast_at:
@@ -73,4 +77,4 @@ class Ticker:
             rate = (self._done - before) / (now - since)
             left = time_text((total - self._done) / rate)
             note = f"The film takes about {left} from here, at {rate:.3g} frames a second."
-            self._progress(Progress("render", self._done, total, note=note))
+            self.note(note)

@@ -10,7 +10,7 @@ import torch
 from judges import ffprobe
 from media_makers import Planes, make_clip, plane_shapes
 
-import sdr2hdr.jobs.run as jobs_run
+import sdr2hdr.jobs.workers as jobs_workers
 from sdr2hdr import convert
 from sdr2hdr.errors import Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer
@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_to_the_same_two_files(
             super().render(index, tick)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs_run, "ChunkRenderer", Stopped)
+        patch.setattr(jobs_workers, "ChunkRenderer", Stopped)
         with pytest.raises(Interrupted):
             convert(clip, out, aux_sdr=restored, **options(weights))
     assert not out.exists() and not restored.exists()
