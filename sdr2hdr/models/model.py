@@ -3,8 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from torch import Tensor, nn
 
@@ -66,10 +65,6 @@ class Window:
 
 class Model(nn.Module, ABC):
     """SDR frames in, PQ codes out. A network implements :meth:`render`; its :class:`ModelSpec` states its needs."""
-
-    published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The constructor arguments of the form that its paper prints: no base, no bound, no guard, no steadying. Empty for
-    models of our own. Recipes select it with ``config = "published"``."""
 
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         """The state at the start of a scene, for a tile of ``height, width``.

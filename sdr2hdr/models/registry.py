@@ -17,11 +17,11 @@ from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
 from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
 
-PUBLISHED = "published"
-"""The name of the configuration that is the form of a network's paper (:attr:`Model.published`)."""
-
 Config = Mapping[str, Any] | str | None
-"""Constructor arguments of a network that override those of its spec, or the name of a configuration."""
+"""Options of a network, the name of a configuration, or nothing for the options in the spec."""
+
+PUBLISHED = "published"
+"""The configuration that has the network as its paper or its published code has it."""
 
 _MODELS: dict[str, tuple[ModelSpec, type[Model]]] = {
     spec.name: (spec, network)
@@ -52,30 +52,33 @@ def network(name: str) -> type[Model]:
     return _find(name)[1]
 
 
+def configuration(name: str, config: Config = None) -> dict[str, Any]:
+    """All options of a model: those of its spec, or of a named configuration, with ``config`` over them.
+
+    Options name a configuration under ``form``: ``{"form": "published", "channels": 32}``; ``"published"`` alone is short
+    for ``{"form": "published"}``. Raises ModelError for a model or a configuration that does not exist.
+    """
+    found, _ = _find(name)
+    options = {"form": config} if isinstance(config, str) else dict(config or {})
+    form = options.pop("form", None)
+    if form is None:
+        return {**found.config, **options}
+    if form != PUBLISHED or found.published is None:
+        has = f"the only one is {PUBLISHED!r}" if found.published is not None else "it has none"
+        raise ModelError(f"Model {name} has no configuration {form!r}; {has}.")
+    return {**found.config, **found.published, **options}
+
+
 def spec(name: str, config: Config = None) -> ModelSpec:
     """The needs of the model of that name, built with ``config``; raises ModelError naming the known ones."""
     found, cls = _find(name)
-    return cls.as_configured(replace(found, config=arguments(name, config)))
-
-
-def arguments(name: str, config: Config = None) -> dict[str, Any]:
-    """The constructor arguments of the model of that name: those of its spec, overridden by ``config``, or those of its
-    published form. Raises ModelError if it has no form of that name."""
-    found, cls = _find(name)
-    if not isinstance(config, str):
-        return {**found.config, **(config or {})}
-    if config != PUBLISHED or not cls.published:
-        raise ModelError(
-            f"Model {name} has no configuration {config!r}; "
-            + (f'use "{PUBLISHED}", or a table.' if cls.published else "leave it out.")
-        )
-    return dict(cls.published)
+    return cls.as_configured(replace(found, config=configuration(name, config)))
 
 
 def build(name: str, config: Config = None) -> Model:
-    """A model with fresh weights in evaluation mode; ``config`` overrides the constructor arguments in its spec."""
+    """A model with fresh weights in evaluation mode, built with the options of :func:`configuration`."""
     _, cls = _find(name)
-    options = arguments(name, config)
+    options = configuration(name, config)
     try:
         return cls(**options).eval()
     except (TypeError, ValueError) as e:

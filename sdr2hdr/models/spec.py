@@ -35,7 +35,8 @@ class ModelSpec:
     steadied over ``past`` and ``future`` neighbours (:mod:`sdr2hdr.models.base.steady`).
 
     ``has_aux``: the model is a :class:`~sdr2hdr.models.model.RestoringModel`. ``tasks`` are the kinds of training stage
-    that it knows; ``config`` are the arguments that its class is built with.
+    that it knows; ``config`` are the arguments that its class is built with, and ``published`` those of the network as its
+    paper or its published code has it, if it can be built so.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ModelSpec:
     pixelwise: bool = False
     tasks: tuple[str, ...] = ("mapping",)
     config: dict[str, Any] = field(default_factory=dict)
+    published: dict[str, Any] | None = None
 
     @property
     def learnt(self) -> bool:

@@ -136,9 +136,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         bool(table.pop("scored", True)),
         int(table.pop("steps", steps)),
     )
-    given = base.config
-    if isinstance(given, str):
-        given = registry.arguments(base.model, given)
+    given = {"form": base.config} if isinstance(base.config, str) else base.config
     config, tasks = {**given, **table.pop("config", {})}, table.pop("tasks", None)
     masking = table.pop("masking", None)
     stages = [s for s in base.stages if tasks is None or s.task in tasks]

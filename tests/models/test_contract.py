@@ -133,7 +133,7 @@ def test_nothing_of_a_networks_inside_is_imported_outside_its_room() -> None:
                 )
 
 
-@pytest.mark.parametrize("name", [n for n in registry.names() if registry.network(n).published])
+@pytest.mark.parametrize("name", [n for n in registry.names() if registry.spec(n).published])
 def test_a_published_form_is_a_configuration_of_its_own(name: str) -> None:
     """It says all that the spec's configuration says, so that a weight's configuration, written out, is the same network."""
     named = registry.spec(name, "published")
@@ -146,3 +146,8 @@ def test_a_configuration_that_is_not_there_is_one_sentence() -> None:
     for name, config in (("didnet", "printed"), ("look", "published")):
         with pytest.raises(ModelError, match=f"Model {name} has no configuration"):
             registry.build(name, config)
+
+
+def test_options_may_differ_from_a_named_configuration() -> None:
+    changed = registry.configuration("didnet", {"form": "published", "masks": True})
+    assert changed == {**registry.configuration("didnet", "published"), "masks": True}

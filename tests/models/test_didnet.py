@@ -360,7 +360,7 @@ def printed() -> DIDNet:
 
 def test_the_published_form_has_the_papers_parameters(printed: DIDNet) -> None:
     """Table VII: 0.527 M, also without the 3D ConditionNet, which is then shown the middle frame alone."""
-    given = {**DIDNet.published, "condition": "middle"}
+    given = {"form": "published", "condition": "middle"}
     for model in (printed, registry.build("didnet", given)):
         assert sum(p.numel() for p in model.parameters()) == pytest.approx(527_000, rel=0.01)
 

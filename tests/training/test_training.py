@@ -613,7 +613,7 @@ def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
         recipe,
         clips=clips,
         stages=stages,
-        config=registry.arguments(recipe.model, recipe.config) | sizes,
+        config=registry.configuration(recipe.model, recipe.config) | sizes,
         warmup=1,
         select_every=2,
     )

@@ -6,7 +6,6 @@ auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated conv
 """
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -21,7 +20,7 @@ from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
 from sdr2hdr.models.didnet.wavelet import WaveletAttention
 from sdr2hdr.models.model import RestoringModel, Window
 from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, start_with_detail
-from sdr2hdr.models.parts.precision import Float32Conv
+from sdr2hdr.models.parts.precision import Float32Conv2d
 from sdr2hdr.models.spec import ModelSpec, State
 
 RESTORED_BOUND = 3 / 255
@@ -52,6 +51,18 @@ DIDNET_SPEC = ModelSpec(
     has_aux=True,
     tasks=("mapping", "restoration"),
     config={"base": "look", "attention": "window", "channels": 48, "offset_channels": 32},
+    published={
+        "base": "none",
+        "attention": "whole",
+        "channels": 64,
+        "offset_channels": 32,
+        "condition_norm": True,
+        "masks": False,
+        "restores": "frame",
+        "sees": "frames",
+        "modulated": 1,
+        "leak": 0.2,
+    },
 )
 DIDNET_TINY_SPEC = replace(
     DIDNET_SPEC,
@@ -59,6 +70,7 @@ DIDNET_TINY_SPEC = replace(
     title=f"{_TITLE}, half the cost",
     paper=f"{_PAPER} (Tiny)",
     config={"base": "look", "attention": "window", "channels": 32, "offset_channels": 16},
+    published=None,
 )
 WHOLE = 8192
 """The edge of a tile that is the whole picture, for forms whose parts see all of what they are given."""
@@ -70,27 +82,12 @@ class DIDNet(OnBase, RestoringModel):
     ``base`` as :class:`OnBase` has it; it maps the restored SDR frame. With a base the restoration, too, leaves greys grey and
     changes no code by more than ``RESTORED_BOUND``. ``attention`` as in :class:`WaveletAttention`.
 
-    The paper's form is ``published`` (:attr:`Model.published`): no base, the restored frame straight from the features
+    The paper's form is the configuration ``published``: no base, the restored frame straight from the features
     (eq. 2, ``restores`` is ``frame``, where ours is a ``correction`` of the middle frame), offsets without ``masks`` (eq. 7), a
     ConditionNet that ``sees`` the ``frames`` and not their ``thumbs`` and has instance normalisation (``condition_norm``) and
     HDRTVNet's slope (``leak``), modulated convolutions of ``modulated`` x ``modulated`` taps. For ablations: ``condition`` as
     in :class:`ConditionNet`; ``wavelet`` and ``dual`` (scaling before the convolution, too) may be off.
     """
-
-    published = MappingProxyType(
-        {
-            "base": "none",
-            "attention": "whole",
-            "channels": 64,
-            "offset_channels": 32,
-            "condition_norm": True,
-            "masks": False,
-            "restores": "frame",
-            "sees": "frames",
-            "modulated": 1,
-            "leak": 0.2,
-        }
-    )
 
     def __init__(
         self,
@@ -118,9 +115,9 @@ class DIDNet(OnBase, RestoringModel):
         if modulated not in (1, 3):
             raise ValueError("modulated convolutions are of 1 or 3 taps")
         self.restores, self.sees = restores, sees
-        head = Float32Conv if base == "none" else nn.Conv2d
+        head = Float32Conv2d if base == "none" else nn.Conv2d
         self.alignment = Alignment(channels, offset_channels, masks=masks)
-        self.restore = (nn.Conv2d if restores == "correction" else Float32Conv)(
+        self.restore = (nn.Conv2d if restores == "correction" else Float32Conv2d)(
             channels, 3, 3, padding=1
         )
         self.enhance = WaveletAttention(channels, attention) if wavelet else nn.Identity()

@@ -10,8 +10,9 @@ class Float32(nn.Module):
     """A part of a network that always computes in float32."""
 
 
-class Float32Conv(nn.Conv2d, Float32):
-    """A convolution that computes in float32, whatever its input is: PQ in bfloat16 is wrong by four codes of 1023."""
+class Float32Conv2d(Float32, nn.Conv2d):
+    """A convolution in float32 of whatever it is given: the last of a network whose output is the picture itself, because
+    PQ codes rounded to bfloat16 are wrong by up to four of 1023."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.float())
