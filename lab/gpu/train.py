@@ -96,9 +96,7 @@ def fitted(recipe: Recipe, clips: Path, folder: Path, seconds: float, device: st
     share = seconds * (1 - RESERVE) / cost
     stages = tuple(replace(s, steps=max(1, int(s.steps * share))) for s in recipe.stages)
     every = max(1, sum(s.steps for s in stages) // 20)
-    return replace(
-        recipe, stages=stages, warmup=max(1, int(recipe.warmup * share)), select_every=every
-    )
+    return replace(recipe.cut(stages), select_every=every)
 
 
 def load_plan(path: Path, recipe: Recipe) -> Recipe | None:
@@ -107,7 +105,7 @@ def load_plan(path: Path, recipe: Recipe) -> Recipe | None:
         return None
     plan = json.loads(path.read_text())
     stages = tuple(replace(s, steps=n) for s, n in zip(recipe.stages, plan["steps"], strict=True))
-    return replace(recipe, stages=stages, warmup=plan["warmup"], select_every=plan["select_every"])
+    return replace(recipe.cut(stages), warmup=plan["warmup"], select_every=plan["select_every"])
 
 
 def save_plan(path: Path, recipe: Recipe) -> None:
@@ -182,7 +180,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=18.0)
     options.add_argument("--device", default="cuda")
     options.add_argument("--batch", type=int, default=1, help="how many times as large batches are")
-    options.add_argument("--start", help="weight to begin with instead of the recipe's")
+    options.add_argument("--start", help="weight to begin with, besides the recipe's")
     a = options.parse_args()
     begun = time.monotonic()
     clips: Path = a.clips or a.out / "clips"
@@ -192,7 +190,8 @@ def main() -> None:
     recipe = read_recipe(recipe_path(a.recipe))
     stages = tuple(replace(s, batch=s.batch * a.batch) for s in recipe.stages)
     recipe = replace(recipe, stages=stages, clips=replace(recipe.clips, count=count))
-    start = starting_tensors(a.start or recipe.start) if a.start or recipe.start else None
+    sources = (*recipe.starts, *([a.start] if a.start else []))
+    start = [starting_tensors(source) for source in sources]
     join(a.out)
     plan = a.out / "plan.json"
     known = load_plan(plan, recipe)
@@ -213,6 +212,7 @@ def main() -> None:
         trainer.averaged(),
         config,
         {"recipe": fit.name},
+        exact=registry.buffers(fit.model, fit.config),
     )
     result = scores(trainer, clips, a.device, ended=ended)
     write_whole(a.out / "scores.json", json.dumps(result, indent=1).encode(), True)

@@ -36,8 +36,8 @@ from sdr2hdr.cli.screen import console
 )
 @click.option(
     "--start",
-    default=None,
-    help="Weight to start from instead of the recipe's: a name or a .safetensors file.",
+    multiple=True,
+    help="Weight to start from besides the recipe's: a name or a .safetensors file. Its tensors count before theirs. Repeatable.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 def train(
@@ -46,7 +46,7 @@ def train(
     scenes: Path | None,
     out: Path,
     clips: Path | None,
-    start: str | None,
+    start: tuple[str, ...],
     device: str,
 ) -> None:
     """Train a model from a recipe: a TOML file, or the name of a bundled recipe (look, wmnet, fmstfnet, hdrvdiff, ...).
@@ -80,10 +80,9 @@ def train(
     keep_one_heap()
     terminal = console(stderr=True)
     r = read_recipe(recipe_path(recipe))
-    begin = start or r.start
-    tensors = starting_tensors(begin) if begin else None
+    tensors = [starting_tensors(source) for source in (*r.starts, *start)]
     clips = clips or out / "clips"
-    check(r, out, tensors or {})
+    check(r, out, tensors)
     parts: tuple[tuple[TrainingSplit, int], ...] = (
         ("train", r.clips.count),
         ("select", r.clips.select),
@@ -99,6 +98,7 @@ def train(
             seed=made.seed,
             listed=scenes,
             mix=made.mix,
+            damage=made.damage,
         )
         makers.append((split, n, maker))
     columns = (

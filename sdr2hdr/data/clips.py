@@ -17,11 +17,11 @@ from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.luma import weights
 from sdr2hdr.color.transfer import WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data import aces, camera
+from sdr2hdr.data.damage import USUAL_DAMAGE, Damage, Planes
 from sdr2hdr.data.grading import LOOKS, USUAL, Mix, brightness_of, grade, rendition
 from sdr2hdr.data.splits import Split, rng
 from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import Still, load_linear, load_sdr, stills
-from sdr2hdr.media.transcode import through_codec
 
 LAYOUT = yuv.YuvLayout(
     matrix="bt709", full_range=False, depth=8, sub=(1, 1), siting="left", grey=False
@@ -31,7 +31,6 @@ PAIR_PEAK = 1000.0
 
 QPS = (22, 27, 32, 37, 42)
 
-Planes = tuple[Tensor, Tensor, Tensor]
 Area = tuple[slice, slice]
 WHOLE: Area = (slice(None), slice(None))
 
@@ -117,8 +116,10 @@ class ClipMaker:
         frames: int = 3,
         seed: int = 0,
         mix: Mix = USUAL,
+        damage: Damage = USUAL_DAMAGE,
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        self.damage = damage
         self.mix, self.restaged = mix, mix.restaged if split == "train" else 0.0
         self.stills = stills(folder, split)
         self._light: dict[str, Tensor] = {}
@@ -142,9 +143,7 @@ class ClipMaker:
         rng = self._rng(number)
         pairs = [s for s in self.stills if s.sdr is not None]
         kind = self.mix.kind(rng)
-        qp = int(rng.integers(18, 48))
-        if self.mix.undamaged and rng.random() < self.mix.undamaged:
-            qp = 0
+        qp = self.damage.qp(rng)
         if kind == "pair" and pairs:
             return self.pair_clip(pairs[int(rng.integers(len(pairs)))], qp, rng)
         if kind == "aces":
@@ -207,6 +206,7 @@ class ClipMaker:
             rng,
             brightness=brightness,
             vary=self.split != "val",
+            damage=self.damage,
         )
 
     def aces_clip(
@@ -228,6 +228,7 @@ class ClipMaker:
             rng,
             brightness=brightness,
             vary=self.split != "val",
+            damage=self.damage,
         )
 
     def _scene(self, still: Still | None, rng: np.random.Generator) -> Tensor:
@@ -271,6 +272,7 @@ class ClipMaker:
             rng,
             brightness=brightness,
             vary=self.split != "val",
+            damage=self.damage,
         )
 
 
@@ -284,6 +286,7 @@ def finish(
     *,
     brightness: float,
     vary: bool = True,
+    damage: Damage = USUAL_DAMAGE,
 ) -> Clip:
     """The clip of R'G'B' ``T,3,H,W`` and its master's PQ codes: quantised, and through a codec unless ``qp`` is 0.
 
@@ -300,6 +303,5 @@ def finish(
     codec = "libx264" if rng.random() < 0.6 else "libx265"
     clean = to_planes(sdr.clamp(0, 1), rng)
     kept = (codes * 65535.0).round().to(torch.int32)
-    return Clip(
-        through_codec(clean, codec, qp) if qp else clean, clean, kept, scene, look, qp, brightness
-    )
+    planes = damage.through(clean, qp, codec, rng)
+    return Clip(planes, clean, kept, scene, look, qp, brightness)

@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d
 from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, finish
+from sdr2hdr.data.damage import USUAL_DAMAGE, Damage
 from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
 from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
 from sdr2hdr.data.scene_list import SceneList, read_scene_list, select
@@ -32,7 +33,7 @@ from sdr2hdr.scenes.small import small_frame
 
 FILMS = (".mp4", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".m2ts")
 UNDAMAGED = 0.25
-"""The share of paired clips whose SDR stays as it is: data sets cut from films went through a codec already."""
+"""The usual share of paired clips whose SDR stays as it is: data sets cut from films went through a codec already."""
 
 _PLACE = re.compile(r"_y\d+_x\d+$")  # what `dataset crop` adds to the name of a scene
 
@@ -57,10 +58,11 @@ def open_corpus(
     seed: int,
     listed: Path | None = None,
     mix: Mix = USUAL,
+    damage: Damage = USUAL_DAMAGE,
 ) -> Maker:
     """The maker of clips (``frames`` pictures of ``size`` = height, width) for whatever ``folder`` holds.
 
-    Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone.
+    Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone. ``damage`` is the codec's.
 
     That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of
     which those for training are taken. Raises InputError for anything else, and for errors in it.
@@ -76,7 +78,9 @@ def open_corpus(
             f"{folder} cannot be read ({e.strerror}); name the folder of a corpus."
         ) from e
     if any(p.is_dir() and "sdr" in p.name.lower() for p in names):
-        return PairedMaker(folder, split, size=size, frames=frames, seed=seed, listed=listed)
+        return PairedMaker(
+            folder, split, size=size, frames=frames, seed=seed, listed=listed, damage=damage
+        )
     if listed is not None:
         raise InputError(
             f"A list of scenes is for folders of paired frames, and {folder} is none; leave --scenes out."
@@ -85,10 +89,10 @@ def open_corpus(
         any(p.name == "manifest.json" or p.suffix.lower() in SUFFIXES for p in names)
         or not folder.exists()
     ):
-        return ClipMaker(folder, split, size=size, frames=frames, seed=seed, mix=mix)
+        return ClipMaker(folder, split, size=size, frames=frames, seed=seed, mix=mix, damage=damage)
     films = sorted(p for p in names if p.suffix.lower() in FILMS)
     if films:
-        return FilmMaker(films, split, size=size, frames=frames, seed=seed, mix=mix)
+        return FilmMaker(films, split, size=size, frames=frames, seed=seed, mix=mix, damage=damage)
     raise InputError(
         f"{folder} is no training corpus: it holds no manifest.json, no HDR stills (.exr, .hdr), no folders of paired frames "
         "(sdr and hdr) and no HDR films."
@@ -130,8 +134,10 @@ class PairedMaker:
         frames: int,
         seed: int = 0,
         listed: Path | None = None,
+        damage: Damage = USUAL_DAMAGE,
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
+        self.damage = damage
         found = paired_scenes(*sides(folder))
         if listed is not None:
             found = training_scenes(found, read_scene_list(listed))
@@ -172,10 +178,16 @@ class PairedMaker:
         sdr, codes = (
             avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True)
         )
-        qp, damage = int(random.integers(18, 48)), bool(random.random() >= UNDAMAGED)
-        brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
+        qp = self.damage.qp(random, UNDAMAGED)
         return finish(
-            sdr, codes, scene.name, "paired", qp if damage else 0, random, brightness=brightness
+            sdr,
+            codes,
+            scene.name,
+            "paired",
+            qp,
+            random,
+            brightness=brightness_between(sdr[0], pq_eotf(codes[0])),
+            damage=self.damage,
         )
 
 
@@ -241,9 +253,10 @@ class FilmMaker:
         frames: int,
         seed: int = 0,
         mix: Mix = USUAL,
+        damage: Damage = USUAL_DAMAGE,
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
-        self.mix = mix
+        self.mix, self.damage = mix, damage
         for film in films:
             width, height = Source(film, hdr=True, hlg=True).info.size
             if height < size[0] or width < size[1]:
@@ -274,10 +287,17 @@ class FilmMaker:
         nits = pq_eotf(avg_pool2d(torch.stack(codes)[(..., *area)].clamp(0, 1), shrink)).clamp_max(
             PAIR_PEAK
         )
-        look, qp = self.mix.look(random), int(random.integers(18, 48))
+        look, qp = self.mix.look(random), self.damage.qp(random)
         brightness = float(np.exp(random.uniform(0.0, np.log(4.5)))) if look == "grades" else 0.0
         render = rendition(look, random, PAIR_PEAK, brightness)
         brightness = brightness_of(render, PAIR_PEAK)
         return finish(
-            render(nits), pq_inverse_eotf(nits), shot.name, look, qp, random, brightness=brightness
+            render(nits),
+            pq_inverse_eotf(nits),
+            shot.name,
+            look,
+            qp,
+            random,
+            brightness=brightness,
+            damage=self.damage,
         )

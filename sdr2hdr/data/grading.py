@@ -43,7 +43,6 @@ class Mix:
     (:mod:`sdr2hdr.data.aces`); :data:`CHARTS` are made-up charts, the rest is simulated. Of the simulated, ``graded`` have
     that look and ``grades`` a curve drawn around real grades (:mod:`sdr2hdr.data.grades`), and the other looks share what
     is left. ``restaged`` scenes are lit, tinted or mixed with another first: more scenes than there are stills.
-    ``undamaged`` clips of stills go through no codec.
     """
 
     graded: float = LOOK_WEIGHTS[0]
@@ -51,7 +50,6 @@ class Mix:
     pairs: float = 0.14
     aces: float = 0.0
     restaged: float = 0.0
-    undamaged: float = 0.0
 
     def look(self, rng: np.random.Generator) -> str:
         """A look, drawn."""

@@ -19,6 +19,7 @@ from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.model import Window
 from sdr2hdr.models.parts.blocks import keep_variance, start_with_detail, zero
 from sdr2hdr.models.parts.film import Film, GlobalContext, films
+from sdr2hdr.models.parts.precision import Float32BatchNorm2d, Float32Conv2d
 from sdr2hdr.models.spec import ModelSpec, State
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
@@ -43,6 +44,7 @@ KPNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=3200,
     config={"attention": "window", "base": "look", "context": True, "blocks": 3, "fusion": "pairs"},
+    published={"attention": "published", "base": "none", "context": False},
 )
 KPNET_LIGHT_SPEC = replace(
     KPNET_SPEC,
@@ -54,6 +56,7 @@ KPNET_LIGHT_SPEC = replace(
     margin=14,
     tolerance=0.0001,
     config={"base": "look", "context": True, "blocks": 1},
+    published={"base": "none", "context": False},
 )
 
 _FILMS = 2  # layers that the whole picture scales and shifts: after the head, before the last convolutions
@@ -131,7 +134,7 @@ class PublishedAttention(nn.Module):
         super().__init__()
         hidden = max(8, channels // 32)
         self.conv1 = nn.Conv2d(channels, hidden, 1)
-        self.bn1 = nn.BatchNorm2d(hidden)
+        self.bn1 = Float32BatchNorm2d(hidden)
         self.conv_h = nn.Conv2d(hidden, channels, 1)
         self.conv_w = nn.Conv2d(hidden, channels, 1)
 
@@ -271,7 +274,7 @@ class KPNet(OnBase):
             self.up_KIB2 = _up(channels, relu=False)
             self.brain = Fusion(channels, attention, fusion == "pairs")
             self.up_conv2 = _up(channels, relu=True)
-        self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)
         self.context = GlobalContext(channels, _FILMS) if context and self.look is None else None
         self.modulate = (
             nn.Linear(VECTOR, 2 * _FILMS * channels) if context and self.look is not None else None

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.didnet.network import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
 from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, FMSTFNet
@@ -85,6 +87,13 @@ def build(name: str, config: Config = None) -> Model:
         raise ModelError(
             f"Model {name} cannot be built with the configuration {options}: {e}."
         ) from e
+
+
+def buffers(name: str, config: Config = None) -> set[str]:
+    """The names of what a model's state holds besides its parameters, such as running statistics."""
+    with torch.device("meta"):
+        model = build(name, config)
+    return model.state_dict().keys() - dict(model.named_parameters()).keys()
 
 
 def _find(name: str) -> tuple[ModelSpec, type[Model]]:

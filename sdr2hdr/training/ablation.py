@@ -108,7 +108,7 @@ def read_variants(path: Path, steps: int) -> list[Variant]:
         wanted, tables = Path(data["recipe"]), list(data["variants"])
         beside = path.parent / wanted
         base = read_recipe(beside if beside.is_file() else recipe_path(wanted))
-        base = replace(base, start=str(data.get("start", base.start)))
+        base = replace(base, start=data.get("start", base.start))
         found = [
             replace(_variant(base, dict(t), steps), anew=tuple(data.get("anew", ())))
             for t in tables
@@ -156,10 +156,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
             f"{steps} steps are too few for the {len(stages)} stages of variant {name!r}"
         )
     cut = tuple(replace(s, steps=n) for s, n in zip(stages, counts, strict=True))
-    warmup = max(1, round(base.warmup * steps / base.steps))
-    recipe = replace(
-        base, **{"warmup": warmup, **table, "config": config, "stages": cut, "select_every": 10**9}
-    )
+    recipe = replace(base.cut(cut), **{**table, "config": config, "select_every": 10**9})
     return Variant(name, recipe, trained, before, scored)
 
 
@@ -237,15 +234,17 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         row: dict[str, Any] = json.loads(kept.read_text())
         if {k: row.get(k) for k in what} == what:
             return row
-    start = starting_tensors(variant.recipe.start) if variant.recipe.start else {}
-    start = {key: t for key, t in start.items() if not key.startswith(variant.anew)}
+    start = [
+        {k: t for k, t in starting_tensors(source).items() if not k.startswith(variant.anew)}
+        for source in variant.recipe.starts
+    ]
     shared = (
         torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True)
         if variant.before
         else {}
     )
-    trainer = Trainer(variant.recipe, a.clips, out, start=start | shared)
-    before = {key: t.clone() for key, t in zip(trainer.names, trainer.master, strict=True)}
+    trainer = Trainer(variant.recipe, a.clips, out, start=[*start, *([shared] if shared else [])])
+    before = {key: t.cpu().clone() for key, t in trainer.averaged().items()}
     seconds = None
     if variant.trained:
         trainer.resume()
@@ -254,9 +253,7 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         seconds = (
             (time.monotonic() - begun) / (trainer.step - first) if trainer.step > first else None
         )
-    moved = {
-        key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key].cpu())
-    }
+    moved = {key: t for key, t in trainer.averaged().items() if not torch.equal(t, before[key])}
     torch.save(shared | moved, out / "trained.pt")
     tasks = {TASKS[s.task] for s in variant.recipe.stages}
     millions = sum(
@@ -301,7 +298,7 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
         if not v.scored
     )
     lines = [
-        f"Recipe `{r.name}`, {a.steps} steps each, phase I's among them, seed {r.seed}, start `{r.start}`, the "
+        f"Recipe `{r.name}`, {a.steps} steps each, phase I's among them, seed {r.seed}, start `{' + '.join(r.starts)}`, the "
         f"same {r.clips.count} clips; averaged weights on {where}.{shared}",
         "",
         f"| {' | '.join(head)} |",

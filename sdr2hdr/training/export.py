@@ -32,7 +32,12 @@ def export(
     tensors = state["best"]
     path = folder / f"{recipe.name}.safetensors"
     sha256, size = save_weights(
-        path, recipe.model, tensors, config, {"licence": LICENCE, "recipe": recipe.name}
+        path,
+        recipe.model,
+        tensors,
+        config,
+        {"licence": LICENCE, "recipe": recipe.name},
+        exact=registry.buffers(recipe.model, recipe.config),
     )
     return WeightEntry(
         name=recipe.name,

@@ -1,10 +1,15 @@
-"""The training loop: recipe and clips in, averaged weights out; it can be stopped and resumed at any step without effect."""
+"""The training loop: recipe and clips in, averaged weights out; it can be stopped and resumed at any step without effect.
+
+What a network carries besides its weights (the running statistics of a batch normalisation) is averaged, kept and resumed with
+them, in float32.
+"""
 
 import copy
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +27,17 @@ from sdr2hdr.models.model import Model
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
+from sdr2hdr.training.initial import initialise
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
+from sdr2hdr.training.schedule import learning_rate
 from sdr2hdr.training.task import Step, Task
 from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.writing import whole_file
+
+Starts = Sequence[Mapping[str, Tensor]]
+"""Tensors by name, of one source or several."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Report:
 
 
 class Trainer:
-    """Adam on float32 master weights around a network in bfloat16, with an exponential moving average of the weights."""
+    """Adam on float32 master weights around a network in the recipe's precision, and an average of the weights."""
 
     def __init__(
         self,
@@ -51,9 +61,10 @@ class Trainer:
         out: Path,
         *,
         device: str = "cpu",
-        start: dict[str, Tensor] | None = None,
+        start: Starts = (),
     ) -> None:
-        """``clips`` holds the folders ``train`` and ``select``. Training starts from the tensors of ``start`` that fit."""
+        """``clips`` holds the folders ``train`` and ``select``. Training starts from the tensors of ``start`` that fit, the last
+        of those with one name."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model, recipe.config)
@@ -63,14 +74,16 @@ class Trainer:
             raise InputError(
                 f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus."
             )
-        self.start = start or {}
+        self.start = start
         self.features = (
             features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
         )
         self.net = self._fresh()
         self.names = [name for name, _ in self.net.named_parameters()]
+        self.carried = [name for name in self.net.state_dict() if name not in set(self.names)]
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
-        self.average = [p.clone() for p in self.master]
+        self.average = [t.clone() for t in self._now()]
+        self.recent: deque[list[Tensor]] = deque(maxlen=recipe.mean_of_last)
         self.best: list[Tensor] | None = None
         self.best_psnr = -math.inf
         self._lower_precision()
@@ -81,11 +94,17 @@ class Trainer:
         return fresh(self.recipe, self.start).to(self.device)
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.master, lr=self.recipe.learning_rate, betas=(0.9, 0.99))
+        recipe = self.recipe
+        return torch.optim.Adam(self.master, lr=recipe.learning_rate, betas=recipe.betas)
 
     def _lower_precision(self) -> None:
-        to_precision(self.net, torch.bfloat16)
+        to_precision(self.net, getattr(torch, self.recipe.precision))
         self._publish()
+
+    def _now(self) -> list[Tensor]:
+        """The weights, then what the network carries besides them."""
+        state = self.net.state_dict()
+        return [*self.master, *(state[name] for name in self.carried)]
 
     def _publish(self) -> None:
         with torch.no_grad():
@@ -96,8 +115,9 @@ class Trainer:
     def checkpoint(self) -> Path:
         return self.out / "checkpoint.pt"
 
-    def _named(self, tensors: list[Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self.names, tensors, strict=True))
+    def _named(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        names = self.names if len(tensors) == len(self.names) else (*self.names, *self.carried)
+        return dict(zip(names, tensors, strict=True))
 
     def save(self) -> None:
         """Write everything needed to resume, whole or not at all."""
@@ -106,7 +126,8 @@ class Trainer:
             "recipe": repr(self.recipe),
             "adam": self.adam.state_dict(),
         }
-        state |= {"master": self._named(self.master), "average": self._named(self.average)}
+        state |= {"master": self._named(self._now()), "average": self._named(self.average)}
+        state |= {"recent": [self._named(each) for each in self.recent]} if self.recent else {}
         state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
         with whole_file(self.checkpoint) as part:
             torch.save(state, part)
@@ -116,12 +137,14 @@ class Trainer:
         if not self.checkpoint.exists():
             return False
         state = read_checkpoint(self.checkpoint, self.recipe)
-        for mine, kept in ((self.master, state["master"]), (self.average, state["average"])):
-            for name, a in zip(self.names, mine, strict=True):
+        for mine, kept in ((self._now(), state["master"]), (self.average, state["average"])):
+            for name, a in self._named(mine).items():
                 a.copy_(kept[name])
+        for each in state.get("recent", ()):
+            self.recent.append([t.to(self.device) for t in each.values()])
         self.best_psnr = state["best_psnr"]
         self.best = (
-            [state["best"][n].to(self.device) for n in self.names]
+            [state["best"][n].to(self.device) for n in (*self.names, *self.carried)]
             if self.best_psnr > -math.inf
             else None
         )
@@ -135,27 +158,20 @@ class Trainer:
         return {name: a.cpu() for name, a in self._named(self.best or self.average).items()}
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth: over all stages, or over each."""
-        r = self.recipe
-        stage, within = r.stage_at(self.step)
-        step, steps = (within, stage.steps) if r.anew else (self.step, r.steps)
-        if step < r.warmup:
-            return r.learning_rate * (step + 1) / r.warmup
-        x = (step - r.warmup) / max(steps - r.warmup, 1)
-        return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * x)))
+        """The rate of the next step."""
+        return learning_rate(self.recipe, self.step)
 
     def _begin_stage(self, before: Task[Any], now: Task[Any]) -> None:
-        """Reinitialise the optimiser, and the parameters that the previous task does not pass on."""
-        anew = {name for name in self.names if not before.leaves(self.net, name)}
+        """Reinitialise the optimiser, and the tensors that the previous task does not pass on."""
+        anew = {n for n in (*self.names, *self.carried) if not before.leaves(self.net, n)}
         if before is now or not anew:
             return
-        net = self._fresh()
-        for name, m, a, p in zip(
-            self.names, self.master, self.average, net.parameters(), strict=True
-        ):
-            if name in anew:
-                m.copy_(p.detach())
-                a.copy_(p.detach())
+        first = self._fresh().state_dict()
+        for mine in (self._now(), self.average):
+            for name, t in self._named(mine).items():
+                if name in anew:
+                    t.copy_(first[name])
+        self.recent.clear()
         self.adam = self._optimiser()
         self._publish()
 
@@ -189,22 +205,35 @@ class Trainer:
         for p, m in zip(self.net.parameters(), self.master, strict=True):
             m.grad = p.grad.float() if p.grad is not None else None
             p.grad = None
-        nn.utils.clip_grad_norm_(self.master, 1.0)
+        if self.recipe.clip_gradient:
+            nn.utils.clip_grad_norm_(self.master, self.recipe.clip_gradient)
         for group in self.adam.param_groups:
             group["lr"] = self.learning_rate()
         self.adam.step()
         self._publish()
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.average, self.master, 1.0 - decay)
+        self._average()
         self.step += 1
         return float(loss.detach())
+
+    def _average(self) -> None:
+        """Take the weights after this step into the average."""
+        now, recipe = self._now(), self.recipe
+        if recipe.mean_of_last:
+            if (self.step + 1) % recipe.select_every == 0:
+                self.recent.append([t.clone() for t in now])
+            for a, *each in zip(self.average, *(self.recent or [now]), strict=True):
+                a.copy_(torch.stack([t.float() for t in each]).mean(0))
+            return
+        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
+        weights = len(self.names)
+        torch._foreach_lerp_(self.average[:weights], now[:weights], 1.0 - decay)
+        for a, t in zip(self.average[weights:], now[weights:], strict=True):
+            a.lerp_(t.to(a.dtype), 1.0 - decay) if a.is_floating_point() else a.copy_(t)
 
     def averaged_model(self) -> Loaded:
         """A copy of the network with the averaged weights, float32, as a conversion would open it."""
         net = copy.deepcopy(self.net).float().eval()
-        with torch.no_grad():
-            for p, a in zip(net.parameters(), self.average, strict=True):
-                p.copy_(a)
+        net.load_state_dict(self._named(self.average))
         return Loaded(net, self.spec, None)
 
     def select(self) -> float | None:
@@ -251,7 +280,7 @@ class Trainer:
                 self.save()
 
 
-def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
+def fresh(recipe: Recipe, start: Starts) -> Model:
     """The network at the start of a recipe, float32. Raises ModelError for its configuration, InputError if nothing fits."""
     torch.manual_seed(recipe.seed)
     spec = registry.spec(recipe.model, recipe.config)
@@ -260,17 +289,15 @@ def fresh(recipe: Recipe, start: dict[str, Tensor]) -> Model:
             f"Recipe {recipe.name} trains nothing: model {recipe.model} has no weights; name a network."
         )
     net = registry.build(recipe.model, recipe.config).train()
-    net.initialise()
-    taken = 0
-    with torch.no_grad():
-        for name, p in net.named_parameters():
-            if name in start and start[name].shape == p.shape:
-                p.copy_(start[name])
-                taken += 1
-    if start and not taken:
-        raise InputError(
-            f"No tensor of the starting weight fits model {recipe.model}; leave `start` out."
-        )
+    initialise(net, recipe.initial)
+    mine = net.state_dict()
+    for source in start:
+        fits = {k: t for k, t in source.items() if k in mine and mine[k].shape == t.shape}
+        if not fits:
+            raise InputError(
+                f"No tensor of the starting weight fits model {recipe.model}; leave `start` out."
+            )
+        net.load_state_dict(fits, strict=False)
     free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
     if not free:
         raise InputError(
@@ -311,7 +338,7 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
     return total / len(clips)
 
 
-def check(recipe: Recipe, out: Path, start: dict[str, Tensor]) -> None:
+def check(recipe: Recipe, out: Path, start: Starts) -> None:
     """Raise the errors of recipe, start and checkpoint before the clips are made, which :class:`Trainer` would raise later."""
     fresh(recipe, start)
     if (out / "checkpoint.pt").exists():

@@ -25,7 +25,7 @@ def gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
 def mapping_loss(codes: Tensor, truth: Tensor, recipe: Recipe) -> Tensor:
     """L1, MSE, its logarithm, detail, SSIM and colour on PQ codes ``B,T,3,H,W``, with the recipe's weights."""
     error = codes - truth
-    loss = error.abs().mean() + recipe.mse_weight * error.square().mean()
+    loss = recipe.l1_weight * error.abs().mean() + recipe.mse_weight * error.square().mean()
     if recipe.log_mse_weight:
         loss = loss + recipe.log_mse_weight * damage(error, 3e-5)
     if recipe.itp_weight:

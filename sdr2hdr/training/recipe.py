@@ -1,32 +1,38 @@
 """A training recipe: everything that decides a weight, as data."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from sdr2hdr.data.damage import QPS, Damage
 from sdr2hdr.data.grading import CHARTS, Mix
 from sdr2hdr.errors import InputError
 from sdr2hdr.reading import read_toml
 from sdr2hdr.typed import typed
+
+Initial = Literal["own", "torch", "msra", "msra/10", "xavier"]
+"""The names in :mod:`sdr2hdr.training.initial`."""
 
 RECIPES = Path(__file__).parent / "recipes"
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 Weight = Annotated[float, Meta(ge=0)]
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+Qp = Annotated[int, Meta(ge=1, le=51)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Side = Annotated[int, Meta(ge=32, multiple_of=2)]
 Patch = Annotated[int, Meta(ge=8, multiple_of=8)]
 
 
-def _said(thing: Any, **usual: float) -> str:
+def _said(thing: Any, *newer: str) -> str:
     """A dataclass repr that omits newer fields at their defaults, so that old checkpoints still match their recipe."""
     said = (
         f"{f.name}={getattr(thing, f.name)!r}"
         for f in fields(thing)
-        if f.name not in usual or getattr(thing, f.name) != usual[f.name]
+        if f.name not in newer or getattr(thing, f.name) != f.default
     )
     return f"{type(thing).__name__}({', '.join(said)})"
 
@@ -51,15 +57,15 @@ class Stage:
     masking: Share = 0.5
 
     def __repr__(self) -> str:
-        return _said(self, masking=0.5)
+        return _said(self, "masking")
 
 
 @dataclass(frozen=True, repr=False)
 class ClipSet:
     """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more for choosing
-    the best weight.
+    the best weight (0: the last weight is taken).
 
-    The other keys are the shares of :class:`~sdr2hdr.data.grading.Mix`.
+    The other keys are those of :class:`~sdr2hdr.data.grading.Mix` and of :class:`~sdr2hdr.data.damage.Damage`.
     """
 
     count: Count
@@ -73,32 +79,66 @@ class ClipSet:
     pairs: Share = 0.14
     aces: Share = 0.0
     restaged: Share = 0.0
-    undamaged: Share = 0.0
+    undamaged: Share | None = None
+    qps: Annotated[tuple[Qp, ...], Meta(min_length=1)] = QPS
+    codec: Literal["", "libx264", "libx265"] = ""
+    intra: bool = False
+    lead: Whole = 0
 
     def __repr__(self) -> str:
-        return _said(
-            self, graded=0.30, grades=0.0, pairs=0.14, aces=0.0, restaged=0.0, undamaged=0.0
-        )
+        mixed, damaged = (tuple(f.name for f in fields(kind)) for kind in (Mix, Damage))
+        return _said(self, *mixed, *damaged)
 
     @property
     def mix(self) -> Mix:
         """The mix of clips to draw."""
         return Mix(**{f.name: getattr(self, f.name) for f in fields(Mix)})
 
+    @property
+    def damage(self) -> Damage:
+        """What codecs do to the SDR of the clips."""
+        return Damage(**{f.name: getattr(self, f.name) for f in fields(Damage)})
+
+
+_ADDED = (
+    "l1_weight",
+    "betas",
+    "schedule",
+    "floor",
+    "halved_at",
+    "halved_every",
+    "clip_gradient",
+    "initial",
+    "precision",
+    "mean_of_last",
+)
+"""Keys that came after the first checkpoints, with defaults that leave those as they were."""
+
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
-    """The stages share one cosine of the learning rate, or have one each with ``anew``.
+    """The stages share one schedule of the learning rate, or have one each with ``anew``.
 
-    The network starts from the tensors of ``start`` with the same name and shape; tensors whose names begin with ``frozen``
-    do not change. The loss is L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus
+    The ``schedule`` begins with ``warmup`` steps in which the rate rises. ``cosine`` and ``linear`` then fall to ``floor``, a
+    share of the ``learning_rate``, at the end; ``halved`` halves it at the steps in ``halved_at``, and after the last of
+    them every ``halved_every`` steps (0: no more), and never goes below ``floor``. Adam has the decay rates ``betas``, and a
+    gradient longer than ``clip_gradient`` is shortened to it (0: none is). ``initial`` names the initialisation
+    (:mod:`sdr2hdr.training.initial`), and ``precision`` what the network computes in; its weights are float32.
+
+    ``config`` are options of the network, or the name of a configuration (:func:`~sdr2hdr.models.registry.configuration`).
+    The network starts from the tensors of ``start``, one source or several, with the same name and shape; where sources
+    share a tensor the last counts. Tensors whose names begin with ``frozen`` do not change.
+
+    The loss is ``l1_weight`` L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus
     ``log_mse_weight`` times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
     share of the loss for the restored SDR, if the model returns one. ``pyramid_weight`` times the L1 of the detail of full
     and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
     added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the
     SDR before it was compressed, and of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once,
-    so that strong compression is more frequent. ``config`` has options of the network, or is ``published`` for the form of
-    its paper.
+    so that strong compression is more frequent.
+
+    The weights that are measured and exported are a running mean with the decay ``ema`` (0: the weights as they are), or the
+    mean of the weights at the last ``mean_of_last`` multiples of ``select_every`` steps.
     """
 
     name: str
@@ -117,17 +157,47 @@ class Recipe:
     clean_weight: Weight = 0.0
     strong_from: Whole = 0
     perceptual: Literal["look", "vgg19"] = "look"
-    ema: Weight = 0.999
+    ema: Decay = 0.999
     seed: Whole = 0
-    select_every: Whole = 500
-    start: str = ""
+    select_every: Count = 500
+    start: str | tuple[str, ...] = ""
     frozen: str = ""
     anew: bool = False
     config: dict[str, Any] | str = field(default_factory=dict)
+    l1_weight: Weight = 1.0
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    schedule: Literal["cosine", "linear", "halved"] = "cosine"
+    floor: Share = 0.01
+    halved_at: tuple[Count, ...] = ()
+    halved_every: Whole = 0
+    clip_gradient: Weight = 1.0
+    initial: Initial = "own"
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    mean_of_last: Whole = 0
 
     def __repr__(self) -> str:
-        return _said(
-            self, log_mse_weight=0.0, itp_weight=0.0, clean_weight=0.0, strong_from=0, anew=False
+        older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")
+        return _said(self, *older, *_ADDED)
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The sources of the tensors to start from, in order."""
+        sources = (self.start,) if isinstance(self.start, str) else self.start
+        return tuple(filter(None, sources))
+
+    def cut(self, stages: tuple[Stage, ...]) -> "Recipe":
+        """The recipe with other numbers of steps; warm-up and halvings keep their share of all steps."""
+        share = sum(s.steps for s in stages) / self.steps
+
+        def fewer(steps: int) -> int:
+            return max(1, round(steps * share)) if steps else 0
+
+        return replace(
+            self,
+            stages=stages,
+            warmup=fewer(self.warmup),
+            halved_at=tuple(map(fewer, self.halved_at)),
+            halved_every=fewer(self.halved_every),
         )
 
     @property
@@ -159,6 +229,14 @@ def read_recipe(path: Path) -> Recipe:
     if max(clips.graded + clips.grades, clips.pairs + clips.aces + CHARTS) > 1:
         raise InputError(
             f"Recipe {path}: the shares of {clips} add up to more than 1; see docs/training.md."
+        )
+    if recipe.schedule != "halved" and (recipe.halved_at or recipe.halved_every):
+        raise InputError(
+            f'Recipe {path}: halved_at and halved_every are for the schedule "halved"; see docs/training.md.'
+        )
+    if recipe.mean_of_last and recipe.ema:
+        raise InputError(
+            f"Recipe {path}: mean_of_last takes the place of the running mean; give ema = 0 beside it."
         )
     for stage in recipe.stages:
         if stage.patch > min(clips.height, clips.width) or stage.frames > clips.frames:

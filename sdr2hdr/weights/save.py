@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,18 @@ def save_weights(
     metadata: Mapping[str, str] | None = None,
     *,
     half: bool = True,
+    exact: Collection[str] = (),
 ) -> tuple[str, int]:
     """Writes a model's weights and returns their (SHA-256, size in bytes); an old file is replaced in one step.
 
-    ``half`` stores floating-point tensors as float16, else as they are; other tensors are always kept. The file
+    ``half`` stores floating-point tensors as float16, but those named ``exact``; others are stored as they are. The file
     carries ``model_name``, ``config`` (JSON) and ``metadata`` (texts, say ``licence``). Raises ModelError for a value
     that is not finite (in half precision, too), OutputError when the file cannot be written.
     """
-    tensors = {key: _ready(path, key, tensor, half) for key, tensor in state_dict.items()}
+    tensors = {
+        key: _ready(path, key, tensor, half and key not in exact)
+        for key, tensor in state_dict.items()
+    }
     texts = {**(metadata or {}), "model": model_name, "config": canonical(config)}
     data = _serialize(tensors, texts)
     write_whole(path, data, overwrite=True)

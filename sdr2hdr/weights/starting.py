@@ -20,7 +20,7 @@ def starting_tensors(name: str) -> dict[str, Tensor]:
     layout, which HDR-V-Diff in the paper's size contains. Raises ModelError for a file of another network.
     """
     if not name.startswith("hf:"):
-        return {key: p.detach().float() for key, p in open_model(name).model.named_parameters()}
+        return open_model(name).model.state_dict()
     file = hub_file(name)
     if fetch.offline():
         raise ModelError(f"{name} must be downloaded, but SDR2HDR_OFFLINE is set; unset it.")

@@ -11,6 +11,7 @@ from sdr2hdr.color.exposure import MID_GREY
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.data import aces, grades
 from sdr2hdr.data.clips import ClipMaker
+from sdr2hdr.data.damage import Damage
 from sdr2hdr.data.grading import Mix, brightness_of, rendition
 from sdr2hdr.data.store import read_clip, write_clip
 
@@ -56,8 +57,8 @@ def test_clips_hold_their_brightness_and_need_not_be_damaged(tmp_path: Path) -> 
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     for name in ("one", "two", "three"):
         OpenEXR.File(header, {"RGB": light}).write(str(tmp_path / f"{name}.exr"))
-    mix = Mix(aces=0.94, pairs=0.0, undamaged=0.5)
-    maker = ClipMaker(tmp_path, "train", size=(48, 64), frames=1, seed=1, mix=mix)
+    mix, damage = Mix(aces=0.94, pairs=0.0), Damage(undamaged=0.5)
+    maker = ClipMaker(tmp_path, "train", size=(48, 64), frames=1, seed=1, mix=mix, damage=damage)
     made = [maker.train_clip(n) for n in range(8)]
     assert {c.look for c in made} >= set(aces.PEAKS)
     for c in made:

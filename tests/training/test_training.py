@@ -508,7 +508,7 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     path = tmp_path / "tiny.toml"
     path.write_text(text[:first] + text[second:])
     look = {k: v.detach().float() for k, v in load_model("look-base").named_parameters()}
-    trainer = Trainer(read_recipe(path), made(corpus, tmp_path), tmp_path / "run", start=look)
+    trainer = Trainer(read_recipe(path), made(corpus, tmp_path), tmp_path / "run", start=[look])
     before = {k: v.clone() for k, v in trainer._named(trainer.master).items()}
     trainer.run(lambda _: None, every=1)
     after = trainer._named(trainer.master)
@@ -572,7 +572,7 @@ def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> N
         read_recipe(recipe_file), clean_weight=1.0, config={"blocks": 3, "base": "bt2408"}
     )
     with pytest.raises(InputError, match="clean_weight, which needs the base look"):
-        fresh(recipe, {})
+        fresh(recipe, ())
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ def test_a_restoration_that_cannot_be_is_refused(
     recipe = read_recipe(recipe_file)
     stages = (replace(recipe.stages[1], task="restoration", frames=frames),)
     with pytest.raises(InputError, match=said):
-        fresh(replace(recipe, model=model, config={}, stages=stages), {})
+        fresh(replace(recipe, model=model, config={}, stages=stages), ())
 
 
 def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) -> None:
@@ -621,7 +621,7 @@ def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
         scenes = ClipMaker(corpus, split, size=(48, 64), frames=clips.frames, seed=5)
         make_clips(scenes, tmp_path / "clips" / split, range(count))
     look = {k: v.detach().float() for k, v in load_model("look-base").named_parameters()}
-    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "run", start=look)
+    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "run", start=[look])
     trainer.run(lambda _: None, every=1)
     after = trainer._named(trainer.master)
     assert all(torch.equal(after[k], look[k]) for k in look)

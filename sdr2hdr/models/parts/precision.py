@@ -18,6 +18,13 @@ class Float32Conv2d(Float32, nn.Conv2d):
         return super().forward(x.float())
 
 
+class Float32BatchNorm2d(Float32, nn.BatchNorm2d):
+    """A batch normalisation whose weights and running statistics are float32, whatever it is given and gives back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
 N = TypeVar("N", bound=nn.Module)
 
 

@@ -19,6 +19,7 @@ from sdr2hdr.models.model import MaskedModel, Window
 from sdr2hdr.models.parts.blocks import ResidualBlock, start_with_detail, zero
 from sdr2hdr.models.parts.film import films
 from sdr2hdr.models.parts.fused import conv, conv_shuffle
+from sdr2hdr.models.parts.precision import Float32, Float32Conv2d
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.wmnet.experts import TemporalExperts
 from sdr2hdr.models.wmnet.memory import PublishedMemory, TokenMemory
@@ -42,6 +43,7 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     tasks=("mapping", "masked"),
     config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
+    published={"attention": "published", "base": "none", "edges": "zero"},
 )
 
 
@@ -93,13 +95,13 @@ class WMNet(OnBase, MaskedModel):
             )
         self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        return replace(
-            super().as_configured(spec), state_from_thumbs=spec.config["attention"] != "published"
-        )
+        published = spec.config["attention"] == "published"
+        found = replace(super().as_configured(spec), state_from_thumbs=not published)
+        return replace(found, thumb=0) if published and spec.config["base"] == "none" else found
 
     def initialise(self) -> None:
         """Residual blocks start close to the identity, and the correction at zero.
@@ -145,9 +147,8 @@ class WMNet(OnBase, MaskedModel):
 
     def decode(self, feature: Tensor) -> Tensor:
         """Codes ``B,3,H,W`` from features ``B,C,H/2,W/2``."""
-        return conv(
-            self.conv_last, conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True)
-        )
+        x = conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True)
+        return self.conv_last(x) if isinstance(self.conv_last, Float32) else conv(self.conv_last, x)
 
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """Phase I: pictures ``B,3,H,W`` from their masked low bands, by encoder and decoder alone."""
