@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sdr2hdr.errors import Interrupted
+from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
@@ -98,6 +98,8 @@ def convert(
     since = time.monotonic()
     keep_one_heap()
     src, o = Path(src), options.changed(**changes if model is None else {"model": model, **changes})
+    if o.format is not None:
+        raise UsageError("--format is for frames in a pipe; give - instead of a file with it.")
     check_model(o)
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o)

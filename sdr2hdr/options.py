@@ -32,6 +32,8 @@ ENCODERS = {
 """The codecs that each encoder writes; the first encoder of a codec needs no hardware."""
 PRESETS = {"x265": "medium", "svtav1": "6", "nvenc": "p5", "qsv": "medium", "amf": "quality"}
 CONTAINERS = ("mkv", "mp4", "mov")
+FORMS = ("y4m", "raw")
+"""The forms of frames in a pipe, first the usual one."""
 AUTO = "auto"
 
 T = TypeVar("T")
@@ -125,6 +127,11 @@ class Options:
     container: str | None = option(
         None, "The container.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
     )
+    format: str | None = option(
+        None, "The form of the frames if OUT is - (the standard output): YUV4MPEG2, or planes alone.",
+        noun="form of frames", choices=FORMS, shown="y4m", decides="file", commands=("convert",),
+        saved=False, per_folder=False,
+    )  # fmt: skip
     crf: float | None = option(
         None,
         "Quality; lower is better.",

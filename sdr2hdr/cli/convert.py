@@ -1,5 +1,8 @@
 """``sdr2hdr convert``: one file."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,7 @@ from rich.text import Text
 
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say, show_json
-from sdr2hdr.errors import Interrupted
+from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class _Speed(ProgressColumn):
         return Text(f"{speed:.3g} frames/s" if speed else "", style="progress.data.speed")
 
 
-class _Screen:
+class Screen:
     """Progress for people: a bar per stage, on standard error."""
 
     def __init__(self, quiet: bool) -> None:
@@ -82,6 +85,13 @@ class _Screen:
             total = self.bar.tasks[task].total or 1
             self.bar.update(task, total=total, completed=total)
 
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Shows the progress of the block, in which torch and av load, after the first output."""
+        with stoppable(), self.bar:
+            yield
+            self.finish()
+
 
 class _Lines:
     """Progress for machines: JSON lines on standard error, one for each note and at most one per hundredth of a stage."""
@@ -98,6 +108,19 @@ class _Lines:
             self.last = here
             moment = {k: v for k, v in vars(p).items() if k != "note"}
             say(json_text({"event": "progress", **moment}))
+
+    def shown(self) -> AbstractContextManager[None]:
+        """The block whose progress is written."""
+        return stoppable()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A block that Ctrl-C stops before it has begun to render."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped before anything was rendered; nothing was written.") from None
 
 
 @click.command(
@@ -123,28 +146,34 @@ def convert(
     Sound, subtitles, chapters, attachments, tags and every time stamp are kept. You can stop at any moment; the same command
     then continues. OUT appears once it is complete and has passed its check.
 
+    If OUT is -, the frames go to the standard output, uncompressed, for an encoder of your own (docs/delivering.md).
+
     \b
     Examples:
       sdr2hdr convert film.mp4 film-hdr.mkv
       sdr2hdr convert film.mp4 film-hdr.mp4 --peak 600 --crf 14
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
+      sdr2hdr convert film.mp4 - | x265 --y4m --input - ...
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
-    screen = _Lines() if as_json else _Screen(quiet)
-    from sdr2hdr.convert import (
-        convert as run,
-    )  # torch and av load here, after the first output
+    to_pipe = str(target) == "-"
+    if to_pipe and sys.stdout.isatty():
+        raise UsageError(
+            "Frames would be printed on this terminal; pipe them into a program, as in `| x265 --y4m --input -`."
+        )
+    screen = _Lines() if as_json else Screen(quiet)
+    with screen.shown():
+        if to_pipe:
+            from sdr2hdr.delivery.pipe import pipe
 
-    try:
-        if isinstance(screen, _Screen):
-            with screen.bar:
-                report = run(source, target, progress=screen, **options)
-                screen.finish()
+            report = pipe(source, sys.stdout.buffer, progress=screen, **options)
         else:
+            from sdr2hdr.convert import convert as run
+
             report = run(source, target, progress=screen, **options)
-    except KeyboardInterrupt:
-        raise Interrupted("Stopped before anything was rendered; nothing was written.") from None
-    if as_json:
+    if as_json and to_pipe:  # standard output holds the frames
+        say(json_text({"event": "report", **report.to_json()}))
+    elif as_json:
         show_json(report.to_json())
     elif not quiet:
         console(stderr=True).print(_table(report, verbose))
@@ -167,10 +196,10 @@ def _table(r: "Report", verbose: bool) -> Table:
         "Picture",
         f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}",
     )
-    row(
-        "Written",
-        f"{r.codec.upper()} 10-bit PQ BT.2020 by {r.encoder} in {r.container}, mastering peak {r.mastering_peak} nits",
-    )
+    by = f"{r.codec.upper()} 10-bit PQ BT.2020 by {r.encoder} in {r.container}"
+    if r.codec == "none":
+        by = f"frames in 10-bit PQ BT.2020 as {r.container}"
+    row("Written", f"{by}, mastering peak {r.mastering_peak} nits")
     if r.aux_sdr is not None:
         row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")
     row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")

@@ -126,21 +126,27 @@ def run(task: Task, executor: Executor, plan: Plan, work: Work, tick: Ticker) ->
         todo = unfinished(plan, work)
         try:
             return plan, executor.render(task, plan, work, todo, tick) if todo else {}
-        except TileTooLarge as e:
-            plan = _smaller_tiles(task, plan, work, e)
+        except TileTooLarge:
+            plan = _smaller_tiles(task, plan, work)
         except EncoderGone as e:
             plan = _in_software(plan, work, e)
 
 
-def _smaller_tiles(task: Task, plan: Plan, work: Work, error: TileTooLarge) -> Plan:
-    """The plan with tiles of half the edge. A scene that was begun with larger tiles starts again."""
+def smaller_tile(plan: Plan, spec: ModelSpec, source: Path) -> int:
+    """Half the edge of the plan's tiles, after memory ran out. Raises ModelError if a model cannot work in so small a tile."""
     height, width = plan.encode.height, plan.encode.width
     tile = min(plan.tile, max(height, width)) // 2 // 16 * 16
-    if tile < max(32, 2 * task.spec.overlap):
+    if tile < max(32, 2 * spec.overlap):
         raise ModelError(
-            f"Memory ran out rendering {task.source} with {task.model} even in tiles of {plan.tile} pixels; "
+            f"Memory ran out rendering {source} with {spec.name} even in tiles of {plan.tile} pixels; "
             "close other programs, or use --precision bfloat16 or a smaller model."
-        ) from error
+        )
+    return tile
+
+
+def _smaller_tiles(task: Task, plan: Plan, work: Work) -> Plan:
+    """The plan with tiles of half the edge. A scene that was begun with larger tiles starts again."""
+    tile = smaller_tile(plan, task.spec, task.source)
     for group in groups(plan):
         if not all(work.is_done(i) for i in group):
             for i in group:

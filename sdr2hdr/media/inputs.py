@@ -77,7 +77,7 @@ def as_film(source: Path, folder: Path, fps: str | None) -> Iterator[Film]:
             newest = max(picture.stat().st_mtime_ns for picture in pictures)
         else:
             size = _put_pipe(sys.stdin.buffer, file)
-            note = f"standard input: {size / _MEGABYTE:.1f} MB, kept next to the output during the conversion"
+            note = f"standard input: {size / _MEGABYTE:.1f} MB, kept on disk during the conversion"
             newest = 0
         os.utime(file, ns=(newest, newest))
         yield Film(file, (note,))

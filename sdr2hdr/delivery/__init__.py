@@ -1,0 +1,1 @@
+"""What becomes of a film besides a finished file: frames for another encoder."""

@@ -1,0 +1,207 @@
+"""Frames in a pipe: those of a conversion, in a form that other programs read, and in bounded memory."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from judges import need
+from media_makers import make_clip
+
+from sdr2hdr import convert
+from sdr2hdr.delivery.pipe import pipe
+from sdr2hdr.errors import ModelError, UsageError
+from sdr2hdr.jobs.chunk import DEPTH, FrameRenderer, TileTooLarge
+from sdr2hdr.media.encoder import ChunkEncoder
+from sdr2hdr.media.picture import Picture
+from sdr2hdr.media.source import Source
+
+SIZE = (96, 64)
+FRAMES = 40
+FRAME_BYTES = 96 * 64 * 3
+FAST = {"model": "bt2446a"}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "film.mkv"
+    return make_clip(path, size=SIZE, frames=FRAMES, rate=24, audio=["aac"], chapters=["one"])
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "sdr2hdr", "convert", *map(str, args), "--model", "bt2446a"]
+
+
+def run(*args: object, **kwargs: Any) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(command(*args), check=False, timeout=120, **kwargs)
+
+
+def frames_in(data: bytes) -> bytes:
+    """The planes of a YUV4MPEG2 stream."""
+    frames = data.split(b"\n", 1)[1]
+    size = FRAME_BYTES + len(b"FRAME\n")
+    pieces = [frames[at : at + size] for at in range(0, len(frames), size)]
+    assert all(piece.startswith(b"FRAME\n") and len(piece) == size for piece in pieces)
+    return b"".join(piece[6:] for piece in pieces)
+
+
+@pytest.mark.parametrize("model", ["bt2446a", "look"])
+def test_the_frames_and_the_light_are_those_of_a_conversion(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    encoded = io.BytesIO()
+    encode = ChunkEncoder.encode
+
+    def listen(self: ChunkEncoder, planes: Any, *rest: Any) -> None:
+        for plane in planes:
+            encoded.write(plane.contiguous().numpy().tobytes())
+        encode(self, planes, *rest)
+
+    monkeypatch.setattr(ChunkEncoder, "encode", listen)
+    whole = convert(clip, tmp_path / "out.mkv", model, preset="ultrafast", chunk_frames=10)
+    assert whole.chunks > 1
+    out = io.BytesIO()
+    report = pipe(clip, out, model, format="raw")
+    assert out.getvalue() == encoded.getvalue()
+    assert (report.max_cll, report.max_fall) == (whole.max_cll, whole.max_fall)
+
+
+def test_ffmpeg_reads_what_the_command_writes_and_the_report_comes_on_standard_error(
+    clip: Path,
+) -> None:
+    ffmpeg, ffprobe = need("ffmpeg"), need("ffprobe")
+    made = run(clip, "-", "--json", "--crf", "3", capture_output=True)
+    raw = frames_in(made.stdout)
+    assert len(raw) == FRAMES * FRAME_BYTES
+    read = [ffmpeg, "-v", "error", "-i", "-", "-f", "rawvideo", "-"]
+    assert subprocess.run(read, input=made.stdout, capture_output=True, check=True).stdout == raw
+    told = [ffprobe, "-v", "error", "-of", "json", "-count_frames", "-show_streams", "-"]
+    said = subprocess.run(told, input=made.stdout, capture_output=True, check=True).stdout
+    (stream,) = json.loads(said)["streams"]
+    expected = {
+        "pix_fmt": "yuv420p10le", "color_range": "tv", "width": 96, "height": 64, "r_frame_rate": "24/1",
+        "nb_read_frames": str(FRAMES), "field_order": "progressive", "sample_aspect_ratio": "1:1",
+    }  # fmt: skip
+    assert expected.items() <= stream.items()
+    levels = np.frombuffer(raw, "<u2")
+    assert levels.min() >= 64 and levels.max() <= 960
+
+    events = [json.loads(line) for line in made.stderr.splitlines()]
+    assert {e["event"] for e in events} == {"progress", "report"}
+    report = events[-1]
+    assert (report["frames"], report["container"], report["output"]) == (FRAMES, "y4m", "-")
+    assert "Not used for frames in a pipe: --crf." in report["notes"]
+    assert (
+        "Only the picture is written, without the source's 1 audio stream, 1 chapter."
+        in report["notes"]
+    )
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(clip: Path) -> None:
+    with subprocess.Popen(
+        command(clip, "-", "-q"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.read(100)
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait(120)) == (b"", 1)
+
+
+def test_a_full_disk_is_told(clip: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run(clip, "-", "-q", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 4
+    assert done.stderr.startswith(b"Error: The standard output cannot be written")
+
+
+def test_a_terminal_is_refused(clip: Path) -> None:
+    parent, child = pty.openpty()
+    done = run(clip, "-", stdout=child, stderr=subprocess.PIPE)
+    os.close(child)
+    os.close(parent)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"Error: Frames would be printed on this terminal;")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_slow_reader_holds_rendering_back(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, ahead = [0], list[int]()
+    pictures = Source.pictures
+
+    def counted(self: Source, *rest: Any) -> Iterator[Picture]:
+        decoded[0] = 0  # the survey reads all, rendering reads again
+        for picture in pictures(self, *rest):
+            decoded[0] += 1
+            yield picture
+
+    class Slow(io.RawIOBase):
+        taken = 0
+
+        def write(self, data: Any) -> int:
+            self.taken += len(data)
+            ahead.append(decoded[0] - self.taken // FRAME_BYTES)
+            time.sleep(0.01)
+            return len(data)
+
+    monkeypatch.setattr(Source, "pictures", counted)
+    out = Slow()
+    pipe(clip, out, **FAST, format="raw")
+    assert out.taken == FRAMES * FRAME_BYTES
+    assert 0 < max(ahead) <= 2 * DEPTH + 4  # two queues, and what each stage holds
+
+
+def test_frames_without_equal_steps_are_told(tmp_path: Path) -> None:
+    film = make_clip(tmp_path / "vfr.mkv", size=SIZE, frames=6, pts=[2, 3, 4, 9, 10, 30])
+    notes = pipe(film, io.BytesIO(), **FAST).notes
+    assert any("irregular times" in note for note in notes)
+
+
+def test_odd_sizes_are_made_even(tmp_path: Path) -> None:
+    film = make_clip(tmp_path / "odd.mkv", codec="ffv1", pix_fmt="yuv444p", size=(97, 65), frames=2)
+    out = io.BytesIO()
+    pipe(film, out, **FAST)
+    header, frames = out.getvalue().split(b"\n", 1)
+    assert b" W98 H66 " in header
+    assert len(frames) == 2 * (98 * 66 * 3 + 6)
+
+
+def test_memory_running_out_halves_the_tile_unless_frames_are_out(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = FrameRenderer._finished
+
+    def short_of_memory(self: FrameRenderer, index: int, *rest: Any) -> Any:
+        if self.plan.tile > 64:
+            raise TileTooLarge
+        return finished(self, index, *rest)
+
+    monkeypatch.setattr(FrameRenderer, "_finished", short_of_memory)
+    out = io.BytesIO()
+    assert pipe(clip, out, **FAST, tile=128, format="raw").tile == 48
+    assert len(out.getvalue()) == FRAMES * FRAME_BYTES
+
+    def short_in_the_middle(self: FrameRenderer, index: int, *rest: Any) -> Any:
+        for number, made in enumerate(finished(self, index, *rest)):
+            if number == 8:
+                raise TileTooLarge
+            yield made
+
+    monkeypatch.setattr(FrameRenderer, "_finished", short_in_the_middle)
+    with pytest.raises(ModelError, match=r"after 8 frames were written.*--tile 48\.$"):
+        pipe(clip, io.BytesIO(), **FAST, tile=128)
+
+
+def test_what_a_pipe_cannot_hold_is_refused(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave --aux-sdr out"):
+        pipe(clip, io.BytesIO(), **FAST, aux_sdr=tmp_path / "sdr.mkv")
+    with pytest.raises(UsageError, match="give - instead of a file"):
+        convert(clip, tmp_path / "out.mkv", **FAST, format="raw")
+    assert list(tmp_path.iterdir()) == []
