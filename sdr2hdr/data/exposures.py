@@ -30,7 +30,8 @@ MOVING = 0.5
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames ``B,T,3,H,W`` 0..1 with their exposures ``B,T``, and the truth: PQ codes of the same shape."""
+    """Frames ``B,T,3,H,W`` 0..1 with their exposures ``B,T`` (on the CPU, because they are read there), and the truth: PQ codes
+    of the same shape."""
 
     frames: Tensor
     exposures: Tensor
@@ -42,15 +43,19 @@ def shoot(
 ) -> Shot:
     """A camera's frames of a master's PQ codes ``B,T,3,H,W``, starting ``phase`` frames into the cycle.
 
-    The truth is the master clipped to BT.709 and 1000 nits, because a camera's gamut is not judged.
+    The truth is the master clipped to BT.709 and 1000 nits, because a camera's gamut is not judged. Random numbers are drawn
+    on the CPU, so that they are the same on every device.
     """
     nits = convert(pq_eotf(codes).clamp_max(PEAK), "bt2020", "bt709").clamp_min(0.0)
-    b, t = codes.shape[:2]
-    exposures = torch.tensor([cycle[(i + phase) % len(cycle)] for i in range(t)]).expand(b, t)
-    photons, reading = (low * (high / low) ** torch.rand((b, 1, 1, 1, 1), generator=generator)
-                        for low, high in ((2e-4, 1e-3), (5e-4, 2e-3)))  # fmt: skip
-    signal = nits / WHITE * exposures[..., None, None, None]
-    noise = torch.randn(signal.shape, generator=generator)
+    (b, t), there = codes.shape[:2], codes.device
+    times = [cycle[(i + phase) % len(cycle)] for i in range(t)]
+    exposures = torch.tensor(times).expand(b, t)
+    photons, reading = (
+        (low * (high / low) ** torch.rand((b, 1, 1, 1, 1), generator=generator)).to(there)
+        for low, high in ((2e-4, 1e-3), (5e-4, 2e-3))
+    )
+    signal = nits / WHITE * exposures.to(there)[..., None, None, None]
+    noise = torch.randn(signal.shape, generator=generator).to(there)
     signal = signal + noise * (photons * signal.clamp(0, 1) + reading.square()).sqrt()
     frames = (signal.clamp(0, 1).pow(1 / CAMERA_GAMMA) * 255).round() / 255
     return Shot(frames, exposures, pq_inverse_eotf(convert(nits, "bt709", "bt2020")))

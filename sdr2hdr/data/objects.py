@@ -20,20 +20,22 @@ def with_object(codes: Tensor, other: Tensor, generator: torch.Generator) -> tup
     there.
     """
     b, t, _, height, width = codes.shape
+    device = codes.device
 
     def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(b, generator=generator)
+        return (low + (high - low) * torch.rand(b, generator=generator)).to(device)
 
-    size = torch.tensor([width, height])
-    radius = torch.stack([draw(0.08, 0.3), draw(0.08, 0.3)], 1) * size.min()
+    size = torch.tensor([width, height], device=device)
+    radius = torch.stack([draw(0.08, 0.3), draw(0.08, 0.3)], 1) * min(width, height)
     here, there = (torch.stack([draw(0.1, 0.9), draw(0.1, 0.9)], 1) * size for _ in range(2))
     angle, speed = draw(0, 2 * math.pi), draw(*(math.log(s) for s in SPEEDS)).exp()
     path = torch.stack([angle.cos(), angle.sin()], 1) * speed[:, None]
     power, soft, gain = draw(2, 6), draw(0.5, 2.5), draw(-2, 2).exp2()
 
-    steps = torch.arange(t) - t // 2
+    steps = torch.arange(t, device=device) - t // 2
     centre = here[:, None] + path[:, None] * steps[:, None]  # B,T,2
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    rows, columns = (torch.arange(n, device=device) + 0.5 for n in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     away = torch.stack([x, y], -1) - centre[:, :, None, None]  # B,T,H,W,2
     shape = (away.abs() / radius[:, None, None, None]).pow(power[:, None, None, None, None]).sum(-1)
     depth = (1 - shape.pow(1 / power[:, None, None, None])) * radius.amin(1)[:, None, None, None]

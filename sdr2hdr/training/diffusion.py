@@ -92,10 +92,9 @@ def loss(
                 (1, net.autoencoder.latent, *(n // 8 for n in frames.shape[-2:])),
                 generator=generator,
             )
+            z = z.to(frames.device).expand(len(frames), -1, -1, -1)
             with torch.no_grad():
-                prior = net.prior(
-                    frames[:, t], told, z.expand(len(frames), -1, -1, -1), FUSION_STEPS
-                )
+                prior = net.prior(frames[:, t], told, z, FUSION_STEPS)
         found.append(net.toned(aligned, net.temporal(aligned, prior), graded=graded))
         wanted.append(
             _tone(truth[:, t])
@@ -117,7 +116,7 @@ def _reconstruction(
     z = net.encode(pictures)
     flat = z.float().transpose(0, 1).flatten(1)
     even = flat.mean(1).square().mean() + (flat.std(1) - 1).square().mean()
-    shaken = z + 0.05 * torch.randn(z.shape, generator=generator).to(z.dtype)
+    shaken = z + 0.05 * torch.randn(z.shape, generator=generator).to(z)
     error = net.decode(shaken).picture - pictures
     down, across = (error.diff(dim=d).abs().mean() for d in (-2, -1))
     return error.abs().mean() + 0.5 * (down + across) + 0.1 * even
@@ -132,10 +131,10 @@ def _denoising(
             net.autoencoder.encode(_tone(truth).clamp(0, 1)).float(),
             net.autoencoder.encode(seen),
         )
-    noise = torch.randn(z.shape, generator=generator)
-    time = torch.rand(len(z), generator=generator) * TIMES
+    noise = torch.randn(z.shape, generator=generator).to(z.device)
+    time = (torch.rand(len(z), generator=generator) * TIMES).to(z.device)
     mixed, v = noisy(z, noise, time)
-    found: Tensor = net.denoiser(mixed, condition, told, time)
+    found: Tensor = net.denoiser(mixed, condition, told.to(z.device), time)
     return (found - v).square().mean()
 
 

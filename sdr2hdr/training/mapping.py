@@ -97,7 +97,7 @@ def retold(batch: Batch, generator: torch.Generator) -> Batch:
         master if told == was else pq_inverse_eotf(exposed(pq_eotf(master), told / was, PAIR_PEAK))
         for master, told, was in zip(batch.hdr, moved.tolist(), own.tolist(), strict=True)
     ]
-    return replace(batch, hdr=torch.stack(masters), brightness=moved.to(batch.brightness.device))
+    return replace(batch, hdr=torch.stack(masters), brightness=moved.to(batch.hdr.device))
 
 
 def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:

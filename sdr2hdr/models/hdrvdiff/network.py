@@ -144,11 +144,12 @@ class HDRVDiff(OnBase):
     ) -> Aligned:
         """Frame ``t`` of ``B,T,3,H,W`` and its neighbours, aligned to it: two each way, or three if more than two exposures
         alternate. The base is the look's mapping if there are no exposures, else the weighted merge."""
-        at = torch.ones_like(frames[:, :, 0, 0, 0]) if exposures is None else exposures.float()
         first, last = max(0, t - 3), min(frames.shape[1], t + 4)
         reach = 2
-        if exposures is not None and len(set(at[0, first:last].tolist())) > 2:
+        if exposures is not None and len(set(exposures[0, first:last].tolist())) > 2:
             reach = 3
+        at = frames.new_ones(frames.shape[:2]) if exposures is None else exposures.to(frames.device)
+        at = at.float()
         near = [i for i in range(max(0, t - reach), min(frames.shape[1], t + reach + 1)) if i != t]
         reference = frames[:, t].float()
         moved, alike = [reference], [torch.full_like(reference[:, :1], 4.0)]
@@ -171,7 +172,7 @@ class HDRVDiff(OnBase):
 
     def prior(self, frame: Tensor, exposure: Tensor, noise: Tensor, steps: int) -> Decoded:
         """HDR-LDM: a likely HDR picture for a frame ``B,3,H,W`` of exposures ``B`` (0: it is graded)."""
-        seen = self.autoencoder.encode(frame)
+        seen, exposure = self.autoencoder.encode(frame), exposure.to(frame.device)
         z = ddim(lambda z, time: self.denoiser(z, seen, exposure, time), noise.float(), steps)
         return self.autoencoder.decode(z)
 
