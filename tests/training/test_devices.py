@@ -35,10 +35,10 @@ def batch_of(recipe: Recipe, stage: Stage, device: torch.device) -> Batch:
     def some(*shape: int) -> Tensor:
         return torch.rand(*shape, device=device)
 
-    frames = [some(*size, stage.patch, stage.patch) for _ in range(3)]
+    sdr, hdr, clean = (some(*size, stage.patch, stage.patch) for _ in range(3))
     place = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(stage.batch, 4)
     told = torch.full((stage.batch,), 2.5, device="cpu" if spec.brightness else device)
-    return Batch(*frames, some(*size, side, side), place, told)
+    return Batch(sdr, hdr, clean, some(*size, side, side), place, told)
 
 
 @pytest.mark.parametrize("device", DEVICES)
