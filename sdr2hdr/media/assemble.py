@@ -121,10 +121,8 @@ def assemble(
     there. Raises InputError and OutputError.
     """
     container = plan.container
-    captions: dict[int, bytes] = {}
-    if headers.captions:
-        with open_to_copy(source) as file:
-            captions = captions_of(file, plan.video_stream_index, clock)
+    with open_to_copy(source) as file:
+        captions = captions_of(file, plan.video_stream_index, clock)
     picture = JoinedPicture(chunks, container, mastering, light, captions)
     with open_to_copy(source) as file:
         writer = _Writer(file, dst, plan, picture, clock, headers)
@@ -407,8 +405,8 @@ class _Writer:
     def _afterwords(self) -> tuple[str, ...]:
         """Notes on what only shows once the file is written."""
         notes = list(not_kept(self._headers, self._container))
-        if self._headers.captions:
-            count = len(self._picture.captions)
+        count = len(self._picture.captions)
+        if count or self._headers.captions:
             what = (
                 f"carried over with {count} pictures" if count else "cannot be read, and left out"
             )

@@ -15,7 +15,9 @@ from sdr2hdr.media.hdr10 import unescape
 
 _IDENTIFIER = b"GA94\x03"  # ATSC_identifier, and the user_data_type_code of cc_data
 _T35 = b"\xb5\x00\x31" + _IDENTIFIER  # United States, and the provider ATSC
-_ESCAPED = {"h264", "hevc"}
+_USER_DATA = b"\x00\x00\x01\xb2" + _IDENTIFIER
+_MARKERS = {"h264": _T35, "hevc": _T35, "mpeg2video": _USER_DATA, "mpeg1video": _USER_DATA}
+"""What captions begin with in a packet, by the codec of the picture."""
 _MOST = 31  # triplets that one picture can have
 _VALID = 0xC0  # the two leading flags: cc_data is there
 
@@ -23,33 +25,38 @@ _VALID = 0xC0  # the two leading flags: cc_data is there
 def captions_of(file: InputContainer, picture: int, clock: Clock) -> dict[int, bytes]:
     """The triplets of captions by the time of their picture, moved as the clock moves it, in the stream's time base.
 
-    Reads the whole file; what cannot be read ends it.
+    Reads the whole file, because captions may begin anywhere; what cannot be read ends it.
     """
     stream = file.streams[picture]
-    escaped = stream.codec_context.name in _ESCAPED
+    codec = stream.codec_context.codec.canonical_name
+    if codec not in _MARKERS:
+        return {}
+    marker, escaped = _MARKERS[codec], _MARKERS[codec] == _T35
     found: dict[int, bytes] = {}
     last: int | None = None
     try:
         for packet in clock.demuxed(file, stream, [stream]):
             last = packet.pts if packet.pts is not None else last  # a second field has no time
-            if last is not None and (triplets := _triplets(bytes(packet), escaped=escaped)):
+            if last is None:
+                continue
+            if triplets := _triplets(bytes(packet), marker, escaped=escaped):
                 found[last] = found.get(last, b"") + triplets
     except (av.FFmpegError, OSError):
         pass
     return found
 
 
-def _triplets(data: bytes, *, escaped: bool) -> bytes:
+def _triplets(data: bytes, marker: bytes, *, escaped: bool) -> bytes:
     """The triplets of all captions in a packet."""
-    out, at = b"", data.find(_IDENTIFIER)
+    out, at = b"", data.find(marker)
     while at >= 0:
-        begin = at + len(_IDENTIFIER)
+        begin = at + len(marker)
         body = data[begin : begin + 2 * (2 + 3 * _MOST)]
         if escaped:
             body = unescape(body)
         if body and body[0] & 0x40:  # process_cc_data_flag
             out += body[2 : 2 + 3 * (body[0] & _MOST)]
-        at = data.find(_IDENTIFIER, begin)
+        at = data.find(marker, begin)
     return out[: len(out) // 3 * 3]
 
 
