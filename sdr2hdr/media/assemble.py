@@ -42,8 +42,9 @@ from sdr2hdr.media.kept_headers import (
 )
 from sdr2hdr.media.latm import LatmError
 from sdr2hdr.media.matroska import complete_tracks
+from sdr2hdr.media.opening import IMAGES
 from sdr2hdr.media.sound_track import ACM
-from sdr2hdr.media.stream_plan import IMAGES, StreamPlan, open_to_copy
+from sdr2hdr.media.stream_plan import StreamPlan, open_to_copy
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
@@ -398,6 +399,7 @@ class _Writer:
                 return None
             copy = out.add_stream_from_template(stream, opaque=True)
             self._describe(copy, stream)
+            copy.disposition = Disposition.attached_pic  # and nothing else: MP4 asks for that
             packet.stream = copy
             packet.pts = packet.dts = 0
             return packet

@@ -19,7 +19,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sdr2hdr.media.matroska import is_whole, segments
-from sdr2hdr.media.opening import is_cover, opened
+from sdr2hdr.media.opening import demuxed, is_cover, opened
 
 PAUSE = Fraction(60)
 """Seconds. A pause of up to a minute is one: it is kept. A longer step forward, or a film that
@@ -113,7 +113,7 @@ class Clock:
             [*wanted] if self.is_steady else [*{s.index: s for s in (*wanted, picture)}.values()]
         )
         asked = {stream.index for stream in wanted}
-        for packet in file.demux(*streams):
+        for packet in demuxed(file, *streams):
             if packet.stream_index == picture.index:
                 retimer.picture(packet)
                 kept = True
@@ -235,7 +235,7 @@ def _scanned(
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         try:
-            for packet in container.demux(stream):
+            for packet in demuxed(container, stream):
                 if packet.size:
                     pts = packet.pts if packet.pts is not None else packet.dts
                     key = packet.dts if by_decoding and packet.dts is not None else pts

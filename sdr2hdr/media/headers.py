@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from sdr2hdr.media.boxes import extended_languages
 from sdr2hdr.media.ebml import Elements, children, each, elements, number, text
 from sdr2hdr.media.matroska import MAGIC
+from sdr2hdr.media.opening import demuxed
 from sdr2hdr.media.picture import side_data
 
 STEREO_MODE, PROJECTION = 0x53B8, 0x7670
@@ -248,7 +249,7 @@ def _has_captions(container: InputContainer, stream: VideoStream) -> bool:
     """Whether captions lie in one of the first packets; reads on from where the container
     stands."""
     try:
-        for count, packet in enumerate(container.demux(stream)):
+        for count, packet in enumerate(demuxed(container, stream)):
             if _CAPTIONS in bytes(packet):
                 return True
             if count == _LOOKED_AT:
@@ -268,7 +269,7 @@ def _has_grain(path: Path, stream: VideoStream) -> bool:
             picture = cast(VideoStream, file.streams[stream.index])
             context = picture.codec_context
             context.options = {"export_side_data": "film_grain"}
-            for packet in file.demux(picture):
+            for packet in demuxed(file, picture):
                 for frame in context.decode(packet):
                     return any("FILM_GRAIN" in name for name in side_data(frame))
     except (av.FFmpegError, OSError):

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -14,6 +15,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+IMAGES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
+"""Codecs of covers, with their MIME types and suffixes."""
+
+S = TypeVar("S", bound=Stream)
 
 NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
@@ -67,8 +76,8 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
             raise InputError(
                 f"{path} is not a video but a list or text ({container.format.name}); name the video itself."
             )
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or is_cover(stream):
+        stream = _film(container)
+        if stream is None:
             cover = "only a cover picture" if container.streams.video else "no video"
             raise InputError(f"{path} holds {cover}; give a file with a video stream.")
         if stream.codec_context is None:
@@ -81,6 +90,17 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
         yield container, stream
 
 
+def demuxed(file: InputContainer, *streams: S) -> "Iterator[Packet[S]]":
+    """The packets of some streams, and an empty one for each at the end.
+
+    PyAV 18 fails at the end of a program or transport stream in which streams appeared after it was opened.
+    """
+    try:
+        yield from cast("Iterator[Packet[S]]", file.demux(*streams))
+    except IndexError:
+        return
+
+
 def is_accelerated(stream: VideoStream) -> bool:
     """Whether the stream is decoded by hardware."""
     return bool(stream.codec_context.is_hwaccel)
@@ -89,7 +109,7 @@ def is_accelerated(stream: VideoStream) -> bool:
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     """The first picture that decodes; raises :class:`InputError` if none does."""
     locked = False
-    packets = container.demux(stream)
+    packets = demuxed(container, stream)
     while True:
         try:
             packet = next(packets, None)
@@ -110,8 +130,25 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
 
 
 def is_cover(stream: Stream) -> bool:
-    """Whether a video stream is the picture on the box and not a film."""
-    return bool(stream.disposition & Disposition.attached_pic)
+    """Whether a video stream is the picture on the box and not a film: marked as one, or a single still next to a film."""
+    if stream.disposition & Disposition.attached_pic:
+        return True
+    films = (s for s in stream.container.streams.video if not _is_still(s))
+    return _is_still(stream) and any(not s.disposition & Disposition.attached_pic for s in films)
+
+
+def _is_still(stream: Stream) -> bool:
+    """Whether a stream has one picture of a format for stills, as far as headers tell."""
+    codec = stream.codec_context
+    single = stream.frames == 1 or stream.metadata.get("NUMBER_OF_FRAMES") == "1"
+    return single and codec is not None and codec.codec.canonical_name in IMAGES
+
+
+def _film(container: InputContainer) -> VideoStream | None:
+    """The video that FFmpeg would choose, unless it is a cover and another is not."""
+    best = container.streams.best("video")
+    films = [s for s in container.streams.video if not is_cover(s)]
+    return best if isinstance(best, VideoStream) and best in films else next(iter(films), None)
 
 
 def _head(path: Path) -> bytes:

@@ -15,6 +15,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
 
+from sdr2hdr.media.opening import demuxed
+
 PRIMING = Fraction(1, 10)
 """Seconds before the first sample heard that may be an encoder's priming; more than that was cut away."""
 _OPUS_PREROLL = Fraction(80, 1000)  # RFC 7845 4.6
@@ -114,7 +116,7 @@ def find_starts(file: InputContainer) -> dict[int, SoundStart]:
     """
     begun = {s.index: _Begin(s) for s in file.streams.audio if s.codec_context is not None}
     waiting = set(begun)
-    packets = file.demux(*(file.streams[index] for index in begun)) if begun else iter(())
+    packets = demuxed(file, *(file.streams[index] for index in begun)) if begun else iter(())
     while waiting:
         try:
             packet = next(packets, None)

@@ -26,7 +26,7 @@ from sdr2hdr.media.deinterlace import MODES
 from sdr2hdr.media.fields import Fields, FieldTally
 from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole, segments
-from sdr2hdr.media.opening import is_accelerated, opened
+from sdr2hdr.media.opening import demuxed, is_accelerated, opened
 from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
 from sdr2hdr.media.trial import decoding_device
 
@@ -224,7 +224,7 @@ class Source:
                     yield from self._read(stream, self._retimed(packets), begin, first, threads)
                     return
         with self._opened(device) as (container, stream):
-            packets = self._retimed(_packets(container.demux(stream)))
+            packets = self._retimed(_packets(demuxed(container, stream)))
             if not clock.is_steady:
                 packets = _passed_to(packets, back)
             yield from self._read(stream, packets, begin, first, threads)
@@ -414,17 +414,17 @@ def _packets_before(container: InputContainer, stream: VideoStream, first: int) 
     while (target := first - round(back / time_base)) > begin:
         try:
             container.seek(target, stream=stream)
-            demuxed = container.demux(stream)
+            packets = demuxed(container, stream)
             held: list[Packet[VideoStream]] = []
             keys = 0
-            for packet in demuxed:
+            for packet in packets:
                 if packet.pts is None:
                     return None
                 keys += packet.is_keyframe and packet.pts < first
                 if keys:
                     held.append(packet)
                 if keys == 2:
-                    return chain(held, _packets(demuxed))
+                    return chain(held, _packets(packets))
                 if packet.dts is not None and packet.dts > first:
                     break
         except av.FFmpegError:

@@ -10,18 +10,16 @@ import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition, Stream
+from av.stream import Stream
 
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import sample_entries
 from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, LEFT_OUT, Fate, left_out
-from sdr2hdr.media.opening import open_deep
+from sdr2hdr.media.opening import IMAGES, is_cover, open_deep
 from sdr2hdr.media.sound_plan import plan_sound
 from sdr2hdr.media.sound_start import find_starts
 from sdr2hdr.media.subtitles import TEXT_CODEC, is_text
 from sdr2hdr.text import printable
-
-IMAGES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +205,7 @@ def _subtitle(stream: Stream, name: str, container: str) -> Fate:
 
 
 def _picture(stream: Stream, name: str, container: str) -> Fate:
-    if not stream.disposition & Disposition.attached_pic:
+    if not is_cover(stream):
         return left_out(stream.index, name, "one picture is written")
     image = stream.codec_context.codec.canonical_name if stream.codec_context else ""
     if image in IMAGES and container != "mov":

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from judges import need
+from sound_makers import cut_by_edits
 
 from sdr2hdr import convert
 from sdr2hdr.convert import Report
@@ -118,6 +121,123 @@ def silent_sound(folder: Path) -> Path:
     return out
 
 
+def trimmed(folder: Path) -> Path:
+    """A phone's trim: 1.5 to 3 s of four, by edit lists alone."""
+    long = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=4")
+    tone = ("-f", "lavfi", "-i", "sine=f=440:r=48000:d=4")
+    plain = ffmpeg(folder / "plain.mp4", *long, *tone, *H264, "-c:a", "aac")
+    return cut_by_edits(plain, folder / "trim.mp4", [(1.5, 3.0)])
+
+
+def late_sound(folder: Path) -> Path:
+    """A program stream whose second sound begins beyond the first 5 MB."""
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=352x288:r=25:d=3,noise=alls=80:allf=t")
+    late = ("-itsoffset", "2.2", "-f", "lavfi", "-i", "sine=f=880:r=48000:d=0.8")
+    every = ("-map", "0", "-map", "1", "-map", "2")
+    mpeg2 = ("-c:v", "mpeg2video", "-g", "1", "-q:v", "1", "-c:a", "ac3")
+    rate = ("-muxrate", "60000000", "-f", "vob")
+    return ffmpeg(folder / "late.vob", *picture, *TONE, *late, *every, *mpeg2, *rate)
+
+
+def patch(out: Path, colour: str, matrix: str, coded: str, tags: tuple[str, ...]) -> Path:
+    filters = f"scale=out_color_matrix={matrix}:out_range={coded},format=yuv420p"
+    picture = ("-f", "lavfi", "-i", f"color={colour}:s=160x96:r=25:d=1", "-vf", filters)
+    return ffmpeg(out, *picture, "-c:v", "libx264", "-qp", "4", *tags)
+
+
+def two_matrices(folder: Path) -> Path:
+    parts = [
+        patch(
+            folder / f"{matrix}.ts", "0x40a0c0", matrix, coded,
+            ("-colorspace", tag, "-color_range", coded),
+        )
+        for matrix, coded, tag in (("bt601", "tv", "bt470bg"), ("bt709", "pc", "bt709"))
+    ]  # fmt: skip
+    out = folder / "both.ts"
+    out.write_bytes(b"".join(p.read_bytes() for p in parts))
+    return out
+
+
+def tagged(primaries: str, transfer: str) -> Callable[[Path], Path]:
+    tags = ("-color_primaries", primaries, "-color_trc", transfer, "-colorspace", "bt709")
+    return lambda folder: patch(
+        folder / "p.mp4", "0xc04040", "bt709", "tv", (*tags, "-color_range", "tv")
+    )
+
+
+def no_packets(folder: Path) -> Path:
+    """Matroska that declares an AAC sound and has none of it."""
+    film = with_sound("full.mkv", "-c:a", "aac")(folder)
+    with av.open(str(film)) as file, av.open(str(folder / "empty.mkv"), "w") as out:
+        picture = out.add_stream_from_template(file.streams.video[0])
+        out.add_stream_from_template(file.streams.audio[0])
+        for packet in file.demux(file.streams.video[0]):
+            if packet.size:
+                packet.stream = picture
+                out.mux(packet)
+    return folder / "empty.mkv"
+
+
+def still_first(folder: Path) -> Path:
+    """The picture on the box comes first, is not marked as one, and is the default."""
+    film, cover = base(folder), folder / "cover.png"
+    ffmpeg(cover, "-f", "lavfi", "-i", "color=red:s=320x320", "-frames:v", "1")
+    maps = ("-map", "0", "-map", "1", "-c", "copy")
+    flags = ("-disposition:v:0", "default", "-disposition:v:1", "0")
+    return ffmpeg(folder / "box.mp4", "-i", cover, "-i", film, *maps, *flags)
+
+
+def light(path: Path, frame: int) -> tuple[float, ...]:
+    """Nits of red, green and blue in the middle of a frame, from the planes that FFmpeg decodes, by ST 2084."""
+    command = [need("ffmpeg"), "-v", "error", "-i", path, "-vf", f"select=eq(n\\,{frame})"]
+    command += ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-"]
+    raw = np.frombuffer(
+        subprocess.run(command, check=True, capture_output=True).stdout, "<u2"
+    ).astype(float)
+    y, cb, cr = (
+        raw[48 * 160 + 80],
+        raw[160 * 96 + 24 * 80 + 40],
+        raw[160 * 96 * 5 // 4 + 24 * 80 + 40],
+    )
+    luma, blue, red = (y - 64) / 876, (cb - 512) / 896, (cr - 512) / 896
+    r, b = luma + 1.4746 * red, luma + 1.8814 * blue  # BT.2020 non-constant luminance
+    codes = np.array([r, (luma - 0.2627 * r - 0.0593 * b) / 0.678, b])
+    powers = codes ** (32 / 2523)
+    c1, c2, c3 = 107 / 128, 2413 / 128, 2392 / 128
+    nits = 10000 * (np.maximum(powers - c1, 0) / (c2 - c3 * powers)) ** (8192 / 1305)
+    return tuple(nits)
+
+
+def lit(*frames: tuple[int, float, float, float]) -> Callable[[Path, Path, "Report"], bool]:
+    """Whether frames have these nits, to one code and a half of their 10 bits."""
+    return lambda s, o, r: all(
+        np.allclose(light(o, n), wanted, rtol=0.04, atol=0.3) for n, *wanted in frames
+    )
+
+
+def heard_only(source: Path, out: Path, report: Report) -> bool:
+    """The sound that is heard has the length of the trim and begins with the picture."""
+    command = [need("ffmpeg"), "-v", "error", "-i", out, "-f", "s16le", "-ac", "1", "-"]
+    samples = len(subprocess.run(command, check=True, capture_output=True).stdout) // 2
+    heard = samples / 48000 + times(out, "a")[0]  # FFmpeg plays what lies before 0 as well
+    return 1.5 <= heard <= 1.512 and times(out, "v")[0] <= 0.03
+
+
+def two_sounds(source: Path, out: Path, report: Report) -> bool:
+    return abs(times(out, "a:1")[0] - 2.2) < 0.05 and times(out, "a:0")[0] < 0.05
+
+
+def with_cover(source: Path, out: Path, report: Report) -> bool:
+    """The film was converted, and the still kept as what it is."""
+    film, cover = probed(out, "-show_streams")["streams"][:2]
+    return (
+        film["width"] == 160
+        and len(times(out, "v:0")) == 50
+        and cover["disposition"]["attached_pic"] == 1
+        and cover["width"] == 320
+    )
+
+
 def same_packets(source: Path, out: Path, _: Report) -> bool:
     """The sound's packets, bit for bit."""
     hashes = [
@@ -165,6 +285,7 @@ class Case:
 
     make: Callable[[Path], Path]
     right: Callable[[Path, Path, Report], bool]
+    target: str = "out.mkv"
 
 
 CASES = {
@@ -189,6 +310,21 @@ CASES = {
     "WMA": Case(with_sound("w.wmv", "-c:a", "wmav2"), same_packets),
     "ADPCM": Case(with_sound("a.avi", "-c:a", "adpcm_ms"), same_packets),
     "G.711": Case(with_sound("m.mov", "-c:a", "pcm_mulaw"), same_packets),
+    "a trim by one edit": Case(trimmed, heard_only),
+    "a sound that begins late": Case(late_sound, two_sounds),
+    "matrix and range change": Case(
+        two_matrices, lit((10, 31.0, 62.6, 97.4), (40, 30.5, 61.6, 96.8))
+    ),
+    "DCI-P3": Case(
+        tagged("smpte431", "smpte428"),
+        lambda s, o, r: lit((5, 72.6, 9.4, 5.1))(s, o, r) or lit((5, 77.3, 11.2, 6.8))(s, o, r),
+    ),
+    "linear": Case(tagged("bt709", "linear"), lit((5, 113.5, 56.8, 51.2))),
+    "a sound without packets": Case(
+        no_packets, lambda s, o, r: noted(r, "aac", "left out"), "out.mp4"
+    ),
+    "a cover that comes first": Case(still_first, with_cover),
+    "a cover that comes first, to MP4": Case(still_first, with_cover, "out.mp4"),
     "AAC priming": Case(with_sound("p.mp4", "-c:a", "aac"), not_before_zero),
 }  # fmt: skip
 
@@ -196,6 +332,6 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_went_wrong_once_is_right(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    source, out = case.make(tmp_path), tmp_path / "out.mkv"
+    source, out = case.make(tmp_path), tmp_path / case.target
     report = convert(source, out, model="bt2408", scenes="none", preset="ultrafast")
     assert case.right(source, out, report), (name, report.notes)
