@@ -39,10 +39,12 @@ AUTO = "auto"
 T = TypeVar("T")
 Decides = Literal["picture", "file", "run"]
 CONVERSIONS = ("convert", "batch")
-EVERYWHERE = ("convert", "batch", "preview")
+ENCODED = (*CONVERSIONS, "params")
+"""Commands with a quality to encode with."""
+EVERYWHERE = ("convert", "batch", "preview", "params")
 READING = (*EVERYWHERE, "look", "lut")
 """Commands that read a film as a conversion does."""
-KNOBS = ("convert", "batch", "look", "lut")
+KNOBS = ("convert", "batch", "look", "lut", "params")
 """Commands that have the knobs of a grade; ``preview`` takes lists of them."""
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -99,7 +101,7 @@ class Options:
     """
 
     model: str = option(
-        AUTO, "A model or a named weight (`sdr2hdr models` lists them); auto is wmnet on a fast GPU, else look."
+        AUTO, "A model or a named weight (`sdr2hdr models` lists them); auto is wmnet on a fast GPU, else look.", commands=ENCODED
     )  # fmt: skip
     weights: str | None = option(
         None, "Other weights: a named one or a .safetensors file; for --model lut, your colour table (.cube).",
@@ -122,7 +124,7 @@ class Options:
     )  # fmt: skip
     decoder: str = option(
         AUTO, "Decode in software, or on the GPU if it gives the same pictures; auto is software.",
-        choices=(AUTO, "software", "hardware"),
+        choices=(AUTO, "software", "hardware"), commands=ENCODED,
     )  # fmt: skip
     container: str | None = option(
         None, "The container.", choices=CONTAINERS, shown="from OUT's ending", decides="file"
@@ -139,8 +141,11 @@ class Options:
         least=0,
         most=51,
         shown="16 for hevc, 22 for av1",
+        commands=ENCODED,
     )
-    preset: str | None = option(None, "The encoder's preset.", shown="depends on the encoder")
+    preset: str | None = option(
+        None, "The encoder's preset.", shown="depends on the encoder", commands=ENCODED
+    )
     peak: int = option(
         1000,
         "Peak luminance written, in nits.",
@@ -235,9 +240,13 @@ class Options:
         "Frame rate of numbered pictures (%05d.png, or a folder of them).",
         metavar="N|N/D",
         per_folder=False,
+        commands=ENCODED,
     )
     strict: bool = option(
-        False, "Refuse a damaged source instead of converting the part that decodes.", decides="run"
+        False,
+        "Refuse a damaged source instead of converting the part that decodes.",
+        decides="run",
+        commands=ENCODED,
     )
     overwrite: bool = option(
         False, "Replace existing files.",

@@ -14,7 +14,7 @@ def need(tool: str) -> str:
     """Path of an outside tool; skips the test where it is missing, fails it there in CI."""
     path = shutil.which(tool)
     if path is None:
-        reason = f"{tool} is not installed (Debian: ffmpeg, mediainfo, mkvtoolnix, chromium, vlc-bin, vlc-plugin-base)"
+        reason = f"{tool} is not installed (Debian: ffmpeg, mediainfo, mkvtoolnix, chromium, vlc-bin, vlc-plugin-base, x265, svt-av1)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

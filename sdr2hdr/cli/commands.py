@@ -15,6 +15,7 @@ from sdr2hdr.cli.config import defaults
 COMMANDS = {
     "convert": ("sdr2hdr.cli.convert:convert", "Turn an SDR video into HDR10."),
     "batch": ("sdr2hdr.cli.batch:batch", "Turn a folder of SDR videos into HDR10."),
+    "params": ("sdr2hdr.cli.params:params", "Print options for another encoder."),
     "probe": ("sdr2hdr.cli.probe:probe", "Show what a video file is."),
     "scenes": ("sdr2hdr.cli.scenes:scenes", "Show how a film is split into scenes."),
     "preview": ("sdr2hdr.cli.preview:preview", "Render single frames."),

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -59,7 +60,7 @@ def pipe(
 
     report, _ = rendered(src, o, writing, progress, container=form)
     out.flush()
-    return report
+    return replace(report, notes=(*report.notes, *_idle(o)))
 
 
 def rendered(
@@ -94,7 +95,7 @@ def rendered(
         except KeyboardInterrupt:
             raise Interrupted("Stopped; frames in a pipe cannot be continued.") from None
         check_unchanged(source, plan)
-    notes = (*film.notes, *_idle(options), *lost, *notes, *plan.survey.notes)
+    notes = (*film.notes, *lost, *notes, *plan.survey.notes)
     report = report_of(
         source, Path("-"), chosen, done, notes,
         codec="none", encoder="none", container=container, seconds=time.monotonic() - since,
