@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+DEBIAN = "Debian: ffmpeg, mediainfo, mkvtoolnix, chromium, vlc-bin, vlc-plugin-base, x265, svt-av1"
+"""Where the tools are."""
+
 
 def need(tool: str) -> str:
     """Path of an outside tool; skips the test where it is missing, fails it there in CI."""
     path = shutil.which(tool)
     if path is None:
-        reason = f"{tool} is not installed (Debian: ffmpeg, mediainfo, mkvtoolnix, chromium, vlc-bin, vlc-plugin-base, x265, svt-av1)"
+        reason = f"{tool} is not installed ({DEBIAN})"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

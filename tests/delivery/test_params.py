@@ -3,7 +3,6 @@
 import io
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import av
 import numpy as np
 import pytest
 from judges import ffprobe, need
-from media_makers import Planes, make_clip, moving_texture, plane_shapes
+from media_makers import Planes, make_clip, plane_shapes
 from numpy.typing import NDArray
 
 from sdr2hdr import convert
+from sdr2hdr.cli.main import main
 from sdr2hdr.delivery.params import encoder_params
 from sdr2hdr.delivery.pipe import pipe
 from sdr2hdr.errors import OutputError, UsageError
@@ -25,9 +25,13 @@ FAST = {"model": "bt2446a", "peak": 600}
 
 
 def picture(index: int) -> Planes:
-    """Two scenes: a texture, and from the cut on a brighter one of another place."""
-    planes = moving_texture(index, plane_shapes("yuv420p", SIZE), 8)
-    return planes if index < CUT else [np.roll(255 - p // 2, 40, axis=1) for p in planes]
+    """Two scenes: a random texture and tint, and another one from the cut on, which drift a little."""
+    rng = np.random.default_rng(index >= CUT)
+    (height, width), chroma, _ = plane_shapes("yuv420p", SIZE)
+    texture = np.kron(rng.uniform(40, 210, (height // 4, width // 4)), np.ones((4, 4)))
+    planes = [np.roll(texture, index // 4, axis=1)]
+    planes += [np.full(chroma, rng.uniform(70, 190)) for _ in range(2)]
+    return [p.round().astype(np.uint8) for p in planes]
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +60,18 @@ def test_the_manuals_command_lines_run(film: Path, tmp_path: Path, tool: str, ma
     need(tool)
     (line,) = (each for each in command_lines() if f"| {tool} " in each)
     (tmp_path / "film.mp4").symlink_to(film)
-    command = tmp_path / "sdr2hdr"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sdr2hdr "$@" --model bt2446a -q\n')
+    qpfile = tmp_path / "film.qp" if tool == "x265" else None
+    name = {"SvtAv1EncApp": "svtav1"}.get(tool, tool)
+    found = encoder_params(film, name, qpfile=qpfile, model="bt2446a")
+    (tmp_path / "params").write_text(" ".join(found.words).replace(str(qpfile), "film.qp"))
+    with (tmp_path / "convert").open("wb") as frames:
+        pipe(film, frames, model="bt2446a")
+    command = tmp_path / "sdr2hdr"  # prints what is in the file named as the command
+    command.write_text('#!/bin/sh\nexec cat "$1"\n')
     command.chmod(0o755)
     line = f'set -o pipefail; PATH="{tmp_path}:$PATH"; {line}'
     done = subprocess.run(
-        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        ["bash", "-c", line], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     said = ffprobe(tmp_path / made, "-select_streams", "v", "-show_frames", "-show_streams")
@@ -81,6 +91,18 @@ def test_the_manuals_command_lines_run(film: Path, tmp_path: Path, tool: str, ma
     assert numerator / denominator == pytest.approx(1000)
     numerator, denominator = map(int, display["green_y"].split("/"))
     assert numerator / denominator == pytest.approx(0.797, abs=1e-4)
+
+
+def test_the_command_prints_the_options_alone(
+    film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    qpfile = tmp_path / "film.qp"
+    args = ["params", str(film), "--for", "x265", "--qpfile", str(qpfile), "--model", "bt2446a"]
+    assert main(args) == 0
+    shown = capsys.readouterr()
+    found = encoder_params(film, "x265", qpfile=qpfile, model="bt2446a", overwrite=True)
+    assert shown.out == " ".join(found.words) + "\n"
+    assert "without the source's 1 audio stream" in shown.err
 
 
 def test_the_same_encoder_gives_the_frames_of_convert(film: Path, tmp_path: Path) -> None:
