@@ -50,3 +50,20 @@ def write_frames(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(png_of(samples))
     return folder
+
+
+def write_pairs(
+    folder: Path, sdr: str, hdr: str, names: list[str], size: tuple[int, int] = (48, 64)
+) -> Path:
+    """Pairs of frames of these names in two folders: random blocks, the HDR codes about 0.6 of the SDR codes."""
+    for number, name in enumerate(names):
+        coarse = np.random.default_rng(number).uniform(0.1, 0.9, (size[0] // 4, size[1] // 4, 3))
+        codes = torch.from_numpy(coarse.repeat(4, 0).repeat(4, 1)).permute(2, 0, 1)
+        for side, samples in (
+            (sdr, (codes * 255).to(torch.uint8)),
+            (hdr, (codes * 0.6 * 65535).to(torch.int32)),
+        ):
+            path = folder / side / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png_of(samples))
+    return folder

@@ -66,7 +66,8 @@ def scenes(
 ) -> None:
     """Group the frames of a data set into scenes and split these into training and test scenes.
 
-    FOLDER holds a folder of SDR frames and one of HDR frames (for example sdr and hdr, or train_sdr and train_hdr).
+    FOLDER holds a folder of SDR frames and one of HDR frames (for example sdr and hdr, or train_sdr and train_hdr). If it
+    holds those of tests as well (test_sdr and test_hdr), the training frames are read.
     Frames are read in the order of their names. Each sub-folder begins a scene, and so does each cut.
 
     \b
@@ -79,7 +80,7 @@ def scenes(
 
     check_free(list, overwrite)
     terminal = console(stderr=True)
-    pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
+    pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder, "train")))
     with Progress(console=terminal) as bar:
         task = bar.add_task("Finding scenes")
         found = list_scenes(
@@ -139,7 +140,9 @@ def crop(
     from sdr2hdr.data.paired import paired_scenes, sides
     from sdr2hdr.data.scene_list import Part, read_scene_list, select
 
-    pairs = paired_scenes(*((folder, hdr) if hdr else sides(folder)))
+    pairs = paired_scenes(
+        *((folder, hdr) if hdr else sides(folder, "test" if part == "test" else "train"))
+    )
     if scenes is not None:
         of: Part | None = "train" if part == "train" else "test" if part == "test" else None
         pairs = select(pairs, read_scene_list(scenes), of)

@@ -99,6 +99,7 @@ def train(
             listed=scenes,
             mix=made.mix,
             damage=made.damage,
+            exact=made.exact,
         )
         makers.append((split, n, maker))
     columns = (

@@ -37,8 +37,9 @@ WHOLE: Area = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class Clip:
-    """``planes``: uint8 ``T,H,W`` and two of ``T,H/2,W/2``; ``clean``: the same before the codec; ``codes``: int32 PQ
-    codes * 65535, ``T,3,H,W``; how it was made; and its ``brightness`` (:mod:`sdr2hdr.color.exposure`)."""
+    """``planes``: uint8 Y'CbCr ``T,H,W`` and two of ``T,H/2,W/2``, or R'G'B' of three ``T,H,W``; ``clean``: the same before
+    the codec; ``codes``: int32 PQ codes * 65535, ``T,3,H,W``; how it was made; and its ``brightness``
+    (:mod:`sdr2hdr.color.exposure`)."""
 
     planes: Planes
     clean: Planes
@@ -63,6 +64,8 @@ class Clip:
 
 def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
     """R'G'B' of an area; one more chroma sample on every side serves to interpolate at its edge."""
+    if planes[1].shape == planes[0].shape:  # R'G'B' itself
+        return torch.stack([p[which][..., *area] for p in planes], dim=1).float() / 255.0
     height, width = planes[0].shape[1:]
     (top, bottom, _), (left, right, _) = area[0].indices(height), area[1].indices(width)
     above, before = max(top // 2 - 1, 0), max(left // 2 - 1, 0)
@@ -73,8 +76,8 @@ def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
     return rgb[..., top - 2 * above : bottom - 2 * above, left - 2 * before : right - 2 * before]
 
 
-def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:
-    """R'G'B' ``T,3,H,W`` 0..1 to 8-bit 4:2:0 limited BT.709 planes, left-sited, with or without dither."""
+def to_planes(rgb: Tensor, rng: np.random.Generator, *, dither: float = 0.3) -> Planes:
+    """R'G'B' ``T,3,H,W`` 0..1 to 8-bit 4:2:0 limited BT.709 planes, left-sited, some (a share ``dither``) with dither."""
     r, g, b = rgb.unbind(1)
     kr, kg, kb = weights("bt709")
     y = kr * r + kg * g + kb * b
@@ -86,10 +89,10 @@ def to_planes(rgb: Tensor, rng: np.random.Generator) -> Planes:
         + F.pad(padded, (0, 1, 0, 0), mode="replicate")[..., 2::2]
     ) / 4
     chroma = (across[..., 0::2, :] + across[..., 1::2, :]) / 2
-    dither = rng.random() < 0.3
+    dithered = rng.random() < dither
 
     def quantise(x: Tensor, gain: float, offset: float) -> Tensor:
-        noise = torch.from_numpy(rng.random(x.shape, dtype=np.float32)) - 0.5 if dither else 0.0
+        noise = torch.from_numpy(rng.random(x.shape, dtype=np.float32)) - 0.5 if dithered else 0.0
         return (
             (x * gain + offset + noise)
             .round()
@@ -274,6 +277,25 @@ class ClipMaker:
             vary=self.split != "val",
             damage=self.damage,
         )
+
+
+def exact_clip(
+    sdr: Tensor,
+    codes: Tensor,
+    scene: str,
+    qp: int,
+    rng: np.random.Generator,
+    *,
+    brightness: float,
+    damage: Damage,
+) -> Clip:
+    """The clip of 8-bit R'G'B' ``T,3,H,W`` 0..1 and PQ codes as they are; only with a ``qp`` it is 4:2:0 after a codec."""
+    r, g, b = (sdr * 255.0).round().to(torch.uint8).unbind(1)
+    planes = (r, g, b)
+    if qp:
+        planes = damage.through(to_planes(sdr, rng, dither=0.0), qp, "libx265", rng)
+    kept = (codes * 65535.0).round().to(torch.int32)
+    return Clip(planes, (r, g, b), kept, scene, "paired", qp, brightness)
 
 
 def finish(

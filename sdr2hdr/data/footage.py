@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, finish
+from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, exact_clip, finish
 from sdr2hdr.data.damage import USUAL_DAMAGE, Damage
 from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
 from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
@@ -59,10 +59,12 @@ def open_corpus(
     listed: Path | None = None,
     mix: Mix = USUAL,
     damage: Damage = USUAL_DAMAGE,
+    exact: bool = False,
 ) -> Maker:
     """The maker of clips (``frames`` pictures of ``size`` = height, width) for whatever ``folder`` holds.
 
-    Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone. ``damage`` is the codec's.
+    Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone. ``damage`` is the codec's. With
+    ``exact`` paired frames are taken as they are (:class:`PairedMaker`).
 
     That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of
     which those for training are taken. Raises InputError for anything else, and for errors in it.
@@ -79,7 +81,12 @@ def open_corpus(
         ) from e
     if any(p.is_dir() and "sdr" in p.name.lower() for p in names):
         return PairedMaker(
-            folder, split, size=size, frames=frames, seed=seed, listed=listed, damage=damage
+            folder, split, size=size, frames=frames, seed=seed, listed=listed, damage=damage,
+            exact=exact,
+        )  # fmt: skip
+    if exact:
+        raise InputError(
+            f"The recipe takes paired frames as they are, and {folder} has none; name the folder of a data set of pairs."
         )
     if listed is not None:
         raise InputError(
@@ -112,6 +119,14 @@ def window(
     return (y, x), shrink
 
 
+def cut(
+    rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """A drawn area of a picture (height, width) of a size, at even rows and columns."""
+    y, x = (int(rng.integers(0, (a - b) // 2 + 1)) * 2 for a, b in zip(whole, size, strict=True))
+    return slice(y, y + size[0]), slice(x, x + size[1])
+
+
 def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[PairedScene]:
     """The training scenes of a list, or the patches that `dataset crop` cut from them."""
     parts = {s.name: s.part for s in listed.scenes}
@@ -123,7 +138,11 @@ def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[Pa
 
 
 class PairedMaker:
-    """Clips from paired frames: windows of neighbouring frames, downscaled by a whole number or not at all."""
+    """Clips from paired frames: windows of neighbouring frames, downscaled by a whole number or not at all.
+
+    With ``exact`` they are cut from the frames as they are, from all scenes; only with a share ``undamaged`` some or all then
+    go through a codec. Of a data set with a part for training and one for tests, the former is read.
+    """
 
     def __init__(
         self,
@@ -135,10 +154,11 @@ class PairedMaker:
         seed: int = 0,
         listed: Path | None = None,
         damage: Damage = USUAL_DAMAGE,
+        exact: bool = False,
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
-        self.damage = damage
-        found = paired_scenes(*sides(folder))
+        self.damage, self.exact = damage, exact
+        found = paired_scenes(*sides(folder, "train"))
         if listed is not None:
             found = training_scenes(found, read_scene_list(listed))
             if not found:
@@ -160,6 +180,9 @@ class PairedMaker:
             )
         for scene in long:
             _check_sizes(scene, size)
+        if exact:
+            self.material = long if split == "train" else []
+            return
         mine = set(set_aside(sorted({_PLACE.sub("", s.name) for s in long}), split))
         self.material = [s for s in long if _PLACE.sub("", s.name) in mine]
 
@@ -172,9 +195,16 @@ class PairedMaker:
         scene = self.material[int(random.integers(len(self.material)))]
         first = int(random.integers(len(scene) - self.frames + 1))
         pictures = [scene.pair(first + t) for t in range(self.frames)]
-        area, shrink = window(
-            random, (pictures[0][0].shape[-2], pictures[0][0].shape[-1]), self.size
-        )
+        whole = (pictures[0][0].shape[-2], pictures[0][0].shape[-1])
+        if self.exact:
+            area = cut(random, whole, self.size)
+            sdr, codes = (torch.stack(p)[(..., *area)] for p in zip(*pictures, strict=True))
+            brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
+            qp, damage = self.damage.qp(random, 1.0), self.damage
+            return exact_clip(
+                sdr, codes, scene.name, qp, random, brightness=brightness, damage=damage
+            )
+        area, shrink = window(random, whole, self.size)
         sdr, codes = (
             avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True)
         )

@@ -28,10 +28,11 @@ class PairedScene:
         return read_codes(self.sdr[number]), read_codes(self.hdr[number])
 
 
-def sides(folder: Path) -> tuple[Path, Path]:
+def sides(folder: Path, part: str | None = None) -> tuple[Path, Path]:
     """The SDR and the HDR folder inside a data set: ``sdr`` and ``hdr``, or two names that differ in that alone (``test_sdr``).
 
-    Raises InputError where there is none such, or more than one.
+    Of several pairs, that whose names begin with ``part`` ("train" or "test") is meant. Raises InputError if there is no such
+    pair, or more than one.
     """
     try:
         names = {p.name: p for p in folder.iterdir() if p.is_dir()}
@@ -51,8 +52,20 @@ def sides(folder: Path) -> tuple[Path, Path]:
         )
         if other is not None:
             found.append((path, names[other]))
+    alone = [
+        name
+        for name in sorted(names)
+        if ("sdr" in name.lower()) != ("hdr" in name.lower())
+        and names[name] not in {path for pair in found for path in pair}
+    ]
+    if part and any(name.lower().startswith(part) for name in alone):
+        name = next(name for name in alone if name.lower().startswith(part))
+        raise InputError(f"{folder} holds {name} without its partner; download the whole data set.")
     if len(found) == 1:
         return found[0]
+    chosen = [pair for pair in found if part and pair[0].name.lower().startswith(part)]
+    if len(chosen) == 1:
+        return chosen[0]
     if found:
         pairs = ", ".join(sdr.name for sdr, _ in found)
         raise InputError(

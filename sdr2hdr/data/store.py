@@ -95,11 +95,16 @@ class Draw:
 
 
 class Sampler:
-    """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same."""
+    """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same.
 
-    def __init__(self, folder: Path, seed: int, count: int | None = None) -> None:
+    With ``flips`` half of the patches are flipped top to bottom, and half are transposed.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, count: int | None = None, *, flips: bool = True
+    ) -> None:
         self.paths = clip_paths(folder, count)
-        self.seed = seed
+        self.seed, self.flips = seed, flips
 
     def facts(self, index: int) -> Facts:
         """The facts of a clip."""
@@ -121,7 +126,8 @@ class Sampler:
             top, left = (
                 int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (facts.height, facts.width)
             )
-            yield Draw(clip, first, top, left, rng.random() < 0.5, rng.random() < 0.5)
+            flipped, transposed = (bool(rng.random() < 0.5) and self.flips for _ in range(2))
+            yield Draw(clip, first, top, left, flipped, transposed)
 
     def batch(
         self,

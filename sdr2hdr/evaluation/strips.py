@@ -105,7 +105,7 @@ def pairings(
                 f"{what} holds no PNG frames; name a folder that does, or a data set with sdr and hdr in it."
             )
         return [Pairing(strip, None) for strip in strips]
-    left, right = sides(what) if truth is None else (what, truth)
+    left, right = sides(what, part) if truth is None else (what, truth)
     files = frame_files(left)
     if not files:
         raise InputError(f"{left} holds no PNG frames; name the folder that does.")

@@ -68,7 +68,8 @@ class Trainer:
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model, recipe.config)
-        self.sampler = Sampler(clips / "train", recipe.seed, recipe.clips.count)
+        made = recipe.clips
+        self.sampler = Sampler(clips / "train", recipe.seed, made.count, flips=made.flips)
         self.chosen_on = clip_paths(clips / "select", recipe.clips.select)
         if not self.sampler.paths:
             raise InputError(

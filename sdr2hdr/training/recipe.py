@@ -65,7 +65,10 @@ class ClipSet:
     """``count`` training clips of ``frames`` pictures of ``height`` x ``width``, made once; ``select`` more for choosing
     the best weight (0: the last weight is taken).
 
-    The other keys are those of :class:`~sdr2hdr.data.grading.Mix` and of :class:`~sdr2hdr.data.damage.Damage`.
+    With ``exact`` paired frames are taken as they are: R'G'B' of 8 bits, neither shrunk nor mirrored, without bars, from
+    all training scenes (so none are left for ``select``), and through a codec only if ``undamaged`` is given. ``flips``
+    lets the patches of a batch be flipped and transposed. The other keys are those of
+    :class:`~sdr2hdr.data.grading.Mix` and of :class:`~sdr2hdr.data.damage.Damage`.
     """
 
     count: Count
@@ -84,10 +87,12 @@ class ClipSet:
     codec: Literal["", "libx264", "libx265"] = ""
     intra: bool = False
     lead: Whole = 0
+    exact: bool = False
+    flips: bool = True
 
     def __repr__(self) -> str:
         mixed, damaged = (tuple(f.name for f in fields(kind)) for kind in (Mix, Damage))
-        return _said(self, *mixed, *damaged)
+        return _said(self, *mixed, *damaged, "exact", "flips")
 
     @property
     def mix(self) -> Mix:
