@@ -153,6 +153,24 @@ class RestoringModel(Model):
         """
 
 
+class PyramidModel(Model):
+    """A model that can make the picture at several sizes (``sizes`` in its spec)."""
+
+    def forward_sizes(
+        self, frames: Tensor, state: State, **inputs: Unpack[Inputs]
+    ) -> tuple[list[Tensor], State]:
+        """:meth:`forward`, but the codes of every size, the smallest first; each has twice the sides of the one before."""
+        return self.render_sizes(Window(frames, **inputs), state)
+
+    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+        sizes, state = self.render_sizes(window, state)
+        return sizes[-1], state
+
+    @abstractmethod
+    def render_sizes(self, window: Window, state: State) -> tuple[list[Tensor], State]:
+        """The implementation of :meth:`forward_sizes`."""
+
+
 class MaskedModel(Model):
     """A model whose encoder can be trained to reconstruct masked pictures (``masked`` among the tasks of its spec)."""
 

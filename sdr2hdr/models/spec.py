@@ -5,6 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+WHOLE = 8192
+"""The edge of a tile that is the whole picture, for networks whose parts see all of what they are given."""
+
 State = dict[str, Tensor]
 """A model's memory within a scene: named tensors that can be saved. Empty for a model without memory."""
 
@@ -35,8 +38,9 @@ class ModelSpec:
     steadied over ``past`` and ``future`` neighbours (:mod:`sdr2hdr.models.base.steady`).
 
     ``has_aux``: the model is a :class:`~sdr2hdr.models.model.RestoringModel`. ``tasks`` are the kinds of training stage
-    that it knows; ``config`` are the arguments that its class is built with, and ``published`` those of the network as its
-    paper or its published code has it, if it can be built so.
+    that it knows. ``sizes``: the model is a :class:`~sdr2hdr.models.model.PyramidModel` that makes the picture at so many sizes
+    (0: at its own alone). ``config`` are the arguments that its class is built with, and ``published`` those of the network as
+    its paper or its published code has it, if it can be built so.
     """
 
     name: str
@@ -65,6 +69,7 @@ class ModelSpec:
     brightness: bool = False
     greys: bool = True
     pixelwise: bool = False
+    sizes: int = 0
     tasks: tuple[str, ...] = ("mapping",)
     config: dict[str, Any] = field(default_factory=dict)
     published: dict[str, Any] | None = None

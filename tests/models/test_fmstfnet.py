@@ -9,8 +9,16 @@ from sdr2hdr import load_model
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.fmstfnet.fourier import Conditions, SpectralTransform, at_place
-from sdr2hdr.models.fmstfnet.hashing import HashedAttention, hashes, rotations, windows
+from sdr2hdr.models.fmstfnet.hashing import (
+    HashedAttention,
+    bucket_count,
+    hashes,
+    rotations,
+    windows,
+)
+from sdr2hdr.models.fmstfnet.modulation import PrintedModulation
 from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, PARTS, FMSTFNet
+from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.parts.pyramid import gaussian, larger, smaller, take_apart
 from sdr2hdr.render.renderer import Renderer, Run
 
@@ -313,3 +321,98 @@ def test_unknown_parts_and_bases_are_refused() -> None:
 
 def test_the_weight_file_is_small_enough() -> None:
     assert 2 * sum(t.numel() for t in registry.build("fmstfnet").state_dict().values()) < 8 << 20
+
+
+@pytest.fixture(scope="module")
+def printed() -> FMSTFNet:
+    torch.manual_seed(0)
+    model = registry.build("fmstfnet", "published")
+    assert isinstance(model, FMSTFNet)
+    return model
+
+
+def test_the_published_form_sees_two_frames_and_no_thumbnail() -> None:
+    spec = registry.spec("fmstfnet", "published")
+    assert (spec.past, spec.future, spec.thumb, spec.place, spec.sizes) == (0, 1, 0, False, 3)
+
+
+def test_f_is_the_result_of_equations_1_and_2(printed: FMSTFNet) -> None:
+    cglfm = printed.modulation
+    assert isinstance(cglfm, PrintedModulation) and cglfm.place is not None
+    low = torch.rand(2, 3, 16, 24)
+    with torch.no_grad():
+        features = cglfm.conv2(cglfm.conv1(low).relu()).relu()
+        whole, where = cglfm.conditions(features)
+        assert whole.shape == (2, 64) and where.shape == features.shape
+        scale, shift = cglfm.whole(whole)[..., None, None].chunk(2, dim=1)
+        moved = scale * features + shift
+        scale, shift = cglfm.place(where).chunk(2, dim=1)
+        torch.testing.assert_close(cglfm(low), scale * moved + shift)
+
+
+def test_the_published_form_predicts_a_picture_of_every_size(printed: FMSTFNet) -> None:
+    frames = torch.rand(1, 3, 3, 64, 96)
+    with torch.no_grad():
+        sizes, state = printed.forward_sizes(frames, {})
+        codes, _ = printed(frames, {})
+    assert [s.shape for s in sizes] == [(1, 3, 3, 64 >> k, 96 >> k) for k in (2, 1, 0)]
+    assert torch.equal(codes, sizes[-1]) and set(state) == {"before", "made"}
+
+
+def test_every_weight_of_the_published_form_learns(printed: FMSTFNet) -> None:
+    sizes, _ = printed.forward_sizes(torch.rand(1, 3, 3, 64, 64), {})
+    torch.stack([size.square().mean() for size in sizes]).sum().backward()
+    still = [n for n, p in printed.named_parameters() if p.grad is None or not p.grad.abs().max()]
+    assert still == []
+
+
+def test_the_published_form_runs_on_the_meta_device_with_heads_in_float32() -> None:
+    with torch.device("meta"):
+        model = to_precision(registry.build("fmstfnet", "published"), torch.bfloat16)
+        codes, _ = model(torch.rand(1, 2, 3, 128, 128), {})
+    assert codes.shape == (1, 2, 3, 128, 128) and codes.dtype == torch.float32
+
+
+def test_a_place_does_not_attend_to_itself_where_there_is_anything_else() -> None:
+    torch.manual_seed(2)
+    attention = HashedAttention(32, chunk=64, to_self=False, scaled=True)
+    x = torch.randn(1, 32, 6, 10)
+    with torch.no_grad():
+        got = attention(x)
+        even = x / (x.square().mean(1, keepdim=True) + 1e-4).sqrt()
+        keys, values = attention.match(even).flatten(2), attention.value(even).flatten(2)
+        scores = keys.transpose(1, 2) @ F.normalize(keys, dim=1) / 8**0.5
+        scores.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        read = (scores.softmax(-1) @ values.transpose(1, 2)).transpose(1, 2).view(1, 16, 6, 10)
+        assert torch.allclose(got, x + attention.leave(read), atol=1e-5)
+        alone = torch.randn(1, 32, 1, 1)
+        assert torch.isfinite(attention(alone)).all()
+
+
+def test_rounds_are_weighted_by_what_they_found() -> None:
+    """Reformer, eq. 6: the mean over rounds, weighted by the sums of the exponentials, is one softmax over all of them."""
+    torch.manual_seed(3)
+    attention, x = HashedAttention(32, chunk=4, rounds=3), torch.randn(1, 32, 6, 10)
+    with torch.no_grad():
+        got = attention(x)
+        even = x / (x.square().mean(1, keepdim=True) + 1e-4).sqrt()
+        keys, values = (f(even).flatten(2)[0].T for f in (attention.match, attention.value))
+        scores = keys @ F.normalize(keys, dim=1).T
+        codes = hashes(F.normalize(keys, dim=1)[None], bucket_count(60, 4), 3)
+        read = torch.zeros(60, 16)
+        for place in range(60):
+            seen = []
+            for code in codes:
+                asking, among = windows(code.view(1, 60, 1), 1, 4)
+                chunk = (asking[0] == place).any(1).nonzero()[0, 0]
+                seen += among[0, chunk].tolist()
+            read[place] = scores[place, seen].softmax(0) @ values[seen]
+        expected = x + attention.leave(read.T.view(1, 16, 6, 10))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [PARTS[:k] for k in range(len(PARTS))])
+def test_table_two_has_a_published_network_for_every_row(parts: tuple[str, ...]) -> None:
+    with torch.device("meta"):
+        model = registry.build("fmstfnet", {"form": "published", "parts": list(parts)})
+        assert model(torch.rand(1, 2, 3, 64, 64), {})[0].shape == (1, 2, 3, 64, 64)

@@ -21,7 +21,7 @@ from sdr2hdr.models.didnet.wavelet import WaveletAttention
 from sdr2hdr.models.model import RestoringModel, Window
 from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, start_with_detail
 from sdr2hdr.models.parts.precision import Float32Conv2d
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import WHOLE, ModelSpec, State
 
 RESTORED_BOUND = 3 / 255
 """The largest change of an SDR code by restoration. Nearly all repairs are smaller, and without a bound dark blue areas
@@ -72,8 +72,6 @@ DIDNET_TINY_SPEC = replace(
     config={"base": "look", "attention": "window", "channels": 32, "offset_channels": 16},
     published=None,
 )
-WHOLE = 8192
-"""The edge of a tile that is the whole picture, for forms whose parts see all of what they are given."""
 
 
 class DIDNet(OnBase, RestoringModel):

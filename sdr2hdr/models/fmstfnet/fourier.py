@@ -94,6 +94,36 @@ class Conditions(Float32):
         return vector, x
 
 
+class FeatureConditions(Float32):
+    """The condition generators as printed: of features, down five times, and from there up five times to their size.
+
+    How a Fourier convolution's channels are split is not in the paper; all are as wide as the features here. Float32, as
+    :class:`Conditions`.
+    """
+
+    DEPTH = 5
+
+    def __init__(self, channels: int, local: bool) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(FourierConv(channels, channels) for _ in range(self.DEPTH))
+        self.up = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(self.DEPTH if local else 0)
+        )
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """C^G ``B,C`` and, if asked for, C^L ``B,C,h,w`` of features ``B,C,h,w``."""
+        x, sizes = features.float(), []
+        for stage in self.down:
+            sizes.append(x.shape[-2:])
+            x = F.avg_pool2d(stage(x), 2, ceil_mode=True)
+        vector = x.mean(dim=(2, 3))
+        if not len(self.up):
+            return vector, None
+        for up, size in zip(self.up, reversed(sizes), strict=True):
+            x = F.relu(up(F.interpolate(x, size=size, mode="bilinear", align_corners=False)))
+        return vector, x
+
+
 def at_place(whole: Tensor, place: Tensor | None, size: tuple[int, int]) -> Tensor:
     """The part ``place B,4`` of a map ``B,C,a,b`` of whole pictures, bilinear, as ``B,C,*size``.
 

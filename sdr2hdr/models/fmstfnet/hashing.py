@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 _SEED = 20230711
 _MOST_BUCKETS = 128
+_LAST = -5e4
+"""The score of what is attended to only for want of anything else; small enough for half precision."""
 
 
 @cache
@@ -22,7 +24,7 @@ def rotations(
 ) -> Tensor:
     """Random rotations ``rounds,channels,buckets/2``; the same on every machine and in every run. They go to a device once."""
     generator = torch.Generator().manual_seed(_SEED)
-    return torch.randn(rounds, channels, buckets // 2, generator=generator).to(device)
+    return torch.randn(rounds, channels, buckets // 2, generator=generator, device="cpu").to(device)
 
 
 def hashes(x: Tensor, buckets: int, rounds: int) -> Tensor:
@@ -67,11 +69,25 @@ class HashedAttention(nn.Module):
 
     Features are brought to the same size (root mean square 1 per position) before they are compared and read, so that a state
     which takes part in making the next one stays bounded over any number of frames.
+
+    ``rounds`` of hashing, with other rotations each, are weighted by the sum of the exponentials of their scores (Reformer,
+    eq. 6). Without ``to_self`` a position attends to itself only if there is nothing else, and with ``scaled`` scores are
+    divided by the root of the number of their channels, both as in Reformer.
     """
 
-    def __init__(self, channels: int, chunk: int = 32, rounds: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        chunk: int = 32,
+        rounds: int = 1,
+        to_self: bool = True,
+        scaled: bool = False,
+    ) -> None:
         super().__init__()
-        self.chunk, self.rounds = chunk, rounds
+        if chunk < 1 or rounds < 1:
+            raise ValueError("chunk and rounds are 1 or more")
+        self.chunk, self.rounds, self.to_self = chunk, rounds, to_self
+        self.factor = (channels // 4) ** -0.5 if scaled else 1.0
         self.match = nn.Conv2d(channels, channels // 4, 1)
         self.value = nn.Conv2d(channels, channels // 2, 1)
         self.leave = nn.Conv2d(channels // 2, channels, 1)
@@ -90,7 +106,7 @@ class HashedAttention(nn.Module):
             bucket_count(positions, self.chunk),
             self.rounds,
         )
-        found = []
+        found, weights = [], []
         for code in codes:
             asking, seen = windows(code.view(b, positions, frames), frames, self.chunk)
             item = torch.arange(b, device=x.device)[:, None, None]
@@ -100,13 +116,24 @@ class HashedAttention(nn.Module):
             k, v = (
                 t.index_select(0, among).view(len(q), seen.shape[2], -1) for t in (keys, values)
             )
-            read = attend(q, k, v)
+            scores = q @ k.transpose(-1, -2)
+            if self.factor != 1:
+                scores = self.factor * scores
+            if not self.to_self:
+                itself = asking[..., None] == seen[:, :, None]
+                scores = scores.masked_fill(itself.flatten(0, 1), _LAST)
+            read = scores.softmax(dim=-1) @ v
             # back into order: the last chunk's repeated position is found more than once, each time the same
             back = torch.empty(b * positions, dtype=torch.long, device=x.device)
             back[rows] = torch.arange(len(rows), device=x.device)
             found.append(read.flatten(0, 1).index_select(0, back))
-        mean = found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
-        out: Tensor = self.leave(mean.view(b, h, w, -1).permute(0, 3, 1, 2))
+            if self.rounds > 1:
+                weights.append(scores.logsumexp(dim=-1).flatten().index_select(0, back))
+        mixed = found[0]
+        if len(found) > 1:
+            share = torch.stack(weights).float().softmax(dim=0).to(mixed.dtype)
+            mixed = (share[..., None] * torch.stack(found)).sum(dim=0)
+        out: Tensor = self.leave(mixed.view(b, h, w, -1).permute(0, 3, 1, 2))
         return x + out
 
 

@@ -2,12 +2,13 @@
 
 A picture is taken apart into a small picture and the detail of the sizes above it. The small picture is modulated by what the
 whole picture shows (CGLFM, eq. 1 and 2) and meets the frame after it, the frame before it and what was made of that (STFM);
-its features grow back through the sizes, each adding its own detail (AHM, eq. 3). No code was published; lab/models/fmstfnet.md
-lists what the paper leaves open and what is chosen here.
+its features grow back through the sizes, each adding its own detail (AHM, eq. 3). No code was published; docs/models/fmstfnet.md
+lists what the paper says and leaves open.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,13 +19,14 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import LOOK_STATE, VECTOR
 from sdr2hdr.models.base.steady import STEADY_REACH
-from sdr2hdr.models.fmstfnet.fourier import Conditions, at_place
 from sdr2hdr.models.fmstfnet.hashing import HashedAttention, attend
-from sdr2hdr.models.model import Window
-from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, zero
+from sdr2hdr.models.fmstfnet.modulation import Modulation, PrintedModulation
+from sdr2hdr.models.model import PyramidModel, Window
+from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, zero
 from sdr2hdr.models.parts.fused import conv
+from sdr2hdr.models.parts.precision import Float32, Float32Conv2d
 from sdr2hdr.models.parts.pyramid import larger, take_apart
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import WHOLE, ModelSpec, State
 
 PARTS = ("ahm", "local", "near", "transformer", "memory")
 """The parts that table II of the paper removes: AHM, CLFM, the first HSTNAM, HNAM and ViT, the second HSTNAM."""
@@ -48,48 +50,21 @@ FMSTFNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=2100,
     config={"base": "look", "parts": list(PARTS)},
+    published={
+        "base": "none",
+        "parts": list(PARTS),
+        "sees": "features",
+        "predicts": "sizes",
+        "detail_scale": 1.0,
+        "chunk": 64,
+        "rounds": 4,
+        "to_self": False,
+        "scaled": True,
+    },
 )
 
 _WINDOW = 8
 _HEADS = 4
-_DETAIL = (
-    12.0  # scales detail to the size of the other features, without which training uses it too late
-)
-
-
-class Modulation(nn.Module):
-    """CGLFM: two convolutions, FiLM for the whole picture (eq. 1), then for every position (eq. 2)."""
-
-    def __init__(self, channels: int, condition: int, local: bool) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = (
-            nn.Conv2d(3, channels, 3, padding=1),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-        self.conditions = Conditions(local)
-        self.whole = nn.Linear(Conditions.GLOBAL + condition, 2 * channels)
-        self.place = nn.Conv2d(Conditions.LOCAL, 2 * channels, 1) if local else None
-        self.between = ResidualBlock(channels)
-        self.after = ResidualBlock(channels)
-
-    def forward(
-        self, low: Tensor, thumb: Tensor, look: Tensor | None, place: Tensor | None
-    ) -> Tensor:
-        """F^t ``B,C,h,w`` of the small picture ``B,3,h,w``; the scene's ``look B,V`` is another condition."""
-        dtype = self.conv1.weight.dtype
-        x = (2.0 * low - 1.0).to(dtype, memory_format=torch.channels_last)
-        x = conv(self.conv2, conv(self.conv1, x, relu=True), relu=True)
-        vector, conditions = self.conditions(thumb)
-        vector = vector if look is None else torch.cat([vector, look.float()], dim=1)
-        a, b = self.whole(vector.to(dtype))[:, :, None, None].chunk(2, dim=1)
-        x = self.between(x * (1 + a) + b)
-        if self.place is not None:
-            seen = at_place(conditions, place, (x.shape[2], x.shape[3])).to(
-                dtype, memory_format=torch.channels_last
-            )
-            a, b = self.place(seen).chunk(2, dim=1)
-            x = x * (1 + a) + b
-        return cast(Tensor, self.after(x))
 
 
 class TransformerBlock(nn.Module):
@@ -132,12 +107,17 @@ class Fusion(nn.Module):
     transformer block), and then meets what was made of the frame before it, S^(t-1), which so holds all frames before.
     """
 
-    def __init__(self, channels: int, parts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        parts: Sequence[str],
+        attention: Callable[[int], HashedAttention] = HashedAttention,
+    ) -> None:
         super().__init__()
-        self.near = HashedAttention(channels) if "near" in parts else None
-        self.alone = HashedAttention(channels) if "transformer" in parts else None
+        self.near = attention(channels) if "near" in parts else None
+        self.alone = attention(channels) if "transformer" in parts else None
         self.transformer = TransformerBlock(channels) if "transformer" in parts else None
-        self.memory = HashedAttention(channels) if "memory" in parts else None
+        self.memory = attention(channels) if "memory" in parts else None
 
     def forward(
         self, at: Tensor, after: Tensor | None, before: Tensor | None, made: Tensor | None
@@ -172,12 +152,17 @@ class Hybrid(nn.Module):
         return conv(self.phi2, torch.cat([up, detail], dim=1), relu=True)
 
 
-class FMSTFNet(OnBase):
+class FMSTFNet(OnBase, PyramidModel):
     """The network. Sides are multiples of ``2**len(high)``.
 
     ``base`` as :class:`OnBase` has it. ``channels`` are those of the small picture's features, ``high`` those of the sizes above
-    it, smallest first, so their number is the paper's s. ``blocks`` residual blocks treat the detail of each size. ``parts`` are
-    those of :data:`PARTS` that are there.
+    it, smallest first, so their number is the paper's s. ``blocks`` residual blocks treat the detail of each size, which is
+    multiplied by ``detail_scale``, so that it is as large as the other features and training uses it early. ``parts`` are those
+    of :data:`PARTS` that are there. ``chunk``, ``rounds``, ``to_self`` and ``scaled`` as in :class:`HashedAttention`.
+
+    The paper's form is the configuration ``published``: no base, conditions from the ``features`` of the small picture and not
+    from ``thumbs`` of the whole (``sees``), and an HDR picture of every one of the ``sizes`` where ours is the ``sum`` of what
+    each size adds (``predicts``).
     """
 
     scale = 1.0  # as the bundled weight was trained; a zero-initialised sum over sizes starts small enough
@@ -189,16 +174,35 @@ class FMSTFNet(OnBase):
         channels: int = 64,
         high: Sequence[int] = (64, 32),
         blocks: int = 2,
+        sees: str = "thumbs",
+        predicts: str = "sum",
+        detail_scale: float = 12.0,
+        chunk: int = 32,
+        rounds: int = 1,
+        to_self: bool = True,
+        scaled: bool = False,
     ) -> None:
         super().__init__(base)
+        if sees not in ("thumbs", "features") or predicts not in ("sum", "sizes"):
+            raise ValueError("sees is thumbs or features, predicts sum or sizes")
+        if base != "none" and predicts == "sizes":
+            raise ValueError("only a network without a base predicts every size")
         if set(parts) - set(PARTS) or not high or channels % 16:
             raise ValueError(
                 f"parts are some of {', '.join(PARTS)}, high one number per size, channels a multiple of 16"
             )
         self.levels, self.channels = len(high), channels
         self.reach = 2**self.levels
-        self.modulation = Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
-        self.fusion = Fusion(channels, parts)
+        self.predicts, self.detail_scale = predicts, detail_scale
+        self.modulation: Modulation | PrintedModulation = (
+            Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
+            if sees == "thumbs"
+            else PrintedModulation(channels, "local" in parts)
+        )
+        attention = partial(
+            HashedAttention, chunk=chunk, rounds=rounds, to_self=to_self, scaled=scaled
+        )
+        self.fusion = Fusion(channels, parts, attention)
         self.detail = nn.ModuleList(
             nn.Sequential(nn.Conv2d(3, c, 3, padding=1), *(ResidualBlock(c) for _ in range(blocks)))
             for c in high
@@ -207,11 +211,25 @@ class FMSTFNet(OnBase):
         self.hybrid = nn.ModuleList(
             Hybrid(a, b, "ahm" in parts) for a, b in zip(sizes, high, strict=False)
         )
-        self.conv_last = nn.ModuleList(nn.Conv2d(c, 3, 3, padding=1) for c in sizes)
+        head = Float32Conv2d if base == "none" else nn.Conv2d
+        self.conv_last = nn.ModuleList(head(c, 3, 3, padding=1) for c in sizes)
         self.initialise()
 
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        spec = super().as_configured(spec)
+        if not spec.look:  # nothing is steadied
+            spec = replace(spec, past=0, future=1)
+        if spec.config.get("sees") == "features" and not spec.look:
+            spec = replace(spec, thumb=0, place=False, tile=WHOLE)
+        sizes = spec.config.get("predicts") == "sizes"
+        return replace(spec, sizes=1 + len(spec.config.get("high", (64, 32)))) if sizes else spec
+
     def initialise(self) -> None:
-        """The modulation and the correction start at zero."""
+        """The modulation and the correction start at zero; without a base, as PyTorch starts them."""
+        if self.base == "none":
+            as_pytorch(self.own_modules())
+            return
         keep_variance(self.own_modules())
         zero(self.modulation.whole, *(cast(nn.Conv2d, layer) for layer in self.conv_last))
         if self.modulation.place is not None:
@@ -222,7 +240,7 @@ class FMSTFNet(OnBase):
             if isinstance(m, (HashedAttention, TransformerBlock)):
                 m.leave.weight.data.mul_(0.1)
 
-    def render(self, window: Window, state: State) -> tuple[Tensor, State]:
+    def render_sizes(self, window: Window, state: State) -> tuple[list[Tensor], State]:
         frames = window.frames
         if any(n % 2**self.levels for n in frames.shape[-2:]):
             height, width = frames.shape[-2:]
@@ -241,13 +259,10 @@ class FMSTFNet(OnBase):
                 after = at.feature
             made = self.fusion(now.feature, after, before, made)
             before = now.feature
-            out.append(
-                self.corrected(
-                    self._output(made, now.details), self.base_frame(frames, t), now.look
-                )
-            )
+            *small, whole = self._output(made, now.details)
+            out.append([*small, self.corrected(whole, self.base_frame(frames, t), now.look)])
         kept = {**now.look_state, "before": now.feature, "made": cast(Tensor, made)}
-        return torch.stack(out, dim=1), kept
+        return [torch.stack(size, dim=1) for size in zip(*out, strict=True)], kept
 
     def _features(self, window: Window, t: int, state: State) -> "_Features":
         """The features of the small picture of frame ``t``, and its detail."""
@@ -255,19 +270,27 @@ class FMSTFNet(OnBase):
         look, look_state = self.scene_look(
             window, t, {k: v for k, v in state.items() if k in LOOK_STATE}
         )
-        return _Features(
-            self.modulation(low, window.thumb(t), look, window.place), details, look, look_state
-        )
+        if isinstance(self.modulation, PrintedModulation):
+            feature = self.modulation(low)
+        else:
+            feature = self.modulation(low, window.thumb(t), look, window.place)
+        return _Features(feature, details, look, look_state)
 
-    def _output(self, made: Tensor, details: list[Tensor]) -> Tensor:
-        """The correction of the base, ``B,3,H,W`` in float32, summed over the sizes."""
-        y, added = made, conv(cast(nn.Conv2d, self.conv_last[0]), made).float()
+    def _output(self, made: Tensor, details: list[Tensor]) -> list[Tensor]:
+        """In float32, the correction of the base ``B,3,H,W``, summed over the sizes; or the picture of each size."""
+        y, out = made, [_head(self.conv_last[0], made)]
         for detail, treat, hybrid, last in zip(
             details, self.detail, self.hybrid, self.conv_last[1:], strict=True
         ):
-            y = hybrid(y, treat((_DETAIL * detail).to(y.dtype, memory_format=torch.channels_last)))
-            added = larger(added) + conv(cast(nn.Conv2d, last), y).float()
-        return added
+            own = self.detail_scale * detail
+            y = hybrid(y, treat(own.to(y.dtype, memory_format=torch.channels_last)))
+            out.append(_head(last, y))
+        if self.predicts == "sizes":
+            return out
+        added = out[0]
+        for size in out[1:]:
+            added = larger(added) + size
+        return [added]
 
     def _check(self, state: State, frames: Tensor) -> None:
         """Raises ModelError for a state that was not made by such a network from pictures of that size."""
@@ -293,6 +316,12 @@ class FMSTFNet(OnBase):
                     f"The state is of another size or network: {name} is {list(state[name].shape)} and must be {list(wanted)}; "
                     "begin the scene again with new_state."
                 )
+
+
+def _head(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a last convolution makes of features, in float32."""
+    out = layer(x) if isinstance(layer, Float32) else conv(cast(nn.Conv2d, layer), x).float()
+    return cast(Tensor, out)
 
 
 @dataclass(frozen=True)
