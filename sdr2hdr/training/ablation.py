@@ -2,7 +2,7 @@
 
     python -m sdr2hdr.training.ablation wmnet --clips RUN/clips --out DIR [--steps 300] [--rows N]
 
-``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on the last frame of every
+``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on an inner frame of every
 select clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table
 DIR/ablation.md is rewritten after every variant. If it is stopped, the same command continues from the last checkpoint.
 ``--rows`` takes only the first variants.
@@ -55,7 +55,7 @@ from sdr2hdr.models.model import Model, RestoringModel
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import scene_look
-from sdr2hdr.training.loop import Trainer, is_frozen
+from sdr2hdr.training.loop import Trainer, is_frozen, judged
 from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.starting import starting_tensors
@@ -175,30 +175,31 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
             continue
         result, truth = convert(clip.sdr(), clip.brightness), clip.hdr()
         meter = Meter(MEASURES)
-        if len(result) > 1:
-            meter.skip(result[-2], truth[-2])
-        found = meter.add(result[-1], truth[-1]) | meter.finish()
+        at = judged(len(truth), trainer.spec)
+        if at:
+            meter.skip(result[at - 1], truth[at - 1])
+        found = meter.add(result[at], truth[at]) | meter.finish()
         if clip.qp >= STRONG:
-            found |= repairs(net, trainer.spec, clip, result[-1])
+            found |= repairs(net, trainer.spec, clip, at, result[at])
         for key, value in found.items():
             total.setdefault(key, []).append(value)
     return {key: sum(values) / len(values) for key, values in total.items()}
 
 
 @torch.inference_mode()
-def repairs(net: Model, spec: ModelSpec, clip: Clip, result: Tensor) -> dict[str, float]:
-    """The :data:`REPAIRS` of a network's ``result 3,H,W`` for the last frame of a clip."""
+def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) -> dict[str, float]:
+    """The :data:`REPAIRS` of a network's ``result 3,H,W`` for frame ``at`` of a clip."""
     if not isinstance(net, OnBase) or not spec.look:
         return {}
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
     read = scene_look(net, spec, clip.sdr())
     look = None if read is None else read[None]
-    wanted, base = (net.mapped(x[:, -1], look)[0].clamp(0, 1) for x in (clean, sdr))
+    wanted, base = (net.mapped(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
     found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
     if isinstance(net, RestoringModel):
         _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
-        found["restored"] = psnr(restored[0, -1].float().clamp(0, 1), clean[0, -1]) - psnr(
-            sdr[0, -1], clean[0, -1]
+        found["restored"] = psnr(restored[0, at].float().clamp(0, 1), clean[0, at]) - psnr(
+            sdr[0, at], clean[0, at]
         )
     return found
 
@@ -282,7 +283,7 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
     where = (
         f"every {a.every}. val clip of the corpus"
         if a.corpus
-        else f"the last frames of {r.clips.select} select clips"
+        else f"an inner frame of each of {r.clips.select} select clips"
     )
     if not a.corpus and registry.spec(r.model).exposures:
         where = f"the middle frames of {r.clips.select} select clips in alternating exposures, without and with an object"

@@ -25,6 +25,7 @@ from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.parts.precision import to_precision
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
 from sdr2hdr.training.initial import initialise
@@ -319,14 +320,19 @@ def is_frozen(recipe: Recipe, parameter: str) -> bool:
     return bool(recipe.frozen) and parameter.startswith(recipe.frozen)
 
 
+def judged(frames: int, spec: ModelSpec) -> int:
+    """The frame of a clip on which a model is judged: the last that has after it all the frames that the model sees, or in a
+    clip that is too short the middle one. A network with memory carries it over all frames before."""
+    return max(frames - 1 - spec.future, (frames - 1) // 2)
+
+
 def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
-    """Mean PSNR over clips, each rendered as a conversion renders a scene: of the first frame that has before it all the
-    frames that the model sees, or of the last."""
+    """Mean PSNR over clips, each rendered as a conversion renders a scene, of the frame that :func:`judged` chooses."""
     total = 0.0
     for path in clips:
         clip = read_clip(path)
         sdr = clip.sdr()
-        frame = min(loaded.spec.past, len(sdr) - 1)
+        frame = judged(len(sdr), loaded.spec)
         renderer = Renderer(
             loaded.model,
             loaded.spec,

@@ -11,7 +11,8 @@ from sdr2hdr.data.clips import PAIR_PEAK
 from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.base.on_base import OnBase
-from sdr2hdr.models.model import Model, RestoringModel
+from sdr2hdr.models.model import Inputs, Model, PyramidModel, RestoringModel
+from sdr2hdr.models.parts.pyramid import gaussian
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import BRIGHTNESS_RANGE
 from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
@@ -32,6 +33,11 @@ class Mapping(Task[Model]):
         super().check(recipe, stage, spec)
         if spec.has_aux:
             check_window(recipe, stage, spec)
+        if recipe.every_size and not spec.sizes:
+            raise InputError(
+                f"Recipe {recipe.name} has every_size, and model {recipe.model} as configured makes the picture at one size; "
+                "leave it out."
+            )
         if recipe.clean_weight and not spec.look:
             raise InputError(
                 f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
@@ -51,20 +57,35 @@ class Mapping(Task[Model]):
             return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
         if spec.brightness:
             batch = retold(batch, step.generator)
-        codes, _ = net(
-            batch.sdr,
-            {},
-            thumbs=batch.thumbs,
+        inputs = Inputs(
+            thumbs=batch.thumbs if spec.thumb else None,
             place=batch.place if spec.place else None,
             brightness=batch.brightness if spec.brightness else None,
         )
-        loss = mapping_loss(codes.float(), batch.hdr, recipe)
-        loss = loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
-        if step.features is not None:
-            loss = loss + recipe.perceptual_weight * perceptual_loss(
-                step.features, codes, batch.hdr
-            )
-        return loss
+        if recipe.every_size and isinstance(net, PyramidModel):
+            sizes, _ = net.forward_sizes(batch.sdr, {}, **inputs)
+            return sum_over_sizes(sizes, batch.hdr, step)
+        codes, _ = net(batch.sdr, {}, **inputs)
+        return picture_loss(codes, batch.hdr, step) + _damage(
+            net, codes, batch.clean, batch.thumbs, recipe
+        )
+
+
+def picture_loss(codes: Tensor, truth: Tensor, step: Step) -> Tensor:
+    """The recipe's loss of codes ``B,T,3,H,W`` against the master's, with that of their features."""
+    loss = mapping_loss(codes.float(), truth, step.recipe)
+    if step.features is not None:
+        loss = loss + step.recipe.perceptual_weight * perceptual_loss(step.features, codes, truth)
+    return loss
+
+
+def sum_over_sizes(sizes: list[Tensor], truth: Tensor, step: Step) -> Tensor:
+    """:func:`picture_loss`, added over codes of several sizes, the smallest first, against the pyramid of the master's codes
+    ``B,T,3,H,W`` (FMSTFNet's eq. 4)."""
+    pyramid = gaussian(truth.flatten(0, 1), len(sizes) - 1)
+    wanted = [x.view(*truth.shape[:2], *x.shape[1:]) for x in pyramid]
+    each = [picture_loss(a, b, step) for a, b in zip(sizes, wanted, strict=True)]
+    return torch.stack(each).sum()
 
 
 class Restoration(Task[RestoringModel]):

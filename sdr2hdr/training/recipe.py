@@ -116,6 +116,7 @@ _ADDED = (
     "initial",
     "precision",
     "mean_of_last",
+    "every_size",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -138,9 +139,10 @@ class Recipe:
     ``log_mse_weight`` times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
     share of the loss for the restored SDR, if the model returns one. ``pyramid_weight`` times the L1 of the detail of full
     and half size, and ``perceptual_weight`` times that in the feature space ``perceptual`` (``look`` or ``vgg19``) are
-    added. ``clean_weight`` times the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the
-    SDR before it was compressed, and of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once,
-    so that strong compression is more frequent.
+    added. With ``every_size`` the loss is the sum over all sizes of the picture that the network makes. ``clean_weight`` times
+    the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR before it was compressed, and
+    of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once, so that strong compression is more
+    frequent.
 
     The weights that are measured and exported are a running mean with the decay ``ema`` (0: the weights as they are), or the
     mean of the weights at the last ``mean_of_last`` multiples of ``select_every`` steps.
@@ -179,6 +181,7 @@ class Recipe:
     initial: Initial = "own"
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     mean_of_last: Whole = 0
+    every_size: bool = False
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

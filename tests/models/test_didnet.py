@@ -12,6 +12,7 @@ from sdr2hdr.models.didnet.network import DIDNet
 from sdr2hdr.models.didnet.wavelet import WaveletAttention, haar, unhaar
 from sdr2hdr.models.parts.deform import deform_conv2d, sample, torchvision_operator
 from sdr2hdr.models.parts.precision import to_precision
+from sdr2hdr.training.initial import initialise
 
 SMALL = {"channels": 16, "offset_channels": 8}
 
@@ -355,6 +356,7 @@ def printed() -> DIDNet:
     torch.manual_seed(0)
     model = registry.build("didnet", "published")
     assert isinstance(model, DIDNet)
+    initialise(model, "torch")
     return model
 
 

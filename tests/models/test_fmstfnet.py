@@ -21,6 +21,7 @@ from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, PARTS, FMSTFNet
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.parts.pyramid import gaussian, larger, smaller, take_apart
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.training.initial import initialise
 
 SMALL = {"channels": 16, "high": (16, 16), "blocks": 1}
 CPU = torch.device("cpu")
@@ -328,6 +329,7 @@ def printed() -> FMSTFNet:
     torch.manual_seed(0)
     model = registry.build("fmstfnet", "published")
     assert isinstance(model, FMSTFNet)
+    initialise(model, "msra")
     return model
 
 
@@ -347,7 +349,7 @@ def test_f_is_the_result_of_equations_1_and_2(printed: FMSTFNet) -> None:
         scale, shift = cglfm.whole(whole)[..., None, None].chunk(2, dim=1)
         moved = scale * features + shift
         scale, shift = cglfm.place(where).chunk(2, dim=1)
-        torch.testing.assert_close(cglfm(low), scale * moved + shift)
+        torch.testing.assert_close(cglfm(low), scale * moved + shift, atol=1e-4, rtol=1e-3)
 
 
 def test_the_published_form_predicts_a_picture_of_every_size(printed: FMSTFNet) -> None:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from sdr2hdr.models.didnet.alignment import NEIGHBOURS
 from sdr2hdr.models.parts.precision import Float32
 
+_LEAST = 64
+"""The side that six poolings bring to one position; smaller frames repeat their border."""
+
 
 @dataclass(frozen=True)
 class Modulation:
@@ -48,7 +51,7 @@ class ConditionNet(Float32):
         for i, (a, b) in enumerate(pairwise(sizes), start=1):
             layers += [
                 nn.Conv3d(a, b, (depth, 3, 3), padding=(depth // 2, 1, 1)),
-                nn.AvgPool3d((1, 2, 2), ceil_mode=True),  # frames may have any size
+                nn.AvgPool3d((1, 2, 2)),
             ]
             layers.append(nn.LeakyReLU(leak))
             if norm and i < len(sizes) - 1:
@@ -63,7 +66,11 @@ class ConditionNet(Float32):
         middle = frames[:, NEIGHBOURS : NEIGHBOURS + 1]
         if self.form != "3d":
             frames = middle if self.form == "2d" else middle.expand_as(frames)
-        prior = self.extract(frames.transpose(1, 2).float()).mean(dim=(2, 3, 4))
+        seen = frames.transpose(1, 2).float()
+        low, narrow = (max(0, _LEAST - n) for n in seen.shape[-2:])
+        if low or narrow:
+            seen = F.pad(seen, (0, narrow, 0, low, 0, 0), mode="replicate")
+        prior = self.extract(seen).mean(dim=(2, 3, 4))
         parts = self.tell(prior).unflatten(1, (self.convolutions, 3, -1))
         before = parts[:, :, 0] if self.dual else torch.zeros_like(parts[:, :, 0])
         return [

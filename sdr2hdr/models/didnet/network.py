@@ -19,7 +19,7 @@ from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment
 from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
 from sdr2hdr.models.didnet.wavelet import WaveletAttention
 from sdr2hdr.models.model import RestoringModel, Window
-from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, start_with_detail
+from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, start_with_detail
 from sdr2hdr.models.parts.precision import Float32Conv2d
 from sdr2hdr.models.spec import WHOLE, ModelSpec, State
 
@@ -135,12 +135,8 @@ class DIDNet(OnBase, RestoringModel):
     def initialise(self) -> None:
         """Nothing moved, half of every tap, and nothing added to the frame or the base.
 
-        Features that start as noise in the result are unlearnt within a few steps, and the network stays there. Without a
-        base all weights start as PyTorch starts them: the paper names no other way.
+        Features that start as noise in the result are unlearnt within a few steps, and the network stays there.
         """
-        if self.base == "none":
-            as_pytorch(self.own_modules())
-            return
         keep_variance(self.own_modules())
         nets = self.alignment.offsets
         for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):

@@ -22,7 +22,7 @@ from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.fmstfnet.hashing import HashedAttention, attend
 from sdr2hdr.models.fmstfnet.modulation import Modulation, PrintedModulation
 from sdr2hdr.models.model import PyramidModel, Window
-from sdr2hdr.models.parts.blocks import ResidualBlock, as_pytorch, keep_variance, zero
+from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, zero
 from sdr2hdr.models.parts.fused import conv
 from sdr2hdr.models.parts.precision import Float32, Float32Conv2d
 from sdr2hdr.models.parts.pyramid import larger, take_apart
@@ -226,10 +226,7 @@ class FMSTFNet(OnBase, PyramidModel):
         return replace(spec, sizes=1 + len(spec.config.get("high", (64, 32)))) if sizes else spec
 
     def initialise(self) -> None:
-        """The modulation and the correction start at zero; without a base, as PyTorch starts them."""
-        if self.base == "none":
-            as_pytorch(self.own_modules())
-            return
+        """The modulation and the correction start at zero."""
         keep_variance(self.own_modules())
         zero(self.modulation.whole, *(cast(nn.Conv2d, layer) for layer in self.conv_last))
         if self.modulation.place is not None:

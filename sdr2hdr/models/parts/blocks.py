@@ -28,14 +28,6 @@ def keep_variance(modules: Iterable[nn.Module]) -> None:
                 nn.init.zeros_(m.bias)
 
 
-def as_pytorch(modules: Iterable[nn.Module]) -> None:
-    """Start all weights as PyTorch does when it makes a module."""
-    for m in modules:
-        reset = getattr(m, "reset_parameters", None)
-        if callable(reset):
-            reset()
-
-
 def start_with_detail(layer: nn.Conv2d) -> None:
     """Start 3/4 of the filters zero-mean and scaled by 8, so that training sees detail before brightness.
 

@@ -1,0 +1,108 @@
+"""The recipes and tables of the papers: each runs on a tiny data set of its layout, and with its patches on the meta device."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from frame_makers import write_frames
+from torch import nn
+
+from sdr2hdr.data.footage import open_corpus
+from sdr2hdr.data.store import make_clips
+from sdr2hdr.models import registry
+from sdr2hdr.training.ablation import ABLATIONS, read_variants
+from sdr2hdr.training.loop import Trainer
+from sdr2hdr.training.recipe import RECIPES, Recipe, Stage, read_recipe
+
+PAPERS = sorted(p.stem for p in RECIPES.glob("*-paper.toml"))
+TABLES = sorted(p.stem for p in ABLATIONS.glob("*-paper.toml"))
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_frames(tmp_path_factory.mktemp("set"), scenes=2, frames=7, size=(128, 144))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vgg19(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A file like torchvision's, with weights that nobody trained."""
+    folder = tmp_path_factory.mktemp("hub")
+    (folder / "checkpoints").mkdir()
+    sizes, at, tensors = (3, 64, 64, 128, 128, 256, 256, 256, 256), 0, {}
+    for number, (a, b) in enumerate(pairwise(sizes)):
+        at += 0 if number == 0 else 3 if number in (2, 4) else 2  # a pooling more
+        for key, t in nn.Conv2d(a, b, 3).state_dict().items():
+            tensors[f"features.{at}.{key}"] = t
+    torch.save(tensors, folder / "checkpoints/vgg19-dcbb9e9d.pth")
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(folder)
+    yield
+    torch.hub.set_dir(before)
+
+
+def prepared(recipe: Recipe, frames: Path, out: Path) -> Recipe:
+    """Two clips of the recipe, and the recipe for them."""
+    clips = replace(recipe.clips, count=2, select=0)
+    maker = open_corpus(
+        frames,
+        "train",
+        size=(clips.height, clips.width),
+        frames=clips.frames,
+        seed=1,
+        mix=clips.mix,
+        damage=clips.damage,
+    )
+    make_clips(maker, out / "train", range(2))
+    return replace(recipe, clips=clips)
+
+
+def few(stage: Stage, recipe: Recipe) -> int:
+    """The frames of a stage's clips that are enough to see every part of the network at work."""
+    spec = registry.spec(recipe.model, recipe.config)
+    return min(stage.frames, max(2, spec.past + spec.future + 1))
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_recipe_trains_on_a_tiny_set(name: str, frames: Path, tmp_path: Path) -> None:
+    recipe = prepared(read_recipe(RECIPES / f"{name}.toml"), frames, tmp_path)
+    stages = tuple(
+        replace(s, steps=1, batch=1, patch=32, frames=few(s, recipe)) for s in recipe.stages
+    )
+    trainer = Trainer(recipe.cut(stages), tmp_path, tmp_path / "run")
+    before = [p.clone() for p in trainer.master]
+    trainer.run(lambda _: None)
+    assert all(torch.isfinite(p).all() for p in trainer.master)
+    moved = [not torch.equal(a, b) for a, b in zip(before, trainer.master, strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_recipe_with_its_patches_runs_on_the_meta_device(
+    name: str, frames: Path, tmp_path: Path
+) -> None:
+    recipe = prepared(read_recipe(RECIPES / f"{name}.toml"), frames, tmp_path)
+    trainer = Trainer(recipe, tmp_path, tmp_path / "run", device="meta")
+    for stage in recipe.stages:
+        loss = trainer.loss(replace(stage, batch=1, frames=few(stage, recipe)), 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert loss.shape == () and loss.is_meta
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_of_a_papers_table_is_a_network(name: str) -> None:
+    for variant in read_variants(ABLATIONS / f"{name}.toml", 300):
+        with torch.device("meta"):
+            registry.build(variant.recipe.model, variant.recipe.config)
+        assert registry.spec(variant.recipe.model, variant.recipe.config).config["base"] == "none"
+
+
+def test_didnet_has_its_paper_parameters_in_both_rows_of_table_seven() -> None:
+    rows = [v for v in read_variants(ABLATIONS / "didnet-paper.toml", 300) if "VII" in v.name]
+    counts = [
+        sum(p.numel() for p in registry.build(v.recipe.model, v.recipe.config).parameters())
+        for v in rows
+    ]
+    assert counts == [counts[0]] * 2 and counts[0] == pytest.approx(527_000, rel=0.01)
