@@ -146,6 +146,10 @@ class Options:
     preset: str | None = option(
         None, "The encoder's preset.", shown="depends on the encoder", commands=ENCODED
     )
+    hdr10plus: bool = option(
+        False,
+        "Also write HDR10+: how bright each scene is, and how a display of 400 nits shows it.",
+    )
     peak: int = option(
         1000,
         "Peak luminance written, in nits.",

@@ -4,7 +4,9 @@ Sources: CTA-861.3-A 6.9.3 and annex P (MaxCLL, MaxFALL), BT.2100-2 table 4 (PQ)
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,13 +32,15 @@ class LightFacts:
 
     ``max_cll``: the brightest channel of any pixel of any frame, nits. ``max_sum``: the largest sum over a frame's pixels
     of their brightest channel, nits. ``box``: the part of the picture that was ever lit (left, top, right, bottom; the last
-    two exclusive). ``histogram``: pixels of all frames by PQ code of the brightest channel.
+    two exclusive). ``histogram``: pixels of all frames by PQ code of the brightest channel. ``channels``: the highest R, G
+    and B, nits; zeros if frames were measured without them.
     """
 
     max_cll: float = 0.0
     max_sum: float = 0.0
     box: tuple[int, int, int, int] | None = None
     histogram: tuple[int, ...] = (0,) * BINS
+    channels: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def max_fall(self) -> float:
@@ -49,12 +53,22 @@ class LightFacts:
     @property
     def p9999(self) -> float:
         """The level in nits that one pixel in 10,000 passes: the peak without its stray pixels, to a quarter of a code."""
-        above = sum(self.histogram) * 1e-4
+        return self.passed_by(1e-4)
+
+    def passed_by(self, share: float) -> float:
+        """The level in nits that a share (0..1) of all pixels passes, to a quarter of a code."""
+        above = sum(self.histogram) * share
         for index in range(BINS - 1, -1, -1):
             above -= self.histogram[index]
             if above < 0.0:
-                return min(pq_nits((index + 0.5) / BINS), self.max_cll)
+                return min(_bin_nits()[index], self.max_cll) if index else 0.0
         return 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean of max(R, G, B) over all pixels of all frames, nits, to 0.3 %."""
+        pairs = zip(self.histogram[1:], _bin_nits()[1:], strict=True)
+        return sum(n * nits for n, nits in pairs) / max(1, sum(self.histogram))
 
     def merge(self, other: "LightFacts") -> "LightFacts":
         """The facts of both together."""
@@ -67,6 +81,7 @@ class LightFacts:
             max(self.max_sum, other.max_sum),
             box,
             tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
+            _highest(self.channels, other.channels),
         )
 
     def written(self, peak: int) -> tuple[int, int]:
@@ -87,7 +102,25 @@ class LightFacts:
             facts["max_sum"],
             tuple(box) if box else None,
             tuple(facts["histogram"]),
+            _three(facts["channels"]),
         )
+
+
+@cache
+def _bin_nits() -> tuple[float, ...]:
+    """The nits of the middle of each bin of the histogram."""
+    return tuple(pq_nits((index + 0.5) / BINS) for index in range(BINS))
+
+
+def _three(values: Iterable[float]) -> tuple[float, float, float]:
+    r, g, b = values
+    return r, g, b
+
+
+def _highest(
+    a: tuple[float, float, float], b: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    return _three(map(max, a, b))
 
 
 @dataclass(frozen=True)
@@ -95,28 +128,31 @@ class FrameLight:
     """One frame's light, as tensors on the device of its planes.
 
     ``brightest``: the PQ code of the brightest channel. ``counts``: pixels in each of :data:`FINE_BINS` equal steps of the code
-    of their brightest channel. ``rows``, ``columns``: which of them are lit (above :data:`BAR`).
+    of their brightest channel. ``rows``, ``columns``: which of them are lit (above :data:`BAR`). ``channels``: the highest
+    PQ codes of R', G' and B', if they were asked for.
     """
 
     brightest: Tensor
     counts: Tensor
     rows: Tensor
     columns: Tensor
+    channels: Tensor | None = None
 
     @classmethod
-    def of(cls, code: Tensor) -> "FrameLight":
+    def of(cls, code: Tensor, channels: Tensor | None = None) -> "FrameLight":
         """The light of max(R', G', B') of a frame's pixels, PQ codes ``H,W`` 0..1, which is written over."""
-        lit = [code.amax(dim).gt(BAR) for dim in (1, 0)]
+        rows, columns = (code.amax(dim).gt(BAR) for dim in (1, 0))
         top = code.max()
         # counting codes in steps so fine that a step is 0.03 % of light at most, then weighing the counts, is exact enough for
         # the mean of a frame and three times as fast as raising each pixel to two powers
         fine = code.mul_(FINE_BINS).to(torch.int64).clamp_(max=FINE_BINS - 1).flatten()
         if fine.device.type == "cpu":
-            return cls(top, torch.bincount(fine, minlength=FINE_BINS), *lit)
+            return cls(top, torch.bincount(fine, minlength=FINE_BINS), rows, columns, channels)
         counts = fine.new_zeros(
             FINE_BINS
         )  # bincount would wait for the device to learn how long its result is
-        return cls(top, counts.scatter_add_(0, fine, torch.ones_like(fine)), *lit)
+        counts.scatter_add_(0, fine, torch.ones_like(fine))
+        return cls(top, counts, rows, columns, channels)
 
 
 class LightMeter:
@@ -128,6 +164,7 @@ class LightMeter:
         self._nits[0] = 0.0  # black is black
         self._max_code = torch.zeros(())
         self._max_sum = torch.zeros((), dtype=torch.float64)
+        self._channels = torch.zeros(3)
         self._histogram = torch.zeros(BINS, dtype=torch.int64)
         self._rows: Tensor | None = None  # which rows and columns were ever lit
         self._columns: Tensor | None = None
@@ -154,11 +191,14 @@ class LightMeter:
             device = light.counts.device
             self._nits, self._histogram = self._nits.to(device), self._histogram.to(device)
             self._max_code, self._max_sum = self._max_code.to(device), self._max_sum.to(device)
+            self._channels = self._channels.to(device)
         self._max_code = torch.maximum(self._max_code, light.brightest)
         self._rows |= light.rows
         self._columns |= light.columns
         total = (light.counts * self._nits).sum()
         self._max_sum = torch.maximum(self._max_sum, total)
+        if light.channels is not None:
+            self._channels = torch.maximum(self._channels, light.channels)
         self._histogram += light.counts.view(BINS, _FINE).sum(1)
         return total
 
@@ -169,7 +209,13 @@ class LightMeter:
             (top, bottom), (left, right) = (_span(lit) for lit in (self._rows, self._columns))
             box = (left, top, right, bottom)
         histogram = tuple(self._histogram.tolist())
-        return LightFacts(pq_nits(float(self._max_code)), float(self._max_sum), box, histogram)
+        return LightFacts(
+            pq_nits(float(self._max_code)),
+            float(self._max_sum),
+            box,
+            histogram,
+            _three(map(pq_nits, self._channels.tolist())),
+        )
 
 
 def _span(lit: Tensor) -> tuple[int, int]:

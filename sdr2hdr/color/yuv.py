@@ -210,6 +210,21 @@ def brightest(planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout = HDR10) 
     return out
 
 
+def highest(planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout = HDR10) -> Tensor:
+    """The highest R', G' and B' of any pixel as codes ``3`` float32 0..1, of planes as :func:`brightest` takes them."""
+    if layout.matrix == "rgb":
+        codes = torch.stack([p.to(torch.int32).amax() for p in planes])
+        return codes.to(torch.float32).div_(float((1 << layout.depth) - 1))
+    y, cb, cr = planes
+    unit = layout.unit
+    tops = []
+    for here in _bands(y, 2):
+        luma = y[here].to(torch.float32, copy=True).sub_(16.0 * unit).div_(219.0 * unit)
+        tints = _tints(cb, cr, 128.0 * unit, 224.0 * unit, layout, here, y.shape[1])
+        tops.append(torch.stack([tint.add_(luma).amax() for tint in tints]))
+    return torch.stack(tops).amax(0).clamp_(0.0, 1.0)
+
+
 def sliver(layout: YuvLayout) -> float:
     """What is taken off the limit of Y': above what float32 may err by in its sum, and far below a code."""
     return 1.25e-4 * layout.unit

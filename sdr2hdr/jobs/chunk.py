@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from sdr2hdr.color.light import LightMeter
+from sdr2hdr.color.light import LightFacts, LightMeter
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.prefetch import Prefetch, Stopwatch
@@ -49,7 +49,7 @@ class FrameRenderer:
             aux=s.aux,
             exposures=s.times,
         )
-        self.stream = open_stream(renderer)
+        self.stream = open_stream(renderer, channels=s.hdr10plus)
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
         self._after: list[State] = []  # one per tile, after the last run
 
@@ -131,24 +131,26 @@ class ChunkRenderer(FrameRenderer):
 
     def render(self, index: int, tick: Callable[[int], None]) -> None:
         """Render chunk ``index`` and record it; ``tick(frame)`` is called after each frame. Raises TileTooLarge."""
-        first, last = self.plan.chunks[index][0].first, self.plan.chunks[index][-1].last
-        pts = self.plan.survey.pts
-        path, meter = self.work.chunk(index), LightMeter()
+        pts, path = self.plan.survey.pts, self.work.chunk(index)
+        light: list[LightFacts] = []  # of each run
         encode = self.busy["encode"]
         with (
             self.frames(index) as finished,
             ChunkEncoder(path, self.plan.encode) as encoder,
             self._aux_encoder(index) as aux_encoder,
         ):
-            for frame in range(first, last):
-                made = next(finished)
-                with encode.working():
-                    meter.add_light(made.light)
-                    duration = self.plan.survey.duration(frame)
-                    encoder.encode(made.planes, pts[frame], duration)
-                    if aux_encoder is not None and made.restored is not None:
-                        aux_encoder.encode(made.restored, pts[frame], duration)
-                tick(frame)
+            for run in self.plan.chunks[index]:
+                meter = LightMeter()
+                for frame in range(run.first, run.last):
+                    made = next(finished)
+                    with encode.working():
+                        meter.add_light(made.light)
+                        duration = self.plan.survey.duration(frame)
+                        encoder.encode(made.planes, pts[frame], duration)
+                        if aux_encoder is not None and made.restored is not None:
+                            aux_encoder.encode(made.restored, pts[frame], duration)
+                    tick(frame)
+                light.append(meter.facts())
             # the render stage sets the states after its last frame
             if next(finished, None) is not None:
                 raise AssertionError("more frames than planned")
@@ -157,7 +159,7 @@ class ChunkRenderer(FrameRenderer):
                 aux = aux_encoder.close() if aux_encoder is not None else None
         run = self.plan.chunks[index][-1]
         self.work.finish(
-            index, facts, meter.facts(), self._after if run.last < run.scene_last else None, aux
+            index, facts, light, self._after if run.last < run.scene_last else None, aux
         )
 
     def _aux_encoder(self, index: int) -> AbstractContextManager[ChunkEncoder | None]:

@@ -1,5 +1,6 @@
 """Renders a plan: whatever an earlier run has not finished, by an executor, until every chunk is done."""
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -86,13 +87,18 @@ class Here:
 @dataclass(frozen=True)
 class Rendered:
     """Every chunk of a plan: the plan as it ended (the tile may have shrunk), how many chunks an earlier run had rendered,
-    the light of all, the seconds that the others took, and each stage's seconds at work."""
+    the light of each scene, the seconds that the others took, and each stage's seconds at work."""
 
     plan: Plan
     resumed: int
-    light: LightFacts
+    scenes: tuple[LightFacts, ...]
     seconds: float
     busy: Busy
+
+    @property
+    def light(self) -> LightFacts:
+        """The light of the film."""
+        return functools.reduce(LightFacts.merge, self.scenes, LightFacts())
 
 
 def render(task: Task, executor: Executor, plan: Plan, work: Work, progress: Watcher) -> Rendered:
@@ -102,19 +108,24 @@ def render(task: Task, executor: Executor, plan: Plan, work: Work, progress: Wat
     left = {i for group in unfinished(plan, work) for i in group}
     finished = [i for i in range(len(plan.chunks)) if i not in left]
     plan, busy = run(task, executor, plan, work, Ticker(plan, finished, progress))
-    return Rendered(plan, len(finished), _light(work, plan), time.monotonic() - since, busy)
+    return Rendered(plan, len(finished), _scenes(work, plan), time.monotonic() - since, busy)
 
 
-def _light(work: Work, plan: Plan) -> LightFacts:
-    light = LightFacts()
-    for i in range(len(plan.chunks)):
+def _scenes(work: Work, plan: Plan) -> tuple[LightFacts, ...]:
+    """The light of each scene."""
+    scenes: list[LightFacts] = []
+    for i, runs in enumerate(plan.chunks):
         facts = work.done(i)
         if facts is None:
             raise OutputError(
                 f"Chunk {i} in {work.folder} is gone; run the same command to render it again."
             )
-        light = light.merge(facts[1])
-    return light
+        for run, light in zip(runs, facts[1], strict=True):
+            if run.first == run.scene_first:
+                scenes.append(light)
+            else:
+                scenes[-1] = scenes[-1].merge(light)
+    return tuple(scenes)
 
 
 def run(task: Task, executor: Executor, plan: Plan, work: Work, tick: Ticker) -> tuple[Plan, Busy]:

@@ -8,6 +8,7 @@ Plan, facts and files must fit each other. Damaged or edited chunks are rendered
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,10 +30,11 @@ _ENDING = ".sdr2hdr-work"
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of a finished chunk: its file, its light, the SHA-256 of the states after it, and its restored SDR file."""
+    """The facts of a finished chunk: its file, the light of each of its runs, the SHA-256 of the states after it, and its
+    restored SDR file."""
 
     chunk: ChunkFacts
-    light: LightFacts
+    light: tuple[LightFacts, ...]
     states: str | None
     aux: ChunkFacts | None
 
@@ -123,11 +125,14 @@ class Work:
         self,
         index: int,
         facts: ChunkFacts,
-        light: LightFacts,
+        light: Sequence[LightFacts],
         states: list[State] | None,
         aux: ChunkFacts | None = None,
     ) -> None:
-        """Record a chunk as done; ``states`` start the next chunk of the same scene; ``aux`` belongs to the restored SDR."""
+        """Record a chunk as done, with the light of each run.
+
+        ``states`` start the next chunk of the same scene; ``aux`` belongs to the restored SDR.
+        """
         digest = None
         if states is not None:
             name = self._states(index)
@@ -142,10 +147,10 @@ class Work:
                 self._files.rename(part, name)
             except Exception as e:  # safetensors wraps the system's error
                 raise self._cannot_write(name, e) from e
-        self._write(self._facts(index), asdict(Facts(facts, light, digest, aux)))
+        self._write(self._facts(index), asdict(Facts(facts, tuple(light), digest, aux)))
 
-    def done(self, index: int) -> tuple[ChunkFacts, LightFacts] | None:
-        """The facts of a finished chunk, if its file still exists with its full length."""
+    def done(self, index: int) -> tuple[ChunkFacts, tuple[LightFacts, ...]] | None:
+        """The facts of a finished chunk and the light of each run, if its file still exists with its full length."""
         facts = self._read_facts(index)
         if facts is None:
             return None
@@ -175,6 +180,8 @@ class Work:
         runs, pts = plan.chunks[index], plan.survey.pts
         first, last = runs[0].first, runs[-1].last
         goes_on = last < runs[-1].scene_last
+        if len(facts.light) != len(runs):
+            return False
         if (facts.states is not None) != goes_on or (facts.aux is not None) != plan.settings.aux:
             return False
         if goes_on and self._files.sha256(self._states(index)) != facts.states:
@@ -210,7 +217,7 @@ class Work:
             facts = msgspec.convert(self._files.read_json(self._facts(index)), Facts)
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             return None
-        return facts if len(facts.light.histogram) == BINS else None
+        return facts if all(len(light.histogram) == BINS for light in facts.light) else None
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
         try:

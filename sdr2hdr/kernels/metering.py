@@ -74,6 +74,36 @@ def _brightest(y: _Plane, most: Row, levels: Row, out: Row) -> None:
 
 
 @row
+def _raised(y: _Plane, tint: Row, across: np.int32, levels: Row, tops: Row) -> None:
+    """Raise ``tops`` to each column's highest code of one channel."""
+    black, steps = levels[0], levels[1]
+    if across:
+        for i in range(len(y) // 2):
+            between = tint[i] * f4(0.5) + tint[i + 1] * f4(0.5)
+            tops[2 * i] = max(tops[2 * i], (f4(y[2 * i]) - black) / steps + tint[i])
+            tops[2 * i + 1] = max(tops[2 * i + 1], (f4(y[2 * i + 1]) - black) / steps + between)
+    else:
+        for i in range(len(y)):
+            tops[i] = max(tops[i], (f4(y[i]) - black) / steps + tint[i])
+
+
+@row
+def _raised_all(
+    y: _Plane, r: Row, g: Row, b: Row, across: np.int32, levels: Row, channels: NDArray[np.float32]
+) -> None:
+    if len(channels):
+        _raised(y, r, across, levels, channels[0])
+        _raised(y, g, across, levels, channels[1])
+        _raised(y, b, across, levels, channels[2])
+
+
+@row
+def _raised_rgb(plane: _Plane, top: np.float32, tops: Row) -> None:
+    for i in range(len(plane)):
+        tops[i] = max(tops[i], f4(plane[i]) / top)
+
+
+@row
 def _held_rgb(peak: np.int32, plane: _Plane) -> None:
     for i in range(len(plane)):
         plane[i] = np.uint16(min(i4(plane[i]), peak))
@@ -130,10 +160,14 @@ def _meter(
     counts: NDArray[np.int32],
     lit_rows: NDArray[np.uint8],
     tops: Row,
+    channels: NDArray[np.float32],
     first: int,
     last: int,
 ) -> None:
-    """Pairs of rows ``first:last``: the peak held, their pixels counted."""
+    """Pairs of rows ``first:last``: the peak held, their pixels counted.
+
+    ``channels`` are the tops of columns in R', G' and B', ``3,W``, or ``0,W`` if nobody asks for them.
+    """
     width, chroma_rows = y.shape[1], cb.shape[0]
     tints = np.empty((9, cb.shape[1] + 1), np.float32)
     code, most = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -172,6 +206,7 @@ def _meter(
                 _held(most, peak, levels, y[at])
             _brightest(y[at], most, levels, code)
             _count(code, fine, counts, lit_rows, tops, at)
+            _raised_all(y[at], tints[a], tints[a + 1], tints[a + 2], sub[0], levels, channels)
             if between or not sub[1]:
                 own, below = below, own
 
@@ -186,6 +221,7 @@ def _meter_rgb(
     counts: NDArray[np.int32],
     lit_rows: NDArray[np.uint8],
     tops: Row,
+    channels: NDArray[np.float32],
     first: int,
     last: int,
 ) -> None:
@@ -197,12 +233,23 @@ def _meter_rgb(
             _held_rgb(peak, plane[at])
         _brightest_rgb(r[at], g[at], b[at], top, code)
         _count(code, fine, counts, lit_rows, tops, at)
+        if len(channels):
+            _raised_rgb(r[at], top, channels[0])
+            _raised_rgb(g[at], top, channels[1])
+            _raised_rgb(b[at], top, channels[2])
 
 
 def metered(
-    planes: tuple[Tensor, Tensor, Tensor], peak_code: float, layout: YuvLayout = HDR10
+    planes: tuple[Tensor, Tensor, Tensor],
+    peak_code: float,
+    layout: YuvLayout = HDR10,
+    *,
+    channels: bool = False,
 ) -> FrameLight:
-    """The light of planes on the CPU; they are lowered in place where a channel would pass ``peak_code`` (1: never)."""
+    """The light of planes on the CPU; they are lowered in place where a channel would pass ``peak_code`` (1: never).
+
+    ``channels`` asks for the highest R', G' and B', too.
+    """
     first, second, third = (p.numpy() for p in planes)
     height, width = first.shape
     lit_rows = np.zeros(height, np.uint8)
@@ -213,20 +260,23 @@ def metered(
     )
     sub = np.array(layout.sub, dtype=np.int32)
 
-    def band(a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def band(a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         counts, tops = np.zeros(FINE_BINS, np.int32), np.zeros(width, np.float32)
-        found = (counts, lit_rows, tops, a, b)
+        apart = np.zeros((3 if channels else 0, width), np.float32)
+        found = (counts, lit_rows, tops, apart, a, b)
         if layout.matrix == "rgb":
             _meter_rgb(first, second, third, i4(rgb_peak(peak_code, layout)), top, *found)
         else:
             _meter(first, second, third, f4(peak_code), _GAINS, levels, sub, *found)
-        return counts, tops
+        return counts, tops, apart
 
     bands = in_bands(height // 2, band)
-    tops = np.maximum.reduce([tops for _, tops in bands])
+    tops = np.maximum.reduce([tops for _, tops, _ in bands])
+    apart = np.maximum.reduce([apart for _, _, apart in bands])
     return FrameLight(
         torch.from_numpy(tops).max(),
-        torch.from_numpy(sum(counts for counts, _ in bands)),
+        torch.from_numpy(sum(counts for counts, _, _ in bands)),
         torch.from_numpy(lit_rows.astype(bool)),
         torch.from_numpy(tops > _BAR),
+        torch.from_numpy(apart).amax(1).clamp_(max=1.0) if channels else None,
     )

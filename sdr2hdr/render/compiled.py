@@ -41,8 +41,10 @@ class _Kind:
 class CompiledStream(Stream):
     """A stream on the CPU: within a code of :class:`Stream`, and several times as fast."""
 
-    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
-        super().__init__(renderer, layout)
+    def __init__(
+        self, renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False
+    ) -> None:
+        super().__init__(renderer, layout, channels=channels)
         self._table: tuple[Hashable, NDArray[np.uint32]] = (
             None,
             np.empty(0, np.uint32),
@@ -93,7 +95,7 @@ class CompiledStream(Stream):
                 first, near = _alike([(p.coding, planes) for p, planes in held], at)
                 planes, how = kind.steadier(near, at - first, begin + first), kind.fine
             out = mapped(planes, how, kind.table, pts[number], self.layout)
-            yield Finished(out, metered(out, self.peak_code, self.layout))
+            yield Finished(out, self.light(out))
 
     def _kind(self, picture: Coded, state: State) -> _Kind:
         size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
@@ -124,7 +126,7 @@ class CompiledStream(Stream):
         return packed(codes, seed=seed, peak_code=peak_code, layout=layout)
 
     def light(self, planes: Planes) -> FrameLight:
-        return metered(planes, self.peak_code, self.layout)
+        return metered(planes, self.peak_code, self.layout, channels=self.channels)
 
 
 def _finer(picture: Coded) -> int:

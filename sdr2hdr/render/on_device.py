@@ -22,8 +22,10 @@ class DeviceStream(Stream):
     device: the meter adds it up there and is asked once a chunk.
     """
 
-    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
-        super().__init__(renderer, layout)
+    def __init__(
+        self, renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False
+    ) -> None:
+        super().__init__(renderer, layout, channels=channels)
         self._up = Uploads(renderer.device)
 
     @torch.inference_mode()

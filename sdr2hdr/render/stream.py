@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import HDR10, YuvLayout, brightest, to_yuv
+from sdr2hdr.color.yuv import HDR10, YuvLayout, brightest, highest, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
@@ -29,10 +29,15 @@ class Finished:
 
 
 class Stream:
-    """Renders runs of pictures with one renderer into planes of a layout (:data:`~sdr2hdr.color.yuv.PIXEL_FORMATS`), in torch."""
+    """Renders runs of pictures with one renderer into planes of a layout (:data:`~sdr2hdr.color.yuv.PIXEL_FORMATS`), in torch.
 
-    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10) -> None:
-        self.renderer, self.layout = renderer, layout
+    ``channels``: the light of frames tells the highest R', G' and B', too.
+    """
+
+    def __init__(
+        self, renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False
+    ) -> None:
+        self.renderer, self.layout, self.channels = renderer, layout, channels
         self._sdr = layout if layout.matrix == "rgb" else replace(layout, matrix="bt709")
         self.peak_code = pq_code(renderer.peak)
 
@@ -71,17 +76,18 @@ class Stream:
 
     def light(self, planes: Planes) -> FrameLight:
         """The light of finished planes."""
-        return FrameLight.of(brightest(planes, self.layout).clamp_(0.0, 1.0))
+        channels = highest(planes, self.layout) if self.channels else None
+        return FrameLight.of(brightest(planes, self.layout).clamp_(0.0, 1.0), channels)
 
 
-def open_stream(renderer: Renderer, layout: YuvLayout = HDR10) -> Stream:
+def open_stream(renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False) -> Stream:
     """The fastest stream that there is here for a renderer: on a GPU, or compiled on a CPU, if kernels can be used."""
     if renderer.device.type == "cuda":
         from sdr2hdr.render.on_device import DeviceStream
 
-        return DeviceStream(renderer, layout)
+        return DeviceStream(renderer, layout, channels=channels)
     if why_not() is None:
         from sdr2hdr.render.compiled import CompiledStream
 
-        return CompiledStream(renderer, layout)
-    return Stream(renderer, layout)
+        return CompiledStream(renderer, layout, channels=channels)
+    return Stream(renderer, layout, channels=channels)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sdr2hdr.color.light import LightFacts, LightMeter
+from sdr2hdr.color.light import FrameLight, LightFacts, LightMeter
 from sdr2hdr.color.transfer import pq_code
-from sdr2hdr.color.yuv import to_yuv
+from sdr2hdr.color.yuv import brightest, highest, to_yuv
 
 Planes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -62,6 +62,27 @@ def test_against_float64() -> None:
     assert facts.max_cll == pytest.approx(max(n.max() for n in nits), rel=1e-4)
     assert facts.max_fall == pytest.approx(max(n.mean() for n in nits), rel=1e-4)
     assert facts.p9999 == pytest.approx(np.percentile(np.stack(nits), 99.99), rel=0.01)
+
+
+def test_the_spread_of_light_against_float64() -> None:
+    frames = [picture(seed, top=0.4 + seed / 20) for seed in range(6)]
+    facts = measured(*frames)
+    nits = np.stack([nits_of(planes) for planes in frames])
+    assert facts.mean == pytest.approx(nits.mean(), rel=0.003)
+    for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99):
+        wanted = np.percentile(nits, percent)
+        assert facts.passed_by(1 - percent / 100) == pytest.approx(wanted, rel=0.01, abs=0.01)
+
+
+def test_the_highest_channels_are_those_of_pure_colours() -> None:
+    rgb = torch.full((3, 64, 64), pq_code(10))
+    for channel, (row, nits) in enumerate(((4, 800.0), (20, 400.0), (40, 200.0))):
+        rgb[channel, row : row + 8, 10:30] = pq_code(nits)
+    planes = to_yuv(rgb, seed=None, peak_code=1.0)
+    meter = LightMeter()
+    meter.add_light(FrameLight.of(brightest(planes).clamp_(0, 1), highest(planes)))
+    assert meter.facts().channels == pytest.approx((800, 400, 200), rel=0.03)
+    assert max(meter.facts().channels) == pytest.approx(meter.facts().max_cll)
 
 
 def test_one_bright_pixel_is_the_maximum_but_not_the_percentile() -> None:

@@ -120,7 +120,7 @@ FACT_EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "fewer frames": lambda f: f["chunk"].update(frames=9),
     "other times": lambda f: f["chunk"].update(last_pts=10**6),
     "text for a number": lambda f: f["chunk"].update(bytes="10"),
-    "a histogram of one bin": lambda f: f["light"].update(histogram=[1]),
+    "a histogram of one bin": lambda f: f["light"][0].update(histogram=[1]),
     "no light": lambda f: f.pop("light"),
     "no states": lambda f: f.update(states=None),
     "a second picture": lambda f: f.update(aux=f["chunk"]),
@@ -149,7 +149,7 @@ def test_brighter_light_in_the_facts_does_not_reach_the_film(
         begun,
         tmp_path,
         lambda work: edit(
-            work / "chunk-00001.json", lambda f: f["light"].update(max_cll=999.0), sealed=False
+            work / "chunk-00001.json", lambda f: f["light"][0].update(max_cll=999.0), sealed=False
         ),
     )
     assert brighter.measured_max_cll < 999

@@ -17,7 +17,15 @@ from sdr2hdr.color import tonemap
 from sdr2hdr.color.light import LightMeter
 from sdr2hdr.color.transfer import pq_code, pq_inverse_eotf
 from sdr2hdr.color.turn import Turn
-from sdr2hdr.color.yuv import HDR10, PIXEL_FORMATS, SITINGS, YuvLayout, from_yuv, to_yuv
+from sdr2hdr.color.yuv import (
+    HDR10,
+    PIXEL_FORMATS,
+    SITINGS,
+    YuvLayout,
+    from_yuv,
+    highest,
+    to_yuv,
+)
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.models.look_base import LookBase
@@ -125,12 +133,14 @@ def test_packing_and_metering_are_the_formulas_to_the_bit(
         for peak in (PEAK, 0.6, 1.0):
             expected = to_yuv(codes, seed=seed, peak_code=peak)
             got = writing.packed(codes, seed=seed, peak_code=peak)
-            light = metering.metered(got, peak)
+            light = metering.metered(got, peak, channels=True)
             assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
             meter, counted = LightMeter(), LightMeter()
             meter.add(expected)
             counted.add_light(light)
-            assert counted.facts() == meter.facts()
+            assert counted.facts() == replace(meter.facts(), channels=counted.facts().channels)
+            assert light.channels is not None
+            assert torch.equal(light.channels, highest(expected))
 
 
 @pytest.mark.parametrize("name", PIXEL_FORMATS)
@@ -144,12 +154,14 @@ def test_every_format_is_packed_and_metered_by_the_formulas(
         for peak, seed in ((PEAK, 7), (0.6, None), (1.0, 3)):
             expected = to_yuv(codes, seed=seed, peak_code=peak, layout=layout)
             got = writing.packed(codes, seed=seed, peak_code=peak, layout=layout)
-            light = metering.metered(got, peak, layout)
+            light = metering.metered(got, peak, layout, channels=True)
             assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
             meter, counted = LightMeter(), LightMeter()
             meter.add(expected, layout)
             counted.add_light(light)
-            assert counted.facts() == meter.facts()
+            assert counted.facts() == replace(meter.facts(), channels=counted.facts().channels)
+            assert light.channels is not None
+            assert torch.equal(light.channels, highest(expected, layout))
 
 
 def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:
