@@ -70,6 +70,12 @@ class LightFacts:
         pairs = zip(self.histogram[1:], _bin_nits()[1:], strict=True)
         return sum(n * nits for n, nits in pairs) / max(1, sum(self.histogram))
 
+    @property
+    def brightest_share(self) -> float:
+        """The share (0..1) of all pixels that are as bright as the brightest, to a quarter of a code."""
+        most = next((n for n in reversed(self.histogram) if n), 0)
+        return most / max(1, sum(self.histogram))
+
     def merge(self, other: "LightFacts") -> "LightFacts":
         """The facts of both together."""
         box = self.box or other.box
