@@ -11,6 +11,7 @@ from typing import Any
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
+from sdr2hdr.jobs.dynamic import words
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
 from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import survey
@@ -30,8 +31,8 @@ from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 @dataclass(frozen=True)
 class Report:
     """What a conversion did. Light in nits, as measured on the 10-bit pictures; ``max_cll`` and ``max_fall`` are the
-    integers written to bitstream and container. ``busy`` is the time that each stage worked, in seconds, out of
-    ``render_seconds``."""
+    integers written to bitstream and container. ``dynamic`` are sentences on what is written of each picture. ``busy`` is
+    the time that each stage worked, in seconds, out of ``render_seconds``."""
 
     source: Path
     output: Path
@@ -63,6 +64,7 @@ class Report:
     busy: dict[str, float]
     loss: str | None
     notes: tuple[str, ...]
+    dynamic: tuple[str, ...] = ()
     aux_sdr: Path | None = None
 
     @property
@@ -116,7 +118,7 @@ def convert(
             if plan is not begun:
                 work.begin(plan)
             rendered = render(task, Local(here, o.workers), plan, work, progress)
-            made = finish(work, plan, source, streams, rendered.light, progress)
+            made = finish(work, plan, source, streams, rendered.scenes, progress)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)
             check_unchanged(source, plan)
@@ -205,5 +207,6 @@ def report_of(
         busy=rendered.busy,
         loss=plan.survey.loss,
         notes=tuple(dict.fromkeys(notes)),
+        dynamic=words(plan),
         aux_sdr=None if aux is None else Path(aux),
     )

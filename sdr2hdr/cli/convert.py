@@ -204,6 +204,8 @@ def _table(r: "Report", verbose: bool) -> Table:
         row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")
     row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
     row("MaxFALL", f"{r.max_fall} nits")
+    for written in r.dynamic:
+        row("Dynamic", written)
     row("Time", f"{r.seconds:.1f} s, {r.frames_per_second:.3g} frames/s")
     if r.loss:
         row("Lost", r.loss)

@@ -28,14 +28,26 @@ Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
     show_default=True,
     help="Show what a conversion to this container keeps and leaves out.",
 )
-def probe(file: Path, as_json: bool, container: str) -> None:
+@click.option(
+    "--hdr10plus",
+    type=click.Choice(["json"]),
+    help="Export the HDR10+ of the file as JSON, as hdr10plus_tool has it.",
+)
+def probe(file: Path, as_json: bool, container: str, hdr10plus: str | None) -> None:
     """Show what the video FILE is: its streams, its colours, what is assumed if a tag is missing, and what convert
     would do with each stream.
 
     \b
     Example:
       sdr2hdr probe film.mp4
+      sdr2hdr probe --hdr10plus json film-hdr.mkv
     """
+    if hdr10plus:
+        from sdr2hdr.media.dynamic import hdr10plus_of
+        from sdr2hdr.media.hdr10plus import film_json
+
+        show_json(film_json(hdr10plus_of(file)))
+        return
     from sdr2hdr.media.probe import probe as look
 
     facts = look(file, container)

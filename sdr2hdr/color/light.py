@@ -3,10 +3,10 @@
 Sources: CTA-861.3-A 6.9.3 and annex P (MaxCLL, MaxFALL), BT.2100-2 table 4 (PQ).
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -112,7 +112,12 @@ class LightFacts:
         )
 
 
-@cache
+def whole(parts: Iterable[LightFacts]) -> LightFacts:
+    """The facts of all parts together."""
+    return functools.reduce(LightFacts.merge, parts, LightFacts())
+
+
+@functools.cache
 def _bin_nits() -> tuple[float, ...]:
     """The nits of the middle of each bin of the histogram."""
     return tuple(pq_nits((index + 0.5) / BINS) for index in range(BINS))

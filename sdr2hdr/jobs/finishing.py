@@ -1,16 +1,18 @@
 """The end of a conversion: the fate of the source's other streams, assembly, and the check of the finished file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sdr2hdr.color.light import LightFacts
+from sdr2hdr.color.light import LightFacts, whole
 from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.jobs.dynamic import dynamic_metadata
 from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import Fingerprint, Plan
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.media.assemble import AssembleReport, assemble
 from sdr2hdr.media.check import StreamsDiffer, check
+from sdr2hdr.media.dynamic import NO_DYNAMIC
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.stream_plan import StreamChoice, StreamPlan, plan_streams
@@ -29,17 +31,21 @@ def finish(
     plan: Plan,
     source: Source,
     streams: StreamPlan,
-    light: LightFacts | None,
+    scenes: Sequence[LightFacts] | None,
     progress: Watcher,
 ) -> AssembleReport:
-    """Assemble a file in the work folder and check it. Without ``light`` it is that of the restored SDR picture.
+    """Assemble a file in the work folder and check it.
+
+    ``scenes`` is the light of each scene; without it the file is that of the restored SDR picture.
 
     Sounds and subtitles that are not in it as the source has them, and subtitles without a line, are left out, and it is
     assembled anew, unless the plan of streams is strict. Any other file that fails its check is removed. The chunks are
     kept, for they take longest to make.
     Raises OutputError.
     """
-    aux, peak = light is None, plan.settings.peak
+    aux, peak = scenes is None, plan.settings.peak
+    light = None if scenes is None else ContentLight(*whole(scenes).written(peak))
+    dynamic = NO_DYNAMIC if scenes is None else dynamic_metadata(plan, scenes)
     path = work.assembled_aux if aux else work.assembled
     while True:
         progress(Progress("assemble", 0, 1))
@@ -49,9 +55,10 @@ def finish(
             path,
             streams,
             mastering=None if aux else Mastering("bt2020", float(peak)),
-            light=None if light is None else ContentLight(*light.written(peak)),
+            light=light,
             clock=source.info.clock,
             headers=source.info.headers,
+            dynamic=dynamic,
         )
         empty = _empty(assembled)
         if empty and not streams.strict:

@@ -1,6 +1,5 @@
 """Renders a plan: whatever an earlier run has not finished, by an executor, until every chunk is done."""
 
-import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sdr2hdr.color.light import LightFacts
+from sdr2hdr.color.light import LightFacts, whole
 from sdr2hdr.errors import ModelError, OutputError
 from sdr2hdr.jobs.chunk import TileTooLarge
 from sdr2hdr.jobs.encoding import in_software, takes_over
@@ -98,7 +97,7 @@ class Rendered:
     @property
     def light(self) -> LightFacts:
         """The light of the film."""
-        return functools.reduce(LightFacts.merge, self.scenes, LightFacts())
+        return whole(self.scenes)
 
 
 def render(task: Task, executor: Executor, plan: Plan, work: Work, progress: Watcher) -> Rendered:

@@ -26,6 +26,7 @@ from sdr2hdr.media.carriers import Carrier, SoundCopy, carrier
 from sdr2hdr.media.check import Expected
 from sdr2hdr.media.clock import STEADY, Clock
 from sdr2hdr.media.cues import CueTally
+from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
 from sdr2hdr.media.edits import hide_start
 from sdr2hdr.media.encoder import cannot_write
 from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, UNWRAPPED
@@ -112,10 +113,12 @@ def assemble(
     light: ContentLight | None,
     clock: Clock = STEADY,
     headers: Headers = NO_HEADERS,
+    dynamic: Dynamic = NO_DYNAMIC,
 ) -> AssembleReport:
     """Joins chunk files and all else that ``plan`` keeps of the source into ``dst``, a temporary name of the caller's.
 
-    ``mastering`` and ``light`` are None for chunks of SDR. Of the source's ``headers`` what the container can hold is kept.
+    ``mastering`` and ``light`` are None for chunks of SDR; ``dynamic`` is by the times of the chunks. Of the
+    source's ``headers`` what the container can hold is kept.
 
     Times stay those of the source, moved by its ``clock`` as the chunks' times were. Where a picture or a sound starts
     before 0, all is moved later by the same whole number of the file's time steps, and a note says so: no player shows what lies
@@ -124,7 +127,7 @@ def assemble(
     container = plan.container
     with open_to_copy(source) as file:
         captions = captions_of(file, plan.video_stream_index, clock)
-    picture = JoinedPicture(chunks, container, mastering, light, captions)
+    picture = JoinedPicture(chunks, container, mastering, light, captions, dynamic)
     with open_to_copy(source) as file:
         writer = _Writer(file, dst, plan, picture, clock, headers)
         try:
@@ -158,6 +161,7 @@ def assemble(
         subtitles=tuple(subtitles.values()),
         shift=timeline.shift,
         step=timeline.step if container == "mkv" else None,
+        dynamic=dynamic,
     )
     return AssembleReport(
         frames=len(timeline.source_pts),

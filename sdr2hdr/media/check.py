@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import mp4_hdr
 from sdr2hdr.media.cues import CueFacts, CueTally
+from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic, message_reader
 from sdr2hdr.media.hdr10 import (
     OBU_LIGHT,
     OBU_MASTERING,
@@ -32,9 +33,8 @@ from sdr2hdr.media.hdr10 import (
     describe_mastering,
     hevc_metadata,
     is_irap,
+    nal_splitter,
     sequence_headers,
-    split_annexb,
-    split_sized,
 )
 from sdr2hdr.media.heard import AudioFacts, AudioTally, decoded
 from sdr2hdr.media.matroska import MAGIC, matroska_hdr
@@ -50,7 +50,7 @@ class Expected:
 
     ``pts`` in display order, in ``time_base``, to which the file adds ``shift`` seconds; ``step`` is the file's own time
     step where it is coarser than ``time_base`` (Matroska), else None; ``iraps`` counts random access points. Without
-    ``mastering`` and ``light`` the file is SDR.
+    ``mastering`` and ``light`` the file is SDR. ``dynamic`` is by the times of ``pts``.
     """
 
     container: str
@@ -67,6 +67,7 @@ class Expected:
     subtitles: tuple[CueFacts, ...] = ()
     shift: Fraction = Fraction(0)
     step: Fraction | None = None
+    dynamic: Dynamic = NO_DYNAMIC
 
     @property
     def colour(self) -> tuple[int, int, int, bool]:
@@ -77,13 +78,12 @@ def metadata_reader(
     stream: VideoStream,
 ) -> Callable[[bytes], tuple[bool, bytes | None, bytes | None]] | None:
     """How to read (IRAP?, mastering payload, light payload) off this stream's packets; None for other codecs."""
-    extradata = stream.codec_context.extradata or b""
     codec = stream.codec_context.codec.canonical_name
     if codec == "hevc":
-        size = (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
+        split = nal_splitter(stream.codec_context.extradata or b"")
 
         def read_hevc(data: bytes) -> tuple[bool, bytes | None, bytes | None]:
-            nals = split_sized(data, size) if size else split_annexb(data)
+            nals = split(data)
             found = hevc_metadata(nals)
             return is_irap(nals), found.get(SEI_MASTERING), found.get(SEI_LIGHT)
 
@@ -228,6 +228,8 @@ class _Check:
             )
             light = wanted.light.payload()
         reader = metadata_reader(stream)
+        message_of = message_reader(stream) if wanted.dynamic.messages else None
+        messages: dict[int, bytes | None] = {}
         pts: array[int] = array("q")
         iraps = last_key = 0
         for packet in file.demux(stream):
@@ -241,6 +243,8 @@ class _Check:
                 iraps += 1
                 last_key = packet.pts
             pts.append(packet.pts)
+            if message_of is not None:
+                messages[packet.pts] = message_of(bytes(packet))
         self.equal("the number of frames", len(pts), len(wanted.pts))
         self.equal("the number of random access points", iraps, wanted.iraps)
         unit = cast(Fraction, stream.time_base)
@@ -252,6 +256,8 @@ class _Check:
                     f"off by {float(difference):.6f} s",
                     "as in the source",
                 )
+            if message_of is not None and messages[found] != wanted.dynamic.messages[asked]:
+                self.fail(f"the HDR10+ of frame {number} is not the one of its scene")
         return last_key
 
     def decodes(self, file: InputContainer, stream: VideoStream, last_key: int) -> None:

@@ -5,8 +5,9 @@ and ``clli`` share one payload; AV1 metadata OBUs (AV1 5.8.3, 5.8.4) have anothe
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 Volume = Literal["bt2020", "p3"]
@@ -158,6 +159,13 @@ def split_sized(data: bytes, size: int) -> list[bytes]:
     return [nal for nal in nals if nal]
 
 
+def nal_splitter(extradata: bytes) -> Callable[[bytes], list[bytes]]:
+    """How to split the packets of an HEVC stream with these extra data into NAL units."""
+    if len(extradata) > 22 and extradata[0] == 1:  # hvcC (ISO/IEC 14496-15 8.3.3.1)
+        return partial(split_sized, size=(extradata[21] & 3) + 1)
+    return split_annexb
+
+
 def join_sized(nals: Iterable[bytes]) -> bytes:
     """NAL units, each after its length in 4 bytes."""
     return b"".join(len(nal).to_bytes(4, "big") + nal for nal in nals)
@@ -281,7 +289,13 @@ def edit_hevc(
     return out
 
 
-def with_t35(nals: Sequence[bytes], message: bytes) -> list[bytes]:
+def hevc_t35(nals: Iterable[bytes]) -> list[bytes]:
+    """The ITU-T T.35 messages of an access unit, each with its country code."""
+    messages = (m for nal in nals if nal_type(nal) == _SEI_PREFIX for m in sei_messages(nal))
+    return [payload for kind, payload in messages if kind == _SEI_T35]
+
+
+def with_t35(nals: list[bytes], message: bytes) -> list[bytes]:
     """An access unit with an ITU-T T.35 message (H.265 D.2.6) before its first slice."""
     first = next((i for i, nal in enumerate(nals) if nal_type(nal) < 32), len(nals))
     return [*nals[:first], sei_nal([(_SEI_T35, message)]), *nals[first:]]
@@ -379,14 +393,19 @@ def edit_av1(unit: bytes, mastering: Mastering | None, light: ContentLight | Non
     return b"".join(out)
 
 
+def av1_t35(unit: bytes) -> list[bytes]:
+    """The ITU-T T.35 messages of a temporal unit, each with its country code."""
+    start = bytes([_OBU_T35])
+    found = (body for kind, _, body in split_obus(unit) if kind == _OBU_METADATA)
+    return [body[1:].rstrip(b"\0")[:-1] for body in found if body.startswith(start)]
+
+
 def av1_with_t35(unit: bytes, message: bytes) -> bytes:
-    """A temporal unit with an ITU-T T.35 message (AV1 5.8.2) before its first frame."""
-    new, out = _metadata_obu(_OBU_T35, message), b""
-    for kind, whole, _ in split_obus(unit):
-        if kind in _OBU_FRAMES and new:
-            out, new = out + new, b""
-        out += whole
-    return out
+    """A temporal unit with an ITU-T T.35 message (AV1 5.8.2) before the frame that it shows, which is its last one."""
+    obus = list(split_obus(unit))
+    shown = max((i for i, (kind, _, _) in enumerate(obus) if kind in _OBU_FRAMES), default=0)
+    wholes = [whole for _, whole, _ in obus]
+    return b"".join([*wholes[:shown], _metadata_obu(_OBU_T35, message), *wholes[shown:]])
 
 
 def clean_av1c(record: bytes) -> bytes:

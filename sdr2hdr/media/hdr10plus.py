@@ -160,7 +160,7 @@ def is_hdr10plus(message: bytes) -> bool:
     return message.startswith(_HEAD)
 
 
-def as_json(pictures: Sequence[Hdr10Plus]) -> dict[str, Any]:
+def film_json(pictures: Sequence[Hdr10Plus]) -> dict[str, Any]:
     """The pictures of a film in display order, in the form of hdr10plus_tool; a scene begins where what is said changes."""
     firsts = [i for i, each in enumerate(pictures) if i == 0 or each != pictures[i - 1]]
     ends = [*firsts[1:], len(pictures)]

@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +16,7 @@ from av.video.stream import VideoStream
 from sdr2hdr.errors import OutputError
 from sdr2hdr.media.boxes import open_template, template
 from sdr2hdr.media.captions import placed, t35
+from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
 from sdr2hdr.media.encoder import ChunkReader, EncodedPacket, EncodeSettings, stream_parameters
 from sdr2hdr.media.hdr10 import (
     ContentLight,
@@ -104,6 +106,7 @@ class JoinedPicture:
         mastering: Mastering | None,
         light: ContentLight | None,
         captions: Mapping[int, bytes] = {},
+        dynamic: Dynamic = NO_DYNAMIC,
     ) -> None:
         """``captions`` are triplets by the source's time of a picture (:mod:`sdr2hdr.media.captions`)."""
         if not chunks:
@@ -114,6 +117,7 @@ class JoinedPicture:
             if chunk.settings != self.settings:
                 raise self._mismatch(chunk, "settings")
         self._container, self._mastering, self._light = container, mastering, light
+        self._dynamic = dynamic
         self.timeline = Timeline(self._chunks, container, self.settings)
         self.captions = placed(captions, self.timeline.source_pts)
         self._first = next(self._chunks[0].packets()).data
@@ -176,10 +180,16 @@ class JoinedPicture:
             and stream_parameters(self.settings.codec, encoded.data) != self._parameters
         ):
             raise self._mismatch(chunk, "parameter sets")
-        triplets = self.captions.get(encoded.pts)
         if self.settings.codec == "av1":
             unit = edit_av1(encoded.data, self._mastering, self._light)
-            return av1_with_t35(unit, t35(triplets)) if triplets else unit
+            return reduce(av1_with_t35, self._messages(encoded.pts), unit)
         nals = split_annexb(encoded.data)
         nals = edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
-        return join_sized(with_t35(nals, t35(triplets)) if triplets else nals)
+        return join_sized(reduce(with_t35, self._messages(encoded.pts), nals))
+
+    def _messages(self, pts: int) -> Iterator[bytes]:
+        """The T.35 messages of the picture with this time."""
+        if triplets := self.captions.get(pts):
+            yield t35(triplets)
+        if dynamic := self._dynamic.messages.get(pts):
+            yield dynamic
