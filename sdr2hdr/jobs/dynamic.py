@@ -26,6 +26,7 @@ def words(plan: Plan) -> tuple[str, ...]:
     if not plan.settings.hdr10plus:
         return ()
     frames, scenes = len(plan.survey.pts), len(plan.survey.cuts) + 1
+    many = "1 scene" if scenes == 1 else f"{scenes} scenes"
     return (
-        f"HDR10+ profile B on all {frames} frames, one for each of {scenes} scenes, with a curve for {TARGET} nits",
+        f"HDR10+ profile B on all {frames} frames, {many}, with a curve for displays of {TARGET} nits",
     )

@@ -185,7 +185,8 @@ class JoinedPicture:
             return reduce(av1_with_t35, self._messages(encoded.pts), unit)
         nals = split_annexb(encoded.data)
         nals = edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
-        return join_sized(reduce(with_t35, self._messages(encoded.pts), nals))
+        nals = reduce(with_t35, self._messages(encoded.pts), nals)
+        return join_sized(nals)
 
     def _messages(self, pts: int) -> Iterator[bytes]:
         """The T.35 messages of the picture with this time."""
