@@ -79,6 +79,10 @@ def rendered(
     keep_one_heap()
     if options.aux_sdr is not None:
         raise UsageError("Frames of two pictures do not fit one pipe; leave --aux-sdr out.")
+    if options.hdr10plus:
+        raise UsageError(
+            "Frames in a pipe carry no HDR10+, which lies in an encoder's packets; leave --hdr10plus out, or name a file."
+        )
     o = options.changed(**{name: getattr(DEFAULTS, name) for name in _OF_FILES})
     check_model(o)
     with (

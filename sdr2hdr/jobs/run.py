@@ -86,7 +86,8 @@ class Here:
 @dataclass(frozen=True)
 class Rendered:
     """Every chunk of a plan: the plan as it ended (the tile may have shrunk), how many chunks an earlier run had rendered,
-    the light of each scene, the seconds that the others took, and each stage's seconds at work."""
+    the light of each scene (straight through: of the whole film), the seconds that the others took, and each stage's
+    seconds at work."""
 
     plan: Plan
     resumed: int

@@ -45,4 +45,4 @@ def render_straight(
             renderer = FrameRenderer(here.source, plan, loaded)
     seconds = time.monotonic() - since
     busy = {name: watch.seconds for name, watch in renderer.busy.items()}
-    return Rendered(plan, 0, meter.facts(), seconds, busy)
+    return Rendered(plan, 0, (meter.facts(),), seconds, busy)

@@ -202,6 +202,8 @@ def test_memory_running_out_halves_the_tile_unless_frames_are_out(
 def test_what_a_pipe_cannot_hold_is_refused(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave --aux-sdr out"):
         pipe(clip, io.BytesIO(), **FAST, aux_sdr=tmp_path / "sdr.mkv")
+    with pytest.raises(UsageError, match="leave --hdr10plus out"):
+        pipe(clip, io.BytesIO(), **FAST, hdr10plus=True)
     with pytest.raises(UsageError, match="give - instead of a file"):
         convert(clip, tmp_path / "out.mkv", **FAST, format="raw")
     assert list(tmp_path.iterdir()) == []

@@ -148,10 +148,14 @@ def test_scenes_are_found_and_reported(clip: Path, tmp_path: Path) -> None:
 def test_straight_resumed_and_parallel_runs_give_identical_packets(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    how = FAST | {
+        "chunk_frames": 15,
+        "hdr10plus": True,
+    }  # which says of each scene what its chunks measured
     straight = tmp_path / "straight.mkv"
-    assert convert(clip, straight, **FAST, chunk_frames=15).chunks == 3
+    assert convert(clip, straight, **how).chunks == 3
     parallel = tmp_path / "parallel.mkv"
-    convert(clip, parallel, **FAST, chunk_frames=15, workers=2)
+    convert(clip, parallel, **how, workers=2)
     resumed = tmp_path / "resumed.mkv"
     render = ChunkRenderer.render
 
@@ -162,10 +166,10 @@ def test_straight_resumed_and_parallel_runs_give_identical_packets(
 
     monkeypatch.setattr(ChunkRenderer, "render", stop_at_second)
     with pytest.raises(Interrupted, match="same command"):
-        convert(clip, resumed, **FAST, chunk_frames=15)
+        convert(clip, resumed, **how)
     assert not resumed.exists()
     monkeypatch.setattr(ChunkRenderer, "render", render)
-    assert convert(clip, resumed, **FAST, chunk_frames=15).resumed_chunks == 1
+    assert convert(clip, resumed, **how).resumed_chunks == 1
     assert packets_of(resumed) == packets_of(parallel) == packets_of(straight)
 
 

@@ -26,6 +26,13 @@ PICTURE = Hdr10Plus(
 )  # fmt: skip
 
 
+TELEPHONE = bytes.fromhex(
+    "b5003c0001040040000c804e202710000f000024080000280000500028c800a190039a580b6ad0232af8408b189c1800"
+    "40781364cf78edccbf5adef98ec7c300"
+)
+"""What a telephone wrote; FFmpeg's reading of it is below."""
+
+
 def bits(*fields: tuple[int, int]) -> bytes:
     """Fields of (value, bits), one after another, filled up with zeros."""
     text = "".join(f"{value:0{width}b}" for value, width in fields)
@@ -42,6 +49,14 @@ def test_the_bits_are_those_of_the_standard() -> None:
     wanted = bits(*head, *light, *spread, (7, 10), (0, 1), (1, 1), *curve, (0, 1))
     assert PICTURE.message() == wanted
     assert Hdr10Plus.read(wanted) == PICTURE
+
+
+def test_a_message_of_a_telephone_is_read_as_ffmpeg_reads_it() -> None:
+    found = Hdr10Plus.read(TELEPHONE)
+    spread = (1, 0), (5, 0), (10, 10), (25, 40), (50, 230), (75, 730), (90, 2250), (95, 4130), (99, 9990)  # fmt: skip
+    curve = GuidedCurve((30, 77), (207, 483, 732, 815, 858, 891, 920, 945, 963))
+    assert found == Hdr10Plus(400, (10000, 10000, 30), 0, spread, 0, curve, version=0)
+    assert found.message() == TELEPHONE
 
 
 def test_all_that_the_syntax_allows_is_passed_over() -> None:
