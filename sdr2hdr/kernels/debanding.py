@@ -18,43 +18,70 @@ from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import flat
 from sdr2hdr.kernels.rows import Plane, Row, f4, i4
 
+Ints = NDArray[np.int32]
 _Map = NDArray[np.float32]
 
 
 @row
-def _judge(rows4: Plane, below: Plane, high: Row, low: Row, mean: Row, busy: Row) -> None:
-    """Highest, lowest and mean sample of each block of four rows, and the mean change right and down from its pixels.
+def _columns(
+    a: Plane,
+    b: Plane,
+    c: Plane,
+    d: Plane,
+    below: Plane,
+    top: Ints,
+    bottom: Ints,
+    total: Ints,
+    change: Ints,
+) -> None:
+    """Of four rows, column by column: the highest, the lowest, the sum, and the changes right and down from them.
 
-    ``below`` is the row after the four; blocks beyond the width are not made."""
-    last = rows4.shape[1] - 1
+    ``below`` is the row after them."""
+    last = len(top) - 1
+    for i in range(last):
+        p, q, r, s = i4(a[i]), i4(b[i]), i4(c[i]), i4(d[i])
+        top[i], bottom[i] = max(p, q, r, s), min(p, q, r, s)
+        total[i] = p + q + r + s
+        right = abs(i4(a[i + 1]) - p) + abs(i4(b[i + 1]) - q)
+        right += abs(i4(c[i + 1]) - r) + abs(i4(d[i + 1]) - s)
+        change[i] = right + abs(q - p) + abs(r - q) + abs(s - r) + abs(i4(below[i]) - s)
+    p, q, r, s = i4(a[last]), i4(b[last]), i4(c[last]), i4(d[last])
+    top[last], bottom[last], total[last] = max(p, q, r, s), min(p, q, r, s), p + q + r + s
+    change[last] = abs(q - p) + abs(r - q) + abs(s - r) + abs(i4(below[last]) - s)
+
+
+@row
+def _judge(
+    top: Ints, bottom: Ints, total: Ints, change: Ints, high: Row, low: Row, mean: Row, busy: Row
+) -> None:
+    """Highest, lowest and mean sample of blocks of four columns, and the mean change from their pixels."""
     for b in range(len(mean)):
-        top, bottom, total, change = i4(rows4[0, 4 * b]), i4(rows4[0, 4 * b]), i4(0), i4(0)
-        for r in range(4):
-            for c in range(4 * b, 4 * b + 4):
-                at = min(c, last)
-                x = i4(rows4[r, at])
-                top, bottom, total = max(top, x), min(bottom, x), total + x
-                under = i4(rows4[r + 1, at]) if r < 3 else i4(below[at])
-                change += abs(i4(rows4[r, min(c + 1, last)]) - x) + abs(under - x)
-        high[b], low[b] = f4(top), f4(bottom)
-        mean[b], busy[b] = f4(total) * f4(1 / 16), f4(change) * f4(1 / 16)
+        i = 4 * b
+        high[b] = f4(max(top[i], top[i + 1], top[i + 2], top[i + 3]))
+        low[b] = f4(min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3]))
+        mean[b] = f4(total[i] + total[i + 1] + total[i + 2] + total[i + 3]) * f4(1 / 16)
+        busy[b] = f4(change[i] + change[i + 1] + change[i + 2] + change[i + 3]) * f4(1 / 16)
 
 
 @kernel
 def _blocks(
-    plane: Plane, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int
+    plane: Plane, width: int, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int
 ) -> None:
-    """Rows ``first:last`` of blocks."""
-    height = plane.shape[0]
-    whole = np.empty((4, plane.shape[1]), plane.dtype)
+    """Rows ``first:last`` of blocks of the first ``width`` columns; the last column and row are repeated outwards."""
+    end, across = plane.shape[0] - 1, 4 * mean.shape[1]
+    room = np.empty((4, across), np.int32)
     for b in range(first, last):
-        end = min(4 * b + 4, height - 1)
-        if 4 * b + 4 <= height:
-            _judge(plane[4 * b : 4 * b + 4], plane[end], high[b], low[b], mean[b], busy[b])
-        else:
-            for r in range(4):
-                whole[r] = plane[min(4 * b + r, height - 1)]
-            _judge(whole, plane[end], high[b], low[b], mean[b], busy[b])
+        y = 4 * b
+        r1, r2, r3, r4 = min(y + 1, end), min(y + 2, end), min(y + 3, end), min(y + 4, end)
+        _columns(
+            plane[y], plane[r1], plane[r2], plane[r3], plane[r4],
+            room[0, :width], room[1, :width], room[2, :width], room[3, :width],
+        )  # fmt: skip
+        for i in range(width, across):
+            room[0, i], room[1, i] = room[0, width - 1], room[1, width - 1]
+            room[2, i], room[3, i] = room[2, width - 1], room[3, width - 1]
+            # the repeated columns do not change to the right, as the last one does not
+        _judge(room[0], room[1], room[2], room[3], high[b], low[b], mean[b], busy[b])
 
 
 @row
@@ -154,28 +181,30 @@ def _wider(x: Row, out: Row) -> None:
 
 @row
 def _move(
-    x: Plane, share: Row, value: Row, most: np.float32, black: np.float32, out: NDArray[np.uint16]
+    x: Plane, share: Row, value: Row, finer: np.float32, black: np.float32, out: NDArray[np.uint16]
 ) -> None:
+    most = f4(MOST)
     for i in range(len(out)):
         sample = f4(x[i])
         by = min(max(share[i] * (value[i] - sample), -most), most)
-        out[i] = np.uint16(i4(sample + (by if sample > black else f4(0.0)) + f4(0.5)))
+        moved = sample + (by if sample > black else f4(0.0))
+        out[i] = np.uint16(i4(moved * finer + f4(0.5)))
 
 
 @row
-def _kept(x: Plane, out: NDArray[np.uint16]) -> None:
+def _kept(x: Plane, finer: np.float32, out: NDArray[np.uint16]) -> None:
     for i in range(len(out)):
-        out[i] = x[i]
+        out[i] = np.uint16(i4(f4(x[i]) * finer))
 
 
 @kernel
 def _apply(
-    plane: Plane, share: _Map, value: _Map, most: np.float32, black: np.float32, out: NDArray[np.uint16],
+    plane: Plane, share: _Map, value: _Map, finer: np.float32, black: np.float32, out: NDArray[np.uint16],
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares."""
+    """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares, in ``finer`` steps."""
     blocks, across = share.shape
-    width = plane.shape[1]
+    width = out.shape[1]
     room, wide_share, wide_value = (
         np.empty(across, np.float32),
         np.empty(4 * across, f4),
@@ -187,36 +216,35 @@ def _apply(
         part = at - f4(upper)
         a, b = min(max(upper, 0), blocks - 1), min(max(upper + 1, 0), blocks - 1)
         if share[a].max() == 0.0 and share[b].max() == 0.0:
-            _kept(plane[y], out[y])
+            _kept(plane[y], finer, out[y])
             continue
         _between(share[a], share[b], part, room)
         _wider(room, wide_share)
         _between(value[a], value[b], part, room)
         _wider(room, wide_value)
-        _move(plane[y], wide_share[:width], wide_value[:width], most, black, out[y])
+        _move(plane[y], wide_share[:width], wide_value[:width], finer, black, out[y])
 
 
 def debanded(
     planes: tuple[Tensor, ...], layout: YuvLayout, strength: str, finer: int = 1
 ) -> tuple[Tensor, ...]:
-    """Planes of samples that are codes times ``finer`` as uint16 planes in the same steps, gradients smoothed.
+    """Planes of codes as uint16 planes of codes times ``finer``, gradients smoothed.
 
     ``strength`` is a key of :data:`sdr2hdr.color.deband.STRENGTHS`."""
-    unit = float(1 << (layout.depth - 8)) * finer
-    black = 0.0 if layout.full_range else 16.0 * unit
+    black = 0.0 if layout.full_range else 16.0 * (1 << (layout.depth - 8))
     return tuple(
-        _smoothed(p, STRENGTHS[strength], float(finer), black if i == 0 else -1.0)
+        _smoothed(p, STRENGTHS[strength], finer, black if i == 0 else -1.0)
         for i, p in enumerate(planes[:3])
     )
 
 
-def _smoothed(plane: Tensor, limits: Limits, step: float, black: float) -> Tensor:
+def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor:
     samples = flat(plane)
     height, width = -(-plane.shape[0] // 4), -(-plane.shape[1] // 4)
     high, low, mean, busy = (np.empty((height, width), np.float32) for _ in range(4))
-    in_bands(height, partial(_blocks, samples, high, low, mean, busy))
+    in_bands(height, partial(_blocks, samples, plane.shape[1], high, low, mean, busy))
     begin, end = limits.busy
-    numbers = np.array([limits.far, FADE, begin, end - begin], np.float32) * f4(step)
+    numbers = np.array([limits.far, FADE, begin, end - begin], np.float32)
     share, value = np.ones_like(mean), mean.copy()
     np.negative(low, out=low)
     top, depth, around, average, across = (np.empty_like(mean) for _ in range(5))
@@ -237,6 +265,6 @@ def _smoothed(plane: Tensor, limits: Limits, step: float, black: float) -> Tenso
         if not share.any():
             break
     out = torch.empty(plane.shape, dtype=torch.uint16)
-    work = partial(_apply, samples, nearest, value, f4(MOST * step), f4(black), out.numpy())
+    work = partial(_apply, samples, nearest, value, f4(finer), f4(black), out.numpy())
     in_bands(plane.shape[0], work)
     return out

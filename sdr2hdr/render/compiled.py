@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -138,9 +137,7 @@ def _smoothed(picture: Coded) -> _Planes:
     """The planes with their gradients smoothed, if they are to be."""
     if picture.deband == "off":
         return picture.planes
-    finer = _finer(picture)
-    planes = tuple(p.to(torch.int32).mul_(finer).to(torch.uint16) for p in picture.planes[:3])
-    return debanded(planes, picture.layout, picture.deband, finer)
+    return debanded(picture.planes, picture.layout, picture.deband, _finer(picture))
 
 
 def _alike(coded: list[tuple[Hashable, _Planes]], at: int) -> tuple[int, list[_Planes]]:
