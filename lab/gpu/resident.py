@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sdr2hdr.data.footage import scene_of
 from sdr2hdr.data.store import Batch, Facts, Sampler, place, read_clip
 from sdr2hdr.models.inputs import thumbnail
 
@@ -23,12 +24,14 @@ class ResidentSampler(Sampler):
         self.device = device
         self._facts: list[Facts] = []
         told: list[float] = []
+        self._scenes: list[str] = []
         sdr, hdr, clean = list[Tensor](), list[Tensor](), list[Tensor]()
         for path in self.paths:
             clip = read_clip(path)
             frames, _, height, width = clip.codes.shape
             self._facts.append(Facts(clip.qp, frames, height, width))
             told.append(clip.brightness)
+            self._scenes.append(scene_of(clip.scene))
             for kept, picture in ((sdr, clip.sdr()), (hdr, clip.hdr()), (clean, clip.undamaged())):
                 codes = (picture * _TOP).round_().sub_(_HALF).to(torch.int16)
                 kept.append(codes.to(device))
@@ -81,6 +84,7 @@ class ResidentSampler(Sampler):
             self._thumbs_of(thumb, numbers, frames, sdr),
             torch.tensor(places).to(self.device),
             self._brightness[numbers[:, 0]],
+            tuple(self._scenes[d.clip] for d in draws),
         )
 
     def _thumbs_of(self, thumb: int, numbers: Tensor, frames: int, sdr: Tensor) -> Tensor:

@@ -127,10 +127,15 @@ def cut(
     return slice(y, y + size[0]), slice(x, x + size[1])
 
 
+def scene_of(name: str) -> str:
+    """The scene that a scene's patch was cut from by `dataset crop`, by the patch's name; other names stay as they are."""
+    return _PLACE.sub("", name)
+
+
 def training_scenes(scenes: Sequence[PairedScene], listed: SceneList) -> list[PairedScene]:
     """The training scenes of a list, or the patches that `dataset crop` cut from them."""
     parts = {s.name: s.part for s in listed.scenes}
-    names = [_PLACE.sub("", s.name) for s in scenes]
+    names = [scene_of(s.name) for s in scenes]
     patches = all(_PLACE.search(s.name) for s in scenes)
     if patches and all(n in parts for n in names):
         return [s for s, n in zip(scenes, names, strict=True) if parts[n] == "train"]
@@ -183,8 +188,8 @@ class PairedMaker:
         if exact:
             self.material = long if split == "train" else []
             return
-        mine = set(set_aside(sorted({_PLACE.sub("", s.name) for s in long}), split))
-        self.material = [s for s in long if _PLACE.sub("", s.name) in mine]
+        mine = set(set_aside(sorted({scene_of(s.name) for s in long}), split))
+        self.material = [s for s in long if scene_of(s.name) in mine]
 
     @property
     def scenes(self) -> int:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sdr2hdr.data.clips import Clip
-from sdr2hdr.data.footage import Maker
+from sdr2hdr.data.footage import Maker, scene_of
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.writing import whole_file
 
@@ -57,8 +57,8 @@ def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
 class Batch:
     """Patches of clips: SDR R'G'B' ``sdr`` and PQ codes ``hdr``, ``B,T,3,P,P``; the SDR from before it was compressed, ``clean``,
     of the same shape (``sdr`` again unless it is asked for); thumbnails of the whole pictures ``thumbs B,T,3,S,S`` (S is 0 unless
-    asked for); where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture; and the clips'
-    ``brightness B``."""
+    asked for); where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture; the clips'
+    ``brightness B``; and the names of their ``scenes``."""
 
     sdr: Tensor
     hdr: Tensor
@@ -66,10 +66,14 @@ class Batch:
     thumbs: Tensor
     place: Tensor
     brightness: Tensor
+    scenes: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(
+            **{k: v.to(device) if isinstance(v, Tensor) else v for k, v in held.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Sampler:
         ``undamaged`` asks for the SDR from before compression; ``strong_from`` is that of :meth:`draws`.
         """
         batch: tuple[list[Tensor], ...] = ([], [], [], [])
-        places, brightness = [], []
+        places, brightness, scenes = [], [], []
         for draw in self.draws(step, size, frames, patch, strong_from):
             clip = read_clip(self.paths[draw.clip])
             y, x = draw.top, draw.left
@@ -168,11 +172,13 @@ class Sampler:
             if draw.transposed:
                 pictures = [p.transpose(-1, -2) for p in pictures]
             brightness.append(clip.brightness)
+            scenes.append(scene_of(clip.scene))
             places.append(torch.tensor(place(draw, patch, *clip.codes.shape[-2:])))
             for kept, p in zip(batch, pictures, strict=True):
                 kept.append(p)
         sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
-        return Batch(sdr, hdr, clean, thumbs, torch.stack(places), torch.tensor(brightness))
+        told = torch.tensor(brightness)
+        return Batch(sdr, hdr, clean, thumbs, torch.stack(places), told, tuple(scenes))
 
 
 def place(draw: Draw, patch: int, height: int, width: int) -> tuple[float, float, float, float]:

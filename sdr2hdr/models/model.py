@@ -66,6 +66,10 @@ class Window:
 class Model(nn.Module, ABC):
     """SDR frames in, PQ codes out. A network implements :meth:`render`; its :class:`ModelSpec` states its needs."""
 
+    remembers = False
+    """Whether training may carry the state over to another clip of the scene (:mod:`sdr2hdr.training.memories`). It then holds
+    ``slots B,n,...``, of which some may be empty: ``held B,n``."""
+
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         """The state at the start of a scene, for a tile of ``height, width``.
 

@@ -13,9 +13,9 @@ undamaged SDR. *SDR repaired* is the same of a restored SDR picture, against the
 
 The first argument is a TOML file, or the name of one in ``training/ablations``. It names a ``recipe`` (one of sdr2hdr's, or
 a file beside it) and has a ``[[variants]]`` table for each row: its ``name`` and what differs. ``config`` adds to the
-recipe's; ``tasks`` keeps the stages of these tasks; ``masking`` is that of the masked stages; ``untrained`` trains nothing;
-any other key is the recipe's. All variants have ``--steps`` steps in all, which their stages share as in the recipe: what
-phase I takes is not there for the mapping.
+recipe's; ``tasks`` keeps the stages of these tasks; ``masking``, ``hides``, ``wavelet`` and ``levels`` are those of the masked
+stages; ``untrained`` trains nothing; any other key is the recipe's. All variants have ``--steps`` steps in all, which their
+stages share as in the recipe: what phase I takes is not there for the mapping.
 
 Rows may share what they have in common: a variant with ``before`` takes over what the variant of that name trained, one
 with ``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names
@@ -56,7 +56,7 @@ from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import scene_look
 from sdr2hdr.training.loop import Trainer, is_frozen, judged
-from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
+from sdr2hdr.training.recipe import MASKING, Recipe, read_recipe, recipe_path
 from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.starting import starting_tensors
 from sdr2hdr.writing import write_whole
@@ -138,7 +138,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
     )
     given = {"form": base.config} if isinstance(base.config, str) else base.config
     config, tasks = {**given, **table.pop("config", {})}, table.pop("tasks", None)
-    masking = table.pop("masking", None)
+    masking = {key: table.pop(key) for key in MASKING if key in table}
     stages = [s for s in base.stages if tasks is None or s.task in tasks]
     if "stages" in table:
         raise ValueError(
@@ -146,8 +146,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         )
     if not stages:
         raise ValueError(f"variant {name!r} leaves no stage")
-    if masking is not None:
-        stages = [replace(s, masking=masking) if s.task == "masked" else s for s in stages]
+    stages = [replace(s, **masking) if s.task == "masked" else s for s in stages]
     share = steps / sum(s.steps for s in stages)
     counts = [max(1, round(s.steps * share)) for s in stages]
     counts[counts.index(max(counts))] += steps - sum(counts)  # exactly the same number for all

@@ -29,6 +29,7 @@ from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
 from sdr2hdr.training.initial import initialise
+from sdr2hdr.training.memories import Memories
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.schedule import learning_rate
@@ -86,6 +87,7 @@ class Trainer:
         self.master = [p.detach().clone().float() for p in self.net.parameters()]
         self.average = [t.clone() for t in self._now()]
         self.recent: deque[list[Tensor]] = deque(maxlen=recipe.mean_of_last)
+        self.memories = Memories() if recipe.scene_memory else None
         self.best: list[Tensor] | None = None
         self.best_psnr = -math.inf
         self._lower_precision()
@@ -130,6 +132,7 @@ class Trainer:
         }
         state |= {"master": self._named(self._now()), "average": self._named(self.average)}
         state |= {"recent": [self._named(each) for each in self.recent]} if self.recent else {}
+        state |= {"memories": self.memories.held} if self.memories else {}
         state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
         with whole_file(self.checkpoint) as part:
             torch.save(state, part)
@@ -144,6 +147,8 @@ class Trainer:
                 a.copy_(kept[name])
         for each in state.get("recent", ()):
             self.recent.append([t.to(self.device) for t in each.values()])
+        if self.memories:
+            self.memories.held = {k: t.to(self.device) for k, t in state["memories"].items()}
         self.best_psnr = state["best_psnr"]
         self.best = (
             [state["best"][n].to(self.device) for n in (*self.names, *self.carried)]
@@ -174,6 +179,7 @@ class Trainer:
                 if name in anew:
                     t.copy_(first[name])
         self.recent.clear()
+        self.memories = Memories() if self.memories else None
         self.adam = self._optimiser()
         self._publish()
 
@@ -192,7 +198,7 @@ class Trainer:
             strong_from=recipe.strong_from,
         )
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
-        step = Step(recipe, stage, within, self.spec, generator, self.features)
+        step = Step(recipe, stage, within, self.spec, generator, self.features, self.memories)
         loss: Tensor = task.loss(self.net, batch.to(self.device), step)
         return loss
 
@@ -300,6 +306,11 @@ def fresh(recipe: Recipe, start: Starts) -> Model:
                 f"No tensor of the starting weight fits model {recipe.model}; leave `start` out."
             )
         net.load_state_dict(fits, strict=False)
+    if recipe.scene_memory and not net.remembers:
+        raise InputError(
+            f"Recipe {recipe.name} has a scene_memory, and model {recipe.model} as configured has no state to carry from clip to "
+            "clip; leave it out."
+        )
     free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
     if not free:
         raise InputError(

@@ -65,7 +65,11 @@ class Mapping(Task[Model]):
         if recipe.every_size and isinstance(net, PyramidModel):
             sizes, _ = net.forward_sizes(batch.sdr, {}, **inputs)
             return sum_over_sizes(sizes, batch.hdr, step)
-        codes, _ = net(batch.sdr, {}, **inputs)
+        memories = step.memories
+        begun = {} if memories is None else memories.state(batch.scenes, batch.sdr)
+        codes, state = net(batch.sdr, begun, **inputs)
+        if memories is not None:
+            memories.keep(batch.scenes, state)
         return picture_loss(codes, batch.hdr, step) + _damage(
             net, codes, batch.clean, batch.thumbs, recipe
         )

@@ -37,6 +37,10 @@ def _said(thing: Any, *newer: str) -> str:
     return f"{type(thing).__name__}({', '.join(said)})"
 
 
+MASKING = ("masking", "hides", "wavelet", "levels")
+"""The keys of a stage that are for phase I."""
+
+
 @dataclass(frozen=True, repr=False)
 class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
@@ -44,7 +48,8 @@ class Stage:
     ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band),
     ``restoration`` (DIDNet's restored SDR alone, without alignment) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
     ``temporal``, ``fusion``. If mapping follows masking, everything but the encoder is reinitialised. ``masking`` is the
-    share of coefficients hidden at the end of phase I.
+    share of coefficients hidden at the end of phase I, and ``hides`` what: ``both`` bands (low ones at random, all high ones),
+    ``low`` or ``high`` alone, or blocks of 8x8 pixels (``space``). The ``wavelet`` is PyWavelets', with ``levels``.
     """
 
     steps: Count
@@ -55,9 +60,12 @@ class Stage:
         "mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion"
     ] = "mapping"
     masking: Share = 0.5
+    hides: Literal["both", "low", "high", "space"] = "both"
+    wavelet: Literal["haar", "bior4.4", "sym4", "db2"] = "haar"
+    levels: Annotated[int, Meta(ge=1, le=3)] = 3
 
     def __repr__(self) -> str:
-        return _said(self, "masking")
+        return _said(self, *MASKING)
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,6 +125,7 @@ _ADDED = (
     "precision",
     "mean_of_last",
     "every_size",
+    "scene_memory",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -143,6 +152,9 @@ class Recipe:
     the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR before it was compressed, and
     of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once, so that strong compression is more
     frequent.
+
+    With ``scene_memory`` a clip begins with what the network remembers of an earlier clip of its scene, without gradients; in
+    every stage anew.
 
     The weights that are measured and exported are a running mean with the decay ``ema`` (0: the weights as they are), or the
     mean of the weights at the last ``mean_of_last`` multiples of ``select_every`` steps.
@@ -182,6 +194,7 @@ class Recipe:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     mean_of_last: Whole = 0
     every_size: bool = False
+    scene_memory: bool = False
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

@@ -12,6 +12,7 @@ from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.training.memories import Memories
 from sdr2hdr.training.recipe import Recipe, Stage
 
 Net_contra = TypeVar("Net_contra", bound=Model, contravariant=True)
@@ -23,7 +24,8 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 @dataclass(frozen=True)
 class Step:
     """The position in training: step ``within`` its stage. The ``generator`` is seeded from the recipe and the step alone,
-    so that a resumed run draws the same; ``features`` are those of the perceptual loss, if the recipe has one."""
+    so that a resumed run draws the same; ``features`` are those of the perceptual loss and ``memories`` those of scenes, if
+    the recipe has any."""
 
     recipe: Recipe
     stage: Stage
@@ -31,6 +33,7 @@ class Step:
     spec: ModelSpec
     generator: torch.Generator
     features: Features | None = None
+    memories: Memories | None = None
 
 
 class Task(ABC, Generic[Net_contra]):

@@ -21,7 +21,7 @@ _WRAPPERS = ("params_ema", "params", "state_dict")
 
 @dataclass(frozen=True)
 class Published:
-    """A model's published checkpoint: how it is built here, and what must be said before it is used.
+    """A model's published checkpoint: the options of the network that it is for, and what must be said before it is used.
 
     ``early`` lists the first parts of the keys that a checkpoint of an earlier training stage lacks, and ``refusal``
     is what is said of one. ``unused`` lists the first parts of keys that the published network holds but never uses;
@@ -41,7 +41,7 @@ class Published:
 
 PUBLISHED = {
     "wmnet": Published(
-        config={"attention": "published", "base": "none"},
+        config={"form": "published"},
         where="github.com/eezkni/WMNet, pretrain_model/stage2.pth",
         licence="MIT by the publisher's README; parts derive from CC BY-NC code",
         note=(
@@ -53,7 +53,7 @@ PUBLISHED = {
         refusal="this is WMNet after its first training stage, without T-MoE and memory; import stage2.pth instead",
     ),
     "kpnet": Published(
-        config={"attention": "published", "base": "none", "context": False},
+        config={"form": "published"},
         where="github.com/wanghu178/KPNet, code/model/{32,37,42,47}/latest_G.pth",
         licence="MIT",
         note=(
@@ -114,7 +114,8 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
         "recipe": f"imported from {src.name} (SHA-256 {digest}), in the form published at {known.where}",
         "commit": "unknown",
     }
-    save_weights(dst, model, tensors, known.config, facts, half=False)
+    config = registry.configuration(model, known.config)
+    save_weights(dst, model, tensors, config, facts, half=False)
     name = f"{model}-published-{digest[:8]}" if known.several else f"{model}-published"
     entry = replace(own_entry(dst), name=name)  # from the file as it lies there now
     return Imported(entry, left_out)

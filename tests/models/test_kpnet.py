@@ -9,12 +9,20 @@ from torch import Tensor, nn
 
 from sdr2hdr.models import registry
 from sdr2hdr.models.kpnet import KPNet, PublishedAttention, WindowAttention
+from sdr2hdr.weights.importers import import_checkpoint
+from sdr2hdr.weights.opened import open_model
 
 
 @pytest.fixture(scope="module")
-def published() -> KPNet:
-    model = KPNet("published", "none", context=False).eval()
-    formula_weights(model)
+def published(tmp_path_factory: pytest.TempPathFactory) -> KPNet:
+    """The published network as a user gets it: a checkpoint of formula weights, imported and opened."""
+    folder = tmp_path_factory.mktemp("published")
+    theirs = registry.build("kpnet", "published")
+    formula_weights(theirs)
+    torch.save(theirs.state_dict(), folder / "latest_G.pth")
+    import_checkpoint("kpnet", folder / "latest_G.pth", folder / "ours.safetensors")
+    model = open_model(str(folder / "ours.safetensors")).model
+    assert isinstance(model, KPNet)
     return model
 
 

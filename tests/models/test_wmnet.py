@@ -1,18 +1,32 @@
 """WMNet against the published network's outputs under formula weights (float32, CPU)."""
 
+import copy
+
 import pytest
 import torch
 from formula import formula_weights, noise
-from torch import nn
+from torch import Tensor, nn
 
+from sdr2hdr.models import registry
+from sdr2hdr.models.parts.precision import to_precision
+from sdr2hdr.models.spec import State
 from sdr2hdr.models.wmnet.memory import PublishedMemory
 from sdr2hdr.models.wmnet.network import WMNet
+from sdr2hdr.training.memories import Memories
+from sdr2hdr.weights.importers import import_checkpoint
+from sdr2hdr.weights.opened import open_model
 
 
 @pytest.fixture(scope="module")
-def published() -> WMNet:
-    model = WMNet(attention="published", base="none").eval()
-    formula_weights(model)
+def published(tmp_path_factory: pytest.TempPathFactory) -> WMNet:
+    """The published network as a user gets it: a checkpoint of formula weights, imported and opened."""
+    folder = tmp_path_factory.mktemp("published")
+    theirs = registry.build("wmnet", "published")
+    formula_weights(theirs)
+    torch.save({"params": theirs.state_dict()}, folder / "stage2.pth")
+    import_checkpoint("wmnet", folder / "stage2.pth", folder / "ours.safetensors")
+    model = open_model(str(folder / "ours.safetensors")).model
+    assert isinstance(model, WMNet)
     return model
 
 
@@ -103,7 +117,86 @@ def test_parameter_count_is_the_papers(published: WMNet) -> None:
     assert sum(p.numel() for p in published.parameters()) == 1_362_067
 
 
-@pytest.mark.parametrize("attention", ["published", "tokens"])
+def test_an_imported_network_has_zeros_beyond_a_scenes_ends(published: WMNet) -> None:
+    repeats = registry.build("wmnet", {"form": "published", "edges": "repeat"})
+    formula_weights(repeats)
+    frames = noise(1234, 1, 8, 3, 32, 48)
+    with torch.no_grad():
+        apart = (published(frames, {})[0] - repeats(frames, {})[0]).abs().amax((0, 2, 3, 4))
+    assert apart[0] > 0.01 and apart[-1] > 0.01  # the ends differ, what lies between does not
+    assert apart[3:-3].max() < 1e-3
+
+
+@pytest.mark.parametrize(("option", "millions"), [({}, 1.362067), ({"hidden": 64}, 1.378003)])
+def test_the_papers_parameters_speak_for_a_hidden_size_of_32(
+    option: dict[str, int], millions: float
+) -> None:
+    """Table IV counts 1.36 M with the memory; section IV-A says that its hidden size is 64."""
+    with torch.device("meta"):
+        net = registry.build("wmnet", {"form": "published", **option})
+    assert sum(p.numel() for p in net.parameters()) == round(millions * 1e6)
+
+
+def test_codes_keep_their_precision_in_bfloat16(published: WMNet) -> None:
+    """A last layer in bfloat16 would round codes around 0.6 to steps of 1/256, four of 1023."""
+    lower = to_precision(copy.deepcopy(published), torch.bfloat16)
+    with torch.no_grad():
+        published.conv_last.bias.add_(0.6)
+        lower.conv_last.bias.add_(0.6)
+        wanted, _ = published(noise(77, 1, 3, 3, 16, 16), {})
+        found, _ = lower(noise(77, 1, 3, 3, 16, 16), {})
+        published.conv_last.bias.sub_(0.6)
+    assert found.dtype is torch.float32
+    error, rounding = (found - wanted).abs(), (wanted.bfloat16().float() - wanted).abs()
+    assert error.mean() < rounding.mean()
+
+
+def by_hand(memory: PublishedMemory, feature: Tensor, slots: list[Tensor]) -> Tensor:
+    """Eq. 13, softmax(Q K^T) V, written out for one clip: m x m numbers for each slot."""
+    flat = memory.feat_prepare(feature)[0].flatten(1).T  # m,c
+    q, v = flat @ memory.mq.weight.T, flat @ memory.mv.weight.T
+    out = torch.zeros_like(v)
+    for slot in slots:
+        k = slot.flatten(1).T @ memory.mk.weight.T
+        out += (q @ k.T).softmax(dim=1) @ v
+    return memory.proj(out).T.view_as(feature[0])[None]
+
+
+def test_attention_as_printed_is_equation_13() -> None:
+    torch.manual_seed(0)
+    memory = PublishedMemory(16, 2, 24, printed=True)
+    feature, slots = torch.randn(1, 16, 6, 5), torch.randn(1, 2, 24, 6, 5)
+    with torch.no_grad():
+        found = memory.read(feature, {"slots": slots})
+        wanted = by_hand(memory, feature, list(slots[0]))
+    assert found is not None
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_a_batch_of_scenes_with_unlike_memories_is_that_of_each_alone(printed: bool) -> None:
+    torch.manual_seed(0)
+    memory = PublishedMemory(16, 2, printed=printed).eval()
+    feature, past = torch.randn(3, 16, 6, 6), torch.randn(3, 2, 8, 6, 6)
+    memories = Memories()
+    memories.held = {"one": past[1, :1], "two": past[2]}
+    state = memories.state(("new", "one", "two"), feature)
+    alone: list[State] = [{}, {"slots": past[1:2, :1]}, {"slots": past[2:3]}]
+    with torch.no_grad():
+        together = memory.read(feature, state)
+        assert together is not None
+        for i, own in enumerate(alone):
+            wanted = memory.read(feature[i : i + 1], own)
+            expected = torch.zeros_like(feature[:1]) if wanted is None else wanted
+            torch.testing.assert_close(together[i : i + 1], expected)
+        memories.keep(("new", "one", "two"), memory.write(feature, state))
+        for i, (name, own) in enumerate(zip(("new", "one", "two"), alone, strict=True)):
+            torch.testing.assert_close(
+                memories.held[name], memory.write(feature[i : i + 1], own)["slots"][0]
+            )
+
+
+@pytest.mark.parametrize("attention", ["published", "printed", "tokens"])
 def test_windows_with_context_equal_one_run(attention: str) -> None:
     torch.manual_seed(0)
     model = WMNet(attention=attention, base="bt2408", blocks=3).eval()

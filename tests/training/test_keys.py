@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import pywt
 import torch
 from frame_makers import RECIPE, write_frames
 from safetensors.torch import load_file
@@ -18,6 +19,7 @@ from sdr2hdr.data.store import make_clips
 from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models import registry
+from sdr2hdr.training import masking
 from sdr2hdr.training.export import export
 from sdr2hdr.training.initial import initialise
 from sdr2hdr.training.loop import Trainer, fresh
@@ -266,3 +268,59 @@ def test_damage_is_drawn_as_it_always_was() -> None:
     assert {Damage(qps=(32,)).qp(ours) for _ in range(9)} == {32}
     assert {Damage(undamaged=1.0).qp(ours, 0.25) for _ in range(9)} == {0}
     assert 0 not in {Damage(undamaged=0.0).qp(ours, 0.25) for _ in range(40)}
+
+
+def test_scenes_are_remembered_from_batch_to_batch_and_resumed(clips: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, scene_memory=True, ema=0.0)
+    recipe = replace(recipe, stages=(replace(recipe.stages[0], steps=4, frames=1, batch=3),))
+    straight = Trainer(recipe, clips, tmp_path / "run")
+    assert straight.memories is not None
+    straight.train_step()
+    known = {k: t.clone() for k, t in straight.memories.held.items()}
+    assert known and {len(t) for t in known.values()} == {1}  # one frame of each scene
+    assert all(t.shape[1:] == (8, 16, 16) and not t.requires_grad for t in known.values())
+    straight.train_step()
+    again = set(known) & {k for k, t in straight.memories.held.items() if len(t) == 2}
+    assert again and all(torch.equal(straight.memories.held[k][0], known[k][-1]) for k in again)
+    straight.save()
+    resumed = Trainer(recipe, clips, tmp_path / "run")
+    assert resumed.resume()
+    for trainer in (straight, resumed):
+        trainer.train_step()
+    both = zip(straight.master, resumed.master, strict=True)
+    assert all(torch.equal(a, b) for a, b in both)
+    forgetful = Trainer(replace(recipe, scene_memory=False), clips, tmp_path / "other")
+    for _ in range(3):
+        forgetful.train_step()
+    both = zip(straight.master, forgetful.master, strict=True)
+    assert not all(torch.equal(a, b) for a, b in both)
+    with pytest.raises(InputError, match="no state to carry"):
+        fresh(replace(recipe, config=SMALL), ())
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "bior4.4", "sym4", "db2"])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_bands_are_those_of_pywavelets(wavelet: str, levels: int) -> None:
+    picture = torch.rand(1, 3, 32, 64)
+    how = {"wavelet": wavelet, "mode": "periodization", "axes": (-2, -1)}
+    low, *high = pywt.wavedec2(picture.numpy(), level=levels, **how)
+    band = masking.low_band(picture, levels, wavelet)
+    assert np.allclose(band.numpy(), low, atol=1e-5)
+    alone = pywt.waverec2([low, *((None, None, None) for _ in high)], **how)
+    assert np.allclose(masking.from_low_band(band, levels, wavelet).numpy(), alone, atol=1e-5)
+    stage = Stage(1, 1, 1, 32, "masked", hides="low", wavelet=wavelet, levels=levels)  # type: ignore[arg-type]
+    seen = masking.hidden(picture, 0.5, torch.Generator().manual_seed(0), stage)
+    kept, *detail = pywt.wavedec2(seen.numpy(), level=levels, **how)
+    for mine, theirs in zip(detail, high, strict=True):  # no high band is touched
+        assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(mine, theirs, strict=True))
+    assert (np.abs(kept) < 1e-5).mean() == pytest.approx(0.5)
+
+
+def test_blocks_of_the_picture_are_hidden_and_nothing_else() -> None:
+    picture = torch.rand(2, 3, 32, 32) + 0.1
+    stage = Stage(1, 1, 1, 32, "masked", hides="space")
+    seen = masking.hidden(picture, 0.25, torch.Generator().manual_seed(0), stage)
+    gone = seen == 0
+    assert torch.equal(gone[:, 0], gone[:, 2]) and torch.equal(seen[~gone], picture[~gone])
+    assert torch.nn.functional.avg_pool2d(gone.float(), 8).unique().tolist() == [0.0, 1.0]
+    assert gone.float().mean().item() == pytest.approx(0.25)

@@ -61,7 +61,7 @@ def test_every_published_wrapping_gives_the_same_numbers(
     assert result.left_out == (
         ("iter", "optimizer") if wrap in ("params", "params_ema", "state_dict") else ()
     )
-    assert result.entry.config == PUBLISHED["wmnet"].config
+    assert result.entry.config == registry.configuration("wmnet", PUBLISHED["wmnet"].config)
     assert (result.entry.file, result.entry.size) == (dst, dst.stat().st_size)
 
 

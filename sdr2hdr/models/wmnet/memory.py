@@ -12,12 +12,19 @@ class PublishedMemory(nn.Module):
     """DMM as published: one dot product a position and slot, softmax over positions, values of the current frame.
 
     The softmax sums to 1 over all positions, so its effect fades as the picture grows.
+
+    The state's ``slots B,n,c,h,w`` are the maps of the last ``n`` frames. ``held B,n`` tells which of them there are, if the
+    scenes of a batch have unlike many; without it there are all. ``printed`` reads eq. 13 to the letter instead: every
+    position attends to all positions of a slot, and the slots' results are added. That takes time with the square of the
+    positions. The network's authors publish the other form, whose ``hidden`` size is half the channels; the paper says 64.
     """
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(
+        self, channels: int, size: int, hidden: int | None = None, *, printed: bool = False
+    ) -> None:
         super().__init__()
-        c = channels // 2
-        self.size = size
+        c = hidden or channels // 2
+        self.size, self.printed = size, printed
         self.mq, self.mk, self.mv = (nn.Linear(c, c, bias=False) for _ in range(3))
         self.proj = nn.Linear(c, channels)
         self.feat_prepare = nn.Sequential(nn.Conv2d(channels, c, 3, padding=1, groups=8), nn.ReLU())
@@ -28,17 +35,25 @@ class PublishedMemory(nn.Module):
         )
 
     def read(self, feature: Tensor, state: State) -> Tensor | None:
-        """The output of attention over the slots ``B,n,c,h,w`` in the state, for ``feature B,C,h,w``; none for a new scene."""
+        """The output of attention over the slots in the state, for ``feature B,C,h,w``; none for new scenes."""
         slots = state.get("slots")
         if slots is None:
             return None
+        held = state.get("held", slots.new_ones(slots.shape[:2], dtype=torch.bool))
         b, _, h, w = feature.shape
         flat = self.feat_prepare(feature).flatten(2).transpose(1, 2)  # B,m,c
         q, v = self.mq(flat), self.mv(flat)
         k = self.mk(slots.to(flat.dtype).flatten(3).transpose(2, 3))  # B,n,m,c
-        scores = (q[:, None] * k).sum(dim=-1)  # B,n,m
-        gate = scores.softmax(dim=-1).sum(dim=1)  # over positions, then added over slots
-        out: Tensor = self.proj(gate[..., None] * v)
+        if self.printed:
+            slot = F.scaled_dot_product_attention(
+                q[:, None].expand_as(k), k, v[:, None].expand_as(k), scale=1.0
+            )
+            read = (slot * held[..., None, None]).sum(dim=1)
+        else:
+            scores = (q[:, None] * k).sum(dim=-1)  # B,n,m
+            gate = scores.softmax(dim=-1) * held[..., None]
+            read = gate.sum(dim=1)[..., None] * v
+        out: Tensor = self.proj(read) * held.any(dim=1)[:, None, None]  # none for a new scene
         return out.transpose(1, 2).reshape(b, -1, h, w)
 
     def write(self, feature: Tensor, state: State) -> State:
@@ -46,7 +61,11 @@ class PublishedMemory(nn.Module):
         new = self.mem_prepare(feature).detach()[:, None]
         slots = state.get("slots")
         kept = new if slots is None else torch.cat([slots.to(new.dtype), new], dim=1)
-        return {**state, "slots": kept[:, -self.size :]}
+        now = {**state, "slots": kept[:, -self.size :]}
+        if "held" in state:
+            held = torch.cat([state["held"], state["held"].new_ones(len(new), 1)], dim=1)
+            now["held"] = held[:, -self.size :]
+        return now
 
 
 class TokenMemory(nn.Module):

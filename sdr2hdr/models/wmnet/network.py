@@ -43,14 +43,23 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     tasks=("mapping", "masked"),
     config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
-    published={"attention": "published", "base": "none", "edges": "zero"},
+    published={
+        "attention": "published",
+        "base": "none",
+        "edges": "zero",
+        "memory_size": 2,
+        "channels": 64,
+        "blocks": 15,
+        "experts": True,
+    },
 )
 
 
 class WMNet(OnBase, MaskedModel):
-    """The network. ``attention`` is ``published`` or ``tokens``; ``base`` a mapping added in float32, or ``none``.
+    """The network. ``attention`` is ``published``, ``printed`` (eq. 13 to the letter, with ``hidden`` channels, as
+    :class:`PublishedMemory` has them) or ``tokens``; ``base`` a mapping added in float32, or ``none``.
 
-    With ``attention="published", base="none"`` it equals the published network to rounding. A base lets the network learn
+    As its spec's ``published`` has it, it equals the published network to rounding. A base lets the network learn
     what the mapping lacks; it is added in float32, because PQ in bfloat16 is wrong by 0.09 code values. The base ``look`` is
     the mapping that a :class:`~sdr2hdr.models.look.LookReader` chooses, of frames that are steadied
     (:func:`~sdr2hdr.models.base.steady.steadied`); its vector scales and shifts the features as well.
@@ -71,12 +80,17 @@ class WMNet(OnBase, MaskedModel):
         blocks: int = 15,
         edges: str = "zero",
         experts: bool = True,
+        hidden: int | None = None,
     ) -> None:
         super().__init__(base)
         if edges not in ("zero", "repeat"):
             raise ValueError("edges is zero or repeat")
-        if attention not in ("published", "tokens", "none") or blocks % 3:
-            raise ValueError("attention is published, tokens or none, blocks a multiple of 3")
+        if attention not in ("published", "printed", "tokens", "none") or blocks % 3:
+            raise ValueError(
+                "attention is published, printed, tokens or none, blocks a multiple of 3"
+            )
+        if hidden is not None and attention not in ("published", "printed"):
+            raise ValueError("hidden is for the attention published or printed")
         self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
         if self.modulate is not None:
             zero(self.modulate)
@@ -84,10 +98,13 @@ class WMNet(OnBase, MaskedModel):
         self.recon_trunk_res = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         self.propagation = TemporalExperts(channels, repeat=edges == "repeat") if experts else None
         self.memory: PublishedMemory | TokenMemory | None = None
-        if attention != "none":
-            self.memory = (TokenMemory if attention == "tokens" else PublishedMemory)(
-                channels, memory_size
-            )
+        self.remembers = attention in ("published", "printed")
+        if attention == "tokens":
+            self.memory = TokenMemory(channels, memory_size)
+        elif self.remembers:
+            printed = attention == "printed"
+            self.memory = PublishedMemory(channels, memory_size, hidden, printed=printed)
+        if self.memory is not None:
             self.mlp = nn.Sequential(
                 nn.Conv2d(channels, channels // 4, 1),
                 nn.ReLU(),
@@ -99,9 +116,10 @@ class WMNet(OnBase, MaskedModel):
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        published = spec.config["attention"] == "published"
-        found = replace(super().as_configured(spec), state_from_thumbs=not published)
-        return replace(found, thumb=0) if published and spec.config["base"] == "none" else found
+        attention, found = spec.config["attention"], super().as_configured(spec)
+        found = replace(found, state_from_thumbs=attention in ("tokens", "none"))
+        alone = attention != "tokens" and spec.config["base"] == "none"
+        return replace(found, thumb=0) if alone else found
 
     def initialise(self) -> None:
         """Residual blocks start close to the identity, and the correction at zero.
