@@ -70,10 +70,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
-        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(
-            **{k: v.to(device) if isinstance(v, Tensor) else v for k, v in held.items()}
-        )
+        held: list[Any] = [getattr(self, f.name) for f in fields(self)]
+        return type(self)(*(v.to(device) if isinstance(v, Tensor) else v for v in held))
 
 
 @dataclass(frozen=True)

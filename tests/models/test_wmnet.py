@@ -173,6 +173,18 @@ def test_attention_as_printed_is_equation_13() -> None:
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("attention", ["published", "printed"])
+def test_gradients_reach_every_part_but_what_writes_the_published_memory(attention: str) -> None:
+    torch.manual_seed(0)
+    config = {"form": "published", "attention": attention, "channels": 16, "blocks": 3}
+    net = registry.build("wmnet", config).train()
+    codes, _ = net(torch.rand(1, 3, 3, 16, 16), {})
+    codes.square().mean().backward()
+    without = {key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()}
+    writes = {key for key, _ in net.named_parameters() if key.startswith("memory.mem_prepare")}
+    assert without == (writes if attention == "published" else set())
+
+
 @pytest.mark.parametrize("printed", [False, True])
 def test_a_batch_of_scenes_with_unlike_memories_is_that_of_each_alone(printed: bool) -> None:
     torch.manual_seed(0)

@@ -16,7 +16,9 @@ class PublishedMemory(nn.Module):
     The state's ``slots B,n,c,h,w`` are the maps of the last ``n`` frames. ``held B,n`` tells which of them there are, if the
     scenes of a batch have unlike many; without it there are all. ``printed`` reads eq. 13 to the letter instead: every
     position attends to all positions of a slot, and the slots' results are added. That takes time with the square of the
-    positions. The network's authors publish the other form, whose ``hidden`` size is half the channels; the paper says 64.
+    positions. The network's authors publish the other form, whose ``hidden`` size is half the channels; the paper says 64. As
+    published a slot is stored without gradients, so that what writes it (``mem_prepare``) is never trained; as printed it is,
+    within a clip.
     """
 
     def __init__(
@@ -58,7 +60,8 @@ class PublishedMemory(nn.Module):
 
     def write(self, feature: Tensor, state: State) -> State:
         """The state with this frame's result appended and the oldest slot beyond ``size`` dropped."""
-        new = self.mem_prepare(feature).detach()[:, None]
+        new = self.mem_prepare(feature)[:, None]
+        new = new if self.printed else new.detach()
         slots = state.get("slots")
         kept = new if slots is None else torch.cat([slots.to(new.dtype), new], dim=1)
         now = {**state, "slots": kept[:, -self.size :]}
