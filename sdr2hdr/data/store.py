@@ -70,8 +70,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
-        held: list[Any] = [getattr(self, f.name) for f in fields(self)]
-        return type(self)(*(v.to(device) if isinstance(v, Tensor) else v for v in held))
+        held = (getattr(self, f.name) for f in fields(self))
+        moved: list[Any] = [v.to(device) if isinstance(v, Tensor) else v for v in held]
+        return type(self)(*moved)
 
 
 @dataclass(frozen=True)

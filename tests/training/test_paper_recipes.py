@@ -23,7 +23,7 @@ TABLES = sorted(p.stem for p in ABLATIONS.glob("*-paper.toml"))
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_frames(tmp_path_factory.mktemp("set"), scenes=2, frames=7, size=(128, 144))
+    return write_frames(tmp_path_factory.mktemp("set"), scenes=2, frames=8, size=(160, 176))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +54,7 @@ def prepared(recipe: Recipe, frames: Path, out: Path) -> Recipe:
         seed=1,
         mix=clips.mix,
         damage=clips.damage,
+        exact=clips.exact,
     )
     make_clips(maker, out / "train", range(2))
     return replace(recipe, clips=clips)

@@ -24,7 +24,7 @@ def test_the_paper_recipe_trains_both_phases_on_patches(tmp_path: Path) -> None:
     recipe = read_recipe(RECIPES / "wmnet-paper.toml")
     made = recipe.clips
     maker = open_corpus(
-        tmp_path / "patches", "train", size=(40, 40), frames=8, seed=0, damage=made.damage
+        tmp_path / "patches", "train", size=(40, 40), frames=8, seed=0, exact=made.exact
     )
     make_clips(maker, tmp_path / "clips/train", range(4))
     stages = tuple(replace(s, steps=2, batch=2, frames=3, patch=32) for s in recipe.stages)
@@ -50,7 +50,7 @@ def test_every_row_of_the_papers_tables_can_be_trained() -> None:
     with torch.device("meta"):
         for row in rows:
             size = {} if row.name.startswith("IV") else {"blocks": 3}
-            config = {**row.recipe.config, **size}
+            config = registry.configuration(row.recipe.model, row.recipe.config) | size
             net = registry.build(row.recipe.model, config)
             millions[row.name] = sum(p.numel() for p in net.parameters()) / 1e6
             assert net.remembers == row.recipe.scene_memory or "ends with" in row.name
