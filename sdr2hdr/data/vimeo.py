@@ -36,7 +36,8 @@ def septuplets(folder: Path, split: TrainingSplit) -> list[Path]:
     if split == "select":
         names = names[:SELECT]
     wanted = {f"im{n}.png" for n in range(1, FRAMES + 1)}
-    found, incomplete = [], []
+    found: list[Path] = []
+    incomplete: list[Path] = []
     for name in names:
         parts = name.split("/")
         if len(parts) != 2 or not all(p.isdigit() for p in parts):
