@@ -4,8 +4,10 @@ Every clip follows from (seed, split, number) alone. A clip holds decoded 8-bit 
 codes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -62,18 +64,61 @@ class Clip:
         return self.codes[which][..., *area].float() / 65535.0
 
 
+Span = tuple[int, int]
+"""First row or column of an area, and the one after its last."""
+
+
+class Plane(Protocol):
+    """A plane ``T,H,W`` of codes, in memory or in a file."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def __getitem__(self, index: tuple[slice, ...], /) -> Tensor: ...
+
+
+def cut(planes: Sequence[Plane], frames: slice, rows: Span, columns: Span) -> Planes:
+    """An area of planes ``T,H,W`` with one more chroma sample on every side, to interpolate with; edges repeat.
+
+    ``rows`` and ``columns`` are of luma.
+    """
+    y, cb, cr = (
+        _cut(p, frames, rows, columns, 2 if tuple(p.shape) == tuple(planes[0].shape) else 1)
+        for p in planes
+    )
+    return y, cb, cr
+
+
+def _cut(plane: Plane, frames: slice, rows: Span, columns: Span, step: int) -> Tensor:
+    """``step`` is how many of the plane's samples a chroma sample of 4:2:0 spans: 2 for luma."""
+    spans = [
+        torch.arange((start // 2 - 1) * step, ((stop + 1) // 2 + 1) * step)
+        for start, stop in (rows, columns)
+    ]
+    down, across = (x.clamp_(0, n - 1) for x, n in zip(spans, plane.shape[1:], strict=True))
+    part = plane[frames, int(down[0]) : int(down[-1]) + 1, int(across[0]) : int(across[-1]) + 1]
+    return part[:, (down - down[0])[:, None], across - across[0]]
+
+
+def rgb(planes: Planes, rows: Span, columns: Span) -> Tensor:
+    """R'G'B' ``T,3,h,w`` 0..1 of areas that were :func:`cut`, of Y'CbCr in 4:2:0 or of R'G'B' itself.
+
+    They are converted as one tall picture: what mixes across their borders is cut away.
+    """
+    count, height, width = planes[0].shape
+    if planes[1].shape == planes[0].shape:
+        whole = torch.stack(planes, dim=1).float() / 255.0
+    else:
+        y, cb, cr = (p.flatten(0, 1) for p in planes)
+        tall = yuv.from_yuv((y, cb, cr), LAYOUT)
+        whole = tall.view(3, count, height, width).transpose(0, 1)
+    top, left = 2 + rows[0] % 2, 2 + columns[0] % 2
+    return whole[..., top : top + rows[1] - rows[0], left : left + columns[1] - columns[0]]
+
+
 def _rgb(planes: Planes, which: slice, area: Area) -> Tensor:
-    """R'G'B' of an area; one more chroma sample on every side serves to interpolate at its edge."""
-    if planes[1].shape == planes[0].shape:  # R'G'B' itself
-        return torch.stack([p[which][..., *area] for p in planes], dim=1).float() / 255.0
-    height, width = planes[0].shape[1:]
-    (top, bottom, _), (left, right, _) = area[0].indices(height), area[1].indices(width)
-    above, before = max(top // 2 - 1, 0), max(left // 2 - 1, 0)
-    chroma = (which, slice(above, (bottom + 1) // 2 + 1), slice(before, (right + 1) // 2 + 1))
-    luma = (which, slice(2 * above, bottom + 2), slice(2 * before, right + 2))
-    frames = zip(planes[0][luma].unbind(0), *(p[chroma].unbind(0) for p in planes[1:]), strict=True)
-    rgb = torch.stack([yuv.from_yuv(f, LAYOUT) for f in frames])
-    return rgb[..., top - 2 * above : bottom - 2 * above, left - 2 * before : right - 2 * before]
+    rows, columns = (a.indices(n)[:2] for a, n in zip(area, planes[0].shape[1:], strict=True))
+    return rgb(cut(planes, which, rows, columns), rows, columns)
 
 
 def to_planes(rgb: Tensor, rng: np.random.Generator, *, dither: float = 0.3) -> Planes:
@@ -290,17 +335,12 @@ def exact_clip(
     damage: Damage,
 ) -> Clip:
     """The clip of 8-bit R'G'B' ``T,3,H,W`` 0..1 and PQ codes as they are; only with a ``qp`` it is 4:2:0 after a codec."""
-    clean = planes = rgb_planes(sdr)
+    r, g, b = (sdr * 255.0).round().to(torch.uint8).unbind(1)
+    planes = (r, g, b)
     if qp:
         planes = damage.through(to_planes(sdr, rng, dither=0.0), qp, "libx265", rng)
     kept = (codes * 65535.0).round().to(torch.int32)
-    return Clip(planes, clean, kept, scene, "paired", qp, brightness)
-
-
-def rgb_planes(sdr: Tensor) -> Planes:
-    """R'G'B' ``T,3,H,W`` 0..1 as three planes of 8 bits."""
-    r, g, b = (sdr * 255.0).round().to(torch.uint8).unbind(1)
-    return r, g, b
+    return Clip(planes, (r, g, b), kept, scene, "paired", qp, brightness)
 
 
 def finish(

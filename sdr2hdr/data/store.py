@@ -1,44 +1,61 @@
-"""Clips on disk: made once, by any number of processes, and read by the loop as memory maps."""
+"""Clips on disk: made once, by any number of processes; of each the loop reads only the patch that it needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
-from sdr2hdr.data.clips import Clip
+from sdr2hdr.data.clips import Clip, Span, cut, rgb
+from sdr2hdr.data.damage import Planes
 from sdr2hdr.data.footage import Maker, scene_of
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.writing import whole_file
 
-_PLANES = ("y", "cb", "cr", "clean_y", "clean_cb", "clean_cr")
+_PLANES = ("y", "cb", "cr")
+_CLEAN = ("clean_y", "clean_cb", "clean_cr")
+SUFFIX = ".safetensors"
 
 
 def write_clip(clip: Clip, path: Path) -> None:
-    """One clip as an uncompressed archive; it appears whole or not at all."""
-    with whole_file(path) as part, part.open("wb") as f:
-        planes = {k: p.numpy() for k, p in zip(_PLANES, clip.planes + clip.clean, strict=True)}
-        meta = np.array([clip.scene, clip.look, str(clip.qp), repr(clip.brightness)])
-        np.savez(
-            f, allow_pickle=False, **planes, codes=clip.codes.numpy().astype(np.uint16), meta=meta
-        )
+    """One clip as safetensors; it appears whole or not at all."""
+    tensors = dict(zip(_PLANES + _CLEAN, clip.planes + clip.clean, strict=True))
+    tensors["codes"] = clip.codes.to(torch.uint16)
+    meta = {"scene": clip.scene, "look": clip.look, "qp": str(clip.qp)}
+    meta["brightness"] = repr(clip.brightness)
+    with whole_file(path) as part:
+        save_file({k: t.contiguous().numpy() for k, t in tensors.items()}, part, meta)
 
 
 def read_clip(path: Path) -> Clip:
     """A clip written by :func:`write_clip`."""
-    with np.load(path, allow_pickle=False) as z:
-        y, cb, cr, y0, cb0, cr0 = (torch.from_numpy(z[k]) for k in _PLANES)
-        scene, look, qp, brightness = (str(v) for v in z["meta"])
-        codes = torch.from_numpy(z["codes"].astype(np.int32))
-        return Clip((y, cb, cr), (y0, cb0, cr0), codes, scene, look, int(qp), float(brightness))
+    with safe_open(path, "pt") as f:
+        (y, cb, cr), (y0, cb0, cr0) = (map(f.get_tensor, names) for names in (_PLANES, _CLEAN))
+        codes, meta = f.get_tensor("codes").to(torch.int32), f.metadata()
+    qp, brightness = int(meta["qp"]), float(meta["brightness"])
+    return Clip((y, cb, cr), (y0, cb0, cr0), codes, meta["scene"], meta["look"], qp, brightness)
+
+
+class _Plane:
+    """A plane ``T,H,W`` in an open file, of which slices are read."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._slice = file.get_slice(name)
+        self.shape = tuple(self._slice.get_shape())
+
+    def __getitem__(self, index: tuple[slice, ...]) -> Tensor:
+        found: Tensor = self._slice[index]
+        return found
 
 
 def clip_paths(folder: Path, count: int | None = None) -> list[Path]:
     """The first ``count`` clips of a folder, or all."""
-    return sorted(folder.glob("*.npz"))[:count]
+    return sorted(folder.glob(f"*{SUFFIX}"))[:count]
 
 
 def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
@@ -46,7 +63,7 @@ def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     made = 0
     for n in numbers:
-        path = folder / f"{n:06d}.npz"
+        path = folder / f"{n:06d}{SUFFIX}"
         if not path.exists():
             write_clip(maker.train_clip(n), path)
             made += 1
@@ -111,8 +128,9 @@ class Sampler:
 
     def facts(self, index: int) -> Facts:
         """The facts of a clip."""
-        with np.load(self.paths[index], allow_pickle=False) as z:
-            return Facts(int(z["meta"][2]), *z["y"].shape)
+        with safe_open(self.paths[index], "pt") as f:
+            frames, height, width = f.get_slice("y").get_shape()
+            return Facts(int(f.metadata()["qp"]), frames, height, width)
 
     def draws(
         self, step: int, size: int, frames: int, patch: int, strong_from: int
@@ -147,37 +165,55 @@ class Sampler:
 
         ``undamaged`` asks for the SDR from before compression; ``strong_from`` is that of :meth:`draws`.
         """
-        batch: tuple[list[Tensor], ...] = ([], [], [], [])
+        damaged, clean, masters, thumbs = ([] for _ in range(4))
         places, brightness, scenes = [], [], []
-        for draw in self.draws(step, size, frames, patch, strong_from):
-            clip = read_clip(self.paths[draw.clip])
-            y, x = draw.top, draw.left
+        draws = list(self.draws(step, size, frames, patch, strong_from))
+        for draw in draws:
             which = slice(draw.first, draw.first + frames)
-            area = (slice(y, y + patch), slice(x, x + patch))
-            if thumb:
-                picture = clip.sdr(which)
-                sdr, whole = picture[..., *area], thumbnail(picture[None], thumb)[0]
-            else:
-                sdr = clip.sdr(which, area)
-                whole = sdr[..., :0, :0]
-            pictures = [
-                sdr,
-                clip.hdr(which, area),
-                clip.undamaged(which, area) if undamaged else sdr,
-                whole,
-            ]
-            if draw.flipped:
-                pictures = [p.flip(-2) for p in pictures]
-            if draw.transposed:
-                pictures = [p.transpose(-1, -2) for p in pictures]
-            brightness.append(clip.brightness)
-            scenes.append(scene_of(clip.scene))
-            places.append(torch.tensor(place(draw, patch, *clip.codes.shape[-2:])))
-            for kept, p in zip(batch, pictures, strict=True):
-                kept.append(p)
-        sdr, hdr, clean, thumbs = (torch.stack(kept) for kept in batch)
-        told = torch.tensor(brightness)
-        return Batch(sdr, hdr, clean, thumbs, torch.stack(places), told, tuple(scenes))
+            rows, columns = (draw.top, draw.top + patch), (draw.left, draw.left + patch)
+            with safe_open(self.paths[draw.clip], "pt") as f:
+                damaged.append(_cut(f, _PLANES, which, rows, columns))
+                if undamaged:
+                    clean.append(_cut(f, _CLEAN, which, rows, columns))
+                masters.append(f.get_slice("codes")[which, :, slice(*rows), slice(*columns)])
+                _, height, width = f.get_slice("y").get_shape()
+                if thumb:
+                    whole = (0, height), (0, width)
+                    picture = rgb(_cut(f, _PLANES, which, *whole), *whole)
+                    thumbs.append(thumbnail(picture[None], thumb)[0])
+                meta = f.metadata()
+                brightness.append(float(meta["brightness"]))
+                scenes.append(scene_of(meta["scene"]))
+            places.append(place(draw, patch, height, width))
+
+        def pictures(planes: list[Planes]) -> Tensor:
+            y, cb, cr = (torch.cat(same) for same in zip(*planes, strict=True))
+            every = rgb((y, cb, cr), (0, patch), (0, patch))
+            return _turned(every.view(size, -1, 3, patch, patch), draws)
+
+        sdr = pictures(damaged)
+        return Batch(
+            sdr,
+            _turned(torch.stack(masters).to(torch.int32), draws).float() / 65535.0,
+            pictures(clean) if undamaged else sdr,
+            _turned(torch.stack(thumbs), draws) if thumb else sdr[..., :0, :0],
+            torch.tensor(places),
+            torch.tensor(brightness),
+            tuple(scenes),
+        )
+
+
+def _cut(file: Any, names: tuple[str, ...], which: slice, rows: Span, columns: Span) -> Planes:
+    return cut([_Plane(file, name) for name in names], which, rows, columns)
+
+
+def _turned(pictures: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """Pictures ``B,...,P,P``, flipped and transposed as drawn."""
+    out = []
+    for picture, draw in zip(pictures, draws, strict=True):
+        flipped = picture.flip(-2) if draw.flipped else picture
+        out.append(flipped.transpose(-1, -2) if draw.transposed else flipped)
+    return torch.stack(out)
 
 
 def place(draw: Draw, patch: int, height: int, width: int) -> tuple[float, float, float, float]:

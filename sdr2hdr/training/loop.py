@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color.grade import Grade
-from sdr2hdr.data.store import Sampler, clip_paths, read_clip
+from sdr2hdr.data.store import Batch, Sampler, clip_paths, read_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
@@ -93,6 +94,8 @@ class Trainer:
         self._lower_precision()
         self.adam = self._optimiser()
         self.step = 0
+        self._reader = ThreadPoolExecutor(1, "clips")
+        self._ahead: tuple[int, Future[Batch]] | None = None
 
     def _fresh(self) -> Model:
         return fresh(self.recipe, self.start).to(self.device)
@@ -183,20 +186,34 @@ class Trainer:
         self.adam = self._optimiser()
         self._publish()
 
+    def _batch(self) -> Batch:
+        """This step's batch; that of the next step is then read while this one is computed."""
+        number, ahead = self._ahead or (-1, None)
+        batch = ahead.result() if ahead and number == self.step else self._read(self.step)
+        self._ahead = None
+        if self.step + 1 < self.recipe.steps:
+            self._ahead = self.step + 1, self._reader.submit(self._read, self.step + 1)
+        return batch
+
+    def _read(self, step: int) -> Batch:
+        stage, _ = self.recipe.stage_at(step)
+        task = TASKS[stage.task]
+        return self.sampler.batch(
+            step,
+            stage.batch,
+            stage.frames,
+            stage.patch,
+            self.spec.thumb if task.reads_thumbs else 0,
+            undamaged=task.undamaged(self.recipe, self.spec),
+            strong_from=self.recipe.strong_from,
+        )
+
     def loss(self, stage: Stage, within: int) -> Tensor:
         """The loss of this step's batch; its gradients are left in the network."""
         task, recipe = TASKS[stage.task], self.recipe
         for name, p in self.net.named_parameters():
             p.requires_grad_(task.trains(name) and not is_frozen(recipe, name))
-        batch = self.sampler.batch(
-            self.step,
-            stage.batch,
-            stage.frames,
-            stage.patch,
-            self.spec.thumb if task.reads_thumbs else 0,
-            undamaged=task.undamaged(recipe, self.spec),
-            strong_from=recipe.strong_from,
-        )
+        batch = self._batch()
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         step = Step(recipe, stage, within, self.spec, generator, self.features, self.memories)
         loss: Tensor = task.loss(self.net, batch.to(self.device), step)

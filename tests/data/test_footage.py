@@ -130,7 +130,9 @@ def test_from_paired_frames_to_a_checkpoint_on_listed_scenes_alone(
         str(tmp_path / "run"),
     ]
     assert main(words) == 0
-    made = [read_clip(p).scene.split("_y")[0] for p in (tmp_path / "run/clips").rglob("*.npz")]
+    made = [
+        read_clip(p).scene.split("_y")[0] for p in (tmp_path / "run/clips").rglob("*.safetensors")
+    ]
     assert made and {parts[name] for name in made} == {"train"}
     trainer = Trainer(read_recipe(recipe), tmp_path / "run/clips", tmp_path / "run")
     assert trainer.resume() and trainer.step == 3

@@ -66,5 +66,5 @@ def test_clips_hold_their_brightness_and_need_not_be_damaged(tmp_path: Path) -> 
         same = all(torch.equal(a, b) for a, b in zip(c.planes, c.clean, strict=True))
         assert same == (c.qp == 0)
     assert {c.qp == 0 for c in made} == {True, False}
-    write_clip(made[0], tmp_path / "clip.npz")
-    assert read_clip(tmp_path / "clip.npz").brightness == made[0].brightness
+    write_clip(made[0], tmp_path / "clip.safetensors")
+    assert read_clip(tmp_path / "clip.safetensors").brightness == made[0].brightness

@@ -88,8 +88,8 @@ def test_exact_clips_are_the_frames_themselves(tmp_path: Path) -> None:
     maker = PairedMaker(folder, "train", size=(32, 48), frames=3, exact=True)
     for number in range(6):
         clip = maker.train_clip(number)
-        write_clip(clip, tmp_path / "clip.npz")
-        clip = read_clip(tmp_path / "clip.npz")
+        write_clip(clip, tmp_path / "clip.safetensors")
+        clip = read_clip(tmp_path / "clip.safetensors")
         frames = [
             torch.stack([read_codes(folder / f"train_scene_{s}/{clip.scene}/{n:03d}.png") for n in range(3)])
             for s in ("sdr", "hdr")
@@ -119,8 +119,8 @@ def test_patches_lie_as_in_the_frames_if_the_recipe_wants_no_flips(tmp_path: Pat
     folder = hdrtv4k_scene(tmp_path / "set")
     maker = PairedMaker(folder, "train", size=(32, 32), frames=2, exact=True)
     (tmp_path / "clips").mkdir()
-    write_clip(maker.train_clip(0), tmp_path / "clips/0.npz")
-    clip = read_clip(tmp_path / "clips/0.npz")
+    write_clip(maker.train_clip(0), tmp_path / "clips/0.safetensors")
+    clip = read_clip(tmp_path / "clips/0.safetensors")
     for step in range(3):
         plain = Sampler(tmp_path / "clips", 0, flips=False).batch(step, 4, 2, 32, 0)
         assert all(torch.equal(p, clip.sdr()) for p in plain.sdr)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from sdr2hdr.models import registry
 from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv, Modulation
 from sdr2hdr.models.didnet.network import DIDNet
-from sdr2hdr.models.didnet.wavelet import WaveletAttention, haar, unhaar
+from sdr2hdr.models.didnet.wavelet import WaveletAttention
 from sdr2hdr.models.parts.deform import deform_conv2d, sample, torchvision_operator
+from sdr2hdr.models.parts.haar import haar, unhaar
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.training.initial import initialise
 

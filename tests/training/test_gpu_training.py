@@ -43,7 +43,7 @@ def test_batches_that_are_cut_on_a_device_are_those_of_the_sampler(clips: Path) 
 
 
 def test_a_packed_clip_comes_back(clips: Path) -> None:
-    clip = read_clip(clips / "train" / "000000.npz")
+    clip = read_clip(clips / "train" / "000000.safetensors")
     packed = small(clip, crf=4)
     back = large(packed)
     for mine, theirs in zip((*clip.planes, *clip.clean), (*back.planes, *back.clean), strict=True):

@@ -116,7 +116,7 @@ def made(corpus: Path, folder: Path) -> Path:
 def test_a_clip_follows_from_its_number_and_seed_alone(corpus: Path, tmp_path: Path) -> None:
     assert make_clips(maker(corpus), tmp_path / "a", range(4)) == 4
     make_clips(maker(corpus), tmp_path / "b", range(3, 4))
-    a, b = (read_clip(tmp_path / d / "000003.npz") for d in "ab")
+    a, b = (read_clip(tmp_path / d / "000003.safetensors") for d in "ab")
     assert torch.equal(a.codes, b.codes) and all(
         torch.equal(p, q) for p, q in zip(a.planes, b.planes, strict=True)
     )
@@ -267,10 +267,10 @@ def test_select_clips_are_scored_as_a_conversion_renders_them(
 ) -> None:
     trainer = Trainer(read_recipe(recipe_file), made(corpus, tmp_path), tmp_path / "out")
     convert = converter(trainer.averaged_model(), device="cpu")
-    clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.npz"))]
-    scores = [
-        psnr(convert(c.sdr(), c.brightness)[1], c.hdr()[1]) for c in clips
-    ]  # the last of two frames: WMNet sees two before it
+    clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.safetensors"))]
+    scores = [  # of two frames, the one with a frame after it
+        psnr(convert(c.sdr(), c.brightness)[0], c.hdr()[0]) for c in clips
+    ]
     assert trainer.select() == sum(scores) / len(scores)
 
 
@@ -544,7 +544,7 @@ def test_an_area_of_a_clip_is_cut_from_the_whole(corpus: Path) -> None:
 
 def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) -> None:
     folder = made(corpus, tmp_path / "clips") / "train"
-    paths = sorted(folder.glob("*.npz"))
+    paths = sorted(folder.glob("*.safetensors"))
     for i, path in enumerate(paths):  # half of them weakly compressed, and black to be known by
         clip = read_clip(path)
         weak = i < len(paths) // 2
