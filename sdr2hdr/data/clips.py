@@ -335,12 +335,17 @@ def exact_clip(
     damage: Damage,
 ) -> Clip:
     """The clip of 8-bit R'G'B' ``T,3,H,W`` 0..1 and PQ codes as they are; only with a ``qp`` it is 4:2:0 after a codec."""
-    r, g, b = (sdr * 255.0).round().to(torch.uint8).unbind(1)
-    planes = (r, g, b)
+    clean = planes = rgb_planes(sdr)
     if qp:
         planes = damage.through(to_planes(sdr, rng, dither=0.0), qp, "libx265", rng)
     kept = (codes * 65535.0).round().to(torch.int32)
-    return Clip(planes, (r, g, b), kept, scene, "paired", qp, brightness)
+    return Clip(planes, clean, kept, scene, "paired", qp, brightness)
+
+
+def rgb_planes(sdr: Tensor) -> Planes:
+    """R'G'B' ``T,3,H,W`` 0..1 as three planes of 8 bits."""
+    r, g, b = (sdr * 255.0).round().to(torch.uint8).unbind(1)
+    return r, g, b
 
 
 def finish(

@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
+from sdr2hdr.data.area import drawn_area, window
 from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, exact_clip, finish
 from sdr2hdr.data.damage import USUAL_DAMAGE, Damage
 from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
@@ -25,6 +26,7 @@ from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
 from sdr2hdr.data.scene_list import SceneList, read_scene_list, select
 from sdr2hdr.data.splits import TrainingSplit, rng, set_aside
 from sdr2hdr.data.stills import SUFFIXES
+from sdr2hdr.data.vimeo import VimeoMaker
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import png_facts
 from sdr2hdr.media.source import Source
@@ -66,8 +68,8 @@ def open_corpus(
     Of ``mix``, the shares of looks matter where looks are drawn, the others for stills alone. ``damage`` is the codec's. With
     ``exact`` paired frames are taken as they are (:class:`PairedMaker`).
 
-    That is HDR stills, paired frames, or HDR films (or one film). ``listed`` is a list of scenes for paired frames, of
-    which those for training are taken. Raises InputError for anything else, and for errors in it.
+    That is HDR stills, paired frames, septuplets of Vimeo-90K, or HDR films (or one film). ``listed`` is a list of scenes
+    for paired frames, of which those for training are taken. Raises InputError for anything else, and for errors in it.
     """
     try:
         names = (
@@ -84,6 +86,8 @@ def open_corpus(
             folder, split, size=size, frames=frames, seed=seed, listed=listed, damage=damage,
             exact=exact,
         )  # fmt: skip
+    if any(p.is_dir() and p.name == "sequences" for p in names):
+        return VimeoMaker(folder, split, size=size, frames=frames, seed=seed)
     if exact:
         raise InputError(
             f"The recipe takes paired frames as they are, and {folder} has none; name the folder of a data set of pairs."
@@ -102,29 +106,8 @@ def open_corpus(
         return FilmMaker(films, split, size=size, frames=frames, seed=seed, mix=mix, damage=damage)
     raise InputError(
         f"{folder} is no training corpus: it holds no manifest.json, no HDR stills (.exr, .hdr), no folders of paired frames "
-        "(sdr and hdr) and no HDR films."
+        "(sdr and hdr), no septuplets (sequences) and no HDR films."
     )
-
-
-def window(
-    rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]
-) -> tuple[tuple[slice, slice], int]:
-    """A drawn area of a picture (height, width), and by how much it is to be shrunk to become ``size``."""
-    shrink = int(rng.integers(1, min(a // b for a, b in zip(whole, size, strict=True)) + 1))
-    at = [
-        int(rng.integers(0, (a - b * shrink) // 2 + 1)) * 2
-        for a, b in zip(whole, size, strict=True)
-    ]
-    y, x = (slice(a, a + b * shrink) for a, b in zip(at, size, strict=True))
-    return (y, x), shrink
-
-
-def cut(
-    rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]
-) -> tuple[slice, slice]:
-    """A drawn area of a picture (height, width) of a size, at even rows and columns."""
-    y, x = (int(rng.integers(0, (a - b) // 2 + 1)) * 2 for a, b in zip(whole, size, strict=True))
-    return slice(y, y + size[0]), slice(x, x + size[1])
 
 
 def scene_of(name: str) -> str:
@@ -202,7 +185,7 @@ class PairedMaker:
         pictures = [scene.pair(first + t) for t in range(self.frames)]
         whole = (pictures[0][0].shape[-2], pictures[0][0].shape[-1])
         if self.exact:
-            area = cut(random, whole, self.size)
+            area = drawn_area(random, whole, self.size)
             sdr, codes = (torch.stack(p)[(..., *area)] for p in zip(*pictures, strict=True))
             brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
             qp, damage = self.damage.qp(random, 1.0), self.damage

@@ -59,7 +59,7 @@ def measure(
         for name in models:
             results = converted(
                 strip, begins, name, device=device, precision=precision, peak=peak,
-                brightness=brightness, times=times,
+                brightness=brightness, times=times or pair.times,
             )  # fmt: skip
             yield from _measured(pair, name, results, measures, worst, limit, progress)
 
@@ -124,10 +124,17 @@ def _measured(
     strip, truth = pair.strip, pair.truth
     meter = Meter(measures, rate=strip.rate)
     truths = None if truth is None else truth.frames()
-    guides = strip.frames() if strip.sdr else None
+    guides = strip.frames() if strip.sdr and not pair.times else None
+    judged = None if pair.judged is None else set(pair.judged)
     held: Score | None = None
     number = 0
     for whole in islice(results, limit):
+        if judged is not None and number not in judged:
+            number += 1
+            meter.forget()
+            if guides is not None:
+                next(guides, None)
+            continue
         others = [None if frames is None else next(frames, None) for frames in (truths, guides)]
         if truth is not None and others[0] is None:
             raise InputError(

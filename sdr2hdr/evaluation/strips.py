@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sdr2hdr.data.alternating import ExposedScene, exposed_scenes
 from sdr2hdr.data.paired import PairedScene, frame_files, paired_scenes, sides
 from sdr2hdr.data.scene_list import read_scene_list, select
 from sdr2hdr.errors import InputError
@@ -38,10 +39,16 @@ class Strip:
 
 @dataclass(frozen=True)
 class Pairing:
-    """A strip, and its truth if there is one."""
+    """A strip, and its truth if there is one.
+
+    If only some frames are ``judged``, the truth has a frame for each of them alone. ``times`` are the exposures of the
+    strip's frames, if they alternate.
+    """
 
     strip: Strip
     truth: Strip | None
+    judged: tuple[int, ...] | None = None
+    times: Times = ()
 
 
 def film(path: Path, times: Times = ()) -> Strip:
@@ -87,6 +94,7 @@ def pairings(
 ) -> list[Pairing]:
     """The pair for two names: two videos, two folders of frames, or a data set with an SDR and an HDR folder.
 
+    A folder may also hold one of the data sets of alternating exposures (:mod:`sdr2hdr.data.alternating`).
     Of folders only the scenes of a list are taken, where one is given, and of these only one ``part``. Raises InputError.
     """
     if truth is not None and what.is_dir() != truth.is_dir():
@@ -99,6 +107,8 @@ def pairings(
                 f"A list of scenes is for folders of frames, and {what} is none; leave --scenes out."
             )
         return [Pairing(film(what, times), None if truth is None else _truth(film(truth), truth))]
+    if truth is None and (exposed := exposed_scenes(what)) is not None:
+        return [_exposed(scene) for scene in exposed]
     if truth is None and not _is_data_set(what):
         if not (strips := _strips(what)):
             raise InputError(
@@ -120,6 +130,22 @@ def pairings(
         if not scenes:
             raise InputError(f"{scene_list} has no scene for {part}; ask for --part all.")
     return [_paired(s) for s in scenes]
+
+
+def _exposed(scene: ExposedScene) -> Pairing:
+    try:
+        first = next(scene.sdr())
+        height, width = first.shape[-2:]
+    except StopIteration:
+        raise InputError(f"Scene {scene.name} has no frames; get the data set again.") from None
+    count = len(scene)
+    sides = [
+        Strip(scene.name, sdr, (width, height), _RATE, frames, lambda: [0, count])
+        for sdr, frames in ((True, scene.sdr), (False, scene.hdr))
+    ]
+    truth = sides[1] if scene.judged else None
+    judged = scene.judged if scene.judged else None
+    return Pairing(sides[0], truth, judged, scene.exposures)
 
 
 def _is_data_set(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Single pictures as files: PNG of 8 and 16 bits, as data sets have them, and Radiance HDR.
+"""Single pictures as files: PNG of 8 and 16 bits, as data sets have them, TIFF, JPEG, and Radiance HDR.
 
 Sources: PNG third edition (W3C 2025) 5.2, 11.2.1 (IHDR) and 11.3.2.6 (cICP), H.273 table 3 (transfers); Ward's Radiance format.
 """
@@ -78,6 +78,25 @@ def read_codes(path: Path) -> Tensor:
     """A PNG as codes ``3,H,W`` float32, 0..1 of its full range. Raises InputError."""
     samples = read_png(path)
     return samples.float() / (255.0 if samples.dtype == torch.uint8 else 65535.0)
+
+
+_PIPES = {".tif": "tiff_pipe", ".tiff": "tiff_pipe", ".jpg": "jpeg_pipe", ".jpeg": "jpeg_pipe"}
+
+
+def read_picture(path: Path) -> Tensor:
+    """An RGB PNG or TIFF of 8 or 16 bits, or a JPEG, as codes ``3,H,W`` float32 0..1. Raises InputError."""
+    pipe = _PIPES.get(path.suffix.lower())
+    if pipe is None:
+        return read_codes(path)
+    try:
+        with av.open(io.BytesIO(path.read_bytes()), "r", format=pipe) as file:
+            frame = next(file.decode(video=0))
+            deep = frame.format.components[0].bits > 8
+            pixels = frame.reformat(format="rgb48le" if deep else "rgb24").to_ndarray()
+    except (OSError, StopIteration, ValueError) as e:
+        raise InputError(f"{path} cannot be read as a picture; get a new copy.") from e
+    samples = torch.from_numpy(pixels.astype("float32")) / (65535.0 if deep else 255.0)
+    return samples.permute(2, 0, 1).contiguous()
 
 
 def png_of(samples: Tensor) -> bytes:

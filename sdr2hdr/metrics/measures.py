@@ -144,6 +144,10 @@ class Meter:
         guide = truth if truth is not None else result if guide is None else guide
         self._before = (result, truth, guide)
 
+    def forget(self) -> None:
+        """The next frame does not follow the last one that was measured."""
+        self._before = None
+
     def _against(self, result: Tensor, truth: Tensor, keys: list[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         if "psnr" in keys:
