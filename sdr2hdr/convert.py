@@ -11,6 +11,7 @@ from typing import Any
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
+from sdr2hdr.jobs.dovi import DoviTool
 from sdr2hdr.jobs.dynamic import words
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
 from sdr2hdr.jobs.output import Output
@@ -105,6 +106,7 @@ def convert(
     check_model(o)
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o)
+    dovi = DoviTool.found(hdr.container) if o.dolby_vision else None
     with as_film(src, hdr.path.parent, o.fps) as film:
         source = open_source(film.path, o)
         with _work(hdr, dst, keep=o.keep_work) as work:
@@ -118,7 +120,7 @@ def convert(
             if plan is not begun:
                 work.begin(plan)
             rendered = render(task, Local(here, o.workers), plan, work, progress)
-            made = finish(work, plan, source, streams, rendered.scenes, progress)
+            made = finish(work, plan, source, streams, rendered.scenes, progress, dovi)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)
             check_unchanged(source, plan)
@@ -207,6 +209,6 @@ def report_of(
         busy=rendered.busy,
         loss=plan.survey.loss,
         notes=tuple(dict.fromkeys(notes)),
-        dynamic=words(plan),
+        dynamic=words(plan, dolby_vision=chosen.options.dolby_vision),
         aux_sdr=None if aux is None else Path(aux),
     )

@@ -34,6 +34,8 @@ PRESETS = {"x265": "medium", "svtav1": "6", "nvenc": "p5", "qsv": "medium", "amf
 CONTAINERS = ("mkv", "mp4", "mov")
 FORMS = ("y4m", "raw")
 """The forms of frames in a pipe, first the usual one."""
+_METADATA_CODECS = {"hdr10plus": ("hevc", "av1"), "dolby_vision": ("hevc",)}
+"""The codecs in which dynamic metadata is written."""
 AUTO = "auto"
 
 T = TypeVar("T")
@@ -149,6 +151,11 @@ class Options:
     hdr10plus: bool = option(
         False,
         "Also write HDR10+: how bright each scene is, and how a display of 400 nits shows it.",
+    )
+    dolby_vision: bool = option(
+        False,
+        "Also write Dolby Vision 8.1 (HEVC), with the program dovi_tool if it is installed.",
+        decides="file",
     )
     peak: int = option(
         1000,
@@ -297,6 +304,13 @@ class Options:
             raise UsageError(
                 f"Encoder {self.encoder} does not write {self.codec}; give --codec {codecs} with it, or another --encoder."
             )
+
+        for name, holding in _METADATA_CODECS.items():
+            if getattr(self, name) and self.codec not in holding:
+                flag = by_key()[name.replace("_", "-")].flag
+                raise UsageError(
+                    f"{self.codec} carries no metadata for {flag}; give --codec {_either(holding)} with it, or leave it out."
+                )
 
     def changed(self, **changes: Any) -> Self:
         """These options with some of them changed. Raises TypeError for a name that is not an option."""

@@ -71,6 +71,14 @@ class LightFacts:
         return sum(n * nits for n, nits in pairs) / max(1, sum(self.histogram))
 
     @property
+    def codes(self) -> tuple[float, float]:
+        """The lowest and the mean PQ code of the brightest channel of all pixels, to a quarter of a 10-bit code."""
+        pixels = sum(self.histogram)
+        lowest = next((index for index, n in enumerate(self.histogram) if n), 0)
+        middles = sum(n * (index + 0.5) for index, n in enumerate(self.histogram) if index)
+        return lowest / BINS, middles / BINS / max(1, pixels)
+
+    @property
     def brightest_share(self) -> float:
         """The share (0..1) of all pixels that are as bright as the brightest, to a quarter of a code."""
         most = next((n for n in reversed(self.histogram) if n), 0)

@@ -79,10 +79,15 @@ def rendered(
     keep_one_heap()
     if options.aux_sdr is not None:
         raise UsageError("Frames of two pictures do not fit one pipe; leave --aux-sdr out.")
-    if options.hdr10plus:
-        raise UsageError(
-            "Frames in a pipe carry no HDR10+, which lies in an encoder's packets; leave --hdr10plus out, or name a file."
-        )
+    for flag, asked in (
+        ("--hdr10plus", options.hdr10plus),
+        ("--dolby-vision", options.dolby_vision),
+    ):
+        if asked:
+            raise UsageError(
+                f"Frames in a pipe carry no dynamic metadata, which lies in an encoder's packets; leave {flag} out,"
+                " or name a file."
+            )
     o = options.changed(**{name: getattr(DEFAULTS, name) for name in _OF_FILES})
     check_model(o)
     with (

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from sdr2hdr.color.light import LightFacts, whole
 from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.jobs.dovi import DoviTool
 from sdr2hdr.jobs.dynamic import dynamic_metadata
 from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import Fingerprint, Plan
@@ -33,10 +34,12 @@ def finish(
     streams: StreamPlan,
     scenes: Sequence[LightFacts] | None,
     progress: Watcher,
+    dovi: DoviTool | None = None,
 ) -> AssembleReport:
     """Assemble a file in the work folder and check it.
 
-    ``scenes`` is the light of each scene; without it the file is that of the restored SDR picture.
+    ``scenes`` is the light of each scene; without it the file is that of the restored SDR picture. With ``dovi`` it has
+    Dolby Vision.
 
     Sounds and subtitles that are not in it as the source has them, and subtitles without a line, are left out, and it is
     assembled anew, unless the plan of streams is strict. Any other file that fails its check is removed. The chunks are
@@ -45,7 +48,7 @@ def finish(
     """
     aux, peak = scenes is None, plan.settings.peak
     light = None if scenes is None else ContentLight(*whole(scenes).written(peak))
-    dynamic = NO_DYNAMIC if scenes is None else dynamic_metadata(plan, scenes)
+    dynamic = NO_DYNAMIC if scenes is None else dynamic_metadata(plan, scenes, dovi)
     path = work.assembled_aux if aux else work.assembled
     while True:
         progress(Progress("assemble", 0, 1))

@@ -162,6 +162,7 @@ def assemble(
         shift=timeline.shift,
         step=timeline.step if container == "mkv" else None,
         dynamic=dynamic,
+        dolby=picture.dolby.payload() if picture.dolby else None,
     )
     return AssembleReport(
         frames=len(timeline.source_pts),
@@ -227,6 +228,8 @@ class _Writer:
         # The muxers must not move anything by themselves: MP4 says it with edit lists, Matroska with a codec's delay.
         # Bit exact means no random identifiers: the same chunks give the same file.
         options = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
+        if self._picture.dolby:
+            options["strict"] = "unofficial"  # or the muxers leave its record out
         if self._container == "mkv":
             return {**options, "default_mode": "passthrough"}
         scale = self._picture.settings.time_base.denominator

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import av
 from av.container import InputContainer
 
+from sdr2hdr.media.dovi import DolbyRecord
 from sdr2hdr.media.hdr10 import ContainerHdr, ContentLight, Mastering
 from sdr2hdr.text import printable
 
@@ -27,6 +28,7 @@ def template(
     mastering: Mastering | None,
     light: ContentLight | None,
     size: tuple[int, int],
+    dolby: DolbyRecord | None = None,
 ) -> bytes:
     """An MP4 of one packet whose video stream carries the metadata, if any; ``key_packet`` as the encoder gave it."""
     file = io.BytesIO()
@@ -43,6 +45,7 @@ def template(
         for name, body in (
             (b"mdcv", mastering.payload() if mastering else b""),
             (b"clli", light.payload() if light else b""),
+            (dolby.box, dolby.payload()) if dolby else (b"", b""),
         )
         if body
     )
@@ -90,7 +93,8 @@ def mp4_hdr(path: Path) -> ContainerHdr:
             if colr[:4] in (b"nclx", b"nclc") and len(colr) >= 10:
                 primaries, transfer, matrix = struct.unpack_from(">3H", colr, 4)
                 colour = primaries, transfer, matrix, bool(len(colr) > 10 and colr[10] >> 7)
-            return ContainerHdr(colour, found.get(b"mdcv"), found.get(b"clli"))
+            dolby = found.get(b"dvvC") or found.get(b"dvcC")
+            return ContainerHdr(colour, found.get(b"mdcv"), found.get(b"clli"), dolby=dolby)
     return ContainerHdr()
 
 

@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import mp4_hdr
 from sdr2hdr.media.cues import CueFacts, CueTally
-from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic, message_reader
+from sdr2hdr.media.dovi import describe_record
+from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic, message_reader, rpu_reader
 from sdr2hdr.media.hdr10 import (
     OBU_LIGHT,
     OBU_MASTERING,
@@ -36,6 +37,7 @@ from sdr2hdr.media.hdr10 import (
     nal_splitter,
     sequence_headers,
 )
+from sdr2hdr.media.hdr10plus import describe_message
 from sdr2hdr.media.heard import AudioFacts, AudioTally, decoded
 from sdr2hdr.media.matroska import MAGIC, matroska_hdr
 
@@ -50,7 +52,8 @@ class Expected:
 
     ``pts`` in display order, in ``time_base``, to which the file adds ``shift`` seconds; ``step`` is the file's own time
     step where it is coarser than ``time_base`` (Matroska), else None; ``iraps`` counts random access points. Without
-    ``mastering`` and ``light`` the file is SDR. ``dynamic`` is by the times of ``pts``.
+    ``mastering`` and ``light`` the file is SDR. ``dynamic`` is by the times of ``pts``; ``dolby`` is the
+    record of Dolby Vision.
     """
 
     container: str
@@ -68,6 +71,7 @@ class Expected:
     shift: Fraction = Fraction(0)
     step: Fraction | None = None
     dynamic: Dynamic = NO_DYNAMIC
+    dolby: bytes | None = None
 
     @property
     def colour(self) -> tuple[int, int, int, bool]:
@@ -99,10 +103,11 @@ def metadata_reader(
 
 
 def read_hdr10(path: Path) -> dict[str, Any]:
-    """What static HDR metadata a file carries and where, for people and for JSON.
+    """What HDR metadata a file carries and where, for people and for JSON.
 
     Keys: ``codec``, ``colour`` (primaries, transfer, matrix: numbers of H.273), ``container`` and ``bitstream``, the last
-    two with ``mastering`` and ``light`` or None. Looks at the first few random access points. Raises InputError.
+    two with ``mastering`` and ``light`` or None. The container also has ``dolby_vision``, its record, and the bitstream
+    ``hdr10plus``, that of the first picture, or None. Looks at the first few random access points. Raises InputError.
     """
     try:
         with av.open(str(path.absolute()), metadata_errors="replace") as file:
@@ -128,12 +133,13 @@ def read_hdr10(path: Path) -> dict[str, Any]:
         if found.mastering and len(found.mastering) == 24
         else None,
         "light": describe_light(found.light) if found.light and len(found.light) == 4 else None,
+        "dolby_vision": describe_record(found.dolby),
     }
     return result
 
 
 def _bitstream_facts(file: InputContainer, stream: VideoStream) -> dict[str, Any]:
-    facts: dict[str, Any] = {"mastering": None, "light": None}
+    facts: dict[str, Any] = {"mastering": None, "light": None, "hdr10plus": None}
     reader = metadata_reader(stream)
     if reader is None:
         return facts
@@ -142,8 +148,11 @@ def _bitstream_facts(file: InputContainer, stream: VideoStream) -> dict[str, Any
         if stream.codec_context.codec.canonical_name == "hevc"
         else describe_av1_mastering
     )
+    message_of = message_reader(stream)
     iraps = 0
-    for packet in file.demux(stream):
+    for number, packet in enumerate(file.demux(stream)):
+        if number == 0 and message_of is not None:
+            facts["hdr10plus"] = describe_message(message_of(bytes(packet)))
         irap, mastering, light = reader(bytes(packet))
         if mastering and len(mastering) == 24:
             facts["mastering"] = describe(mastering)
@@ -229,7 +238,9 @@ class _Check:
             light = wanted.light.payload()
         reader = metadata_reader(stream)
         message_of = message_reader(stream) if wanted.dynamic.messages else None
+        rpu_of = rpu_reader(stream) if wanted.dynamic.rpus else None
         messages: dict[int, bytes | None] = {}
+        rpus: dict[int, bytes | None] = {}
         pts: array[int] = array("q")
         iraps = last_key = 0
         for packet in file.demux(stream):
@@ -245,6 +256,8 @@ class _Check:
             pts.append(packet.pts)
             if message_of is not None:
                 messages[packet.pts] = message_of(bytes(packet))
+            if rpu_of is not None:
+                rpus[packet.pts] = rpu_of(bytes(packet))
         self.equal("the number of frames", len(pts), len(wanted.pts))
         self.equal("the number of random access points", iraps, wanted.iraps)
         unit = cast(Fraction, stream.time_base)
@@ -258,6 +271,8 @@ class _Check:
                 )
             if message_of is not None and messages[found] != wanted.dynamic.messages[asked]:
                 self.fail(f"the HDR10+ of frame {number} is not the one of its scene")
+            if rpu_of is not None and rpus[found] != wanted.dynamic.rpus[asked]:
+                self.fail(f"the Dolby Vision metadata of frame {number} are not its own")
         return last_key
 
     def decodes(self, file: InputContainer, stream: VideoStream, last_key: int) -> None:
@@ -340,6 +355,7 @@ class _Check:
             wanted.light.payload() if wanted.light else None,
         )
         self.equal("the container's colour", found.colour, wanted.colour)
+        self.equal("the container's Dolby Vision", found.dolby, wanted.dolby)
         if wanted.container == "mkv":
             self.equal("the container's chroma siting", found.siting, (1, 1))
             self.equal("the container's bit depth", found.bits, 10)

@@ -9,15 +9,18 @@ import av.error
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.dovi import rpu_in
 from sdr2hdr.media.hdr10 import av1_t35, hevc_t35, nal_splitter
 from sdr2hdr.media.hdr10plus import Hdr10Plus, is_hdr10plus
 
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """What is written of each picture, by the source's time of it: the ``messages`` of HDR10+."""
+    """What is written of each picture, by the source's time of it: the ``messages`` of HDR10+, and the ``rpus`` of Dolby
+    Vision, NAL units."""
 
     messages: Mapping[int, bytes] = field(default_factory=dict)
+    rpus: Mapping[int, bytes] = field(default_factory=dict)
 
 
 NO_DYNAMIC = Dynamic()
@@ -32,6 +35,12 @@ def message_reader(stream: VideoStream) -> Callable[[bytes], bytes | None] | Non
     if codec == "av1":
         return lambda data: next(filter(is_hdr10plus, av1_t35(data)), None)
     return None
+
+
+def rpu_reader(stream: VideoStream) -> Callable[[bytes], bytes | None]:
+    """How to read the metadata of Dolby Vision off the packets of an HEVC stream."""
+    split = nal_splitter(stream.codec_context.extradata or b"")
+    return lambda data: rpu_in(split(data))
 
 
 def hdr10plus_of(path: Path) -> list[Hdr10Plus]:

@@ -89,7 +89,7 @@ class ContainerHdr:
 
     ``colour``: (primaries, transfer, matrix, whether full range) as numbers of H.273; ``mastering`` and ``light``: in the
     shape of the boxes ``mdcv`` and ``clli``; ``siting``: Matroska's horizontal and vertical chroma siting (1, 1: top left);
-    ``bits`` per channel: Matroska.
+    ``bits`` per channel: Matroska. ``dolby``: the configuration record of Dolby Vision (:mod:`sdr2hdr.media.dovi`).
     """
 
     colour: tuple[int, int, int, bool] | None = None
@@ -97,6 +97,7 @@ class ContainerHdr:
     light: bytes | None = None
     siting: tuple[int, int] | None = None
     bits: int | None = None
+    dolby: bytes | None = None
 
 
 def describe_mastering(payload: bytes) -> dict[str, float | list[float]]:

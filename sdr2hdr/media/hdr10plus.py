@@ -155,6 +155,15 @@ class Hdr10Plus:
         return out
 
 
+def describe_message(message: bytes | None) -> dict[str, Any] | None:
+    """What kind of HDR10+ a message is; None without one, or if it cannot be read."""
+    try:
+        found = Hdr10Plus.read(message or b"")
+    except ValueError:
+        return None
+    return {"profile": found.profile, "version": found.version, "target_nits": found.target}
+
+
 def is_hdr10plus(message: bytes) -> bool:
     """Whether a T.35 message is one of HDR10+."""
     return message.startswith(_HEAD)

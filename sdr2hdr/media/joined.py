@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from sdr2hdr.errors import OutputError
 from sdr2hdr.media.boxes import open_template, template
 from sdr2hdr.media.captions import placed, t35
+from sdr2hdr.media.dovi import DolbyRecord, with_rpu
 from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
 from sdr2hdr.media.encoder import ChunkReader, EncodedPacket, EncodeSettings, stream_parameters
 from sdr2hdr.media.hdr10 import (
@@ -118,6 +119,11 @@ class JoinedPicture:
                 raise self._mismatch(chunk, "settings")
         self._container, self._mastering, self._light = container, mastering, light
         self._dynamic = dynamic
+        self.dolby: DolbyRecord | None = None
+        if dynamic.rpus:
+            self.dolby = DolbyRecord.of(
+                self.settings.width, self.settings.height, self.settings.rate
+            )
         self.timeline = Timeline(self._chunks, container, self.settings)
         self.captions = placed(captions, self.timeline.source_pts)
         self._first = next(self._chunks[0].packets()).data
@@ -140,6 +146,7 @@ class JoinedPicture:
             self._mastering,
             self._light,
             (settings.width, settings.height),
+            self.dolby,
         )
         with open_template(data) as model:
             stream = out.add_stream_from_template(model.streams.video[0], opaque=True)
@@ -186,7 +193,8 @@ class JoinedPicture:
         nals = split_annexb(encoded.data)
         nals = edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
         nals = reduce(with_t35, self._messages(encoded.pts), nals)
-        return join_sized(nals)
+        rpu = self._dynamic.rpus.get(encoded.pts)
+        return join_sized(with_rpu(nals, rpu) if rpu else nals)
 
     def _messages(self, pts: int) -> Iterator[bytes]:
         """The T.35 messages of the picture with this time."""

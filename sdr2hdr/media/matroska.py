@@ -8,6 +8,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,7 @@ _PASSED = {0x114D9B74, 0x1549A966, _TRACKS, 0x1C53BB6B, 0x1941A469, 0x1043A770, 
 _PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, VOID, CRC32}
 _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
 _MAX_BLOCK_ADDITION = 0x55EE
+_ADDITION_MAPPING, _ADDITION_TYPE, _ADDITION_EXTRA = 0x41E4, 0x41E7, 0x41ED
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = (
     0xB0,
     0xBA,
@@ -113,7 +115,10 @@ def matroska_hdr(path: Path) -> ContainerHdr:
     for name, size in elements(body, len(tracks)):
         track = children(body.read(size)) if name == _TRACK_ENTRY else {}
         if track.get(_TRACK_TYPE) == b"\1":
-            return _colour_facts(children(children(track.get(_VIDEO, b"")).get(COLOUR, b"")))
+            facts = _colour_facts(children(children(track.get(_VIDEO, b"")).get(COLOUR, b"")))
+            mapping = children(track.get(_ADDITION_MAPPING, b""))
+            is_dolby = mapping.get(_ADDITION_TYPE) in (b"dvcC", b"dvvC")
+            return replace(facts, dolby=mapping.get(_ADDITION_EXTRA) if is_dolby else None)
     return ContainerHdr()
 
 

@@ -63,9 +63,9 @@ def probe(path: str | Path, container: str = "mkv") -> dict[str, Any]:
     if info.hdr is not None:
         found = read_hdr10(path)
         facts["hdr10"] = {
-            f"{place} {what}": found[place][what]
+            f"{place} {what}": fact
             for place in ("container", "bitstream")
-            for what in ("mastering", "light")
+            for what, fact in found[place].items()
         }
     return facts
 
