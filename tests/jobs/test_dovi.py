@@ -119,11 +119,10 @@ def test_the_program_is_told_what_the_meter_found(clip: Path, tmp_path: Path, to
     )  # fmt: skip
     levels = json.loads(told.read_text())
     assert levels["length"] == FRAMES
-    left, right, top, bottom = levels["level5"].values()
-    assert list(levels["level5"])[0] == "active_area_left_offset" and (left, right) == (0, 0)
-    assert (
-        BAR - 2 <= top <= BAR and BAR - 2 <= bottom <= BAR
-    )  # colour of the texture bleeds into the bars
+    area = levels["level5"]
+    assert area["active_area_left_offset"] == area["active_area_right_offset"] == 0
+    for side in ("top", "bottom"):  # colour of the texture bleeds into the bars
+        assert BAR - 2 <= area[f"active_area_{side}_offset"] <= BAR
     assert levels["level6"] == {
         "max_display_mastering_luminance": 800,
         "min_display_mastering_luminance": 1,
