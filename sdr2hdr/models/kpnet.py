@@ -7,6 +7,7 @@ attention (eq. 18 to 24) and brought back to full size. Parameter names are the 
 
 from collections import OrderedDict
 from dataclasses import replace
+from itertools import combinations
 from typing import cast
 
 import torch
@@ -44,7 +45,7 @@ KPNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=3200,
     config={"attention": "window", "base": "look", "context": True, "blocks": 3, "fusion": "pairs"},
-    published={"attention": "published", "base": "none", "context": False},
+    published={"attention": "published", "base": "none", "context": False, "channels": 64},
 )
 KPNET_LIGHT_SPEC = replace(
     KPNET_SPEC,
@@ -56,19 +57,24 @@ KPNET_LIGHT_SPEC = replace(
     margin=14,
     tolerance=0.0001,
     config={"base": "look", "context": True, "blocks": 1},
-    published={"base": "none", "context": False},
+    published={"base": "none", "context": False, "channels": 64},
 )
 
 _FILMS = 2  # layers that the whole picture scales and shifts: after the head, before the last convolutions
-_SHARES = (0.3, 0.4, 0.3)
-"""The weights of the full, half and quarter size in the paper's plain fusion (eq. 15; section 5.3.1)."""
+_SHARES = (0.4, 0.3, 0.3)
+"""The weights of the half, quarter and full size in the paper's plain fusion (eq. 15; section 5.3.1)."""
+_WHOLE = 8192
+"""Tiles of a form whose attention sees whole rows and columns: a picture as it is, if memory allows."""
 
 
-def _conv(inputs: int, outputs: int, size: int, relu: bool) -> nn.Sequential:
-    """A convolution of the same picture size under the published name ``conv``, with a ReLU or without."""
+def _conv(inputs: int, outputs: int, size: int, relu: bool, *, norm: bool = False) -> nn.Sequential:
+    """A convolution of the same picture size under the published name ``conv``, with a ReLU or without; ``norm`` puts a batch
+    normalisation between them."""
     layers: list[tuple[str, nn.Module]] = [
         ("conv", nn.Conv2d(inputs, outputs, size, padding=size // 2))
     ]
+    if norm:
+        layers.append(("norm", Float32BatchNorm2d(outputs)))
     return nn.Sequential(OrderedDict([*layers, ("relu", nn.ReLU())] if relu else layers))
 
 
@@ -107,19 +113,20 @@ class Split(nn.Module):
 
 
 class Recovery(nn.Module):
-    """R: compression damage and clipped light (eq. 10 to 12). Sizes must be even."""
+    """R: compression damage and clipped light (eq. 10 to 12). Sizes must be even. ``norm`` is table 4's normalisation."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: bool) -> None:
         super().__init__()
+
+        def layer(size: int, relu: bool) -> nn.Sequential:
+            return _conv(channels, channels, size, relu, norm=norm)
+
         self.split_hl = Split(channels)
         self.conv_h, self.conv_l = (
-            nn.Sequential(_conv(channels, channels, 3, True), _conv(channels, channels, 3, False))
-            for _ in range(2)
+            nn.Sequential(layer(3, True), layer(3, False)) for _ in range(2)
         )
         self.up_sampel = _up(channels, relu=False)
-        self.refine = nn.Sequential(
-            _conv(channels, channels, 3, True), _conv(channels, channels, 1, True)
-        )
+        self.refine = nn.Sequential(layer(3, True), layer(1, True))
 
     def forward(self, x: Tensor) -> Tensor:
         high, low = self.split_hl(x)
@@ -195,17 +202,20 @@ class Residual(nn.Module):
 class Fusion(nn.Module):
     """The information fusion module (eq. 16, 17) at half size, with the two convolutions that the paper counts to the tail.
 
-    ``pairs`` is False for the paper's plain weighted sum (eq. 15), its ablation.
+    ``kind`` is ``pairs``, or one of table 2's: ``single`` (each size alone through T), ``sum`` (eq. 15), or ``add`` (without
+    weights). Of two sizes there is one pair.
     """
 
-    def __init__(self, channels: int, attention: str, pairs: bool) -> None:
+    def __init__(self, channels: int, attention: str, kind: str, sizes: int) -> None:
         super().__init__()
-        self.pairs = pairs
-        if pairs:
-            self.conv_1x1Share = nn.Sequential(_conv(2 * channels, channels, 1, True))
-            self.conv1, self.conv2, self.conv3 = (
-                nn.Sequential(Residual(channels)) for _ in range(3)
-            )
+        self.kind = kind
+        if kind in ("pairs", "single"):
+            inputs = 2 * channels if kind == "pairs" else channels
+            self.conv_1x1Share = nn.Sequential(_conv(inputs, channels, 1, True))
+            count = 1 if kind == "pairs" and sizes == 2 else sizes
+            self.names = ("conv1", "conv2", "conv3")[:count]
+            for name in self.names:
+                self.add_module(name, nn.Sequential(Residual(channels)))
             self.nm_att = (
                 PublishedAttention(channels)
                 if attention == "published"
@@ -215,30 +225,31 @@ class Fusion(nn.Module):
             _conv(channels, channels, 3, True), _conv(channels, channels, 1, False)
         )
 
-    def forward(self, half: Tensor, quarter: Tensor, full: Tensor) -> Tensor:
-        if self.pairs:
-            pairs = (
-                (self.conv1, half, quarter),
-                (self.conv2, half, full),
-                (self.conv3, quarter, full),
-            )
+    def forward(self, *features: Tensor) -> Tensor:
+        """Half, quarter and full size, or half and full size, all ``B,C,h,w``."""
+        if self.kind in ("pairs", "single"):
+            inputs = list(features)
+            if self.kind == "pairs":
+                inputs = [torch.cat(pair, dim=1) for pair in combinations(features, 2)]
             mixed = sum(
-                self.nm_att(block(self.conv_1x1Share(torch.cat([a, b], dim=1))))
-                for block, a, b in pairs
+                self.nm_att(self.get_submodule(name)(self.conv_1x1Share(x)))
+                for name, x in zip(self.names, inputs, strict=True)
             )
         else:
-            mixed = _SHARES[0] * full + _SHARES[1] * half + _SHARES[2] * quarter
-        out: Tensor = self.refine(F.relu(mixed))
+            shares = _SHARES if self.kind == "sum" else (1.0,) * len(features)
+            mixed = sum(share * x for share, x in zip(shares, features, strict=True))
+        out: Tensor = self.refine(F.relu(cast(Tensor, mixed)))
         return out
 
 
 class KPNet(OnBase):
-    """The network. ``blocks`` is 3 (all sizes) or 1 (the light variant: full size alone, no fusion).
+    """The network. ``blocks`` is 3 (all sizes), 2 (full and half size) or 1 (the light variant: full size alone, no fusion).
 
-    ``attention`` is ``published`` or ``window``; ``fusion`` ``pairs`` or ``sum``; ``base`` as :class:`OnBase` has it.
+    ``attention`` is ``published`` or ``window``; ``fusion`` as :class:`Fusion` has it; ``base`` as :class:`OnBase` has it.
     With ``context`` the whole picture scales and shifts the features: through the look's vector, or without a reader through
-    the frame's thumbnail. ``attention="published", base="none", context=False`` equals the published network to rounding. Sides
-    are multiples of 8 (light: of 2, with a base of 4).
+    the frame's thumbnail. As its spec's ``published`` has it, it equals the published network to rounding. ``terms`` leaves X
+    or Y out of the blocks (``RXY``, ``RX``, ``RY``, ``R``), ``norm`` puts batch normalisations into R, and ``heads`` gives each
+    block a picture of its own, for a loss. Sides are multiples of 8 (light: of 2, with a base of 4).
     """
 
     def __init__(
@@ -249,31 +260,45 @@ class KPNet(OnBase):
         blocks: int = 3,
         fusion: str = "pairs",
         channels: int = 64,
+        terms: str = "RXY",
+        norm: bool = False,
+        heads: bool = False,
     ) -> None:
         super().__init__(base)
-        if (
-            attention not in ("published", "window")
-            or blocks not in (1, 3)
-            or fusion not in ("pairs", "sum")
-        ):
-            raise ValueError("attention is published or window, blocks 1 or 3, fusion pairs or sum")
+        if attention not in ("published", "window") or blocks not in (1, 2, 3):
+            raise ValueError("attention is published or window, blocks 1, 2 or 3")
+        if fusion not in ("pairs", "single", "sum", "add") or (fusion == "sum" and blocks == 2):
+            raise ValueError("fusion is pairs, single, add, or for three blocks sum")
+        if terms not in ("RXY", "RX", "RY", "R"):
+            raise ValueError("terms is RXY, RX, RY or R")
         self.blocks = blocks
+
+        def down() -> nn.Conv2d:
+            return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+        def two() -> nn.Sequential:
+            return nn.Sequential(*(nn.Conv2d(channels, channels, 1) for _ in range(2)))
+
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
-        self.recon_trunk = Recovery(channels)
-        self.alpha, self.belta = (
-            nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1))
-            for _ in range(2)
-        )
+        self.recon_trunk = Recovery(channels, norm)
+        self.alpha = two() if "X" in terms else None
+        self.belta = two() if "Y" in terms else None
         self.dislocation_change3 = Dislocation(channels)
-        if blocks == 3:
-            self.down_conv1, self.down_conv2, self.down_conv3 = (
-                nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in range(3)
-            )
+        if blocks > 1:
+            self.down_conv1 = down()
+            if blocks > 2:
+                self.down_conv2 = down()
+            self.down_conv3 = down()
             self.dislocation_change1 = Dislocation(channels)
-            self.dislocation_change2 = Dislocation(channels)
-            self.up_KIB2 = _up(channels, relu=False)
-            self.brain = Fusion(channels, attention, fusion == "pairs")
+            if blocks > 2:
+                self.dislocation_change2 = Dislocation(channels)
+                self.up_KIB2 = _up(channels, relu=False)
+            self.brain = Fusion(channels, attention, fusion, blocks)
             self.up_conv2 = _up(channels, relu=True)
+        self.heads = nn.ModuleList()
+        for ups in (1, 2)[: blocks - 1] + (0,) if heads else ():  # half, quarter and full size
+            larger = (_up(channels, relu=False) for _ in range(ups))
+            self.heads.append(nn.Sequential(*larger, Float32Conv2d(channels, 3, 3, padding=1)))
         self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)
         self.context = GlobalContext(channels, _FILMS) if context and self.look is None else None
         self.modulate = (
@@ -281,46 +306,76 @@ class KPNet(OnBase):
         )
         self.initialise()
 
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        config, found = spec.config, super().as_configured(spec)
+        if config["base"] == "none":  # nothing is steadied
+            found = replace(found, past=0, future=0, stateful=False)
+            found = replace(found, thumb=found.thumb if config["context"] else 0)
+        if config.get("attention") == "published" and config["blocks"] > 1:
+            found = replace(found, tile=_WHOLE)
+        return found
+
     def initialise(self) -> None:
         """X around 1, so that blocks do not multiply up, and nothing added to the base."""
         keep_variance(self.own_modules())
-        x = cast(nn.Conv2d, self.alpha[1])
-        x.weight.data.mul_(0.1)
-        nn.init.ones_(cast(Tensor, x.bias))
+        if self.alpha is not None:
+            x = cast(nn.Conv2d, self.alpha[1])
+            x.weight.data.mul_(0.1)
+            nn.init.ones_(cast(Tensor, x.bias))
         if self.base != "none":
             start_with_detail(self.conv_first)
             nn.init.zeros_(self.conv_last.weight)
-            if self.blocks == 3:  # fusion and its attention leave a twelfth of the blocks' output
+            if self.blocks > 1:  # fusion and its attention leave a twelfth of the blocks' output
                 cast(nn.Conv2d, self.up_conv2[0]).weight.data.mul_(12.0)
         if self.modulate is not None:
             zero(self.modulate)
 
     def block(self, u: Tensor) -> Tensor:
         """A knowledge-inspired block: ``R(u) * X(u) + Y(u)``."""
-        out: Tensor = self.recon_trunk(u) * self.alpha(u) + self.belta(u)
-        return out
+        out: Tensor = self.recon_trunk(u)
+        if self.alpha is not None:
+            out = out * self.alpha(u)
+        return out if self.belta is None else out + self.belta(u)
+
+    def blocks_of(self, f0: Tensor) -> list[Tensor]:
+        """The blocks' results for the head's features ``B,C,H,W``: at half, quarter and full size, as many as there are."""
+        found = []
+        if self.blocks > 1:
+            f1 = F.relu(self.down_conv1(f0))
+            found.append(self.block(self.dislocation_change1(f1)))
+        if self.blocks > 2:
+            f2 = F.relu(self.down_conv2(f1))
+            found.append(self.block(self.dislocation_change2(f2)))
+        return [*found, self.block(self.dislocation_change3(f0))]
 
     def fused(self, f0: Tensor) -> Tensor:
-        """From the head's full-size features ``B,C,H,W`` to the fused half-size features of all three blocks."""
-        f1 = F.relu(self.down_conv1(f0))
-        f2 = F.relu(self.down_conv2(f1))
-        half = self.block(self.dislocation_change1(f1))
-        quarter = self.up_KIB2(self.block(self.dislocation_change2(f2)))
-        full = self.down_conv3(self.block(self.dislocation_change3(f0)))
-        out: Tensor = self.brain(half, quarter, full)
+        """From the head's full-size features ``B,C,H,W`` to the fused half-size features of all blocks."""
+        half, *quarter, full = self.blocks_of(f0)
+        raised = [self.up_KIB2(x) for x in quarter]
+        out: Tensor = self.brain(half, *raised, self.down_conv3(full))
         return out
+
+    def head(self, frame: Tensor) -> Tensor:
+        """Full-size features ``B,C,H,W`` of a frame ``B,3,H,W``."""
+        # the base needs the frame in float32, so the network casts its own copy
+        x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
+        return F.relu(self.conv_first(x))
+
+    def block_pictures(self, frames: Tensor) -> list[Tensor]:
+        """The picture ``B,T,3,H,W`` that each block alone makes of frames ``B,T,3,H,W``; with ``heads`` (section 5.3.1)."""
+        features = self.blocks_of(self.head(frames.flatten(0, 1)))
+        return [head(x).view(frames.shape) for head, x in zip(self.heads, features, strict=True)]
 
     def output(self, frame: Tensor, conditions: list[Film] | None) -> Tensor:
         """The network's output for a frame ``B,3,H,W``: codes, or a correction of the base, ``B,3,H,W``."""
-        # the base needs the frame in float32, so the network casts its own copy
-        x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
-        f0 = F.relu(self.conv_first(x))
+        f0 = self.head(frame)
         if conditions is not None:
             f0 = conditions[0](f0)
-        out = self.fused(f0) if self.blocks == 3 else self.block(self.dislocation_change3(f0))
+        out = self.fused(f0) if self.blocks > 1 else self.blocks_of(f0)[0]
         if conditions is not None:
             out = conditions[1](out)
-        result: Tensor = self.conv_last(self.up_conv2(out) if self.blocks == 3 else out)
+        result: Tensor = self.conv_last(self.up_conv2(out) if self.blocks > 1 else out)
         return result
 
     def _conditions(self, window: Window, t: int, look: Tensor | None) -> list[Film] | None:

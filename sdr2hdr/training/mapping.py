@@ -11,6 +11,7 @@ from sdr2hdr.data.clips import PAIR_PEAK
 from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.kpnet import KPNet
 from sdr2hdr.models.model import Inputs, Model, PyramidModel, RestoringModel
 from sdr2hdr.models.parts.pyramid import gaussian
 from sdr2hdr.models.spec import ModelSpec
@@ -44,6 +45,11 @@ class Mapping(Task[Model]):
                 "another; leave it out."
             )
 
+        if bool(recipe.block_weight) != bool(spec.config.get("heads")):
+            raise InputError(
+                f"Recipe {recipe.name} has a block_weight or a model with heads, and they need each other; give both or none."
+            )
+
     def loss(self, net: Model, batch: Batch, step: Step) -> Tensor:
         recipe, spec = step.recipe, step.spec
         if isinstance(net, RestoringModel):
@@ -70,9 +76,11 @@ class Mapping(Task[Model]):
         codes, state = net(batch.sdr, begun, **inputs)
         if memories is not None:
             memories.keep(batch.scenes, state)
-        return picture_loss(codes, batch.hdr, step) + _damage(
-            net, codes, batch.clean, batch.thumbs, recipe
-        )
+        loss = picture_loss(codes, batch.hdr, step)
+        if recipe.block_weight and isinstance(net, KPNet):
+            each = [(x - batch.hdr).abs().mean() for x in net.block_pictures(batch.sdr)]
+            loss = loss + recipe.block_weight * torch.stack(each).sum()
+        return loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
 
 
 def picture_loss(codes: Tensor, truth: Tensor, step: Step) -> Tensor:

@@ -126,6 +126,7 @@ _ADDED = (
     "mean_of_last",
     "every_size",
     "scene_memory",
+    "block_weight",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -152,6 +153,8 @@ class Recipe:
     the logarithm of a picture's MSE is added, of codes to what the base ``look`` makes of the SDR before it was compressed, and
     of a restored SDR to that SDR. Clips with a QP below ``strong_from`` are redrawn once, so that strong compression is more
     frequent.
+
+    ``block_weight`` times the L1 of the picture of each of KPNet's blocks alone is added, if it has ``heads``.
 
     With ``scene_memory`` a clip begins with what the network remembers of an earlier clip of its scene, without gradients; in
     every stage anew.
@@ -195,6 +198,7 @@ class Recipe:
     mean_of_last: Whole = 0
     every_size: bool = False
     scene_memory: bool = False
+    block_weight: Weight = 0.0
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

@@ -8,7 +8,7 @@ from formula import formula_weights, noise
 from torch import Tensor, nn
 
 from sdr2hdr.models import registry
-from sdr2hdr.models.kpnet import KPNet, PublishedAttention, WindowAttention
+from sdr2hdr.models.kpnet import Fusion, KPNet, PublishedAttention, WindowAttention
 from sdr2hdr.weights.importers import import_checkpoint
 from sdr2hdr.weights.opened import open_model
 
@@ -113,6 +113,52 @@ def test_equals_the_published_network(
     assert out.std(correction=0).item() == pytest.approx(std, abs=1e-5)
     for index, value in values.items():
         assert out.flatten()[index].item() == pytest.approx(value, abs=1e-4)
+
+
+def test_the_published_forms_see_one_whole_frame_and_nothing_else() -> None:
+    for name in ("kpnet", "kpnet-light"):
+        spec = registry.spec(name, "published")
+        assert (spec.past, spec.future, spec.thumb, spec.look, spec.greys) == (0, 0, 0, 0, False)
+    assert registry.spec("kpnet", "published").tile >= 4096  # attention over whole rows
+
+
+@pytest.mark.parametrize(
+    ("options", "thousands"),
+    [
+        ({}, 1552.475 - 184.640),
+        ({"terms": "R", "fusion": "add"}, None),
+        ({"terms": "RX"}, None),
+        ({"terms": "RY"}, None),
+        ({"fusion": "sum"}, None),
+        ({"fusion": "single"}, None),
+        ({"norm": True}, None),
+        ({"blocks": 2}, None),
+        ({"blocks": 1}, 516.611),
+        ({"heads": True}, None),
+    ],
+)
+def test_a_gradient_reaches_every_part_of_every_row(
+    options: dict[str, object], thousands: float | None
+) -> None:
+    torch.manual_seed(0)
+    net = cast(KPNet, registry.build("kpnet", {"form": "published", **options})).train()
+    frames = torch.rand(1, 2, 3, 16, 24)
+    codes, _ = net(frames, {})
+    pictures = net.block_pictures(frames)
+    assert codes.shape == frames.shape and codes.dtype is torch.float32
+    assert [p.shape for p in pictures] == [frames.shape] * (3 if "heads" in options else 0)
+    sum((x.square().mean() for x in pictures), codes.square().mean()).backward()
+    assert [key for key, p in net.named_parameters() if p.grad is None] == []
+    if thousands is not None:
+        assert sum(p.numel() for p in net.parameters()) == round(1000 * thousands)
+
+
+def test_the_sum_of_sizes_is_equation_15() -> None:
+    brain = Fusion(4, "published", "sum", 3)
+    half, quarter, full = torch.rand(3, 1, 4, 6, 6)
+    with torch.no_grad():
+        wanted = brain.refine((0.3 * full + 0.4 * half + 0.3 * quarter).relu())
+        torch.testing.assert_close(brain(half, quarter, full), wanted)
 
 
 def test_parameter_counts(published: KPNet) -> None:
