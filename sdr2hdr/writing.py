@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,32 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise OutputError if there is something of that name."""
+    if folder.exists():
+        raise OutputError(f"{folder} exists; choose another name.")
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` to write into, which takes its name when all went well, and is deleted if not.
+
+    Raises OutputError if ``folder`` exists or cannot be written.
+    """
+    check_new_folder(folder)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(folder)
+    except OSError as e:
+        raise OutputError(
+            f"{folder} cannot be written ({e.strerror}); free space there or choose another place."
+        ) from e
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -157,3 +157,35 @@ def crop(
             progress=lambda d, t: bar.update(task, completed=d, total=t),
         )
     terminal.print(f"{made} pairs of patches of {size} pixels in {out}.")
+
+
+@dataset.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--qp",
+    type=click.IntRange(1, 51),
+    required=True,
+    help="Quantisation parameter of all pictures.",
+)
+def compress(folder: Path, out: Path, qp: int) -> None:
+    """Compress SDR frames at one QP, every picture alone (x265), as KPNet is trained and tested.
+
+    FOLDER holds 8-bit SDR PNG frames, in folders or not. OUT gets frames of the same names.
+
+    \b
+    Example:
+      sdr2hdr dataset compress HDRTV1K/test_sdr qp32/test_sdr --qp 32
+    """
+    from sdr2hdr.data.compress import compress as code
+
+    terminal = console(stderr=True)
+    with Progress(console=terminal) as bar:
+        task = bar.add_task("Compressing")
+        made = code(
+            folder,
+            out,
+            qp,
+            progress=lambda d, t: bar.update(task, completed=d, total=t),
+        )
+    terminal.print(f"{made} frames at QP {qp} in {out}.")

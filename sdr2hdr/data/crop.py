@@ -1,13 +1,12 @@
 """Patches cut from paired frames before training, so that a step need not read whole pictures."""
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sdr2hdr.data.paired import PairedScene
-from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import png_facts, png_of, read_png
+from sdr2hdr.writing import check_new_folder, whole_folder
 
 SIZE, STEP = 128, 240
 """WMNet's section IV-A: patches of 128 pixels, 240 pixels apart."""
@@ -34,8 +33,7 @@ def crop(
     Each position in a scene becomes a folder with all of the scene's frames, which is a separate scene for
     :func:`sdr2hdr.data.paired.paired_scenes`. The folder appears when it is complete. Raises InputError and OutputError.
     """
-    if out.exists():
-        raise OutputError(f"{out} exists; choose another name.")
+    check_new_folder(out)
     for scene in scenes:
         for path in scene.sdr:
             width, height = png_facts(path).size
@@ -43,10 +41,8 @@ def crop(
                 raise InputError(
                     f"{path} is {width}x{height}, too small for patches of {size}; ask for smaller ones (--size)."
                 )
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     made, done, total = 0, 0, sum(len(s) for s in scenes)
-    try:
-        part.mkdir(parents=True)
+    with whole_folder(out) as part:
         for scene in scenes:
             for pair in zip(scene.sdr, scene.hdr, strict=True):
                 for side, path in zip(("sdr", "hdr"), pair, strict=True):
@@ -62,11 +58,4 @@ def crop(
                             made += side == "sdr"
                 done += 1
                 progress(done, total)
-        part.rename(out)
-    except OSError as e:
-        raise OutputError(
-            f"{out} cannot be written ({e.strerror}); free space there or choose another place."
-        ) from e
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return made

@@ -9,8 +9,13 @@ from sdr2hdr.color.ictcp import delta_e_itp
 
 def psnr(result: Tensor, truth: Tensor) -> float:
     """PSNR in dB of one picture ``3,H,W``: all channels together, peak 1, both clamped to 0..1; identical pictures give inf."""
-    mse = (result.clamp(0, 1).double() - truth.clamp(0, 1).double()).square().mean().item()
-    return -10.0 * math.log10(mse) if mse > 0 else math.inf
+    error = mse(result, truth)
+    return -10.0 * math.log10(error) if error > 0 else math.inf
+
+
+def mse(result: Tensor, truth: Tensor) -> float:
+    """Mean squared error of one picture ``3,H,W``, all channels together, both clamped to 0..1."""
+    return (result.clamp(0, 1).double() - truth.clamp(0, 1).double()).square().mean().item()
 
 
 def mean_delta_e_itp(result: Tensor, truth: Tensor) -> float:

@@ -11,9 +11,9 @@ from sdr2hdr.color.ictcp import delta_e_itp
 from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.metrics import library
-from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.metrics.basic import mse, psnr
 from sdr2hdr.metrics.blocks import blockiness
-from sdr2hdr.metrics.ssim import ssim
+from sdr2hdr.metrics.ssim import ssim, ssim_7
 from sdr2hdr.metrics.temporal import e_warp, flicker, is_cut
 
 
@@ -36,6 +36,8 @@ MEASURES = {
     for m in (
         Measure("psnr", "PSNR dB", True, 2, quick=True),
         Measure("ssim", "SSIM", True, 4, quick=True),
+        Measure("mse", "MSE", False, 6),
+        Measure("ssim_7", "SSIM 7x7", True, 4),
         Measure("psnr_t", "PSNR_T dB", True, 2),
         Measure("ssim_t", "SSIM_T", True, 4),
         Measure("ms_ssim", "MS-SSIM", True, 4),
@@ -154,6 +156,10 @@ class Meter:
             values["psnr"] = psnr(result, truth)
         if "ssim" in keys:
             values["ssim"] = ssim(result, truth)
+        if "mse" in keys:
+            values["mse"] = mse(result, truth)
+        if "ssim_7" in keys:
+            values["ssim_7"] = ssim_7(result, truth)
         if {"psnr_t", "ssim_t"} & set(keys):
             toned = tuple(mu_law(pq_eotf(x)).clamp(0, 1) for x in (result, truth))
             values |= {k: f(*toned) for k, f in (("psnr_t", psnr), ("ssim_t", ssim)) if k in keys}

@@ -4,6 +4,7 @@ Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error v
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sdr2hdr.metrics.filters import blur
@@ -29,3 +30,19 @@ def ssim(result: Tensor, truth: Tensor) -> float:
     codes. Both pictures are clamped to 0..1.
     """
     return float(ssim_map(result.clamp(0, 1).double(), truth.clamp(0, 1).double()).mean())
+
+
+def ssim_7(result: Tensor, truth: Tensor) -> float:
+    """SSIM as KPNet's code measures it, of one picture ``3,H,W``, at least 7x7: scikit-image's before 0.19, left at its defaults.
+
+    The window is uniform, 7x7, with sample variances, and the range is 2, because that version took floats to be -1..1. Values
+    are therefore higher than :func:`ssim`'s. Only pixels whose window lies inside count.
+    """
+    a, b = (x.clamp(0, 1).double() for x in (result, truth))
+    moments = F.avg_pool2d(torch.stack([a, b, a * a, b * b, a * b]), 7, 1)
+    ma, mb, aa, bb, ab = moments
+    sample = 49 / 48
+    va, vb, cov = sample * (aa - ma * ma), sample * (bb - mb * mb), sample * (ab - ma * mb)
+    c1, c2 = 4 * _C1, 4 * _C2
+    top = (2 * ma * mb + c1) * (2 * cov + c2)
+    return float((top / ((ma * ma + mb * mb + c1) * (va + vb + c2))).mean())

@@ -296,7 +296,7 @@ class KPNet(OnBase):
             self.brain = Fusion(channels, attention, fusion, blocks)
             self.up_conv2 = _up(channels, relu=True)
         self.heads = nn.ModuleList()
-        for ups in (1, 2)[: blocks - 1] + (0,) if heads else ():  # half, quarter and full size
+        for ups in (*(1, 2)[: blocks - 1], 0) if heads else ():  # half, quarter and full size
             larger = (_up(channels, relu=False) for _ in range(ups))
             self.heads.append(nn.Sequential(*larger, Float32Conv2d(channels, 3, 3, padding=1)))
         self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)

@@ -19,7 +19,7 @@ from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.flow import flow, seen_in_both, warp
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose, p95
-from sdr2hdr.metrics.ssim import ssim
+from sdr2hdr.metrics.ssim import ssim, ssim_7
 from sdr2hdr.metrics.temporal import e_warp, flicker, is_cut
 
 
@@ -51,6 +51,29 @@ def test_psnr_and_ssim_are_piqs(sigma: float) -> None:
     assert ssim(result, truth) == pytest.approx(float(theirs), abs=1e-6)
     mse = np.mean((a.numpy() - b.numpy()) ** 2)
     assert psnr(result, truth) == pytest.approx(-10 * math.log10(mse), abs=1e-3)
+
+
+def test_the_uniform_ssim_and_the_mse_are_the_definitions() -> None:
+    """SSIM over every 7x7 window by numpy's own means and covariances (of samples), for a range of 2."""
+    truth = picture(2, (16, 20))
+    result = noisy(truth, 0.05)
+    a, b = (
+        np.lib.stride_tricks.sliding_window_view(x.clamp(0, 1).double().numpy(), (7, 7), (1, 2))
+        for x in (result, truth)
+    )
+    found = []
+    for x, y in zip(a.reshape(-1, 49), b.reshape(-1, 49), strict=True):
+        (vx, cov), (_, vy) = np.cov(x, y)
+        c1, c2 = 0.02**2, 0.06**2
+        top = (2 * x.mean() * y.mean() + c1) * (2 * cov + c2)
+        found.append(top / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2)))
+    assert ssim_7(result, truth) == pytest.approx(np.mean(found), abs=1e-9)
+    assert ssim_7(truth, truth) == pytest.approx(1.0) and ssim_7(result, truth) > ssim(
+        result, truth
+    )
+    measured = Meter(choose(["mse", "ssim_7", "psnr"]).measures).add(result, truth)
+    assert measured["ssim_7"] == pytest.approx(np.mean(found), abs=1e-9)
+    assert measured["mse"] == pytest.approx(10 ** (-measured["psnr"] / 10), rel=1e-6)
 
 
 def test_mean_and_percentile_of_de_itp_are_those_of_colour_science() -> None:
