@@ -30,7 +30,7 @@ def test_damage_grows_with_the_qp_and_equal_pictures_are_damaged_alike(
         assert torch.equal(first, second)  # a still camera: no picture leans on another
         apart = first.float() - read_png(frames / "s000/000.png").float()
         errors.append(apart.square().mean().item())
-    assert errors == sorted(errors) and errors[0] < 30 < errors[3]
+    assert errors == sorted(set(errors))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
