@@ -40,10 +40,14 @@ EXTRAS = {
     "piq": ("metrics", "VSI, VIFp, HaarPSI and others in evaluate"),
 }
 TOOLS = {
-    "ffprobe": ("ffmpeg", "judges results in the tests"),
-    "mediainfo": ("mediainfo", "judges results in the tests"),
-    "mkvmerge": ("mkvtoolnix", "judges results in the tests"),
-    "chromium": ("chromium", "opens the pages of compare in the tests"),
+    "dovi_tool": (
+        "https://github.com/quietvoid/dovi_tool/releases",
+        "makes the metadata of --dolby-vision",
+    ),
+    "ffprobe": ("apt-get install ffmpeg", "judges results in the tests"),
+    "mediainfo": ("apt-get install mediainfo", "judges results in the tests"),
+    "mkvmerge": ("apt-get install mkvtoolnix", "judges results in the tests"),
+    "chromium": ("apt-get install chromium", "opens the pages of compare in the tests"),
 }
 LEAST = 4 << 30
 """Bytes: a chunk of a 4K film, its assembled copy, and some spare room."""
@@ -76,12 +80,12 @@ def examine(folder: Path) -> Iterator[Finding]:
             yield Finding("extras", name, "ok", version(name))
         except PackageNotFoundError:
             yield Finding("extras", name, "absent", use, f'pip install "sdr2hdr[{extra}]"')
-    for name, (package, use) in TOOLS.items():
+    for name, (way, use) in TOOLS.items():
         found = shutil.which(name)
         if found:
             yield Finding("tools", name, "ok", found)
         else:
-            yield Finding("tools", name, "absent", use, f"apt-get install {package}")
+            yield Finding("tools", name, "absent", use, way)
 
 
 def _devices() -> Iterator[Finding]:

@@ -74,27 +74,42 @@ def _brightest(y: _Plane, most: Row, levels: Row, out: Row) -> None:
 
 
 @row
-def _raised(y: _Plane, tint: Row, across: np.int32, levels: Row, tops: Row) -> None:
-    """Raise ``tops`` to each column's highest code of one channel."""
+def _luma(y: _Plane, levels: Row, out: Row) -> None:
     black, steps = levels[0], levels[1]
+    for i in range(len(y)):
+        out[i] = (f4(y[i]) - black) / steps
+
+
+@row
+def _raised(luma: Row, tint: Row, across: np.int32, tops: Row) -> None:
+    """Raise ``tops`` to each column's highest code of one channel."""
     if across:
-        for i in range(len(y) // 2):
+        for i in range(len(luma) // 2):
             between = tint[i] * f4(0.5) + tint[i + 1] * f4(0.5)
-            tops[2 * i] = max(tops[2 * i], (f4(y[2 * i]) - black) / steps + tint[i])
-            tops[2 * i + 1] = max(tops[2 * i + 1], (f4(y[2 * i + 1]) - black) / steps + between)
+            tops[2 * i] = max(tops[2 * i], luma[2 * i] + tint[i])
+            tops[2 * i + 1] = max(tops[2 * i + 1], luma[2 * i + 1] + between)
     else:
-        for i in range(len(y)):
-            tops[i] = max(tops[i], (f4(y[i]) - black) / steps + tint[i])
+        for i in range(len(luma)):
+            tops[i] = max(tops[i], luma[i] + tint[i])
 
 
 @row
 def _raised_all(
-    y: _Plane, r: Row, g: Row, b: Row, across: np.int32, levels: Row, channels: NDArray[np.float32]
+    y: _Plane,
+    r: Row,
+    g: Row,
+    b: Row,
+    across: np.int32,
+    levels: Row,
+    luma: Row,
+    channels: NDArray[np.float32],
 ) -> None:
+    """The same for all channels, if they are asked for; ``luma`` is room for a row."""
     if len(channels):
-        _raised(y, r, across, levels, channels[0])
-        _raised(y, g, across, levels, channels[1])
-        _raised(y, b, across, levels, channels[2])
+        _luma(y, levels, luma)
+        _raised(luma, r, across, channels[0])
+        _raised(luma, g, across, channels[1])
+        _raised(luma, b, across, channels[2])
 
 
 @row
@@ -206,7 +221,7 @@ def _meter(
                 _held(most, peak, levels, y[at])
             _brightest(y[at], most, levels, code)
             _count(code, fine, counts, lit_rows, tops, at)
-            _raised_all(y[at], tints[a], tints[a + 1], tints[a + 2], sub[0], levels, channels)
+            _raised_all(y[at], tints[a], tints[a + 1], tints[a + 2], sub[0], levels, code, channels)
             if between or not sub[1]:
                 own, below = below, own
 
