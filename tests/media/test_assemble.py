@@ -191,7 +191,8 @@ def test_read_hdr10_finds_it_in_both_places(
 
 def test_read_hdr10_of_a_file_without_it_and_of_no_video(tmp_path: Path) -> None:
     found = read_hdr10(write_source(tmp_path / "sdr.mkv"))
-    assert found["bitstream"] == found["container"] == {"mastering": None, "light": None}
+    assert found["bitstream"] == {"mastering": None, "light": None, "hdr10plus": None}
+    assert found["container"] == {"mastering": None, "light": None, "dolby_vision": None}
     (tmp_path / "text.mkv").write_text("no video")
     with pytest.raises(InputError, match=r"text\.mkv"):
         read_hdr10(tmp_path / "text.mkv")
