@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.command import parser
+from sdr2hdr import convert
+from sdr2hdr.errors import Sdr2HdrError
 
 CONTAINERS = {
     "mkv": ".mkv", "webm": ".webm", "mp4": ".mp4", "mov": ".mov", "mpegts": ".ts", "m2ts": ".m2ts", "avi": ".avi",
@@ -190,30 +192,12 @@ def _run(*command: str) -> str:
 
 def judged(source: Path, target: Path) -> tuple[str, str]:
     """``whole``, ``named``, ``refused`` or ``wrong``, and why."""
-    command = [
-        sys.executable,
-        "-m",
-        "sdr2hdr",
-        "convert",
-        str(source),
-        str(target),
-        "--model",
-        "bt2408",
-    ]
-    done = subprocess.run(
-        [*command, "--preset", "ultrafast", "-y", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    words = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    if done.returncode:
-        sentence = (
-            len(words) == 1 and words[0].startswith("Error: ") and done.returncode in (2, 3, 4, 5)
-        )
-        return ("refused" if sentence else "wrong"), " ".join(words)[-200:]
-    report = json.loads(done.stdout)
+    try:
+        report = convert(source, target, model="bt2408", preset="ultrafast", overwrite=True)
+    except Sdr2HdrError as error:
+        return "refused", str(error)[-200:]
+    except Exception as error:
+        return "wrong", repr(error)[-200:]
     before, after = streams(source), streams(target)
     missing = []
     if before["video"][:1] != after["video"][:1]:
@@ -227,9 +211,9 @@ def judged(source: Path, target: Path) -> tuple[str, str]:
                 return "wrong", f"{kind} {a:g} became {b:g}"
     if not missing:
         return "whole", ""
-    said = sum("left out" in note for note in report["notes"]) >= len(missing)
+    said = sum("left out" in note for note in report.notes) >= len(missing)
     return ("named" if said else "wrong"), ", ".join(missing) + " missing: " + "; ".join(
-        report["notes"]
+        report.notes
     )[:200]
 
 
