@@ -30,13 +30,13 @@ from benchmarks import memory, speed
 from benchmarks.command import EXAMPLE, parser
 from benchmarks.cost import in_child
 from sdr2hdr import convert
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.color.tonemap import bt2408
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.encoder import ChunkEncoder, EncodeSettings
 from sdr2hdr.media.made import write_clip
 from sdr2hdr.media.source import Source
-from sdr2hdr.options import CRFS
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.weights.opened import open_model
@@ -182,7 +182,14 @@ def encoding(raw: Path, codec: str, preset: str) -> tuple[float, float]:
     """Processor and wall seconds to encode recorded planes with the encoder of a conversion."""
     width, height = SIZE
     settings = EncodeSettings(
-        codec, CRFS[codec], preset, width, height, Fraction(1, 25), Fraction(25), keyint=100
+        codec,
+        CODECS[codec].crf or 0.0,
+        preset,
+        width,
+        height,
+        Fraction(1, 25),
+        Fraction(25),
+        keyint=100,
     )
     frames = np.memmap(raw, np.uint16, "r").reshape(-1, width * height * 3 // 2)
     cpu, since = time.process_time(), time.perf_counter()
@@ -238,7 +245,7 @@ def against_encoder(bench: Bench, codec: str, preset: str, goal: float) -> Itera
             "-preset",
             preset,
             "-crf",
-            f"{CRFS[codec]:g}",
+            f"{CODECS[codec].crf:g}",
             "-pix_fmt",
             "yuv420p10le",
         )

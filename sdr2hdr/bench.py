@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from sdr2hdr import __version__
+from sdr2hdr.color.yuv import PIXEL_FORMATS
 from sdr2hdr.convert import convert
 from sdr2hdr.errors import ModelError
 from sdr2hdr.media.encoder import ChunkEncoder, EncodeSettings
@@ -186,7 +187,7 @@ def _stages(
     renderer = Renderer(
         loaded.model, loaded.spec, (height, width), device=options.device, precision=options.precision, tile=options.tile
     )  # fmt: skip
-    stream = open_stream(renderer)
+    stream = open_stream(renderer, PIXEL_FORMATS[options.planes])
     stream.finished(
         stream.rgb(pictures[0]), 0
     )  # kernels are compiled here, and not while the clock runs
@@ -207,13 +208,14 @@ def _stages(
     )
     settings = EncodeSettings(
         options.codec,
-        options.quality,
+        options.quality or 0.0,
         options.speed,
         width,
         height,
         time_base=step,
         rate=Fraction(rate),
         encoder=options.writer,
+        pix_fmt=options.planes,
     )
 
     def encoded() -> None:

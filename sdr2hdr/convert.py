@@ -31,7 +31,7 @@ from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did. Light in nits, as measured on the 10-bit pictures; ``max_cll`` and ``max_fall`` are the
+    """What a conversion did. Light in nits, as measured on the planes that are encoded; ``max_cll`` and ``max_fall`` are the
     integers written to bitstream and container. ``dynamic`` are sentences on what is written of each picture. ``busy`` is
     the time that each stage worked, in seconds, out of ``render_seconds``."""
 
@@ -53,6 +53,7 @@ class Report:
     grade: str
     codec: str
     encoder: str
+    pix_fmt: str
     container: str
     mastering_peak: int
     max_cll: int
@@ -137,7 +138,7 @@ def convert(
     )
     return report_of(
         source, Path(dst), chosen, rendered, notes,
-        codec=o.codec, encoder=plan.encode.writer.name, container=hdr.container, seconds=time.monotonic() - since,
+        codec=o.codec, encoder=rendered.plan.encode.writer.name, container=hdr.container, seconds=time.monotonic() - since,
     )  # fmt: skip
 
 
@@ -197,6 +198,7 @@ def report_of(
         grade=plan.settings.grade.words,
         codec=codec,
         encoder=encoder,
+        pix_fmt=plan.encode.pix_fmt,
         container=container,
         mastering_peak=peak,
         max_cll=cll,

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from sdr2hdr import __version__
+from sdr2hdr.codecs import CODECS, software
 from sdr2hdr.errors import Sdr2HdrError
 from sdr2hdr.kernels.compiled import cache_folder, why_not, why_not_kept
 from sdr2hdr.media.encoder import EncoderGone, EncodeSettings, has_encoder
-from sdr2hdr.media.encoders import CODECS, ENCODERS, software
+from sdr2hdr.media.encoders import ENCODERS
 from sdr2hdr.media.trial import try_hardware
-from sdr2hdr.options import CRFS, PRESETS
 from sdr2hdr.render.device import free_memory
 from sdr2hdr.weights import fetch
 from sdr2hdr.weights.manifest import entries
@@ -129,7 +129,14 @@ def _encoders() -> Iterator[Finding]:
             yield Finding("encoders", codec, state, f"{name} is not in this PyAV", way)
     for codec, word in (key for key, encoder in ENCODERS.items() if encoder.hardware):
         settings = EncodeSettings(
-            codec, CRFS[codec], PRESETS[word], 640, 360, Fraction(1, 24), Fraction(24), encoder=word
+            codec,
+            CODECS[codec].crf or 0.0,
+            CODECS[codec].encoders[word].preset,
+            640,
+            360,
+            Fraction(1, 24),
+            Fraction(24),
+            encoder=word,
         )
         named = f"{codec} {word}"
         try:

@@ -16,22 +16,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
+from sdr2hdr.codecs import CODECS, CONTAINERS, ENCODERS, FORMATS, PQ, either, refusal, software
 from sdr2hdr.color.grade import BRIGHTNESSES, HIGHLIGHTS, SATURATIONS
 from sdr2hdr.color.luma import MATRICES
-from sdr2hdr.color.names import DISPLAY_PRIMARIES, TRANSFERS
+from sdr2hdr.color.names import DISPLAY_PRIMARIES
+from sdr2hdr.color.names import TRANSFERS as DISPLAY_TRANSFERS
 from sdr2hdr.errors import UsageError
 
-CRFS = {"hevc": 16.0, "av1": 22.0}
-ENCODERS = {
-    "x265": ("hevc",),
-    "svtav1": ("av1",),
-    "nvenc": ("hevc", "av1"),
-    "qsv": ("hevc", "av1"),
-    "amf": ("hevc", "av1"),
-}
-"""The codecs that each encoder writes; the first encoder of a codec needs no hardware."""
-PRESETS = {"x265": "medium", "svtav1": "6", "nvenc": "p5", "qsv": "medium", "amf": "quality"}
-CONTAINERS = ("mkv", "mp4", "mov")
 FORMS = ("y4m", "raw")
 """The forms of frames in a pipe, first the usual one."""
 _METADATA_CODECS = {"hdr10plus": ("hevc", "av1"), "dolby_vision": ("hevc",)}
@@ -119,9 +110,15 @@ class Options:
         "auto", "Number format of the model's arithmetic.",
         choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
     )  # fmt: skip
-    codec: str = option("hevc", "hevc (libx265) or av1 (libsvtav1).", choices=tuple(CRFS))
+    codec: str = option(
+        "hevc", "hevc and av1 for watching; prores, ffv1 (lossless) and dnxhr for editing.", choices=tuple(CODECS)
+    )  # fmt: skip
+    pix_fmt: str | None = option(
+        None, "Chroma subsampling and bit depth of the output.", noun="pixel format", choices=FORMATS,
+        shown="yuv420p10; yuv422p10 for prores and dnxhr",
+    )  # fmt: skip
     encoder: str = option(
-        AUTO, "The encoder: software (auto, x265, svtav1), or that of an NVIDIA, Intel or AMD GPU.",
+        AUTO, "The encoder: software (auto), or that of an NVIDIA, Intel or AMD GPU (nvenc, qsv, amf).",
         choices=(AUTO, *ENCODERS),
     )  # fmt: skip
     decoder: str = option(
@@ -142,7 +139,7 @@ class Options:
         noun="CRF",
         least=0,
         most=51,
-        shown="16 for hevc, 22 for av1",
+        shown="16 for hevc, 22 for av1; the other codecs have none",
         commands=ENCODED,
     )
     preset: str | None = option(
@@ -209,7 +206,7 @@ class Options:
     )
     input_transfer: str = option(
         "auto", "Transfer of the display that the source was made for, instead of its tag.",
-        noun="transfer", choices=("auto", *TRANSFERS), commands=READING,
+        noun="transfer", choices=("auto", *DISPLAY_TRANSFERS), commands=READING,
     )  # fmt: skip
     input_primaries: str = option(
         "auto", "Primaries of the display that the source was made for, instead of its tag.",
@@ -297,19 +294,23 @@ class Options:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for known in declared():
-            object.__setattr__(self, known.name, known.check(getattr(self, known.name)))
-        if self.encoder != AUTO and self.codec not in ENCODERS[self.encoder]:
-            codecs = _either(ENCODERS[self.encoder])
-            raise UsageError(
-                f"Encoder {self.encoder} does not write {self.codec}; give --codec {codecs} with it, or another --encoder."
-            )
-
+        for each in declared():
+            object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
+        known = CODECS[self.codec]
+        why = refusal(self.codec, self.writer, self.planes, PQ)
+        if why is None and known.crf is None and self.crf is not None:
+            why = f"{known.noun} has no CRF; leave --crf out."
+        if why is None and self.preset and not known.encoders[self.writer].preset:
+            why = f"{known.noun} has no presets; leave --preset out."
+        if why is None and self.dolby_vision and self.planes != "yuv420p10":
+            why = "Dolby Vision 8.1 is 4:2:0 in 10 bits; leave --pix-fmt or --dolby-vision out."
+        if why is not None:
+            raise UsageError(why)
         for name, holding in _METADATA_CODECS.items():
             if getattr(self, name) and self.codec not in holding:
                 flag = by_key()[name.replace("_", "-")].flag
                 raise UsageError(
-                    f"{self.codec} carries no metadata for {flag}; give --codec {_either(holding)} with it, or leave it out."
+                    f"{self.codec} carries no metadata for {flag}; give --codec {either(holding)} with it, or leave it out."
                 )
 
     def changed(self, **changes: Any) -> Self:
@@ -321,19 +322,27 @@ class Options:
         return {o.name: getattr(self, o.name) for o in declared() if o.about.decides in what}
 
     @property
-    def quality(self) -> float:
-        """The CRF to encode with."""
-        return CRFS[self.codec] if self.crf is None else self.crf
+    def quality(self) -> float | None:
+        """The CRF to encode with; None for a codec that has none."""
+        return CODECS[self.codec].crf if self.crf is None else self.crf
 
     @property
     def writer(self) -> str:
-        """The encoder to encode with, a key of :data:`ENCODERS`."""
-        return _software(self.codec) if self.encoder == AUTO else self.encoder
+        """The encoder to encode with, a word of :data:`sdr2hdr.codecs.ENCODERS`."""
+        return software(self.codec) if self.encoder == AUTO else self.encoder
+
+    @property
+    def planes(self) -> str:
+        """The pixel format to encode in, a word of :data:`sdr2hdr.codecs.FORMATS`."""
+        formats = CODECS[self.codec].encoders.get(self.writer)
+        return self.pix_fmt or (formats.formats[0] if formats else "")
 
     @property
     def speed(self) -> str:
-        """The encoder's preset to encode with."""
-        return PRESETS[self.writer] if self.preset is None else self.preset
+        """The encoder's preset to encode with; empty for an encoder that has none."""
+        return (
+            CODECS[self.codec].encoders[self.writer].preset if self.preset is None else self.preset
+        )
 
 
 @dataclass(frozen=True)
@@ -393,7 +402,7 @@ class Option:
         a = self.about
         noun = a.noun or self.name.replace("_", " ")
         if a.choices:
-            return f"There is no {noun} {_shown(value)}; give {self.flag} {_either(a.choices)}."
+            return f"There is no {noun} {_shown(value)}; give {self.flag} {either(a.choices)}."
         article = "An" if noun[0] in "aeiou" else "A"
         amount = f"{_shown(value)} {a.unit}".strip()
         allowed = f"{'from ' if a.most is not None else ''}{a.range}"
@@ -429,10 +438,6 @@ def _allowed(kind: type, about: About) -> Any:
     return Annotated[kind, msgspec.Meta(ge=about.least, le=about.most)]
 
 
-def _either(words: tuple[str, ...]) -> str:
-    return " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
-
-
 def _shown(value: Any) -> str:
     """A value in a message: as Python shows it, but not at any length."""
     try:
@@ -440,11 +445,6 @@ def _shown(value: Any) -> str:
     except ValueError:  # Python refuses to write thousands of digits
         return f"10^{math.log10(abs(value)):.0f}" if isinstance(value, int) else "this value"
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _software(codec: str) -> str:
-    """The encoder of a codec that needs no hardware."""
-    return next(word for word, codecs in ENCODERS.items() if codec in codecs)
 
 
 DEFAULTS = Options()

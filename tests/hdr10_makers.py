@@ -9,10 +9,13 @@ import torch
 from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 
+from sdr2hdr.codecs import CODECS, software
+from sdr2hdr.color.yuv import PIXEL_FORMATS, YuvLayout
 from sdr2hdr.media.encoder import ChunkEncoder, ChunkFacts, EncodeSettings
 
 Planes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 PRESETS = {"hevc": "ultrafast", "av1": "12"}
+"""Of other codecs none: they have none."""
 
 
 def settings(codec: str = "hevc", **changes: object) -> EncodeSettings:
@@ -20,24 +23,28 @@ def settings(codec: str = "hevc", **changes: object) -> EncodeSettings:
     values: dict[str, object] = {
         "codec": codec,
         "crf": 30.0,
-        "preset": PRESETS[codec],
+        "preset": PRESETS.get(codec, ""),
         "width": 96,
         "height": 64,
         "time_base": Fraction(1, 25),
         "rate": Fraction(25),
-        "keyint": 8,
+        "keyint": 1 if CODECS[codec].intra else 8,
+        "pix_fmt": CODECS[codec].encoders[software(codec)].formats[0],
     }
     return EncodeSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def planes(number: int, width: int = 96, height: int = 64) -> Planes:
+def planes(
+    number: int, width: int = 96, height: int = 64, layout: YuvLayout = PIXEL_FORMATS["yuv420p10"]
+) -> Planes:
     """A picture that moves with ``number``: a soft texture, whose codes stay within the limited range."""
     y, x = torch.meshgrid(torch.arange(height) + 0.0, torch.arange(width) + 0.0, indexing="ij")
     luma = 500 + 300 * torch.sin((x + 3 * number) / 7) * torch.cos((y - number) / 9)
-    small_y, small_x = y[::2, ::2], x[::2, ::2]
+    across, down = layout.sub
+    small_y, small_x = y[:: 1 << down, :: 1 << across], x[:: 1 << down, :: 1 << across]
     chroma = 512 + 120 * torch.sin((small_x - small_y + 2 * number) / 11)
-    half = tuple(c.round().to(torch.uint16) for c in (chroma, 1024 - chroma))
-    return luma.round().to(torch.uint16), half[0], half[1]
+    out = [(c * layout.unit / 4).round().to(torch.uint16) for c in (luma, chroma, 1024 - chroma)]
+    return out[0], out[1], out[2]
 
 
 def write_chunk(
@@ -47,7 +54,8 @@ def write_chunk(
     with ChunkEncoder(path, how) as encoder:
         for number, time in enumerate(pts):
             duration = durations[number] if durations else None
-            encoder.encode(planes(time % 1000 + number, how.width, how.height), time, duration)
+            picture = planes(time % 1000 + number, how.width, how.height, how.layout)
+            encoder.encode(picture, time, duration)
         return encoder.close()
 
 

@@ -28,7 +28,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("peak", "600", "--peak takes a whole number, not '600'."),
     ("crf", float("nan"), "A CRF of nan is out of range; give --crf from 0 to 51."),
     ("crf", float("inf"), "A CRF of inf is out of range; give --crf from 0 to 51."),
-    ("codec", "vp9", "There is no codec 'vp9'; give --codec hevc or av1."),
+    ("codec", "vp9", "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1 or dnxhr."),
     ("input_range", "tv", "There is no range 'tv'; give --input-range limited or full."),
     ("tile", 3, "A tile of 3 pixels is out of range; give --tile 64 or more."),
     ("strict", 1, "--strict takes true or false, not 1."),
@@ -77,9 +77,9 @@ def test_a_command_has_the_options_that_are_declared_for_it(name: str) -> None:
 
 
 def example(option: Option) -> Any:
-    """A value that is allowed, is not the default, and does not mean the same as it (as x265 and auto do)."""
+    """A value that is allowed, is not the default, and does not mean the same as it (as x265 and yuv420p10 do)."""
     if option.about.choices:
-        usual = (option.default, "x265", "svtav1", "software")
+        usual = (option.default, "x265", "svtav1", "software", "yuv420p10")
         value: Any = next(c for c in option.about.choices if c not in usual)
         return value
     if option.many:
@@ -149,7 +149,10 @@ def test_nor_are_those_of_other_options(line: str, config: Path) -> None:
     [
         (["--peak", "600.5"], "--peak takes a whole number, not '600.5'."),
         (["--peak", "9000"], "A peak of 9000 nits is out of range; give --peak from 400 to 4000."),
-        (["--codec", "vp9"], "There is no codec 'vp9'; give --codec hevc or av1."),
+        (
+            ["--codec", "vp9"],
+            "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1 or dnxhr.",
+        ),
         (["--container", "avi"], "There is no container 'avi'; give --container mkv, mp4 or mov."),
         (["--workers", "0"], "A worker count of 0 is out of range; give --workers 1 or more."),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdr2hdr.batch.overrides import NAME, check_options, overridden
 from sdr2hdr.batch.report import FINISHED, Row, leads_out, read_rows
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.auto import early_choice
 from sdr2hdr.jobs.plan import Fingerprint
@@ -227,7 +228,7 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[s
     for row, mine in zip(rows, options, strict=True):
         if not row.width or row.status == "left out":
             continue
-        endings[row.source] = ending = "." + (mine.container or "mkv")
+        endings[row.source] = ending = "." + (mine.container or CODECS[mine.codec].containers[0])
         before = known.get(row.source)
         if before is not None and before.output.endswith(ending):
             row.output = before.output

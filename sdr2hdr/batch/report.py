@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from sdr2hdr.codecs import CONTAINERS
 from sdr2hdr.errors import InputError
-from sdr2hdr.options import CONTAINERS
 from sdr2hdr.reading import open_regular
 from sdr2hdr.text import csv_cell
 from sdr2hdr.writing import whole_file

@@ -196,12 +196,12 @@ def _table(r: "Report", verbose: bool) -> Table:
         "Picture",
         f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}",
     )
-    by = f"{r.codec.upper()} 10-bit PQ BT.2020 by {r.encoder} in {r.container}"
+    by = f"{r.codec.upper()} {r.pix_fmt} PQ BT.2020 by {r.encoder} in {r.container}"
     if r.codec == "none":
-        by = f"frames in 10-bit PQ BT.2020 as {r.container}"
+        by = f"frames of {r.pix_fmt} in PQ BT.2020 as {r.container}"
     row("Written", f"{by}, mastering peak {r.mastering_peak} nits")
     if r.aux_sdr is not None:
-        row("Restored", f"{r.aux_sdr}: {r.codec.upper()} 10-bit BT.709, SDR")
+        row("Restored", f"{r.aux_sdr}: {r.codec.upper()} {r.pix_fmt} BT.709, SDR")
     row("MaxCLL", f"{r.max_cll} nits (99.99 % of all pixels stay below {r.p9999:.0f})")
     row("MaxFALL", f"{r.max_fall} nits")
     for written in r.dynamic:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sdr2hdr.cli.screen import console, show_json
-from sdr2hdr.options import CONTAINERS
+from sdr2hdr.codecs import CONTAINERS
 from sdr2hdr.text import printable
 
 if TYPE_CHECKING:

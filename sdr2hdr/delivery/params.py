@@ -72,7 +72,7 @@ def encoder_params(
         check_free(qpfile, o.overwrite)
 
     def settings(plan: Plan) -> EncodeSettings:
-        return replace(plan.encode, codec=codec, encoder="", crf=o.quality, preset=o.speed)
+        return replace(plan.encode, codec=codec, encoder="", crf=o.quality or 0.0, preset=o.speed)
 
     def writing(plan: Plan) -> Write:
         try_encoder(settings(plan))

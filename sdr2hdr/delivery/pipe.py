@@ -25,8 +25,6 @@ from sdr2hdr.options import DEFAULTS, FORMS, Options, declared
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.stream import Planes
 
-PIX_FMT = "yuv420p10le"
-
 _OF_FILES = (
     "codec", "encoder", "crf", "preset", "container", "audio", "audio_track", "no_audio", "subtitle_track",
     "strict_streams", "workers", "chunk_frames", "keep_work", "fresh", "overwrite",
@@ -56,7 +54,9 @@ def pipe(
     form = o.format or FORMS[0]
 
     def writing(plan: Plan) -> Write:
-        return FrameWriter(out, form, plan.encode, PIX_FMT, len(plan.survey.pts)).write
+        return FrameWriter(
+            out, form, plan.encode, f"{plan.encode.pix_fmt}le", len(plan.survey.pts)
+        ).write
 
     report, _ = rendered(src, o, writing, progress, container=form)
     out.flush()

@@ -49,7 +49,7 @@ class FrameRenderer:
             aux=s.aux,
             exposures=s.times,
         )
-        self.stream = open_stream(renderer, channels=s.hdr10plus)
+        self.stream = open_stream(renderer, plan.encode.layout, channels=s.hdr10plus)
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
         self._after: list[State] = []  # one per tile, after the last run
 

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
+from sdr2hdr.codecs import CODECS, software
 from sdr2hdr.media.encoder import EncoderGone, EncodeSettings, try_encoder
-from sdr2hdr.media.encoders import software
 from sdr2hdr.media.trial import try_hardware
-from sdr2hdr.options import PRESETS
 
 
 def usable(
@@ -33,7 +32,7 @@ def usable(
 def in_software(settings: EncodeSettings) -> EncodeSettings:
     """The same settings for the codec's software encoder, with its usual preset."""
     word = software(settings.codec)
-    return replace(settings, encoder=word, preset=PRESETS[word])
+    return replace(settings, encoder=word, preset=CODECS[settings.codec].encoders[word].preset)
 
 
 def takes_over(reason: EncoderGone, instead: EncodeSettings) -> str:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sdr2hdr.codecs import CONTAINERS
 from sdr2hdr.errors import OutputError
-from sdr2hdr.options import CONTAINERS, Options
+from sdr2hdr.options import Options
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import msgspec
 
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.color.transfer import CAMERA_GAMMA
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.prefetch import Prefetch
 from sdr2hdr.jobs.settings import Settings
-from sdr2hdr.media.encoder import MIN_SIDE, EncodeSettings
+from sdr2hdr.media.encoder import MIN_SIDE, SDR, EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.spec import ModelSpec
@@ -102,7 +103,7 @@ class Plan:
     @property
     def aux_encode(self) -> EncodeSettings:
         """How the restored SDR picture is encoded: like the HDR picture, except for the colour tags."""
-        return replace(self.encode, hdr=False)
+        return replace(self.encode, transfer=SDR)
 
     def __post_init__(self) -> None:
         if self.settings.model not in registry.names():
@@ -263,13 +264,14 @@ def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
         )
     return EncodeSettings(
         codec=settings.codec,
-        crf=settings.quality,
+        crf=settings.quality or 0.0,
         preset=settings.speed,
         width=width + width % 2,
         height=height + height % 2,
         time_base=info.time_base,
         rate=info.rate,
         sample_aspect_ratio=info.sample_aspect_ratio,
-        keyint=max(1, round(4 * info.rate)),
+        keyint=1 if CODECS[settings.codec].intra else max(1, round(4 * info.rate)),
         encoder=settings.encoder,
+        pix_fmt=settings.planes,
     )

@@ -19,12 +19,12 @@ class Settings(Options):
     """The settings that decide the rendered frames and packets. Equal settings and an equal source give equal chunks.
 
     Options that do not decide the picture have their defaults. The others are resolved: ``model`` is the
-    spec's name, ``device`` and ``precision`` are not ``auto``, ``encoder``, ``crf`` and ``preset`` are set, a cut list's path is
-    absolute, and ``exposures`` are relative times with commas between them (none for ordinary SDR). ``look`` is None or the
-    absolute path of a look file, and the three knobs have the values that it or a named look sets. The tile is the plan's.
-    ``weights_sha256`` and ``look_sha256`` are hashes of these files, empty without them; ``aux`` says whether the restored SDR
-    picture is written, too. ``chosen`` is the sentence with which ``--model auto`` chose the model: it decides nothing, so
-    settings are equal whether the model was chosen or named.
+    spec's name, ``device`` and ``precision`` are not ``auto``, ``encoder`` and ``pix_fmt`` are set, and ``crf`` and ``preset``
+    as well if the codec has them. A cut list's path is absolute, and ``exposures`` are relative times with commas between them
+    (none for ordinary SDR). ``look`` is None or the absolute path of a look file, and the three knobs have the values that it
+    or a named look sets. The tile is the plan's. ``weights_sha256`` and ``look_sha256`` are hashes of these files, empty
+    without them; ``aux`` says whether the restored SDR picture is written, too. ``chosen`` is the sentence with which
+    ``--model auto`` chose the model: it decides nothing, so settings are equal whether the model was chosen or named.
     """
 
     weights_sha256: str = ""
@@ -58,6 +58,7 @@ class Settings(Options):
             "crf": options.quality,
             "preset": options.speed,
             "encoder": options.writer,
+            "pix_fmt": options.planes,
             "decoder": "hardware" if options.decoder == "hardware" else "software",
             "scenes": scenes if scenes in ("auto", "none") else str(Path(scenes).absolute()),
             "exposures": ",".join(map(repr, exposures)),

@@ -20,6 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import OutputError
 from sdr2hdr.media.captions import captions_of
 from sdr2hdr.media.carriers import Carrier, SoundCopy, carrier
@@ -152,6 +153,8 @@ def assemble(
         width=settings.width,
         height=settings.height,
         sample_aspect_ratio=settings.sample_aspect_ratio,
+        colour=(*settings.colour, settings.layout.full_range),
+        pix_fmt=settings.pix_fmt,
         time_base=settings.time_base,
         pts=timeline.source_pts,
         iraps=timeline.iraps,
@@ -300,7 +303,7 @@ class _Writer:
         if self._container == "mkv":
             acm = {fate.form.wave: ACM for fate in self._plan.fates if fate.form.wave}
             aspect = self._picture.settings.sample_aspect_ratio
-            complete_tracks(self._dst, aspect, acm)
+            complete_tracks(self._dst, aspect, acm, self._picture.settings.layout)
             tags = self._headers.languages
             languages = {
                 place: tags[index] for place, index in enumerate(self._tracks) if index in tags
@@ -419,6 +422,9 @@ class _Writer:
             what = (
                 f"carried over with {count} pictures" if count else "cannot be read, and left out"
             )
+            codec = CODECS[self._picture.settings.codec]
+            if not codec.holds_messages:
+                what = f"left out: {codec.noun} has no room for them"
             notes.append(f"closed captions in the picture (CEA-608 or 708) {what}")
         shift = self._picture.timeline.shift
         if shift:

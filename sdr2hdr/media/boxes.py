@@ -14,6 +14,8 @@ from typing import BinaryIO
 import av
 from av.container import InputContainer
 
+from sdr2hdr.codecs import CODECS
+from sdr2hdr.media.bitstreams import muxer_of_template
 from sdr2hdr.media.dovi import DolbyRecord
 from sdr2hdr.media.hdr10 import ContainerHdr, ContentLight, Mastering
 from sdr2hdr.text import printable
@@ -30,10 +32,10 @@ def template(
     size: tuple[int, int],
     dolby: DolbyRecord | None = None,
 ) -> bytes:
-    """An MP4 of one packet whose video stream carries the metadata, if any; ``key_packet`` as the encoder gave it."""
+    """An MP4 or MOV of one packet whose video stream carries the metadata, if any; ``key_packet`` as the encoder gave it."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as out:
-        stream = out.add_mux_stream(codec, width=size[0], height=size[1])
+    with av.open(file, "w", format=muxer_of_template(codec)) as out:
+        stream = out.add_mux_stream(CODECS[codec].ffmpeg, width=size[0], height=size[1])
         packet = av.Packet(key_packet)
         packet.pts = packet.dts = 0
         packet.duration, packet.time_base = 1, Fraction(1, 1000)
@@ -57,13 +59,14 @@ def template(
     at += 8  # stsd: version, flags and entry count
     entry = struct.unpack_from(">I", data, at)[0]
     struct.pack_into(">I", data, at, entry + len(extra))
-    data[at + entry : at + entry] = extra
+    # Before all other boxes: behind those of DNxHR lie zeros, which end them.
+    data[at + _VISUAL_ENTRY : at + _VISUAL_ENTRY] = extra
     return bytes(data)
 
 
 def open_template(data: bytes) -> InputContainer:
     """Opens what ``template`` made."""
-    return av.open(io.BytesIO(data), "r", format="mp4")
+    return av.open(io.BytesIO(data), "r", format="mov")
 
 
 def boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:

@@ -2,8 +2,8 @@
 
 A chunk file holds the encoder's packets with their pts and durations in the source's own time base, whatever that is.
 No common container keeps both exactly: Matroska counts milliseconds, NUT has no durations, MP4 only decode steps.
-Layout: magic, length and JSON of the settings, then a record per packet in decode order, then a record of size 0 that
-carries the number of packets, so that a file cut short is known as such.
+Layout: magic, length and JSON of the settings and of the codec's private data, then a record per packet in decode order, then
+a record of size 0 that carries the number of packets, so that a file cut short is known as such.
 """
 
 import contextlib
@@ -23,13 +23,24 @@ import av.error
 from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
+from sdr2hdr.codecs import CODECS, PQ, software
+from sdr2hdr.color.yuv import PIXEL_FORMATS, YuvLayout
 from sdr2hdr.errors import InputError, OutputError
-from sdr2hdr.media.encoders import CODECS, ENCODERS, Encoder, software
-from sdr2hdr.media.hdr10 import parameter_sets, sequence_headers, split_annexb
+from sdr2hdr.media.bitstreams import stream_parameters
+from sdr2hdr.media.encoders import ENCODERS, Encoder
 
 MIN_SIDE = 64  # x265 crashes on some smaller pictures (such as 34x34)
 
-_MAGIC = b"S2HCHNK1"
+SDR = "sdr"
+"""The transfer of a picture that is BT.709 SDR."""
+
+_COLOURS = {PQ: (9, 16, 9), SDR: (1, 1, 1)}
+"""Primaries, transfer and matrix (H.273 tables 2 to 4): BT.2020 with PQ and non-constant luminance; BT.709."""
+
+_MAGIC = b"S2HCHNK2"
+_TELLING_PACKETS = ("hevc", "av1")
+"""Codecs whose packets hold all that a decoder must know."""
+
 _RECORD = struct.Struct(">IqqB")  # size, pts, duration (0: not known), 1 if a key frame
 
 
@@ -38,8 +49,9 @@ class EncodeSettings:
     """Everything the packets depend on besides the pictures; nothing in here may come from the machine.
 
     ``width`` and ``height`` in luma samples, both even; ``rate`` in frames per second steers the rate control alone;
-    ``frame_threads`` is x265's, whose result may depend on it. ``hdr`` says whether the picture is HDR10 or BT.709 SDR.
-    ``encoder`` is a word of :data:`~sdr2hdr.media.encoders.ENCODERS`; without one it is the codec's software encoder.
+    ``frame_threads`` is x265's, whose result may depend on it. ``transfer`` is one of :data:`sdr2hdr.codecs.TRANSFERS`, or
+    :data:`SDR`. ``encoder`` is a word of :data:`sdr2hdr.codecs.ENCODERS`; without one it is the codec's software encoder.
+    ``pix_fmt`` is a word of :data:`sdr2hdr.codecs.FORMATS`.
     """
 
     codec: str
@@ -52,8 +64,9 @@ class EncodeSettings:
     sample_aspect_ratio: Fraction = Fraction(1)
     keyint: int = 120
     frame_threads: int = 3
-    hdr: bool = True
+    transfer: str = PQ
     encoder: str = ""
+    pix_fmt: str = "yuv420p10"
 
     @property
     def writer(self) -> Encoder:
@@ -71,8 +84,18 @@ class EncodeSettings:
 
     @property
     def colour(self) -> tuple[int, int, int]:
-        """Primaries, transfer and matrix (H.273 tables 2 to 4): BT.2020, PQ, BT.2020 non-constant luminance; or BT.709."""
-        return (9, 16, 9) if self.hdr else (1, 1, 1)
+        """Primaries, transfer and matrix, as numbers of H.273; the matrix is 0 for planes of R'G'B'."""
+        primaries, transfer, matrix = _COLOURS[self.transfer]
+        return primaries, transfer, 0 if self.layout.matrix == "rgb" else matrix
+
+    @property
+    def layout(self) -> YuvLayout:
+        """How the planes stand for a picture in HDR."""
+        return PIXEL_FORMATS[self.pix_fmt]
+
+    @property
+    def is_420(self) -> bool:
+        return self.layout.sub == (1, 1)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; fractions are strings."""
@@ -111,11 +134,6 @@ class EncoderGone(OutputError):
     """A hardware encoder does not work, or no longer. The message is the reason, without a way out: software does the same."""
 
 
-def stream_parameters(codec: str, data: bytes) -> tuple[bytes, ...]:
-    """The parameter sets (HEVC) or sequence headers (AV1) in an encoder's packet."""
-    return parameter_sets(split_annexb(data)) if codec == "hevc" else sequence_headers(data)
-
-
 def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
     writer = settings.writer
     if settings.width % 2 or settings.height % 2 or min(settings.width, settings.height) < MIN_SIDE:
@@ -133,23 +151,27 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
         raise OutputError(
             f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI."
         ) from error
-    context.width, context.height, context.pix_fmt = settings.width, settings.height, writer.pix_fmt
+    context.width, context.height = settings.width, settings.height
+    context.pix_fmt = writer.semiplanar or settings.pix_fmt + "le"
     context.time_base, context.framerate = settings.time_base, settings.rate
     context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.gop_size = settings.keyint
-    context.color_range = 1  # limited
+    context.color_range = 2 if settings.layout.full_range else 1
     context.color_primaries, context.color_trc, context.colorspace = settings.colour
-    context.options = {
-        "preset": settings.preset,
-        "chroma_sample_location": "topleft",
-        **writer.told(settings),
-    }
+    told = {"preset": settings.preset} if settings.preset else {}
+    if settings.is_420:  # of other chroma H.265 E.3.1 lets nothing be said
+        told["chroma_sample_location"] = "topleft"
+    context.options = told | writer.told(settings)
     try:
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
         if writer.hardware:
             why = getattr(error, "strerror", None) or error
             raise EncoderGone(f"{name} does not open here ({why})") from error
+        if CODECS[settings.codec].intra:
+            raise OutputError(
+                f"{name} refuses a picture of {settings.width}x{settings.height} in {settings.pix_fmt}; choose another --codec."
+            ) from error
         raise OutputError(
             f"{name} refuses preset {settings.preset!r} with crf {settings.crf:g} for a picture of"
             f" {settings.width}x{settings.height}; choose others with --preset and --crf."
@@ -207,7 +229,9 @@ class ChunkEncoder:
             )  # a new file: nothing is written through a link or a pipe
         except OSError as error:
             raise cannot_write(self._part, error) from error
-        header = json.dumps(settings.to_json()).encode()
+        private = b"" if settings.codec in _TELLING_PACKETS else self._context.extradata or b""
+        self._parameters = (private,) if private else ()
+        header = json.dumps({"settings": settings.to_json(), "private": private.hex()}).encode()
         self._write(_MAGIC, struct.pack(">I", len(header)), header)
 
     def __enter__(self) -> Self:
@@ -261,22 +285,29 @@ class ChunkEncoder:
             self._packets += 1
 
     def encode(self, planes: tuple[Tensor, ...], pts: int, duration: int | None = None) -> None:
-        """Adds a frame: Y (H, W), Cb and Cr (H/2, W/2), uint16 on the CPU, 10-bit limited range codes.
+        """Adds a frame: uint16 planes on the CPU, as :func:`sdr2hdr.color.yuv.to_yuv` leaves them in the settings' layout.
 
         ``pts`` and ``duration`` count the settings' time base; pts must grow. Raises OutputError.
         """
-        width, height = self._settings.width, self._settings.height
+        s = self._settings
+        small = s.layout.small(s.height, s.width)
         shapes = [tuple(plane.shape) for plane in planes]
-        if shapes != [(height, width), (height // 2, width // 2), (height // 2, width // 2)]:
-            raise ValueError(f"planes of {shapes} are not a {width}x{height} 4:2:0 picture")
+        if shapes != [(s.height, s.width), small, small]:
+            raise ValueError(
+                f"planes of {shapes} are not a {s.width}x{s.height} {s.pix_fmt} picture"
+            )
         if self._frames and pts <= self._last:
             raise ValueError(f"pts {pts} does not follow {self._last}")
+        if s.layout.matrix == "rgb":
+            planes = (planes[1], planes[2], planes[0])  # FFmpeg keeps G', B', R'
         frame = av.VideoFrame.from_dlpack(
-            tuple(plane.contiguous() for plane in planes), format="yuv420p10le"
+            tuple(plane.contiguous() for plane in planes), format=s.pix_fmt + "le"
         )
-        if self._settings.writer.pix_fmt != frame.format.name:  # the same samples in another order
-            frame = frame.reformat(format=self._settings.writer.pix_fmt)
-        frame.pts, frame.time_base = pts, self._settings.time_base
+        if s.writer.semiplanar:  # the same samples in another order
+            frame = frame.reformat(format=s.writer.semiplanar)
+        frame.pts, frame.time_base = pts, s.time_base
+        # ProRes names the colours of each frame; every other encoder takes them from the context
+        frame.color_primaries, frame.color_trc, frame.colorspace = s.colour
         self._first = self._first if self._frames else pts
         self._last = pts
         self._frames += 1
@@ -309,7 +340,7 @@ class ChunkEncoder:
 
 
 class ChunkReader:
-    """A chunk file's settings, and its packets in decode order."""
+    """A chunk file's settings, the codec's ``private`` data where packets do not hold it, and its packets in decode order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -319,7 +350,9 @@ class ChunkReader:
                 if magic != _MAGIC or len(size) != 4:
                     raise self._damaged()
                 length = struct.unpack(">I", size)[0]
-                self.settings = EncodeSettings.from_json(json.loads(file.read(length)))
+                header = json.loads(file.read(length))
+                self.settings = EncodeSettings.from_json(header["settings"])
+                self.private = bytes.fromhex(header["private"])
                 self._start = file.tell()
         except OSError as error:
             raise OutputError(

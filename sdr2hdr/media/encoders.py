@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sdr2hdr.codecs import PQ
+
 if TYPE_CHECKING:
     from sdr2hdr.media.encoder import EncodeSettings
 
@@ -12,20 +14,23 @@ Told = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """FFmpeg's ``name`` for it, the ``pix_fmt`` in which it takes 10-bit 4:2:0, and what it is ``told`` besides its preset.
+    """FFmpeg's ``name`` for it, what it is ``told`` besides its preset, and the form in which hardware takes 10-bit 4:2:0.
 
     Its groups of pictures are closed, and parameter sets stand on each of their first pictures. A ``hardware`` encoder is used
     only if a trial shows that (:mod:`sdr2hdr.media.trial`).
     """
 
     name: str
-    pix_fmt: str
     told: "Callable[[EncodeSettings], Told]"
-    hardware: bool = False
+    semiplanar: str = ""
+
+    @property
+    def hardware(self) -> bool:
+        return bool(self.semiplanar)
 
 
 def _x265(s: "EncodeSettings") -> Told:
-    hdr = "hdr10=1:hdr10-opt=1:" if s.hdr else ""
+    hdr = "hdr10=1:hdr10-opt=1:" if s.transfer == PQ else ""
     params = f"repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={s.frame_threads}"
     return {"crf": f"{s.crf:g}", "x265-params": hdr + params}
 
@@ -56,21 +61,31 @@ def _amf(s: "EncodeSettings") -> Told:
     return told | {"header_insertion_mode": "gop", "align": "none"}
 
 
+def _prores(s: "EncodeSettings") -> Told:
+    # Final Cut Pro reads no other vendor's (FFmpeg's documentation of prores_ks)
+    return {"profile": "4444" if s.pix_fmt == "yuv444p10" else "hq", "vendor": "apl0"}
+
+
+def _ffv1(_: "EncodeSettings") -> Told:
+    # version 3 with a checksum in each slice (RFC 9043 4.9); the number of slices must not come from the machine
+    return {"level": "3", "slicecrc": "1", "slices": "16"}
+
+
+def _dnxhd(_: "EncodeSettings") -> Told:
+    return {"profile": "dnxhr_hqx"}
+
+
 ENCODERS = {
-    ("hevc", "x265"): Encoder("libx265", "yuv420p10le", _x265),
-    ("hevc", "nvenc"): Encoder("hevc_nvenc", "p010le", _nvenc, hardware=True),
-    ("hevc", "qsv"): Encoder("hevc_qsv", "p010le", _qsv, hardware=True),
-    ("hevc", "amf"): Encoder("hevc_amf", "p010le", _amf, hardware=True),
-    ("av1", "svtav1"): Encoder("libsvtav1", "yuv420p10le", _svtav1),
-    ("av1", "nvenc"): Encoder("av1_nvenc", "p010le", _nvenc, hardware=True),
-    ("av1", "qsv"): Encoder("av1_qsv", "p010le", _qsv, hardware=True),
-    ("av1", "amf"): Encoder("av1_amf", "p010le", _amf, hardware=True),
+    ("hevc", "x265"): Encoder("libx265", _x265),
+    ("hevc", "nvenc"): Encoder("hevc_nvenc", _nvenc, "p010le"),
+    ("hevc", "qsv"): Encoder("hevc_qsv", _qsv, "p010le"),
+    ("hevc", "amf"): Encoder("hevc_amf", _amf, "p010le"),
+    ("av1", "svtav1"): Encoder("libsvtav1", _svtav1),
+    ("av1", "nvenc"): Encoder("av1_nvenc", _nvenc, "p010le"),
+    ("av1", "qsv"): Encoder("av1_qsv", _qsv, "p010le"),
+    ("av1", "amf"): Encoder("av1_amf", _amf, "p010le"),
+    ("prores", "prores_ks"): Encoder("prores_ks", _prores),
+    ("ffv1", "ffv1"): Encoder("ffv1", _ffv1),
+    ("dnxhr", "dnxhd"): Encoder("dnxhd", _dnxhd),
 }
-"""By codec and ``--encoder``; the first one of a codec is its software encoder."""
-
-CODECS = tuple(dict.fromkeys(codec for codec, _ in ENCODERS))
-
-
-def software(codec: str) -> str:
-    """The ``--encoder`` of a codec that needs no hardware."""
-    return next(word for known, word in ENCODERS if known == codec)
+"""By codec and ``--encoder``."""

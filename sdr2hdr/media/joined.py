@@ -14,17 +14,16 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.media.bitstreams import dnxhr_of_bt2020, name_stream, stream_parameters
 from sdr2hdr.media.boxes import open_template, template
 from sdr2hdr.media.captions import placed, t35
 from sdr2hdr.media.dovi import DolbyRecord, with_rpu
 from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
-from sdr2hdr.media.encoder import ChunkReader, EncodedPacket, EncodeSettings, stream_parameters
+from sdr2hdr.media.encoder import SDR, ChunkReader, EncodedPacket, EncodeSettings
 from sdr2hdr.media.hdr10 import (
     ContentLight,
     Mastering,
     av1_with_t35,
-    clean_av1c,
-    clean_hvcc,
     edit_av1,
     edit_hevc,
     join_sized,
@@ -117,6 +116,8 @@ class JoinedPicture:
         for chunk in self._chunks:
             if chunk.settings != self.settings:
                 raise self._mismatch(chunk, "settings")
+            if chunk.private != self._chunks[0].private:
+                raise self._mismatch(chunk, "parameters")
         self._container, self._mastering, self._light = container, mastering, light
         self._dynamic = dynamic
         self.dolby: DolbyRecord | None = None
@@ -151,16 +152,10 @@ class JoinedPicture:
         with open_template(data) as model:
             stream = out.add_stream_from_template(model.streams.video[0], opaque=True)
         context = stream.codec_context
-        record = context.extradata or b""
-        hvc1 = settings.codec == "hevc" and self._container != "mkv"
-        context.extradata = (
-            clean_hvcc(record, complete=hvc1) if settings.codec == "hevc" else clean_av1c(record)
-        )
-        if self._container != "mkv":
-            context.codec_tag = (
-                "hvc1" if hvc1 else "av01"
-            )  # hev1 would be the default, which Apple's players refuse
-        context.color_range = 1  # limited
+        if self._chunks[0].private:
+            context.extradata = self._chunks[0].private
+        name_stream(context, settings.codec, settings.pix_fmt, self._container)
+        context.color_range = 2 if settings.layout.full_range else 1
         context.color_primaries, context.color_trc, context.colorspace = settings.colour
         context.sample_aspect_ratio = settings.sample_aspect_ratio
         context.framerate = self.timeline.constant_rate(settings.rate) or Fraction(0)
@@ -190,6 +185,10 @@ class JoinedPicture:
         if self.settings.codec == "av1":
             unit = edit_av1(encoded.data, self._mastering, self._light)
             return reduce(av1_with_t35, self._messages(encoded.pts), unit)
+        if self.settings.codec == "dnxhr" and self.settings.transfer != SDR:
+            return dnxhr_of_bt2020(encoded.data)
+        if self.settings.codec != "hevc":
+            return encoded.data
         nals = split_annexb(encoded.data)
         nals = edit_hevc(nals, self._mastering, self._light, keep_sets=self._container == "mkv")
         nals = reduce(with_t35, self._messages(encoded.pts), nals)

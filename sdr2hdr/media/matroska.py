@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.media.ebml import CRC32, VOID, Elements, children, element, elements, variable, whole
 from sdr2hdr.media.hdr10 import ContainerHdr
 
@@ -192,9 +193,9 @@ def header_of(entry: bytes, delay: int) -> bytes:
 
 
 def complete_tracks(
-    path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes]
+    path: Path, sample_aspect_ratio: Fraction, renamed: Mapping[bytes, bytes], layout: YuvLayout
 ) -> None:
-    """Adds what FFmpeg's muxer leaves out: 10 bits, 4:2:0 and the display size (PyAV cannot hand it the ratio).
+    """Adds what FFmpeg's muxer leaves out: bits, chroma and the display size (PyAV cannot hand it the ratio).
 
     The track entry keeps its length, so nothing else moves: the room is the padding that the muxer leaves in it, the
     display unit "unknown" and a default value it writes out. Tracks whose private data are a key of ``renamed`` get its
@@ -209,7 +210,7 @@ def complete_tracks(
             content = body.read(size)
             end = body.tell()
             if name == _TRACK_ENTRY and children(content).get(_TRACK_TYPE) == b"\1":
-                parts.append(_completed_entry(content, end - before, sample_aspect_ratio))
+                parts.append(_completed_entry(content, end - before, sample_aspect_ratio, layout))
             elif name == _TRACK_ENTRY and (
                 new := renamed.get(children(content).get(_PRIVATE, b""))
             ):
@@ -224,7 +225,9 @@ def complete_tracks(
         file.write((crc if len(body_bytes) < len(tracks) else b"") + body_bytes)
 
 
-def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction) -> bytes:
+def _completed_entry(
+    content: bytes, length: int, sample_aspect_ratio: Fraction, layout: YuvLayout
+) -> bytes:
     entry = {k: v for k, v in children(content).items() if k != VOID}
     if entry.get(_MAX_BLOCK_ADDITION) == b"\0":
         del entry[_MAX_BLOCK_ADDITION]
@@ -235,7 +238,11 @@ def _completed_entry(content: bytes, length: int, sample_aspect_ratio: Fraction)
             _DISPLAY_WIDTH: whole(round(width * sample_aspect_ratio)),
             _DISPLAY_HEIGHT: whole(height),
         }
-    colour = {**children(video[COLOUR]), _BITS: b"\x0a", _SUBSAMPLED_H: b"\1", _SUBSAMPLED_V: b"\1"}
+    colour = {**children(video[COLOUR]), _BITS: whole(layout.depth)}
+    if layout.matrix != "rgb":
+        colour |= {_SUBSAMPLED_H: whole(layout.sub[0]), _SUBSAMPLED_V: whole(layout.sub[1])}
+    if layout.sub == (1, 1):  # on the first luma sample; FFmpeg writes it of HEVC alone
+        colour |= {SITING_H: b"\1", SITING_V: b"\1"}
     video[COLOUR] = b"".join(element(k, v) for k, v in colour.items())
     entry[_VIDEO] = b"".join(element(k, v) for k, v in video.items())
     body = b"".join(element(k, v) for k, v in entry.items())

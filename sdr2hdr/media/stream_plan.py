@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
 
+from sdr2hdr.codecs import container_refusal
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import sample_entries
 from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, LEFT_OUT, Fate, left_out
@@ -93,10 +94,8 @@ def plan_streams(
         raise OutputError(
             f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}."
         )
-    if container == "mov" and codec == "av1":
-        raise OutputError(
-            "MOV cannot hold AV1 (it is defined for MP4 and Matroska alone); write MP4 or MKV, or use HEVC."
-        )
+    if (why := container_refusal(codec, container)) is not None:
+        raise OutputError(why)
     with open_to_copy(source) as file:
         starts = find_starts(file)
     with open_to_copy(source) as file:

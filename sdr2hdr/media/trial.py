@@ -14,13 +14,13 @@ from av.codec.hwaccel import hwdevices_available
 from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
 
+from sdr2hdr.media.bitstreams import stream_parameters
 from sdr2hdr.media.encoder import (
     ChunkEncoder,
     ChunkReader,
     EncodedPacket,
     EncoderGone,
     EncodeSettings,
-    stream_parameters,
 )
 from sdr2hdr.media.opening import is_accelerated, opened
 from sdr2hdr.media.picture import planar

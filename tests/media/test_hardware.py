@@ -14,16 +14,16 @@ from judges import ffprobe
 from media_makers import make_clip
 
 from sdr2hdr import convert
+from sdr2hdr.codecs import CODECS, software
 from sdr2hdr.errors import UsageError
 from sdr2hdr.jobs.encoding import usable
 from sdr2hdr.media import encoder as encoder_module
 from sdr2hdr.media import hdr10
 from sdr2hdr.media.encoder import ChunkEncoder, ChunkReader, EncoderGone, has_encoder
-from sdr2hdr.media.encoders import ENCODERS, software
+from sdr2hdr.media.encoders import ENCODERS
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.trial import decoding_device, try_hardware
-from sdr2hdr.options import ENCODERS as WORDS
-from sdr2hdr.options import PRESETS, Options
+from sdr2hdr.options import Options
 
 SOUND = {"preset": "ultrafast", "crf": "20", "chroma_sample_location": "topleft"}
 PARAMS = "repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads=1:hdr10=1:hdr10-opt=1"
@@ -31,9 +31,10 @@ NVENC = settings(encoder="nvenc", preset="p5", crf=20.0)
 
 
 def test_the_options_words_are_those_of_the_table() -> None:
-    assert {(codec, word) for word, codecs in WORDS.items() for codec in codecs} == set(ENCODERS)
-    assert PRESETS.keys() == WORDS.keys()
-    for codec in ("hevc", "av1"):
+    assert {(name, word) for name, codec in CODECS.items() for word in codec.encoders} == set(
+        ENCODERS
+    )
+    for codec in CODECS:
         assert software(codec) == Options(codec=codec).writer
         assert not ENCODERS[codec, software(codec)].hardware
     with pytest.raises(UsageError, match="Encoder svtav1 does not write hevc; give --codec av1"):
@@ -50,15 +51,16 @@ def test_an_encoder_knows_every_option_that_it_is_told(codec: str, word: str) ->
     known = {
         o.name: o for o in (*context.supported_options.generic, *context.supported_options.private)
     }
-    told = writer.told(settings(codec)) | {"preset": PRESETS[word]}
+    offered = CODECS[codec].encoders[word]
+    told = writer.told(settings(codec, pix_fmt=offered.formats[0]))
+    told |= {"preset": offered.preset} if offered.preset else {}
     for name, value in told.items():
         assert name in known, name
         choices = {choice.name for choice in known[name].choices}
         number = value.lstrip("-").replace(".", "", 1).isdigit()
         assert number or not choices or value.lstrip("+") in choices, (name, value)
-    assert writer.pix_fmt in {
-        form.name for form in av.codec.Codec(writer.name, "w").video_formats or ()
-    }
+    taken = {writer.semiplanar} if writer.hardware else {f"{name}le" for name in offered.formats}
+    assert taken <= {form.name for form in av.codec.Codec(writer.name, "w").video_formats or ()}
 
 
 class Gpu:

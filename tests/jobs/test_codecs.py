@@ -1,0 +1,72 @@
+"""Codecs for editing go through plan, render and assembly as HEVC does."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+from handed import frames_handed
+from judges import ffprobe, need
+from media_makers import make_clip
+
+from sdr2hdr import convert
+from sdr2hdr.errors import OutputError, UsageError
+
+FAST: dict[str, Any] = {"model": "bt2446a", "chunk_frames": 5}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("source") / "film.mkv", size=(128, 96), frames=14)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p12", "gbrp16"])
+def test_ffv1_holds_the_planes_that_were_rendered_to_the_bit(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pix_fmt: str
+) -> None:
+    out = tmp_path / "out.mkv"
+    how = {**FAST, "codec": "ffv1", "pix_fmt": pix_fmt}
+    handed = frames_handed(monkeypatch, lambda: convert(clip, out, **how))
+    with av.open(str(out)) as file:
+        found = [[torch.from_dlpack(p) for p in f.planes] for f in file.decode(video=0)]
+    assert len(found) == len(handed) == 14
+    for mine, (planes, _) in zip(found, handed, strict=True):
+        if pix_fmt == "gbrp16":
+            mine = [mine[2], mine[0], mine[1]]  # noqa: PLW2901 - FFmpeg keeps G', B', R'
+        assert all(torch.equal(a, b) for a, b in zip(mine, planes, strict=True))
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("ffv1", "mkv"), ("prores", "mov")])
+def test_parallel_and_straight_runs_give_the_same_file(
+    clip: Path, tmp_path: Path, codec: str, ending: str
+) -> None:
+    one, two = (tmp_path / f"{workers}.{ending}" for workers in (1, 2))
+    cuts = tmp_path / "cuts.txt"
+    cuts.write_text("7")
+    report = convert(clip, one, codec=codec, scenes=cuts, **FAST)
+    convert(clip, two, codec=codec, scenes=cuts, workers=2, **FAST)
+    assert report.chunks == 2
+    assert one.read_bytes() == two.read_bytes()
+    assert (report.codec, report.measured_max_cll > 0) == (codec, True)
+
+
+def test_a_decoder_from_outside_finds_no_wrong_checksum_in_ffv1(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    convert(clip, out, codec="ffv1", pix_fmt="yuv444p10", **FAST)
+    command = [need("ffmpeg"), "-v", "warning", "-err_detect", "crccheck", "-i", str(out)]
+    done = subprocess.run([*command, "-f", "null", "-"], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    (stream,) = ffprobe(out, "-show_streams", "-select_streams", "v")["streams"]
+    assert stream["pix_fmt"] == "yuv444p10le"
+
+
+def test_what_cannot_be_is_refused_before_the_work(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="MP4 cannot hold ProRes; write MOV or MKV"):
+        convert(clip, tmp_path / "out.mp4", codec="prores", **FAST)
+    with pytest.raises(OutputError, match="dnxhd refuses a picture of 128x96"):
+        convert(clip, tmp_path / "out.mov", codec="dnxhr", **FAST)
+    with pytest.raises(UsageError, match="Encoder svtav1 does not write AV1 in yuv444p10"):
+        convert(clip, tmp_path / "out.mkv", codec="av1", pix_fmt="yuv444p10", **FAST)
+    assert list(tmp_path.iterdir()) == []
