@@ -39,6 +39,7 @@ VIDEO_ENDINGS = (
 """Only for files that cannot be read: with these endings, the failure is reported."""
 _STILLS = {"gif", "apng", "image2", "ico"}
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
+_ENDED = (*FINISHED, "failed", "left out")
 SECONDS_PER_MEGAPIXEL = {"bt2408": 0.4, "bt2446a": 0.4, "look": 0.6}
 """Estimates before any measurement: one core of 2020 with encoding; other models take longer."""
 SECONDS_OTHERWISE = 3.0
@@ -81,10 +82,12 @@ def make_plan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     looked_at: Callable[[int], None] = lambda _: None,
+    wanted: Callable[[Path], bool] = lambda _: True,
 ) -> BatchPlan:
     """Plan the conversion of ``source``. A folder's ``sdr2hdr.toml`` may overrule ``options``.
 
-    ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``. Writes nothing. Raises
+    ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``; a file that is not ``wanted`` is
+    passed over, too, and keeps its row of an earlier run. Writes nothing. Raises
     InputError if a folder or a TOML file cannot be used, OutputError if both folders are the same.
     """
     if not source.is_dir():
@@ -99,13 +102,20 @@ def make_plan(
     resolved: list[Options] = []
     passed_over = 0
     folders: dict[Path, Options] = {}
-    for number, found in enumerate(_walk(source, target.resolve())):
+    sources: set[Path] = set()
+    for number, found in enumerate(walk(source, target.resolve())):
         looked_at(number)
         if isinstance(found, Row):
             rows.append(found)
             resolved.append(options)
             continue
+        sources.add(found.resolve())
         name = str(found.relative_to(source))
+        if not wanted(found):
+            if name in known and known[name].status in _ENDED:
+                rows.append(known[name])
+                resolved.append(options)
+            continue
         if (include and not _matches(name, include)) or _matches(name, exclude):
             continue
         mine = _options_for(found.parent, source, options, folders)
@@ -116,7 +126,6 @@ def make_plan(
         rows.append(row)
         resolved.append(mine)
     _name_outputs(rows, resolved, known)
-    sources = {(source / row.source).resolve() for row in rows}
     for row, mine in zip(rows, resolved, strict=True):
         if row.status == "planned":
             _compare(row, known.get(row.source), target, mine, sources)
@@ -134,7 +143,7 @@ def make_plan(
     )
 
 
-def _walk(source: Path, target: Path) -> Iterator[Path | Row]:
+def walk(source: Path, target: Path) -> Iterator[Path | Row]:
     """Files in order of their names, and a failed row for each folder that cannot be read. Links to folders, hidden names,
     the output folder and overrides are passed over."""
     errors: list[OSError] = []

@@ -1,7 +1,10 @@
 """``sdr2hdr batch``: a folder."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -13,13 +16,14 @@ from rich.text import Text
 from sdr2hdr.cli.convert import STAGES
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say
-from sdr2hdr.errors import InputError
+from sdr2hdr.errors import InputError, Interrupted, UsageError
 from sdr2hdr.text import printable, time_text
 
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan
     from sdr2hdr.batch.report import Row
     from sdr2hdr.jobs.progress import Progress
+    from sdr2hdr.options import Options
 
 SHARES = {
     "scan": (0.0, 0.1),
@@ -101,6 +105,11 @@ class _Screen:
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on: convert each new file once it has stopped growing, until Ctrl-C.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     default=1,
@@ -115,6 +124,7 @@ def batch(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     dry_run: bool,
+    watch: bool,
     jobs: int,
     quiet: bool,
     **options: Any,
@@ -130,29 +140,19 @@ def batch(
     Examples:
       sdr2hdr batch films/ films-hdr/
       sdr2hdr batch films/ films-hdr/ --dry-run
+      sdr2hdr batch inbox/ films-hdr/ --watch
       sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
     """
-    terminal = console(stderr=True)
-    from sdr2hdr.batch.plan import make_plan  # torch and av load here
-    from sdr2hdr.batch.run import run_batch
     from sdr2hdr.options import Options
 
-    with Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=terminal,
-        transient=True,
-        disable=quiet,
-    ) as bar:
-        looking = bar.add_task("Looking at the files")
-        plan = make_plan(
-            source,
-            target,
-            Options(**options),
-            include,
-            exclude,
-            lambda n: bar.update(looking, description=f"Looking at the files: {n}"),
-        )
+    batch_of = _Batch(source, target, Options(**options), include, exclude, jobs, quiet)
+    if watch:
+        if dry_run:
+            raise UsageError(
+                "--dry-run shows a plan that ends, and --watch has none; give one of them."
+            )
+        _watch(batch_of)
+    plan = batch_of.plan()
     if not plan.rows:
         raise InputError(
             f"{source} holds no video that was asked for ({plan.passed_over} other files)."
@@ -160,16 +160,78 @@ def batch(
     if dry_run:
         _print(console(), _plan_table(plan), plan.rows)
         return 0
-    screen = _Screen(plan, quiet)
-    with screen.bar:
-        run_batch(plan, jobs, screen)
-    if not quiet:
-        _print(terminal, _table(plan.rows), plan.rows)
-    wrong = [row for row in plan.rows if row.status not in ("done", "unchanged", "left out")]
-    if wrong:
-        counted = f"{len(wrong)} of {len(plan.rows)} files were not converted"
-        say(f"{counted}; {target / 'report.csv'} says why.")
-    return wrong[0].exit_code or 1 if wrong else 0
+    return batch_of.run(plan, plan.rows)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the command line asks for."""
+
+    source: Path
+    target: Path
+    options: "Options"
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    jobs: int
+    quiet: bool
+
+    def plan(self, wanted: Callable[[Path], bool] = lambda _: True) -> "BatchPlan":
+        """The plan of all wanted files."""
+        from sdr2hdr.batch.plan import make_plan  # torch and av load here
+
+        with Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            console=console(stderr=True),
+            transient=True,
+            disable=self.quiet,
+        ) as bar:
+            looking = bar.add_task("Looking at the files")
+            return make_plan(
+                self.source,
+                self.target,
+                self.options,
+                self.include,
+                self.exclude,
+                lambda n: bar.update(looking, description=f"Looking at the files: {n}"),
+                wanted,
+            )
+
+    def run(self, plan: "BatchPlan", rows: "list[Row]") -> int:
+        """Convert the files of a plan and show the results of some ``rows``; returns the exit code."""
+        from sdr2hdr.batch.run import run_batch
+
+        screen = _Screen(plan, self.quiet)
+        with screen.bar:
+            run_batch(plan, self.jobs, screen)
+        if not self.quiet:
+            _print(console(stderr=True), _table(rows), rows)
+        wrong = [row for row in rows if row.status not in ("done", "unchanged", "left out")]
+        if wrong:
+            counted = f"{len(wrong)} of {len(rows)} files were not converted"
+            say(f"{counted}; {self.target / 'report.csv'} says why.")
+        return wrong[0].exit_code or 1 if wrong else 0
+
+
+def _watch(asked: _Batch) -> NoReturn:
+    """Convert what is in the folder and what arrives, until the user stops."""
+    from sdr2hdr.batch.watch import Arrivals, rounds
+
+    arrivals = Arrivals()
+    if not asked.quiet:
+        say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
+    try:
+        for due in rounds(asked.source, asked.target, arrivals):
+            plan = asked.plan(due.__contains__)
+            rows = [row for row in plan.rows if asked.source / row.source in due]
+            if rows:
+                asked.run(plan, rows)
+            for row in rows:
+                if row.status == "waiting":
+                    arrivals.put_off(asked.source / row.source, time.monotonic())
+    except KeyboardInterrupt:
+        pass
+    raise Interrupted(f"Stopped watching {asked.source}; run the same command again to go on.")
 
 
 def _cells(*words: str) -> list[Text]:
