@@ -218,9 +218,9 @@ def _watch(asked: _Batch) -> NoReturn:
     from sdr2hdr.batch.watch import Arrivals, rounds
 
     arrivals = Arrivals()
-    if not asked.quiet:
-        say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
     try:
+        if not asked.quiet:
+            say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
         for due in rounds(asked.source, asked.target, arrivals):
             plan = asked.plan(due.__contains__)
             rows = [row for row in plan.rows if asked.source / row.source in due]
