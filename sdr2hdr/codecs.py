@@ -59,7 +59,7 @@ CODECS = {
             "amf": Writer(_420, "quality"),
         },
         ("mkv", "mp4", "mov"),
-        (PQ,),
+        (PQ, HLG, HLG_COMPATIBLE),
         holds_messages=True,
     ),
     "av1": Codec(
@@ -73,7 +73,7 @@ CODECS = {
             "amf": Writer(_420, "quality"),
         },
         ("mkv", "mp4"),
-        (PQ,),
+        (PQ, HLG),
         holds_messages=True,
     ),
     "prores": Codec(
@@ -82,7 +82,7 @@ CODECS = {
         None,
         {"prores_ks": Writer(("yuv422p10", "yuv444p10"))},
         ("mov", "mkv"),
-        (PQ,),
+        (PQ, HLG),
     ),
     "ffv1": Codec("FFV1", "ffv1", None, {"ffv1": Writer(FORMATS)}, ("mkv",), (PQ,)),
     "dnxhr": Codec("DNxHR", "dnxhd", None, {"dnxhd": Writer(("yuv422p10",))}, ("mov",), (PQ,)),

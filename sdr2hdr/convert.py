@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sdr2hdr.codecs import PQ
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
@@ -28,12 +29,19 @@ from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
 
+HLG_PEAK = 1000
+"""Nits of the reference display of HLG (BT.2408-7 clause 2)."""
+
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did. Light in nits, as measured on the planes that are encoded; ``max_cll`` and ``max_fall`` are the
-    integers written to bitstream and container. ``dynamic`` are sentences on what is written of each picture. ``busy`` is
-    the time that each stage worked, in seconds, out of ``render_seconds``."""
+    """What a conversion did.
+
+    Light in nits, as measured on the planes that are encoded; of HLG it is what a display of the peak shows. ``max_cll`` and
+    ``max_fall`` are the integers written to bitstream and container; to those of HLG none are written. ``dynamic`` are
+    sentences on what is written of each picture. ``busy`` is the time that each stage worked, in seconds, out of
+    ``render_seconds``.
+    """
 
     source: Path
     output: Path
@@ -54,6 +62,7 @@ class Report:
     codec: str
     encoder: str
     pix_fmt: str
+    transfer: str
     container: str
     mastering_peak: int
     max_cll: int
@@ -176,6 +185,11 @@ def report_of(
     cll, fall = light.written(peak)
     if plan.settings.chosen:
         notes = (plan.settings.chosen, *notes)
+    if plan.encode.transfer != PQ and peak != HLG_PEAK:
+        notes = (
+            *notes,
+            f"HLG is graded for a display of {peak} nits; with --peak {HLG_PEAK} white has the usual 75 %.",
+        )
     if width % 2 or height % 2:
         notes = (*notes, f"{width}x{height} was made even by repeating the last column or row.")
     return Report(
@@ -199,6 +213,7 @@ def report_of(
         codec=codec,
         encoder=encoder,
         pix_fmt=plan.encode.pix_fmt,
+        transfer=plan.encode.transfer,
         container=container,
         mastering_peak=peak,
         max_cll=cll,

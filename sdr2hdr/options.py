@@ -16,7 +16,17 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
-from sdr2hdr.codecs import CODECS, CONTAINERS, ENCODERS, FORMATS, PQ, either, refusal, software
+from sdr2hdr.codecs import (
+    CODECS,
+    CONTAINERS,
+    ENCODERS,
+    FORMATS,
+    PQ,
+    TRANSFERS,
+    either,
+    refusal,
+    software,
+)
 from sdr2hdr.color.grade import BRIGHTNESSES, HIGHLIGHTS, SATURATIONS
 from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.color.names import DISPLAY_PRIMARIES
@@ -116,6 +126,10 @@ class Options:
     pix_fmt: str | None = option(
         None, "Chroma subsampling and bit depth of the output.", noun="pixel format", choices=FORMATS,
         shown="yuv420p10; yuv422p10 for prores and dnxhr",
+    )  # fmt: skip
+    transfer: str = option(
+        PQ, "The transfer: PQ (HDR10), HLG, or HLG that receivers of BT.2020 SDR accept (HEVC alone).",
+        noun="transfer", choices=tuple(TRANSFERS),
     )  # fmt: skip
     encoder: str = option(
         AUTO, "The encoder: software (auto), or that of an NVIDIA, Intel or AMD GPU (nvenc, qsv, amf).",
@@ -297,13 +311,16 @@ class Options:
         for each in declared():
             object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
         known = CODECS[self.codec]
-        why = refusal(self.codec, self.writer, self.planes, PQ)
+        why = refusal(self.codec, self.writer, self.planes, self.transfer)
         if why is None and known.crf is None and self.crf is not None:
             why = f"{known.noun} has no CRF; leave --crf out."
         if why is None and self.preset and not known.encoders[self.writer].preset:
             why = f"{known.noun} has no presets; leave --preset out."
         if why is None and self.dolby_vision and self.planes != "yuv420p10":
             why = "Dolby Vision 8.1 is 4:2:0 in 10 bits; leave --pix-fmt or --dolby-vision out."
+        if why is None and (self.hdr10plus or self.dolby_vision) and self.transfer != PQ:
+            name = "HDR10+" if self.hdr10plus else "Dolby Vision"
+            why = f"{name} goes with PQ alone; leave --{'hdr10plus' if self.hdr10plus else 'dolby-vision'} or --transfer out."
         if why is not None:
             raise UsageError(why)
         for name, holding in _METADATA_CODECS.items():

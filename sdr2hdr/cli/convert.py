@@ -196,9 +196,9 @@ def _table(r: "Report", verbose: bool) -> Table:
         "Picture",
         f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}",
     )
-    by = f"{r.codec.upper()} {r.pix_fmt} PQ BT.2020 by {r.encoder} in {r.container}"
+    by = f"{r.codec.upper()} {r.pix_fmt} {r.transfer.upper()} BT.2020 by {r.encoder} in {r.container}"
     if r.codec == "none":
-        by = f"frames of {r.pix_fmt} in PQ BT.2020 as {r.container}"
+        by = f"frames of {r.pix_fmt} in {r.transfer.upper()} BT.2020 as {r.container}"
     row("Written", f"{by}, mastering peak {r.mastering_peak} nits")
     if r.aux_sdr is not None:
         row("Restored", f"{r.aux_sdr}: {r.codec.upper()} {r.pix_fmt} BT.709, SDR")

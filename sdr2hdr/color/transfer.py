@@ -1,7 +1,10 @@
 """Transfer curves. All work element-wise on float32 tensors; results in low precision are wrong, so inputs are raised to float32.
 
-Sources: SMPTE ST 2084 / BT.2100-2 table 4 (PQ), BT.1886 annex 1, BT.2100-2 table 5 (HLG), IEC 61966-2-1 (sRGB).
+Sources: SMPTE ST 2084 / BT.2100-2 table 4 (PQ), BT.1886 annex 1, BT.2100-2 table 5 (HLG), BT.2390-11
+6.2 (HLG on other displays), IEC 61966-2-1 (sRGB).
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -61,13 +64,37 @@ def srgb_eotf(code: Tensor) -> Tensor:
     return torch.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055).pow(2.4))
 
 
+HLG_A, HLG_B, HLG_C = 0.17883277, 0.28466892, 0.55991073
+
+
+def hlg_gamma(peak: float) -> float:
+    """The system gamma of HLG on a display of a nominal peak in nits (BT.2100-2 note 5f; above 2000 BT.2390-11 6.2)."""
+    if peak <= 2000.0:
+        return 1.2 + 0.42 * math.log10(peak / 1000.0)
+    return float(1.2 * 1.111 ** math.log2(peak / 1000.0))
+
+
 def hlg_eotf(code: Tensor, peak: float = 1000.0) -> Tensor:
-    """HLG R'G'B' codes ``...,3,H,W`` 0..1 to display nits at a nominal peak (BT.2100-2 table 5; gamma note 5f)."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    """HLG R'G'B' codes ``...,3,H,W`` 0..1 to display nits at a nominal peak (BT.2100-2 table 5)."""
     v = code.float().clamp_min(0.0)
-    scene = torch.where(v <= 0.5, v * v / 3.0, (torch.exp((v - c) / a) + b) / 12.0)
-    gamma = 1.2 + 0.42 * float(torch.log10(torch.tensor(peak / 1000.0)))
-    r, g, blue = scene.unbind(-3)
+    scene = torch.where(v <= 0.5, v * v / 3.0, (torch.exp((v - HLG_C) / HLG_A) + HLG_B) / 12.0)
+    return peak * _hlg_luma(scene).pow(hlg_gamma(peak) - 1.0) * scene
+
+
+def hlg_inverse_eotf(nits: Tensor, peak: float = 1000.0) -> Tensor:
+    """Display nits ``...,3,H,W`` to HLG R'G'B' codes (BT.2100-2 table 5, the inverse OOTF and the OETF).
+
+    Colours that HLG cannot show so bright, which are those of little luminance, come to codes above 1.
+    """
+    light = nits.float().clamp_min(0.0) / peak
+    gamma = hlg_gamma(peak)
+    scene = _hlg_luma(light).pow((1.0 - gamma) / gamma) * light
+    bright = HLG_A * (12.0 * scene - HLG_B).clamp_min(1e-6).log() + HLG_C
+    return torch.where(scene <= 1.0 / 12.0, (3.0 * scene).sqrt(), bright)
+
+
+def _hlg_luma(light: Tensor) -> Tensor:
+    """Luminance ``...,1,H,W`` of BT.2020 light, above 0 so that it has a power."""
+    r, g, b = light.unbind(-3)
     kr, kg, kb = weights("bt2020nc")
-    luma = (kr * r + kg * g + kb * blue).unsqueeze(-3)
-    return peak * luma.clamp_min(1e-9).pow(gamma - 1.0) * scene
+    return (kr * r + kg * g + kb * b).unsqueeze(-3).clamp_min(1e-9)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from sdr2hdr.codecs import PQ
 from sdr2hdr.color.light import LightFacts, LightMeter
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.plan import Plan
@@ -49,7 +50,9 @@ class FrameRenderer:
             aux=s.aux,
             exposures=s.times,
         )
-        self.stream = open_stream(renderer, plan.encode.layout, channels=s.hdr10plus)
+        self.stream = open_stream(
+            renderer, plan.encode.layout, channels=s.hdr10plus, hlg=s.transfer != PQ
+        )
         self.busy = {"decode": Stopwatch(), "render": Stopwatch(), "encode": Stopwatch()}
         self._after: list[State] = []  # one per tile, after the last run
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sdr2hdr.codecs import PQ
 from sdr2hdr.color.light import LightFacts, whole
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.dovi import DoviTool
@@ -47,7 +48,12 @@ def finish(
     Raises OutputError.
     """
     aux, peak = scenes is None, plan.settings.peak
-    light = None if scenes is None else ContentLight(*whole(scenes).written(peak))
+    light = mastering = None
+    if (
+        scenes is not None and plan.settings.transfer == PQ
+    ):  # HLG is relative and has no such metadata
+        light = ContentLight(*whole(scenes).written(peak))
+        mastering = Mastering("bt2020", float(peak))
     dynamic = NO_DYNAMIC if scenes is None else dynamic_metadata(plan, scenes, dovi)
     path = work.assembled_aux if aux else work.assembled
     while True:
@@ -57,7 +63,7 @@ def finish(
             source.path,
             path,
             streams,
-            mastering=None if aux else Mastering("bt2020", float(peak)),
+            mastering=mastering,
             light=light,
             clock=source.info.clock,
             headers=source.info.headers,

@@ -274,4 +274,5 @@ def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
         keyint=1 if CODECS[settings.codec].intra else max(1, round(4 * info.rate)),
         encoder=settings.encoder,
         pix_fmt=settings.planes,
+        transfer=settings.transfer,
     )

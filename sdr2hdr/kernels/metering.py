@@ -148,7 +148,7 @@ def _fine(code: Row, out: NDArray[np.int32]) -> None:
 
 
 @row
-def _count(
+def count(
     code: Row,
     fine: NDArray[np.int32],
     counts: NDArray[np.int32],
@@ -220,7 +220,7 @@ def _meter(
             if peak < f4(1.0):
                 _held(most, peak, levels, y[at])
             _brightest(y[at], most, levels, code)
-            _count(code, fine, counts, lit_rows, tops, at)
+            count(code, fine, counts, lit_rows, tops, at)
             _raised_all(y[at], tints[a], tints[a + 1], tints[a + 2], sub[0], levels, code, channels)
             if between or not sub[1]:
                 own, below = below, own
@@ -247,7 +247,7 @@ def _meter_rgb(
         for plane in (r, g, b):
             _held_rgb(peak, plane[at])
         _brightest_rgb(r[at], g[at], b[at], top, code)
-        _count(code, fine, counts, lit_rows, tops, at)
+        count(code, fine, counts, lit_rows, tops, at)
         if len(channels):
             _raised_rgb(r[at], top, channels[0])
             _raised_rgb(g[at], top, channels[1])

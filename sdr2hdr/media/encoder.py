@@ -23,7 +23,7 @@ import av.error
 from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
-from sdr2hdr.codecs import CODECS, PQ, software
+from sdr2hdr.codecs import CODECS, HLG, HLG_COMPATIBLE, PQ, software
 from sdr2hdr.color.yuv import PIXEL_FORMATS, YuvLayout
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.bitstreams import stream_parameters
@@ -34,8 +34,9 @@ MIN_SIDE = 64  # x265 crashes on some smaller pictures (such as 34x34)
 SDR = "sdr"
 """The transfer of a picture that is BT.709 SDR."""
 
-_COLOURS = {PQ: (9, 16, 9), SDR: (1, 1, 1)}
-"""Primaries, transfer and matrix (H.273 tables 2 to 4): BT.2020 with PQ and non-constant luminance; BT.709."""
+_COLOURS = {PQ: (9, 16, 9), HLG: (9, 18, 9), HLG_COMPATIBLE: (9, 14, 9), SDR: (1, 1, 1)}
+"""Primaries, transfer and matrix (H.273 tables 2 to 4): BT.2020 with non-constant luminance in PQ, HLG, or the transfer
+of BT.2020 SDR together with an SEI message that names HLG (H.265 D.3.39); BT.709."""
 
 _MAGIC = b"S2HCHNK2"
 _TELLING_PACKETS = ("hevc", "av1")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdr2hdr.codecs import PQ
+from sdr2hdr.codecs import HLG_COMPATIBLE, PQ
 
 if TYPE_CHECKING:
     from sdr2hdr.media.encoder import EncodeSettings
@@ -30,7 +30,7 @@ class Encoder:
 
 
 def _x265(s: "EncodeSettings") -> Told:
-    hdr = "hdr10=1:hdr10-opt=1:" if s.transfer == PQ else ""
+    hdr = {PQ: "hdr10=1:hdr10-opt=1:", HLG_COMPATIBLE: "atc-sei=18:"}.get(s.transfer, "")
     params = f"repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={s.frame_threads}"
     return {"crf": f"{s.crf:g}", "x265-params": hdr + params}
 

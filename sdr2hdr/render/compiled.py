@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import HDR10, YuvLayout
+from sdr2hdr.kernels import hlg as in_hlg
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import Reading, can_read, read, reading, turned
@@ -41,9 +42,14 @@ class CompiledStream(Stream):
     """A stream on the CPU: within a code of :class:`Stream`, and several times as fast."""
 
     def __init__(
-        self, renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False
+        self,
+        renderer: Renderer,
+        layout: YuvLayout = HDR10,
+        *,
+        channels: bool = False,
+        hlg: bool = False,
     ) -> None:
-        super().__init__(renderer, layout, channels=channels)
+        super().__init__(renderer, layout, channels=channels, hlg=hlg)
         self._table: tuple[Hashable, NDArray[np.uint32]] = (
             None,
             np.empty(0, np.uint32),
@@ -112,7 +118,8 @@ class CompiledStream(Stream):
             tuple((name, value.numpy().tobytes()) for name, value in sorted(state.items())),
         )
         if self._table[0] != key:
-            self._table = key, packed_table(self.renderer.mapped(picture.recoded(grid()), state))
+            codes = self.renderer.mapped(picture.recoded(grid()), state)
+            self._table = key, packed_table(super().coded(codes))
         return self._table[1]
 
     def rgb(self, picture: Coded) -> Tensor:
@@ -121,10 +128,15 @@ class CompiledStream(Stream):
         how = reading(picture.layout, finer=_finer(picture))
         return picture.turn(picture.recoded(read(_smoothed(picture), how)))
 
+    def coded(self, codes: Tensor) -> Tensor:
+        return in_hlg.hlg_of_pq(codes, self.renderer.peak) if self.hlg else codes
+
     def packed(self, codes: Tensor, seed: int, peak_code: float, layout: YuvLayout) -> Planes:
         return packed(codes, seed=seed, peak_code=peak_code, layout=layout)
 
     def light(self, planes: Planes) -> FrameLight:
+        if self.hlg:
+            return in_hlg.metered(planes, self.layout, self.renderer.peak)
         return metered(planes, self.peak_code, self.layout, channels=self.channels)
 
 

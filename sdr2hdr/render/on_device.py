@@ -23,9 +23,14 @@ class DeviceStream(Stream):
     """
 
     def __init__(
-        self, renderer: Renderer, layout: YuvLayout = HDR10, *, channels: bool = False
+        self,
+        renderer: Renderer,
+        layout: YuvLayout = HDR10,
+        *,
+        channels: bool = False,
+        hlg: bool = False,
     ) -> None:
-        super().__init__(renderer, layout, channels=channels)
+        super().__init__(renderer, layout, channels=channels, hlg=hlg)
         self._up = Uploads(renderer.device)
 
     @torch.inference_mode()

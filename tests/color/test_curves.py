@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sdr2hdr.color import ictcp, primaries, tonemap, transfer
+from sdr2hdr.color.hlg import hlg_of_pq
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,31 @@ def test_hlg_reference_white() -> None:
     # BT.2408 table 1: HLG 75 % is 203 nits on a 1000-nit display
     white = transfer.hlg_eotf(torch.full((3, 1, 1), 0.75))
     assert white.mean().item() == pytest.approx(203.0, abs=1.0)
+
+
+@pytest.mark.parametrize("peak", [400.0, 600.0, 1000.0, 2000.0])
+def test_hlg_is_that_of_colour_science(peak: float) -> None:
+    """Greys and colours on displays of several peaks, both ways."""
+    rng = torch.Generator().manual_seed(3)
+    nits = peak * torch.rand(3, 40, 50, generator=rng).pow(3)
+    nits[:, 0] = nits[1, 0]
+    there = np.moveaxis(nits.double().numpy(), 0, -1)
+    expected = colour.models.eotf_inverse_BT2100_HLG(there, L_W=peak)
+    codes = transfer.hlg_inverse_eotf(nits, peak)
+    assert np.allclose(np.moveaxis(codes.numpy(), 0, -1), expected, atol=2e-5)
+    assert torch.allclose(transfer.hlg_eotf(codes, peak), nits, rtol=1e-3, atol=1e-3)
+    back = colour.models.eotf_BT2100_HLG(expected, L_W=peak)
+    assert np.allclose(
+        np.moveaxis(transfer.hlg_eotf(codes, peak).numpy(), 0, -1), back, rtol=2e-3, atol=1e-2
+    )
+
+
+def test_hlg_of_pq_puts_white_at_75_percent_and_the_peak_at_100() -> None:
+    """BT.2408-7 table 1; BT.2390-11 6.2 for the gamma of displays beyond 2000 nits."""
+    nits = torch.tensor([203.0, 1000.0, 2000.0, 0.0]).expand(3, 1, 4)
+    codes = hlg_of_pq(transfer.pq_inverse_eotf(nits), 1000.0)[:, 0]
+    assert codes[0].tolist() == pytest.approx([0.75, 1.0, 1.0, 0.0], abs=2e-4)
+    assert transfer.hlg_gamma(4000.0) == pytest.approx(1.2 * 1.111**2)
 
 
 def test_bt709_to_bt2020_is_bt2087s_matrix() -> None:

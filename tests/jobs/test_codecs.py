@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 import torch
 from handed import frames_handed
@@ -50,6 +51,45 @@ def test_parallel_and_straight_runs_give_the_same_file(
     assert report.chunks == 2
     assert one.read_bytes() == two.read_bytes()
     assert (report.codec, report.measured_max_cll > 0) == (codec, True)
+
+
+def test_hlg_read_by_zimg_is_the_light_of_the_pq_file(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg's zscale takes both to linear light of the same display; FFV1 and ProRes lose next to nothing.
+
+    Zscale applies the system gamma of HLG to each channel alone. That is undone, and BT.2100's own done, which is of luminance.
+    """
+    need("ffmpeg")
+    light = []
+    for name, how in (
+        ("pq.mkv", {"codec": "ffv1", "pix_fmt": "yuv444p10"}),
+        ("hlg.mov", {"codec": "prores", "pix_fmt": "yuv444p10", "transfer": "hlg"}),
+    ):
+        report = convert(clip, tmp_path / name, **how, **FAST)
+        to_light = "zscale=t=linear:npl=1000:p=bt2020:m=gbr:r=full,format=gbrpf32le"
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            str(tmp_path / name),
+            "-frames:v",
+            "3",
+            "-vf",
+            to_light,
+        ]
+        raw = subprocess.run(
+            [*command, "-f", "rawvideo", "-"], check=True, capture_output=True
+        ).stdout
+        planes = np.frombuffer(raw, "<f4").reshape(3, 3, 96, 128)
+        light.append((planes * 1000, report))
+    (pq, in_pq), (hlg, in_hlg) = light
+    scene = (hlg / 1000).clip(0) ** (1 / 1.2)
+    green, blue, red = scene.swapaxes(0, 1)
+    hlg = 1000 * scene * ((0.2627 * red + 0.678 * green + 0.0593 * blue) ** 0.2)[:, None]
+    apart = np.abs(hlg - pq)
+    assert apart.mean() < 0.01 * pq.mean()
+    assert in_hlg.transfer == "hlg"
+    assert in_hlg.measured_max_fall == pytest.approx(in_pq.measured_max_fall, rel=0.01)
 
 
 def test_a_decoder_from_outside_finds_no_wrong_checksum_in_ffv1(clip: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from sdr2hdr import load_model
+from sdr2hdr.color import hlg as color_hlg
 from sdr2hdr.color import tonemap
-from sdr2hdr.color.light import LightMeter
+from sdr2hdr.color.light import FrameLight, LightMeter
 from sdr2hdr.color.transfer import pq_code, pq_inverse_eotf
 from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import (
@@ -34,7 +35,7 @@ from sdr2hdr.scenes import small as scene_small
 if compiled.why_not() is not None:
     pytest.skip(f"no kernels here: {compiled.why_not()}", allow_module_level=True)
 
-from sdr2hdr.kernels import metering, reading, small, steadying, table, writing
+from sdr2hdr.kernels import hlg, metering, reading, small, steadying, table, writing
 
 PEAK = pq_code(1000)
 SUBS = [(1, 1), (1, 0), (0, 0), (0, 1)]
@@ -162,6 +163,25 @@ def test_every_format_is_packed_and_metered_by_the_formulas(
             assert counted.facts() == replace(meter.facts(), channels=counted.facts().channels)
             assert light.channels is not None
             assert torch.equal(light.channels, highest(expected, layout))
+
+
+@pytest.mark.parametrize("peak", [400.0, 1000.0, 4000.0])
+def test_hlg_and_its_light_are_the_formulas_within_hundredths_of_a_code(peak: float) -> None:
+    top = pq_code(peak)
+    for codes in (smooth(40, 66, 1.1 * top), torch.rand(3, 40, 66) * top, torch.zeros(3, 8, 8)):
+        expected, got = color_hlg.hlg_of_pq(codes, peak), hlg.hlg_of_pq(codes, peak)
+        # below a code, where the curve rises without end, a quarter of one
+        assert float((got - expected).abs().max()) * 876 < 0.25
+        assert float((got - expected).abs().mean()) * 876 < 0.01
+        for layout in (HDR10, PIXEL_FORMATS["yuv444p12"]):
+            planes = to_yuv(expected, seed=3, peak_code=1.0, layout=layout)
+            meter, counted = LightMeter(), LightMeter()
+            meter.add_light(FrameLight.of(color_hlg.shown(planes, layout, peak)))
+            counted.add_light(hlg.metered(planes, layout, peak))
+            mine, formula = counted.facts(), meter.facts()
+            assert mine.max_cll == pytest.approx(formula.max_cll, rel=1e-3, abs=1e-3)
+            assert mine.max_fall == pytest.approx(formula.max_fall, rel=1e-3, abs=1e-3)
+            assert mine.max_cll <= peak * 1.0001
 
 
 def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:

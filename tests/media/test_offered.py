@@ -12,7 +12,16 @@ import torch
 from hdr10_makers import planes, settings, write_chunks, write_source
 from judges import ffprobe, need
 
-from sdr2hdr.codecs import CODECS, FORMATS, PQ, container_refusal, refusal, software
+from sdr2hdr.codecs import (
+    CODECS,
+    FORMATS,
+    HLG,
+    HLG_COMPATIBLE,
+    PQ,
+    container_refusal,
+    refusal,
+    software,
+)
 from sdr2hdr.color.yuv import PIXEL_FORMATS
 from sdr2hdr.errors import OutputError, UsageError
 from sdr2hdr.media.assemble import assemble
@@ -21,6 +30,7 @@ from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.stream_plan import plan_streams
 from sdr2hdr.options import Options
 
+MASTERING, LIGHT = Mastering("bt2020", 1000.0), ContentLight(812, 97)
 SIZE, COUNT = (256, 128), 4
 COMBINATIONS = [
     (codec, container, pix_fmt, transfer)
@@ -29,7 +39,7 @@ COMBINATIONS = [
     for transfer in known.transfers
     for container in known.containers
 ]
-TRANSFERS = {PQ: "smpte2084"}
+TRANSFERS = {PQ: "smpte2084", HLG: "arib-std-b67", HLG_COMPATIBLE: "arib-std-b67"}
 ENTRIES = {"hevc": "hvc1", "av1": "av01", "dnxhr": "AVdh"}
 PRORES = {"yuv422p10": ("apch", "HQ"), "yuv444p10": ("ap4h", "4444")}
 CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
@@ -56,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             chunks[key] = write_chunks(place, how, range(COUNT))
         path = folder / f"{'-'.join(key)}.{container}"
         plan = plan_streams(source, container, codec, 0)
-        mastering, light = Mastering("bt2020", 1000.0), ContentLight(812, 97)
+        mastering, light = (MASTERING, LIGHT) if transfer == PQ else (None, None)
         report = assemble(chunks[key], source, path, plan, mastering=mastering, light=light)
         check(path, report.expected)
         files[codec, container, pix_fmt, transfer] = path
@@ -98,7 +108,10 @@ def test_ffprobe_reads_what_was_asked_for(made: Made, kind: Kind) -> None:
             "gbr" if rgb else "bt2020nc",
             "bt2020",
         )
-        assert entry["color_transfer"] == TRANSFERS[transfer]
+        compatible = (
+            transfer == HLG_COMPATIBLE and entry is stream
+        )  # its frames hold the SEI message
+        assert entry["color_transfer"] == ("bt2020-10" if compatible else TRANSFERS[transfer])
         assert entry.get("chroma_location", "unspecified") == (
             "topleft" if layout.sub == (1, 1) else "unspecified"
         )
@@ -108,6 +121,9 @@ def test_ffprobe_reads_what_was_asked_for(made: Made, kind: Kind) -> None:
     if codec == "prores":
         assert stream["profile"] == PRORES[pix_fmt][1]
     kinds = {s["side_data_type"]: s for s in stream.get("side_data_list", [])}
+    if transfer != PQ:
+        assert not {kind for kind in kinds if "light" in kind or "Mastering" in kind}
+        return
     assert kinds["Content light level metadata"]["max_content"] == 812
     assert Fraction(kinds["Mastering display metadata"]["max_luminance"]) == 1000
 
@@ -116,10 +132,16 @@ def test_ffprobe_reads_what_was_asked_for(made: Made, kind: Kind) -> None:
 def test_mediainfo_reads_what_was_asked_for(
     made: Made, mediainfos: dict[str, dict[str, Any]], kind: Kind
 ) -> None:
-    pix_fmt = kind[2]
+    pix_fmt, transfer = kind[2:]
     layout, video = PIXEL_FORMATS[pix_fmt], mediainfos[made[kind].name]
-    assert (video["colour_primaries"], video["transfer_characteristics"]) == ("BT.2020", "PQ")
-    assert (video["MaxCLL"].split()[0], video["MaxFALL"].split()[0]) == ("812", "97")
+    assert video["colour_primaries"] == "BT.2020"
+    if transfer == PQ:
+        assert video["transfer_characteristics"] == "PQ"
+        assert (video["MaxCLL"].split()[0], video["MaxFALL"].split()[0]) == ("812", "97")
+    else:
+        words = [v for k, v in video.items() if k.startswith("transfer_characteristics")]
+        assert any("HLG" in word for word in words)
+        assert "MaxCLL" not in video
     if kind[:2] != ("prores", "mkv") and pix_fmt != "gbrp16":  # of which it names no chroma
         assert video["ChromaSubsampling"] == CHROMA[layout.sub]
         assert video["matrix_coefficients"] == "BT.2020 non-constant"
@@ -137,7 +159,7 @@ def test_matroska_tools_find_nothing_wrong(made: Made, kind: Kind) -> None:
     layout = PIXEL_FORMATS[kind[2]]
     assert properties["color_bits_per_channel"] == layout.depth
     assert properties["color_matrix_coefficients"] == (0 if layout.matrix == "rgb" else 9)
-    assert properties["max_content_light"] == 812
+    assert properties.get("max_content_light") == (812 if kind[3] == PQ else None)
 
 
 @pytest.mark.parametrize("kind", COMBINATIONS)

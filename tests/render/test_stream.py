@@ -148,6 +148,30 @@ def test_frames_of_every_loop_in_other_layouts(name: str) -> None:
     assert most <= 3 * step
 
 
+@pytest.mark.parametrize("name", ["bt2446a", "look"])
+def test_frames_in_hlg_of_every_loop(name: str) -> None:
+    renderer, pictures, run = opened(name), film()[:3], Run(0, 3, 0, 3)
+    slow = rendered(Stream(renderer, hlg=True), pictures, run)
+    assert same(rendered(DeviceStream(renderer, hlg=True), pictures, run), slow)
+    fast = rendered(open_stream(renderer, hlg=True), pictures, run)
+    mean, most = apart(fast, slow)
+    assert mean < 0.1
+    assert most <= 3
+    layout = PIXEL_FORMATS[
+        "yuv444p12"
+    ]  # subsampled chroma gives edges other light in each transfer
+    for stream in (Stream, open_stream):
+        meters = LightMeter(), LightMeter()
+        for meter, in_hlg in zip(meters, (True, False), strict=True):
+            for frame in rendered(stream(renderer, layout, hlg=in_hlg), pictures, run):
+                meter.add_light(frame.light)
+        mine, pq = (meter.facts() for meter in meters)
+        assert mine.max_fall == pytest.approx(
+            pq.max_fall, rel=0.01
+        )  # the same light on the display
+        assert mine.max_cll == pytest.approx(pq.max_cll, rel=0.02)
+
+
 @compiled
 @pytest.mark.parametrize(
     "turn", [Turn(True, False, True), Turn(False, True, True), Turn(True, True, True)]
