@@ -85,6 +85,10 @@ def reading(
     return Reading(np.array(sub, dtype=np.int32), np.array(numbers, dtype=np.float32))
 
 
+AS_IT_IS = Reading(np.array([-1, -1], dtype=np.int32), np.zeros(9, np.float32))
+"""Of planes that are R', G' and B' 0..1 already, float32."""
+
+
 def flat(plane: Tensor) -> Plane:
     """A plane ``H,W`` on the CPU as an array with rows that follow each other, their ends unused: ``H,stride``."""
     height, width = plane.shape
@@ -111,6 +115,11 @@ def read_row(
     """Row ``at`` as R', G', B' 0..1 in the first three rows of ``work``, ``8,width + 4``; ``size`` is height and width."""
     height, width = size[0], size[1]
     across, down = sub[0], sub[1]
+    if across < 0:
+        rows.copied(y[at, :width], work[0, :width])
+        rows.copied(cb[at, :width], work[1, :width])
+        rows.copied(cr[at, :width], work[2, :width])
+        return
     small = (width + across) >> across
     k = at >> down
     other, share = k, f4(0.0)

@@ -175,6 +175,22 @@ class PyramidModel(Model):
         """The implementation of :meth:`forward_sizes`."""
 
 
+class RepairingModel(RestoringModel):
+    """A restoring model that then maps each pixel alone, by what its state holds: its mapping can become a table."""
+
+    @abstractmethod
+    def restored_at(self, frames: Tensor, t: int) -> Tensor:
+        """The restored frame ``t``, ``B,3,H,W``, of ``B,T,3,H,W``; at the ends there is no frame before or after."""
+
+    @abstractmethod
+    def repair(self, window: Window) -> tuple[Tensor, Tensor]:
+        """The frames that are mapped, R'G'B' ``B,T-past-future,3,H,W``, and the restored frames, of that shape."""
+
+    @abstractmethod
+    def mapped(self, frames: Tensor, state: State) -> Tensor:
+        """PQ codes ``B,3,H,W`` of repaired frames ``B,3,H,W`` in a scene with this state."""
+
+
 class MaskedModel(Model):
     """A model whose encoder can be trained to reconstruct masked pictures (``masked`` among the tasks of its spec)."""
 

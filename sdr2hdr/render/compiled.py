@@ -14,11 +14,12 @@ from sdr2hdr.color.yuv import HDR10, YuvLayout
 from sdr2hdr.kernels import hlg as in_hlg
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
-from sdr2hdr.kernels.reading import Reading, can_read, read, reading, turned
+from sdr2hdr.kernels.reading import AS_IT_IS, Reading, can_read, read, reading, turned
 from sdr2hdr.kernels.steadying import Steadier
 from sdr2hdr.kernels.table import grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE
+from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run
@@ -66,6 +67,8 @@ class CompiledStream(Stream):
     ) -> Iterator[Finished]:
         first = next(pictures)
         pictures = itertools.chain([first], pictures)
+        if settled and isinstance(self.renderer.model, RepairingModel) and not self.renderer.aux:
+            return self._repaired(pictures, run, states[0], pts)
         if (
             settled
             and self.renderer.spec.pixelwise
@@ -102,6 +105,16 @@ class CompiledStream(Stream):
             out = mapped(planes, how, kind.table, pts[number], self.layout)
             yield Finished(out, self.light(out))
 
+    def _repaired(
+        self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
+    ) -> Iterator[Finished]:
+        """The frames of a run that are repaired and then mapped pixel by pixel."""
+        table = self._table_for("repaired", grid(), state)
+        frames = (self.rgb(picture) for picture in pictures)
+        for number, sdr in enumerate(self.renderer.repaired(frames, run), run.first):
+            out = mapped(sdr.unbind(), AS_IT_IS, table, pts[number], self.layout)
+            yield Finished(out, self.light(out))
+
     def _kind(self, picture: Coded, state: State) -> _Kind:
         size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
         finer = _finer(picture)
@@ -113,13 +126,16 @@ class CompiledStream(Stream):
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
+        return self._table_for(picture.coding, picture.recoded(grid()), state)
+
+    def _table_for(self, coding: Hashable, codes: Tensor, state: State) -> NDArray[np.uint32]:
         key = (
-            picture.coding,
+            coding,
             tuple((name, value.numpy().tobytes()) for name, value in sorted(state.items())),
         )
         if self._table[0] != key:
-            codes = self.renderer.mapped(picture.recoded(grid()), state)
-            self._table = key, packed_table(super().coded(codes))
+            finished = self.renderer.mapped(codes, state)
+            self._table = key, packed_table(super().coded(finished))
         return self._table[1]
 
     def rgb(self, picture: Coded) -> Tensor:

@@ -1,9 +1,10 @@
 """A model and frames into frames: windows, padding, tiles, thumbnails, precision, device and state, once for all models."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.inputs import field, thumbnail
-from sdr2hdr.models.model import Inputs, Model, RestoringModel
+from sdr2hdr.models.model import Inputs, Model, RepairingModel, RestoringModel, Window
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS, keep_float32, pick_device, pick_precision
@@ -179,22 +180,52 @@ class Renderer:
         if self.exposures:
             times = [self.exposures[(first + i) % len(self.exposures)] for i in range(len(frames))]
             inputs["exposures"] = torch.tensor([times], device=self.device)
+
+        def codes(part: Tensor, i: int) -> Tensor:
+            return self._codes(part, i, inputs, states)
+
+        return self._finish(self._tiled(frames, codes), states[0])
+
+    def repaired(self, frames: Iterator[Tensor], run: Run) -> Iterator[Tensor]:
+        """The frames ``3,H,W`` of a run that a :class:`RepairingModel` would map, on the CPU."""
+        for window, past, future in windows(frames, run, self.spec):
+            yield from self._repaired(window, past, future)
+
+    @torch.inference_mode()
+    def _repaired(self, frames: Tensor, past: int, future: int) -> Tensor:
+        def repair(part: Tensor, _i: int) -> Tensor:
+            model = cast(RepairingModel, self.model)
+            return model.repair(Window(part[None], past, future))[0][0]
+
+        found = self._tiled(frames, repair)
+        self.check(torch.isfinite(found).all())
+        return found.clamp_(0.0, 1.0).cpu()
+
+    def _tiled(self, frames: Tensor, work: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """What ``work`` makes of each tile, of padded sides, and its number, put together."""
         if len(self.tiles) == 1:
-            return self._finish(self._tile(frames, self.tiles[0], 0, inputs, states), states[0])
-        count, channels = frames.shape[0] - past - future, 6 if self.aux else 3
-        out = frames.new_zeros(count, channels, *frames.shape[2:], device=self.device)
+            return self._tile(frames, self.tiles[0], 0, work)
+        out: Tensor | None = None
         for i, (tile, weight) in enumerate(zip(self.tiles, self.weights, strict=True)):
-            codes = self._tile(frames, tile, i, inputs, states)
-            out[..., tile.top : tile.bottom, tile.left : tile.right] += codes * weight
-        return self._finish(out, states[0])
+            found = self._tile(frames, tile, i, work)
+            if out is None:
+                out = found.new_zeros(*found.shape[:2], *frames.shape[2:])
+            out[..., tile.top : tile.bottom, tile.left : tile.right] += found * weight
+        return cast(Tensor, out)
 
     @torch.inference_mode()
     def mapped(self, picture: Tensor, state: State) -> Tensor:
-        """Codes ``3,H,W`` of a picture ``3,H,W`` of any size by a model that is ``pixelwise``, in a scene with this state."""
+        """Codes ``3,H,W`` of a picture ``3,H,W`` of any size in a scene with this state.
+
+        The model is ``pixelwise``, or one that repairs pictures, and this is what it does to them afterwards.
+        """
         inputs = self._told({})
         if self.spec.thumb:
             inputs["thumbs"] = picture.new_zeros(1, 1, 3, self.spec.thumb, self.spec.thumb)
-        codes, _ = self.model(picture[None, None], state, **inputs)
+        if isinstance(self.model, RepairingModel):
+            codes = self.model.mapped(picture[None], state)[:, None]
+        else:
+            codes, _ = self.model(picture[None, None], state, **inputs)
         finished, finite = self._finish(codes[0].float(), state)
         self.check(finite)
         return finished[0]
@@ -228,19 +259,22 @@ class Renderer:
         return inputs
 
     def _tile(
-        self, frames: Tensor, tile: Tile, i: int, inputs: Inputs, states: list[State]
+        self, frames: Tensor, tile: Tile, i: int, work: Callable[[Tensor, int], Tensor]
     ) -> Tensor:
         part = frames[..., tile.top : tile.bottom, tile.left : tile.right].to(self.device)
         height, width = part.shape[-2:]
         m = self.spec.multiple
         part = F.pad(part, (0, -width % m, 0, -height % m), mode="replicate")
-        inputs = inputs | self._place(i, tile, part.shape[-2], part.shape[-1])
+        return work(part, i)[..., :height, :width].float()
+
+    def _codes(self, part: Tensor, i: int, inputs: Inputs, states: list[State]) -> Tensor:
+        inputs = inputs | self._place(i, self.tiles[i], part.shape[-2], part.shape[-1])
         if self.aux and isinstance(self.model, RestoringModel):
             codes, sdr, states[i] = self.model.forward_with_aux(part[None], states[i], **inputs)
             codes = torch.cat([codes.float(), sdr.float()], dim=2)
         else:
             codes, states[i] = self.model(part[None], states[i], **inputs)
-        return codes[0, ..., :height, :width].float()
+        return codes[0].float()
 
     def _place(self, i: int, tile: Tile, height: int, width: int) -> Inputs:
         """The inputs for the position of tile ``i``, of this padded size; they are the same in every window."""

@@ -12,11 +12,11 @@ from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.kpnet import KPNet
-from sdr2hdr.models.model import Inputs, Model, PyramidModel, RestoringModel
+from sdr2hdr.models.model import Inputs, Model, PyramidModel, RepairingModel, RestoringModel
 from sdr2hdr.models.parts.pyramid import gaussian
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import BRIGHTNESS_RANGE
-from sdr2hdr.training.losses import clean_loss, mapping_loss, perceptual_loss, restored_loss
+from sdr2hdr.training.losses import clean_loss, damage, mapping_loss, perceptual_loss, restored_loss
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.task import Step, Task
 
@@ -118,6 +118,24 @@ class Restoration(Task[RestoringModel]):
         return restored_loss(
             net.restored(batch.sdr, still=True)[:, None], batch.clean[:, middle], step.recipe
         )
+
+
+class Repair(Task[RepairingModel]):
+    """Only the repaired SDR, of any frame of a clip: at the ends of a scene there is no frame before or after.
+
+    The loss is L1 and a little of the :func:`damage`, so that weak damage counts as well.
+    """
+
+    name = "repair"
+    reads_thumbs = False
+
+    def undamaged(self, recipe: Recipe, spec: ModelSpec) -> bool:
+        return True
+
+    def loss(self, net: RepairingModel, batch: Batch, step: Step) -> Tensor:
+        t = int(torch.randint(batch.sdr.shape[1], (), generator=step.generator))
+        error = net.restored_at(batch.sdr, t).float() - batch.clean[:, t]
+        return error.abs().mean() + 0.003 * damage(error[:, None], 2e-5)
 
 
 def retold(batch: Batch, generator: torch.Generator) -> Batch:

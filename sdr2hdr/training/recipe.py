@@ -46,7 +46,8 @@ class Stage:
     """``steps`` optimiser steps of ``batch`` clips of ``frames`` frames, cut to ``patch`` pixels.
 
     ``task`` is ``mapping`` (SDR to HDR), ``masked`` (phase I of WMNet: the SDR picture from its masked low band),
-    ``restoration`` (DIDNet's restored SDR alone, without alignment) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
+    ``restoration`` (the restored SDR of the middle frame alone, without alignment), ``repair`` (that
+    of any frame) or one of HDR-V-Diff's: ``autoencoder``, ``diffusion``,
     ``temporal``, ``fusion``. If mapping follows masking, everything but the encoder is reinitialised. ``masking`` is the
     share of coefficients hidden at the end of phase I, and ``hides`` what: ``both`` bands (low ones at random, all high ones),
     ``low`` or ``high`` alone, or blocks of 8x8 pixels (``space``). The ``wavelet`` is PyWavelets', with ``levels``.
@@ -57,7 +58,14 @@ class Stage:
     frames: Count
     patch: Patch
     task: Literal[
-        "mapping", "masked", "restoration", "autoencoder", "diffusion", "temporal", "fusion"
+        "mapping",
+        "masked",
+        "restoration",
+        "repair",
+        "autoencoder",
+        "diffusion",
+        "temporal",
+        "fusion",
     ] = "mapping"
     masking: Share = 0.5
     hides: Literal["both", "low", "high", "space"] = "both"

@@ -50,13 +50,13 @@ class Look(Model):
         grey = codes.expand(1, 3, 1, -1)
         return pq_inverse_eotf(tone.light(grey, state["look"][:1].float()))[0, 1, 0]
 
+    def scene_look(self, window: Window, t: int, state: State) -> tuple[Tensor, State]:
+        """The look ``B,18`` of the scene up to frame ``t`` and the state that holds it."""
+        return remembered(lambda: self.read_look(window.thumb(t), window.told), state)
+
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         out = []
         for t in window.inner:
-
-            def read(t: int = t) -> Tensor:
-                return self.read_look(window.thumb(t), window.told)
-
-            look, state = remembered(read, state)
+            look, state = self.scene_look(window, t, state)
             out.append(pq_inverse_eotf(tone.light(steadied(window.frames, t), look)))
         return torch.stack(out, dim=1), state

@@ -1,0 +1,110 @@
+"""The small repairing network: what it may do to a picture, what it costs, and that it repairs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdr2hdr.data.clips import Clip, to_planes
+from sdr2hdr.data.splits import rng
+from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.models.look.network import Look
+from sdr2hdr.models.wmnet.fast import BOUND, WMNetFast
+from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.weights.opened import open_model
+
+
+def loud() -> WMNetFast:
+    """A network that would change its picture by far too much."""
+    torch.manual_seed(0)
+    net = WMNetFast().eval()
+    nn.init.normal_(net.leave.weight, std=20.0)
+    return net
+
+
+def test_before_training_it_is_the_look() -> None:
+    torch.manual_seed(1)
+    net, look = WMNetFast().eval(), Look().eval()
+    look.load_state_dict({k: v for k, v in net.state_dict().items() if k.startswith("reader.")})
+    frames, told = torch.rand(1, 5, 3, 32, 32), {"thumbs": torch.rand(1, 5, 3, 64, 64)}
+    with torch.no_grad():
+        a, _ = net(frames, {}, past=2, future=2, brightness=torch.tensor([2.5]), **told)
+        b, _ = look(frames, {}, past=2, future=2, brightness=torch.tensor([2.5]), **told)
+    assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_no_code_changes_by_more_than_the_bound_nor_grey_nor_black() -> None:
+    net = loud()
+    frames = torch.rand(1, 3, 3, 32, 64)
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 3, 32, 64).contiguous()
+    with torch.no_grad():
+        change = (net.restored(frames) - frames[:, 1]).abs().max()
+        grey = net.restored(ramp)[0]
+    assert 0.99 * BOUND < change <= BOUND + 1e-6
+    assert torch.allclose(grey, grey[:1].expand_as(grey), atol=1e-6)
+    assert grey[..., 0].abs().max() == 0
+
+
+def test_it_costs_at_most_forty_billion_operations_a_megapixel() -> None:
+    net, count = WMNetFast(), 0
+
+    def add(layer: nn.Conv2d, _inputs: object, out: Tensor) -> None:
+        nonlocal count
+        count += 2 * out.numel() * layer.weight[0].numel()
+
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(add)  # type: ignore[arg-type]
+    with torch.no_grad():
+        net.restored(torch.rand(1, 3, 3, 64, 64))
+    assert 0.5 * 40e9 < count / (64 * 64) * 1e6 <= 40e9
+
+
+def damaged(qp: int) -> tuple[Tensor, Tensor]:
+    """Five frames of a drawing of circles before and after a codec, ``5,3,96,128``."""
+    t, y, x = torch.meshgrid(torch.arange(5), torch.arange(96), torch.arange(128), indexing="ij")
+    frames = torch.zeros(5, 3, 96, 128) + 0.3
+    for k in range(12):
+        far = ((x - 12 * k - t) ** 2 + (y - (37 * k) % 96) ** 2).float().sqrt()
+        inside = (far < 6 + 3 * (k % 4))[:, None]
+        colour = torch.tensor([0.2 + 0.06 * k, 0.9 - 0.05 * k, 0.5 + 0.03 * (k % 5)])
+        frames = torch.where(inside, colour[:, None, None], frames)
+    planes = to_planes(frames, rng(1, "train", 1))
+
+    codes = torch.zeros(5, 3, 96, 128, dtype=torch.int32)
+    clip = Clip(through_codec(planes, "libx264", qp), planes, codes, "", "", qp, 2.5)
+    return clip.undamaged(), clip.sdr()
+
+
+@pytest.mark.parametrize("qp", [32, 37, 42])
+def test_the_bundled_weight_repairs_what_a_codec_took(qp: int) -> None:
+    clean, source = damaged(qp)
+    with torch.no_grad():
+        restored = open_model("wmnet-fast").model.restored(source[None])[0]  # type: ignore[operator]
+    before, after = ((p - clean[2]).square().mean() for p in (source[2], restored))
+    assert after < 0.97 * before  # 0.13 dB
+
+
+def test_tables_give_what_the_formula_gives(tmp_path: Path) -> None:
+    """A compiled conversion maps repaired frames through a table; the renderer alone by the formula."""
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels.reading import AS_IT_IS
+    from sdr2hdr.kernels.table import grid, packed_table
+    from sdr2hdr.kernels.writing import mapped, packed
+
+    opened = open_model("wmnet-fast")
+    frames = damaged(37)[1]
+    renderer = Renderer(
+        opened.model, opened.spec, (96, 128), device="cpu", precision="float32", tile=4096
+    )
+    look = opened.model.read_look(torch.rand(1, 3, 64, 64), torch.tensor([2.5]))[0]
+    run, states = Run(0, 5, 0, 5), renderer.new_states(look)
+    table = packed_table(renderer.mapped(grid(), states[0]))
+    whole = list(renderer.run(iter(frames), run, states))
+    for number, sdr in enumerate(renderer.repaired(iter(frames), run)):
+        by_table = mapped(tuple(sdr.unbind()), AS_IT_IS, table, number)
+        by_formula = packed(whole[number], seed=number, peak_code=1.0)
+        for a, b in zip(by_table, by_formula, strict=True):
+            apart = (a.int() - b.int()).abs().float()
+            assert apart.mean() < 0.1 and apart.max() <= 3
