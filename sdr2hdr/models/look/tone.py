@@ -145,4 +145,5 @@ _SPLINES = _splines()
 
 @cache
 def _splines_on(device: torch.device) -> Tensor:
-    return _SPLINES.to(device)
+    with torch.inference_mode(False):  # it is kept, and training may need it later
+        return _SPLINES.to(device)
