@@ -20,7 +20,7 @@ from sdr2hdr.jobs.plan import survey
 from sdr2hdr.jobs.planning import make_plan
 from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
-from sdr2hdr.jobs.run import Here, Rendered, Task, render
+from sdr2hdr.jobs.run import Executor, Here, Rendered, Task, render
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.jobs.workers import Local
 from sdr2hdr.media.inputs import as_film
@@ -117,7 +117,7 @@ def convert(
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o)
     dovi = DoviTool.found(hdr.container) if o.dolby_vision else None
-    with as_film(src, hdr.path.parent, o.fps) as film:
+    with _cluster(o) as cluster, as_film(src, hdr.path.parent, o.fps) as film:
         source = open_source(film.path, o)
         with _work(hdr, dst, keep=o.keep_work) as work:
             begun = None if o.fresh else work.read_plan()
@@ -129,7 +129,8 @@ def convert(
             plan, notes = make_plan(source, chosen, begun, here.model, progress)
             if plan is not begun:
                 work.begin(plan)
-            rendered = render(task, Local(here, o.workers), plan, work, progress)
+            executor = cluster or Local(here, o.workers)
+            rendered = render(task, executor, plan, work, progress)
             made = finish(work, plan, source, streams, rendered.scenes, progress, dovi)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)
@@ -156,6 +157,18 @@ def detect_scenes(src: str | Path, scenes: str = "auto") -> list[Scene]:
     source = Source(src)
     found = survey(source, scenes, lambda _done, _total: None)
     return scenes_from_cuts(found.cuts, len(found.pts), found.pts)
+
+
+@contextmanager
+def _cluster(options: Options) -> Iterator[Executor | None]:
+    """The executor of the cluster that was asked for, if one was; Ray loads only then."""
+    if options.cluster is None:
+        yield None
+        return
+    from sdr2hdr.cluster.connection import joined
+
+    with joined(options.cluster, options.workers) as executor:
+        yield executor
 
 
 @contextmanager

@@ -37,6 +37,7 @@ EXTRAS = {
     "OpenEXR": ("train", "reads the stills that training is done on"),
     "pywavelets": ("train", "wavelet masking of WMNet's first phase"),
     "matplotlib": ("train", "loss curves and charts"),
+    "ray": ("cluster", "renders on many machines with --cluster"),
     "piq": ("metrics", "VSI, VIFp, HaarPSI and others in evaluate"),
 }
 TOOLS = {

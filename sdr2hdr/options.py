@@ -276,12 +276,16 @@ class Options:
     )  # fmt: skip
     workers: int = option(
         1,
-        "Processes that render chunks.",
+        "Processes that render chunks; with --cluster, on the smallest machine.",
         noun="worker count",
         least=1,
         decides="run",
         per_folder=False,
     )
+    cluster: str | None = option(
+        None, "Render on a Ray cluster: that of this machine (auto), one on this machine alone (local), or its head's address.",
+        metavar="auto|local|HOST:PORT", shown="this machine, without Ray", decides="run", commands=("convert",), per_folder=False,
+    )  # fmt: skip
     tile: int | None = option(
         None, "Largest edge of a tile.",
         unit="pixels", least=64, shown="from free memory", commands=EVERYWHERE,

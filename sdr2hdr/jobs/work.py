@@ -8,11 +8,11 @@ Plan, facts and files must fit each other. Damaged or edited chunks are rendered
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 from safetensors.torch import load, save_file
@@ -66,7 +66,7 @@ class Work:
         work = cls(folder_for(target), hold_for=target)
         odd = [name for name in work._files.names() if work._files.size(name) is None]
         for name in odd:  # sdr2hdr makes only files here, so a link, a pipe or a folder is not ours
-            work._remove(name)
+            work.remove(name)
         if odd:
             work.notes.append(
                 f"The work folder held what sdr2hdr does not make ({', '.join(odd)}); it was removed."
@@ -89,7 +89,7 @@ class Work:
     def _facts(self, index: int) -> str:
         return f"chunk-{index:05d}.json"
 
-    def _states(self, index: int) -> str:
+    def states_name(self, index: int) -> str:
         return f"state-{index:05d}.safetensors"
 
     @property
@@ -115,7 +115,7 @@ class Work:
     def begin(self, plan: Plan) -> None:
         """Start again with a plan, and delete everything else in the folder."""
         for name in self._files.names():
-            self._remove(name)
+            self.remove(name)
         self.write_plan(plan)
 
     def write_plan(self, plan: Plan) -> None:
@@ -135,7 +135,7 @@ class Work:
         """
         digest = None
         if states is not None:
-            name = self._states(index)
+            name = self.states_name(index)
             part = f"{name}.part"
             flat = {
                 f"{i}.{k}": v.contiguous().cpu() for i, s in enumerate(states) for k, v in s.items()
@@ -146,7 +146,7 @@ class Work:
                 digest = self._files.sha256(part)
                 self._files.rename(part, name)
             except Exception as e:  # safetensors wraps the system's error
-                raise self._cannot_write(name, e) from e
+                raise self.cannot_write(name, e) from e
         self._write(self._facts(index), asdict(Facts(facts, tuple(light), digest, aux)))
 
     def done(self, index: int) -> tuple[ChunkFacts, tuple[LightFacts, ...]] | None:
@@ -160,6 +160,38 @@ class Work:
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None
+
+    def names(self, plan: Plan, index: int) -> tuple[str, ...]:
+        """The names of a chunk's files, in the order in which they appear: its facts last."""
+        run = plan.chunks[index][-1]
+        names = [self.chunk(index).name]
+        if plan.settings.aux:
+            names.append(self.chunk(index, aux=True).name)
+        if run.last < run.scene_last:
+            names.append(self.states_name(index))
+        return (*names, self._facts(index))
+
+    def create(self, name: str) -> BinaryIO:
+        """A new file of the folder, which replaces any of the name."""
+        try:
+            return self._files.create(name)
+        except OSError as e:
+            raise self.cannot_write(name, e) from e
+
+    def receive(self, plan: Plan, index: int, parts: Mapping[str, str]) -> bool:
+        """Record a chunk that was rendered in another folder as done: ``parts`` are its files' present names, by their own.
+
+        Returns False, and leaves the chunk undone, unless all are as they were rendered and fit the plan.
+        """
+        for name in self.names(plan, index):
+            try:
+                self._files.rename(parts[name], name)
+            except OSError as e:
+                raise self.cannot_write(name, e) from e
+        if not self._fits(plan, index):
+            self.forget(index)
+            return False
+        return True
 
     def verify(self, plan: Plan) -> None:
         """Mark as not done every chunk whose file or facts no longer match the plan and the recorded hashes."""
@@ -184,7 +216,7 @@ class Work:
             return False
         if (facts.states is not None) != goes_on or (facts.aux is not None) != plan.settings.aux:
             return False
-        if goes_on and self._files.sha256(self._states(index)) != facts.states:
+        if goes_on and self._files.sha256(self.states_name(index)) != facts.states:
             return False
         files = [(self.chunk(index), facts.chunk), (self.chunk(index, aux=True), facts.aux)]
         return all(
@@ -196,17 +228,29 @@ class Work:
 
     def forget(self, index: int) -> None:
         """Let a chunk be rendered again."""
-        self._remove(self._facts(index))
+        self.remove(self._facts(index))
+
+    def read_states_file(self, index: int) -> bytes:
+        """The file of the states after a chunk, as it is."""
+        name = self.states_name(index)
+        try:
+            return self._files.read(name)
+        except OSError as e:
+            raise OutputError(
+                f"{self.folder / name} cannot be read ({e.strerror}); run the same command again."
+            ) from e
 
     def read_states(self, index: int, count: int) -> list[State]:
         """The states after a chunk, one per tile."""
-        name = self._states(index)
+        name = self.states_name(index)
         states: list[State] = [{} for _ in range(count)]
         try:
-            for key, value in load(self._files.read(name)).items():
+            for key, value in load(self.read_states_file(index)).items():
                 tile, part = key.split(".", 1)
                 states[int(tile)][part] = value
-        except Exception as e:  # safetensors wraps the system's error
+        except OutputError:
+            raise
+        except Exception as e:  # safetensors has errors of its own
             raise OutputError(
                 f"{self.folder / name} cannot be read ({e}); run the same command again."
             ) from e
@@ -223,9 +267,10 @@ class Work:
         try:
             self._files.write_json(name, data)
         except OSError as e:
-            raise self._cannot_write(name, e) from e
+            raise self.cannot_write(name, e) from e
 
-    def _remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove an entry of the folder, if there is one."""
         try:
             self._files.unlink(name)
         except OSError as e:
@@ -233,7 +278,8 @@ class Work:
                 f"{self.folder / name} cannot be removed ({e.strerror}); remove {self.folder} by hand."
             ) from e
 
-    def _cannot_write(self, name: str, e: Exception) -> OutputError:
+    def cannot_write(self, name: str, e: Exception) -> OutputError:
+        """The error for people about a file of the folder."""
         why = getattr(e, "strerror", None) or e
         return OutputError(
             f"{self.folder / name} cannot be written ({why}); free some space and run the same command again."

@@ -65,12 +65,13 @@ def choose_tile(height: int, width: int, spec: ModelSpec, free: int) -> int:
 
 
 def fitting_tile(height: int, width: int, spec: ModelSpec, device: torch.device) -> int:
-    """The largest tile edge that the device's free memory allows now.
+    """The largest tile edge that the device's free memory allows now."""
+    return choose_tile(height, width, spec, free_memory(device) - frame_bytes(height, width, spec))
 
-    The frames of a window, in and out, are held in addition to the model's own working memory.
-    """
-    buffers = 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
-    return choose_tile(height, width, spec, free_memory(device) - buffers)
+
+def frame_bytes(height: int, width: int, spec: ModelSpec) -> int:
+    """The bytes of a window's frames, in and out, which are held in addition to the model's own working memory."""
+    return 12 * height * width * (spec.past + 2 * spec.block + spec.future + 8)
 
 
 def ramp(length: int, before: int, after: int, margin: int = 0) -> Tensor:

@@ -1,0 +1,91 @@
+"""Files that tasks read: where a machine sees the same file, in place; else fetched once, in pieces, into a cache."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import platformdirs
+import ray
+from filelock import FileLock
+
+from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.plan import Fingerprint
+
+CACHE = 64 << 30
+"""Bytes that the cache of a machine holds, unless ``SDR2HDR_CLUSTER_CACHE`` names another number of GiB."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A file by its path on the driver's machine, and what it holds."""
+
+    path: Path
+    found: Fingerprint
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        return cls(path, Fingerprint.of(path))
+
+    def is_at(self, path: Path) -> bool:
+        """Whether that path holds the same bytes on this machine."""
+        try:
+            there = Fingerprint.of(path)
+        except InputError:
+            return False
+        return (there.size, there.sha256) == (self.found.size, self.found.sha256)
+
+
+def place(needed: Needed, home: Any) -> Path:
+    """The path of a file on this machine, fetched from the actor ``home`` if it is not seen here. Raises OSError."""
+    if needed.is_at(needed.path):
+        return needed.path
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{needed.found.sha256}-{needed.found.size}{needed.path.suffix}"
+    with FileLock(folder / "lock"):  # one task fetches, the others of this machine wait
+        if not needed.is_at(path):
+            _make_room(folder, needed.found.size)
+            _fetch(needed, home, path)
+        os.utime(path)
+    return path
+
+
+def cache_folder() -> Path:
+    """The cache of this machine; ``SDR2HDR_CACHE`` names another folder for it."""
+    named = os.environ.get("SDR2HDR_CACHE")
+    return (Path(named) if named else platformdirs.user_cache_path("sdr2hdr")) / "cluster"
+
+
+def _fetch(needed: Needed, home: Any, path: Path) -> None:
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            while file.tell() < needed.found.size:
+                piece = ray.get(home.piece.remote(needed.path, file.tell()))
+                if not piece:
+                    break
+                file.write(piece)
+        if not needed.is_at(part):
+            raise InputError(
+                f"{needed.path} changed while it was sent; run the same command again."
+            )
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Remove what was not used for longest until another file fits."""
+    most = int(float(os.environ.get("SDR2HDR_CLUSTER_CACHE", CACHE / 2**30)) * 2**30)
+    files = sorted(
+        (p for p in folder.iterdir() if p.name != "lock"), key=lambda p: p.stat().st_mtime
+    )
+    held = sum(p.stat().st_size for p in files)
+    for path in files:
+        if held + size <= most:
+            return
+        with suppress(OSError):
+            held -= path.stat().st_size
+            path.unlink()

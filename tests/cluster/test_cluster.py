@@ -1,0 +1,204 @@
+"""Converting on a Ray cluster of several node processes on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import numpy as np
+import pytest
+from cluster.conftest import STORE, kill_raylet, tasks_of, wait_for
+
+from sdr2hdr import convert
+from sdr2hdr.errors import ModelError, UsageError
+
+CHUNKS = 8
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def alone(film: Path, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The film as one process converts it."""
+    out = tmp_path_factory.mktemp("alone") / "out.mkv"
+    assert convert(film, out, **options).chunks == CHUNKS
+    return out.read_bytes()
+
+
+@contextmanager
+def begun(
+    film: Path, out: Path, options: dict[str, Any], nodes: Any
+) -> "Iterator[subprocess.Popen[str]]":
+    """The command, in a session of its own, when its first chunk is done and others are being rendered."""
+    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    start = [sys.executable, "-m", "sdr2hdr", "convert", str(film), str(out), "-q"]
+    process = subprocess.Popen(
+        [*start, *words, "--cluster", nodes.address],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: done(out) or process.poll() is not None, "the first chunk")
+        assert process.poll() is None, process.communicate()[1]
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def done(out: Path) -> set[str]:
+    return {p.name for p in out.parent.glob(f".{out.name}.sdr2hdr-work/chunk-*.json")}
+
+
+def scratch() -> set[str]:
+    return {p.name for p in Path(gettempdir()).glob("sdr2hdr-chunk-*")}
+
+
+def test_the_film_is_that_of_one_machine(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mkv"
+    report = convert(film, out, **options, cluster=nodes.address)
+    assert (report.chunks, report.resumed_chunks) == (CHUNKS, 0)
+    assert out.read_bytes() == alone
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path, how: int
+) -> None:
+    out, before = tmp_path / "out.mkv", scratch()
+    with begun(film, out, options, nodes) as process:
+        os.killpg(process.pid, how)
+        _, said = process.communicate(timeout=200)
+    wait_for(lambda: not any(tasks_of(f"chunk {i}") for i in range(CHUNKS)), "the tasks to end")
+    if how == signal.SIGINT:
+        assert process.returncode == 130, said
+        assert len(said.strip().splitlines()) == 1 and "run the same command again" in said
+        assert scratch() <= before
+        parts = list(tmp_path.glob(".out.mkv.sdr2hdr-work/*.part"))
+        assert not parts
+    kept = len(done(out))
+    assert kept >= 1
+    report = convert(film, out, **options)  # one machine goes on with a cluster's work
+    assert report.resumed_chunks == kept
+    assert out.read_bytes() == alone
+
+
+def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
+    film: Path, options: dict[str, Any], nodes: Any, tmp_path: Path
+) -> None:
+    over = threading.Event()
+
+    def poison() -> None:
+        while not over.wait(0.01):
+            for pid in tasks_of("chunk 2"):
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=poison)
+    thread.start()
+    out = tmp_path / "out.mkv"
+    try:
+        with pytest.raises(
+            ModelError, match=r"Chunk 2 of .* failed \d+ times .*same command continues"
+        ):
+            convert(film, out, **options, cluster=nodes.address)
+    finally:
+        over.set()
+        thread.join()
+    assert not out.exists()
+    assert "chunk-00002.json" not in done(out)
+
+
+def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
+) -> None:
+    """A node in a mount namespace of its own, where the source's folder is empty; and a driver whose object store is full."""
+    import ray
+
+    hidden, cache, out = film.parent, tmp_path / "cache", tmp_path / "out.mkv"
+    start = f"mount -t tmpfs none {hidden} && exec ray start --address={nodes.address} --num-cpus=1 --block"
+    environment = {**os.environ, "SDR2HDR_CACHE": str(cache)}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    node = subprocess.Popen(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", start],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        ray.init(nodes.address, configure_logging=False, log_to_driver=False)
+        alive = len(ray.nodes())
+        wait_for(lambda: len(ray.nodes()) > alive or node.poll() is not None, "the node")
+        if node.poll() is not None:
+            pytest.skip("mount namespaces are not allowed here")
+        full = ray.put(np.zeros(STORE * 9 // 10, np.uint8))
+        convert(film, out, **options, cluster=nodes.address)
+        del full
+    finally:
+        ray.shutdown()
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait()
+    assert out.read_bytes() == alone
+    (fetched,) = (cache / "cluster").glob("*.mkv")
+    assert fetched.read_bytes() == film.read_bytes()
+
+
+def test_lost_nodes_cost_their_chunks_alone_and_a_new_one_takes_work(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
+) -> None:
+    """Every node is killed in the middle of a chunk, and one that comes later finishes the film."""
+    out = tmp_path / "out.mkv"
+    with ThreadPoolExecutor(1) as pool:
+        converting = pool.submit(convert, film, out, **options, cluster=nodes.address)
+        wait_for(lambda: done(out) or converting.done(), "the first chunk")
+        lost = list(nodes.worker_nodes)
+        for node in lost:
+            kill_raylet(node)
+        before = done(out)
+        nodes.add_node(num_cpus=1, object_store_memory=STORE)
+        converting.result()
+    for node in lost:
+        nodes.remove_node(node)
+    assert 1 <= len(before) < CHUNKS
+    assert out.read_bytes() == alone
+
+
+def test_without_ray_there_is_one_sentence(tmp_path: Path, film: Path) -> None:
+    code = (
+        "import sys; sys.modules['ray'] = None; from sdr2hdr.cli.main import main; sys.exit(main("
+        f"['convert', {str(film)!r}, {str(tmp_path / 'out.mkv')!r}, '--cluster', 'auto']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == UsageError.exit_code
+    assert ended.stderr.strip().count("\n") == 0 and "sdr2hdr[cluster]" in ended.stderr
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, film: Path) -> None:
+    with pytest.raises(UsageError, match="cluster auto"):
+        convert(film, tmp_path / "out.mkv", cluster="ray://somewhere:10001")
+
+
+def test_a_conversion_without_a_cluster_does_not_load_ray(tmp_path: Path, film: Path) -> None:
+    code = (
+        "import sys; from sdr2hdr import convert; from sdr2hdr.cli import main; "
+        f"convert({str(film)!r}, {str(tmp_path / 'out.mkv')!r}, model='bt2446a', preset='ultrafast'); "
+        "print('ray' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.strip() == "False", ended.stderr
