@@ -26,6 +26,25 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     return names
 
 
+def _qps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    try:
+        qps = tuple(int(q) for q in value.split(",")) if value is not None else ()
+    except ValueError as e:
+        raise click.BadParameter("write whole numbers, such as 27,32,37,42.") from e
+    if any(not 1 <= q <= 51 for q in qps):
+        raise click.BadParameter("a QP is a whole number from 1 to 51.")
+    return qps
+
+
+def _check_protocol(
+    what: Path | None, qps: tuple[int, ...], intra: bool, middle: int | None
+) -> None:
+    if (qps or middle) and (what is None or not what.is_dir()):
+        raise click.UsageError("--qp and --middle are for folders of frames.")
+    if intra and not qps:
+        raise click.UsageError("--intra says how to compress: give --qp as well.")
+
+
 @click.command()
 @click.argument("what", type=click.Path(path_type=Path), required=False)
 @click.argument("truth", type=click.Path(path_type=Path), required=False)
@@ -103,6 +122,28 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     default=None,
     help="Brightness of the results.  [default: that of convert; with --val each part's own]",
 )
+@click.option(
+    "--peak",
+    type=click.FloatRange(100, 10000),
+    default=1000.0,
+    show_default=True,
+    help="Peak of the results in nits; 10000 only limits codes to 0..1, as papers do.",
+)
+@click.option(
+    "--qp",
+    "qps",
+    default=None,
+    callback=_qps,
+    metavar="A,B,C",
+    help="Compress the SDR frames with x265 at these QPs first (folders of frames).",
+)
+@click.option("--intra", is_flag=True, help="With --qp: code every picture alone.")
+@click.option(
+    "--middle",
+    type=click.IntRange(3),
+    default=None,
+    help="Cut scenes into sets of this many frames and judge the middle frame of each.",
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Write into --out even if it holds files.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
@@ -117,7 +158,8 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 def evaluate(
     what: Path | None, truth: Path | None, val: bool, corpus: Path | None, models: tuple[str, ...],
     wanted: tuple[str, ...], every: int, limit: int | None, scenes: Path | None, part: str, out: Path | None, most: int,
-    exposures: str | None, brightness: float | None, overwrite: bool, device: str, precision: str, as_json: bool,
+    exposures: str | None, brightness: float | None, peak: float, qps: tuple[int, ...], intra: bool,
+    middle: int | None, overwrite: bool, device: str, precision: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a result, or the output of models, against an HDR truth.
 
@@ -133,6 +175,7 @@ def evaluate(
       sdr2hdr evaluate HDRTV1K/test_sdr HDRTV1K/test_hdr --metrics all
       sdr2hdr evaluate --val --corpus hdri/
     """
+    _check_protocol(what, qps, intra, middle)
     from sdr2hdr.evaluation.report import check_folder, write_report
     from sdr2hdr.evaluation.scores import to_json
     from sdr2hdr.evaluation.worst import Worst
@@ -183,15 +226,18 @@ def evaluate(
             scores += real_pairs(loaded, corpus, chosen.measures, worst, progress=show)
         elif what is not None:
             from sdr2hdr.evaluation.films import measure
+            from sdr2hdr.evaluation.protocols import protocol
             from sdr2hdr.evaluation.strips import pairings
             from sdr2hdr.jobs.exposures import read_exposures
 
             times = read_exposures(exposures)
-
+            pairs = protocol(
+                pairings(what, truth, scenes, part, times), qps, intra=intra, middle=middle
+            )
             scores = list(
                 measure(
-                    pairings(what, truth, scenes, part, times), models, chosen.measures, worst, limit=limit, device=device,
-                    precision=precision, brightness=brightness, times=times,
+                    pairs, models, chosen.measures, worst, limit=limit, device=device, precision=precision, peak=peak,
+                    brightness=brightness, times=times,
                     progress=lambda at, done: bar.update(task, description=at, completed=done),
                 )
             )  # fmt: skip

@@ -151,7 +151,7 @@ def _measured(
         if held is not None:
             yield held
         scene = f"{number + 1:03d}" if strip.loose else strip.name
-        held = Score(model, scene, number, meter.add(result, target, guide))
+        held = Score(model, scene, number, meter.add(result, target, guide), qp=pair.qp)
         worst.offer(held, result, target, guide)
         number += 1
         progress(f"{model}: {strip.name}", number)

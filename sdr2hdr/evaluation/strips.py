@@ -42,13 +42,14 @@ class Pairing:
     """A strip, and its truth if there is one.
 
     If only some frames are ``judged``, the truth has a frame for each of them alone. ``times`` are the exposures of the
-    strip's frames, if they alternate.
+    strip's frames, if they alternate; ``qp`` is that at which its frames were compressed.
     """
 
     strip: Strip
     truth: Strip | None
     judged: tuple[int, ...] | None = None
     times: Times = ()
+    qp: int | None = None
 
 
 def film(path: Path, times: Times = ()) -> Strip:

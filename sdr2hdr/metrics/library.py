@@ -109,6 +109,62 @@ def lpips() -> Full:
     return measure
 
 
+_MUSIQ = "musiq_koniq"
+_GET_MUSIQ = "python -c \"import pyiqa; pyiqa.create_metric('musiq')\""
+
+
+def musiq() -> Callable[[Tensor], float]:
+    """MUSIQ (KonIQ-10k) of one picture ``3,H,W`` of R'G'B' 0..1, by pyiqa: 0 to 100, higher is better. Raises AbsentError."""
+    try:
+        module = importlib.import_module("pyiqa")
+        cache = Path(torch.hub.get_dir()) / "pyiqa"
+        if not any(cache.glob(f"{_MUSIQ}*")):  # or it would be downloaded unasked
+            raise AbsentError(f"its network {_MUSIQ} is not in torch's cache: {_GET_MUSIQ}")
+        network = module.create_metric("musiq", device="cpu")
+    except ImportError as e:
+        raise AbsentError(f"pyiqa is not installed ({e}): pip install pyiqa") from e
+    except (RuntimeError, OSError) as e:
+        raise AbsentError(f"MUSIQ does not run here ({_first_line(e)})") from e
+
+    def measure(picture: Tensor) -> float:
+        with torch.inference_mode():
+            return float(network(picture[None]))
+
+    return measure
+
+
+_RAFT = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"  # torchvision's Raft_Large_Weights.C_T_SKHT_V2
+_GET_RAFT = "python -c \"from torchvision.models.optical_flow import raft_large; raft_large(weights='C_T_SKHT_V2')\""
+_RAFT_LEAST = 128
+
+
+def raft() -> Callable[[Tensor, Tensor], Tensor]:
+    """The optical flow ``2,H,W`` of RAFT (torchvision's large one) between two frames ``3,H,W`` of codes 0..1.
+
+    Frames are extended by their border to multiples of eight pixels, at least 128. Raises AbsentError.
+    """
+    try:
+        module = importlib.import_module("torchvision.models.optical_flow")
+        if not (Path(torch.hub.get_dir()) / "checkpoints" / _RAFT).exists():
+            raise AbsentError(f"its network {_RAFT} is not in torch's cache: {_GET_RAFT}")
+        network = module.raft_large(weights="C_T_SKHT_V2", progress=False).eval()
+    except ImportError as e:
+        raise AbsentError(f"torchvision is not installed ({e}): pip install torchvision") from e
+    except (RuntimeError, OSError) as e:
+        raise AbsentError(f"RAFT does not run here ({_first_line(e)})") from e
+
+    def find(here: Tensor, there: Tensor) -> Tensor:
+        height, width = here.shape[-2:]
+        down, across = (max(-(-n // 8) * 8, _RAFT_LEAST) - n for n in (height, width))
+        pair = torch.stack([here, there]).float() * 2 - 1
+        pair = pad(pair, (0, across, 0, down), mode="replicate")
+        with torch.inference_mode():
+            way: Tensor = network(pair[:1], pair[1:])[-1]
+        return way[0, :, :height, :width]
+
+    return find
+
+
 DISPLAY = "standard_hdr_pq"
 
 

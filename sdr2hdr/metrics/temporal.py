@@ -1,5 +1,7 @@
 """Measures between successive frames: warping error and flicker."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -7,6 +9,9 @@ from sdr2hdr.color.ictcp import ictcp
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.flow import flow, seen_in_both, warp
+
+Flow = Callable[[Tensor, Tensor], Tensor]
+"""The way ``2,H,W`` of each pixel of a frame ``3,H,W`` of codes to the same thing in another."""
 
 CELL = 16
 """Pixels of a cell over which light is averaged for flicker: grain and coding noise are no flicker."""
@@ -27,16 +32,26 @@ def is_cut(guide: Tensor, guide_before: Tensor) -> bool:
     return change.abs().mean().item() > CUT
 
 
-def e_warp(result: Tensor, before: Tensor, guide: Tensor, guide_before: Tensor) -> float:
+def own_flow(here: Tensor, there: Tensor) -> Tensor:
+    """The flow of :mod:`sdr2hdr.metrics.flow`, of the luma of codes ``3,H,W``."""
+    return flow(luma(here), luma(there))
+
+
+def e_warp(
+    result: Tensor,
+    before: Tensor,
+    guide: Tensor,
+    guide_before: Tensor,
+    find: Flow = own_flow,
+) -> float:
     """Warping error between two frames ``3,H,W`` of codes 0..1: mean squared error where both frames see the same thing.
 
     Lai, Huang, Wang, Shechtman, Yumer, Yang, "Learning blind video temporal consistency" (2018), eq. 9 and 10: the frame
-    before is brought to this one by optical flow, and hidden pixels do not count. The flow (:mod:`sdr2hdr.metrics.flow`) is
-    that of the guide, which is the truth, or the SDR source where there is none, so that all results are measured by one
+    before is brought to this one by optical flow, and hidden pixels do not count. The flow, which ``find`` finds, is that of
+    the guide, which is the truth, or the SDR source where there is none, so that all results are measured by one
     flow. NaN if no pixel is visible in both.
     """
-    now, then = luma(guide), luma(guide_before)
-    way, back = flow(now, then), flow(then, now)
+    way, back = find(guide, guide_before), find(guide_before, guide)
     seen = seen_in_both(way, back)
     if not seen.any():
         return float("nan")
