@@ -21,7 +21,8 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.data.clips import Clip, Planes
+from sdr2hdr.data.clips import Clip
+from sdr2hdr.data.damage import Planes
 from sdr2hdr.data.store import clip_paths, read_clip
 from sdr2hdr.media.encoder import MIN_SIDE
 

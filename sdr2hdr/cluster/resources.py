@@ -25,7 +25,8 @@ class Machine:
 def machines() -> dict[str, Machine]:
     """The cluster's live machines, by their ids."""
     found = {}
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
+    nodes: Any = ray.nodes  # without types, where Ray is installed
+    for node in nodes():
         if node["Alive"]:
             has = node["Resources"]
             found[node["NodeID"]] = Machine(
