@@ -29,18 +29,17 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def vgg19(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A file like torchvision's, with weights that nobody trained."""
-    folder = tmp_path_factory.mktemp("hub")
-    (folder / "checkpoints").mkdir()
+    home = tmp_path_factory.mktemp("torch")
+    (home / "hub/checkpoints").mkdir(parents=True)
     sizes, at, tensors = (3, 64, 64, 128, 128, 256, 256, 256, 256), 0, {}
     for number, (a, b) in enumerate(pairwise(sizes)):
         at += 0 if number == 0 else 3 if number in (2, 4) else 2  # a pooling more
         for key, t in nn.Conv2d(a, b, 3).state_dict().items():
             tensors[f"features.{at}.{key}"] = t
-    torch.save(tensors, folder / "checkpoints/vgg19-dcbb9e9d.pth")
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(folder)
-    yield
-    torch.hub.set_dir(before)
+    torch.save(tensors, home / "hub/checkpoints/vgg19-dcbb9e9d.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(home))
+        yield
 
 
 def prepared(recipe: Recipe, frames: Path, out: Path) -> Recipe:
