@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 from sdr2hdr.color.exposure import brightness_between
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.data.area import drawn_area, window
+from sdr2hdr.data.area import check_size, drawn_area, window
 from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, exact_clip, finish
 from sdr2hdr.data.damage import USUAL_DAMAGE, Damage
 from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
@@ -211,11 +211,7 @@ class PairedMaker:
 
 def _check_sizes(scene: PairedScene, size: tuple[int, int]) -> None:
     width, height = png_facts(scene.sdr[0]).size
-    if height < size[0] or width < size[1]:
-        raise InputError(
-            f"{scene.sdr[0]} is {width}x{height}, smaller than the recipe's clips of {size[1]}x{size[0]}; ask for smaller ones "
-            "in [clips]."
-        )
+    check_size(f"{scene.sdr[0]} is", (width, height), size)
     for path in scene.sdr:
         other = png_facts(path).size
         if other != (width, height):
@@ -276,12 +272,7 @@ class FilmMaker:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
         self.mix, self.damage = mix, damage
         for film in films:
-            width, height = Source(film, hdr=True, hlg=True).info.size
-            if height < size[0] or width < size[1]:
-                raise InputError(
-                    f"{film} is {width}x{height}, smaller than the recipe's clips of {size[1]}x{size[0]}; ask for smaller ones "
-                    "in [clips]."
-                )
+            check_size(f"{film} is", Source(film, hdr=True, hlg=True).info.size, size)
         every = [s for film in films for s in shots(film)]
         long = {s.name: s for s in every if len(s.pts) >= frames}
         if not long:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import MU_PEAK
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_inverse_eotf
-from sdr2hdr.data.area import drawn_area
+from sdr2hdr.data.area import check_size, drawn_area
 from sdr2hdr.data.clips import Clip, rgb_planes
 from sdr2hdr.data.splits import TrainingSplit, rng
 from sdr2hdr.errors import InputError
@@ -81,12 +81,8 @@ class VimeoMaker:
                 f"A septuplet of {folder} has {FRAMES} frames, and the recipe asks for {frames}; ask for fewer."
             )
         self.material = septuplets(folder, split)
-        width, height = png_facts(self.material[0] / "im1.png").size
-        if height < size[0] or width < size[1]:
-            raise InputError(
-                f"{folder} has frames of {width}x{height}, smaller than the recipe's clips of {size[1]}x{size[0]}; ask for "
-                "smaller ones in [clips]."
-            )
+        first = png_facts(self.material[0] / "im1.png")
+        check_size(f"{folder} has frames of", first.size, size)
 
     @property
     def scenes(self) -> int:

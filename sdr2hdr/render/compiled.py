@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
-from sdr2hdr.color.yuv import HDR10, YuvLayout
+from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels import hlg as in_hlg
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
@@ -22,7 +22,7 @@ from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
-from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.render.renderer import Run
 from sdr2hdr.render.stream import Finished, Planes, Stream
 
 _Planes = tuple[Tensor, ...]
@@ -42,19 +42,8 @@ class _Kind:
 class CompiledStream(Stream):
     """A stream on the CPU: within a code of :class:`Stream`, and several times as fast."""
 
-    def __init__(
-        self,
-        renderer: Renderer,
-        layout: YuvLayout = HDR10,
-        *,
-        channels: bool = False,
-        hlg: bool = False,
-    ) -> None:
-        super().__init__(renderer, layout, channels=channels, hlg=hlg)
-        self._table: tuple[Hashable, NDArray[np.uint32]] = (
-            None,
-            np.empty(0, np.uint32),
-        )  # the last one
+    _table: tuple[Hashable, NDArray[np.uint32]] = (None, np.empty(0, np.uint32))
+    """The last table, and what it is for."""
 
     def run(
         self,

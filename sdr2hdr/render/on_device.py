@@ -1,16 +1,17 @@
 """The frame loop on a GPU: planes go up, planes and their light come down, and nothing in between waits for the host."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from sdr2hdr.color.deband import debanded
 from sdr2hdr.color.light import FrameLight
-from sdr2hdr.color.yuv import HDR10, YuvLayout, from_yuv
+from sdr2hdr.color.yuv import from_yuv
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
-from sdr2hdr.render.renderer import Renderer, Run, windows
+from sdr2hdr.render.renderer import Run, windows
 from sdr2hdr.render.stream import Finished, Stream
 from sdr2hdr.render.transfer import Downloads, Uploads
 
@@ -22,16 +23,9 @@ class DeviceStream(Stream):
     device: the meter adds it up there and is asked once a chunk.
     """
 
-    def __init__(
-        self,
-        renderer: Renderer,
-        layout: YuvLayout = HDR10,
-        *,
-        channels: bool = False,
-        hlg: bool = False,
-    ) -> None:
-        super().__init__(renderer, layout, channels=channels, hlg=hlg)
-        self._up = Uploads(renderer.device)
+    @cached_property
+    def _up(self) -> Uploads:
+        return Uploads(self.renderer.device)
 
     @torch.inference_mode()
     def run(
