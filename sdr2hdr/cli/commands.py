@@ -25,6 +25,10 @@ COMMANDS = {
     "compare": ("sdr2hdr.cli.compare:compare", "Compare two films on one page."),
     "models": ("sdr2hdr.cli.models:models", "List the models."),
     "train": ("sdr2hdr.cli.train:train", "Train a model from a recipe."),
+    "reproduce": (
+        "sdr2hdr.cli.reproduce:reproduce",
+        "Train and measure a network as its paper does.",
+    ),
     "evaluate": ("sdr2hdr.cli.evaluate:evaluate", "Measure results and models."),
     "dataset": ("sdr2hdr.cli.dataset:dataset", "Prepare folders of paired frames for training."),
     "weights": ("sdr2hdr.cli.weights:weights", "List, download, check and import weights."),

@@ -1,11 +1,15 @@
 """``sdr2hdr train``: weights from a corpus."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console
+
+if TYPE_CHECKING:
+    from sdr2hdr.training.recipe import Recipe
 
 
 @click.command()
@@ -59,6 +63,23 @@ def train(
       sdr2hdr train wmnet --corpus hdri/ --out run/
       sdr2hdr train mine.toml --corpus HDRTV4K/ --scenes scenes.json --out run/
     """
+    from sdr2hdr.training.recipe import read_recipe, recipe_path
+
+    r = read_recipe(recipe_path(recipe))
+    train_recipe(r, corpus, out, scenes=scenes, clips=clips, start=start, device=device)
+
+
+def train_recipe(
+    r: "Recipe",
+    corpus: Path,
+    out: Path,
+    *,
+    scenes: Path | None = None,
+    clips: Path | None = None,
+    start: tuple[str, ...] = (),
+    device: str = "cpu",
+) -> None:
+    """Make the clips of a recipe and train to its end, with progress on standard error; continue from a checkpoint in ``out``."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -74,12 +95,10 @@ def train(
     from sdr2hdr.training import speed
     from sdr2hdr.training.curves import draw
     from sdr2hdr.training.loop import Report, Trainer, check
-    from sdr2hdr.training.recipe import read_recipe, recipe_path
     from sdr2hdr.weights.starting import starting_tensors
 
     keep_one_heap()
     terminal = console(stderr=True)
-    r = read_recipe(recipe_path(recipe))
     tensors = [starting_tensors(source) for source in (*r.starts, *start)]
     clips = clips or out / "clips"
     check(r, out, tensors)

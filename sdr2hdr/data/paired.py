@@ -8,6 +8,7 @@ from torch import Tensor
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import png_facts, read_codes
 
+_PARTS = {"train": "training", "test": "tests"}
 _BESIDE = {".json", ".txt", ".md", ".toml", ".csv"}  # files about the pictures, not pictures
 
 
@@ -31,8 +32,8 @@ class PairedScene:
 def sides(folder: Path, part: str | None = None) -> tuple[Path, Path]:
     """The SDR and the HDR folder inside a data set: ``sdr`` and ``hdr``, or two names that differ in that alone (``test_sdr``).
 
-    Of several pairs, that whose names begin with ``part`` ("train" or "test") is meant. Raises InputError if there is no such
-    pair, or more than one.
+    Of several pairs, that whose names begin with ``part`` ("train" or "test") is meant; a single pair of the other part is
+    not. Raises InputError if there is no such pair, or more than one.
     """
     try:
         names = {p.name: p for p in folder.iterdir() if p.is_dir()}
@@ -62,6 +63,12 @@ def sides(folder: Path, part: str | None = None) -> tuple[Path, Path]:
         name = next(name for name in alone if name.lower().startswith(part))
         raise InputError(f"{folder} holds {name} without its partner; download the whole data set.")
     if len(found) == 1:
+        name = found[0][0].name
+        if part in _PARTS and name.lower().startswith(tuple(p for p in _PARTS if p != part)):
+            raise InputError(
+                f"{folder} holds no frames for {_PARTS[part]}, only {name} and its HDR; download the whole data set, or name the "
+                "two folders one by one."
+            )
         return found[0]
     chosen = [pair for pair in found if part and pair[0].name.lower().startswith(part)]
     if len(chosen) == 1:

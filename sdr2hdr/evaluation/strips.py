@@ -116,7 +116,8 @@ def pairings(
                 f"{what} holds no PNG frames; name a folder that does, or a data set with sdr and hdr in it."
             )
         return [Pairing(strip, None) for strip in strips]
-    left, right = sides(what, part) if truth is None else (what, truth)
+    side = part if scene_list is None else "train"  # a list divides the training frames
+    left, right = sides(what, side) if truth is None else (what, truth)
     files = frame_files(left)
     if not files:
         raise InputError(f"{left} holds no PNG frames; name the folder that does.")

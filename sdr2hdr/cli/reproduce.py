@@ -1,0 +1,159 @@
+"""``sdr2hdr reproduce``: a paper's training and evaluation, and its tables with our values beside the paper's."""
+
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table as Screen
+
+from sdr2hdr.cli.screen import console, say
+
+if TYPE_CHECKING:
+    from sdr2hdr.training.papers import Measured, Paper, Run
+
+
+def names() -> list[str]:
+    """The networks whose papers can be reproduced; torch stays out of it."""
+    import tomllib
+
+    return list(tomllib.loads((files("sdr2hdr") / "training/papers.toml").read_text("utf-8")))
+
+
+@click.command()
+@click.argument("paper", type=click.Choice(names()))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder that holds the paper's data sets, each in a folder of its own name.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for clips, checkpoints, weights and results.  [default: reproduced-PAPER]",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=None,
+    help="Rehearse with about this many training steps instead of the recipe's.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Train this recipe instead of the paper's; the evaluation stays the same.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=None,
+    help="Measure only the first frames of each scene.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+def reproduce(
+    paper: str,
+    data: Path,
+    out: Path | None,
+    steps: int | None,
+    recipe: Path | None,
+    limit: int | None,
+    device: str,
+) -> None:
+    """Train a network as its paper does, measure it as the paper does, and print the paper's tables with our values.
+
+    If you stop the command, the same command continues. docs/datasets.md says which folders --data must hold. A test set
+    that is missing is named, and its table shows the paper's values alone. --out gets the weights and results.json.
+
+    \b
+    Examples:
+      sdr2hdr reproduce wmnet --data datasets/ --device cuda
+      sdr2hdr reproduce wmnet --data datasets/ --steps 200
+    """
+    from sdr2hdr.training.papers import (
+        measured,
+        measured_pairs,
+        papers,
+        rehearsal,
+        runs,
+        training_set,
+    )
+    from sdr2hdr.training.recipe import read_recipe, recipe_path
+    from sdr2hdr.writing import write_whole
+
+    of, out = papers()[paper], out or Path(f"reproduced-{paper}")
+    whole = read_recipe(recipe_path(recipe or Path(of.recipe)))
+    made = whole if steps is None else rehearsal(whole, steps)
+    corpus = training_set(data, of)
+    for table in of.tables:  # what is damaged is found before the training, not after it
+        measured_pairs(data, table)
+    if of.crop:
+        corpus = _patches(corpus, out / "patches", of.crop)
+    results = []
+    for run in runs(of, made):
+        weight = _train(run, corpus, out / run.name, device)
+        for found in measured(run.tables, data, weight, device=device, limit=limit):
+            _show(of, found, f"{run.recipe.name}, {run.recipe.steps} of {whole.steps} steps")
+            results.append(_facts(of, found))
+    text = {"paper": paper, "steps": made.steps, "of": whole.steps, "tables": results}
+    write_whole(out / "results.json", (json.dumps(text, indent=1) + "\n").encode(), overwrite=True)
+
+
+def _patches(corpus: Path, out: Path, size: int) -> Path:
+    """The training patches of a data set, which are cut unless they are there."""
+    from sdr2hdr.data.crop import crop
+    from sdr2hdr.data.paired import paired_scenes, sides
+    from sdr2hdr.writing import make_folder
+
+    if not out.exists():
+        scenes = paired_scenes(*sides(corpus, "train"))
+        make_folder(out.parent)
+        say(f"Cutting patches of {size} pixels from {corpus}.")
+        crop(scenes, out, size=size)
+    return out
+
+
+def _train(run: "Run", corpus: Path, out: Path, device: str) -> Path:
+    """Train a weight to the end of its recipe, or what is left of it, and return its file."""
+    from sdr2hdr.cli.train import train_recipe
+    from sdr2hdr.training.export import export
+
+    train_recipe(run.recipe, corpus, out, device=device)
+    export(out / "checkpoint.pt", run.recipe, out, data=corpus.name, commit="unknown", scores={})
+    return out / f"{run.recipe.name}.safetensors"
+
+
+def _show(paper: "Paper", found: "Measured", what: str) -> None:
+    """A table on standard output, and the notes on standard error."""
+    from sdr2hdr.metrics.measures import MEASURES
+
+    table = found.table
+    columns = {f"{name} (paper)": values for name, values in table.rows.items()}
+    if found.frames:
+        columns |= {f"ours: {what}, {found.frames} frames": dict(found.values)}
+    title = f"{paper.title}, {table.name}, on {table.set}"
+    screen = Screen("measure", title=title, title_justify="left")
+    for name in columns:
+        screen.add_column(name, justify="right")
+    for key in table.measures:
+        m = MEASURES[key]
+        cells = (f"{v[key]:.{m.digits}f}" if key in v else "-" for v in columns.values())
+        screen.add_row(f"{m.title} {'↑' if m.higher else '↓'}", *cells)
+    console().print(screen)
+    for note in found.notes:
+        say(note)
+
+
+def _facts(paper: "Paper", found: "Measured") -> dict[str, object]:
+    return {
+        "table": found.table.name,
+        "set": found.table.set,
+        "frames": found.frames,
+        "ours": {k: v if math.isfinite(v) else None for k, v in found.values.items()},
+        "paper": found.table.rows[paper.ours],
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,133 @@
+"""``reproduce``: a paper's training and evaluation from its data sets to its table, on made-up copies of them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from frame_makers import RECIPE, write_pairs
+
+from sdr2hdr.cli.main import main
+from sdr2hdr.metrics.measures import MEASURES
+from sdr2hdr.training.papers import papers, rehearsal, runs
+from sdr2hdr.training.recipe import RECIPES, read_recipe, recipe_path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """HDRTV4K-Scene with two training scenes and one test scene; the long scenes are missing."""
+    folder = tmp_path / "data/HDRTV4KScene"
+    for part, scenes in (("train", ("abp1_bamboo", "ugc2_sunroom")), ("test", ("abp1_dancing",))):
+        names = [f"{scene}/{n:03d}" for scene in scenes for n in range(2)]
+        write_pairs(folder, f"{part}_scene_sdr", f"{part}_scene_hdr", names, (136, 144))
+    return folder.parent
+
+
+@pytest.fixture
+def command(data: Path, tmp_path: Path) -> list[str]:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE.replace("select = 1", "select = 0\nexact = true\nflips = false"))
+    words = ["reproduce", "wmnet", "--data", data, "--out", tmp_path / "out", "--recipe", recipe]
+    return list(map(str, words))
+
+
+def test_every_paper_recipe_has_its_tables() -> None:
+    found = papers()
+    for name, paper in found.items():
+        for table in paper.tables:
+            assert paper.ours in table.rows and set(table.measures) <= set(MEASURES), name
+    for path in RECIPES.glob("*-paper.toml"):
+        assert found[read_recipe(path).model].recipe == path.stem
+
+
+def test_from_a_data_set_to_the_papers_table(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "Table I, on HDRTV4KScene" in shown.out and "36.23" in shown.out
+    assert "HDRTV4KLong" in " ".join(shown.err.split())
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert (results["steps"], results["of"]) == (3, 3)
+    first, second = results["tables"]
+    assert first["frames"] == 2 and 5 < first["ours"]["psnr"] < 60
+    assert first["paper"]["de_itp"] == 10.78
+    assert second["ours"] == {} and "no folder HDRTV4KLong" in second["notes"][0]
+    patches = {p.name for p in (tmp_path / "out/patches/sdr").iterdir()}
+    assert {p.split("_y")[0] for p in patches} == {"abp1_bamboo", "ugc2_sunroom"}
+    # again: nothing is trained or cut anew, and the results are the same
+    before = (tmp_path / "out/checkpoint.pt").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (tmp_path / "out/checkpoint.pt").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "out/results.json").read_text()) == results
+
+
+def _without(part: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        for side in ("sdr", "hdr"):
+            (folder / f"{part}_scene_{side}").rename(folder.parent / f"{part}_{side}")
+
+    return spoil
+
+
+def _halved(folder: Path) -> None:
+    (folder / "test_scene_hdr/abp1_dancing/001.png").unlink()
+
+
+def _frames_alone(folder: Path) -> None:
+    alone = folder.parent / "alone"
+    (folder / "test_scene_sdr").rename(alone)
+    shutil.rmtree(folder)
+    alone.rename(folder)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "gone": (lambda f: f.rename(f.with_name("other")), "holds no folder HDRTV4KScene"),
+    "another layout": (
+        lambda f: [p.rename(p.with_name(p.name[::-1])) for p in list(f.iterdir())],
+        "holds no PNG frames",
+    ),
+    "frames without HDR": (_frames_alone, "is of another layout than HDRTV4KScene"),
+    "no test part": (_without("test"), "holds no frames for tests"),
+    "no training part": (_without("train"), "holds no frames for training"),
+    "half a scene": (_halved, "has no frame of the same name"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_damaged_data_set_is_one_sentence_before_anything_is_written(
+    what: str,
+    command: list[str],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoil, said = BAD[what]
+    spoil(data / "HDRTV4KScene")
+    assert main(command) == 3
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error and error.startswith("Error:") and error.count(". ") == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_kpnet_has_a_weight_for_each_qp_of_its_table() -> None:
+    paper = papers()["kpnet"]
+    found = runs(paper, read_recipe(recipe_path(Path(paper.recipe))))
+    assert [run.recipe.clips.qps for run in found] == [(32,), (37,), (42,), (47,)]
+    assert all(run.tables[0].qps == run.recipe.clips.qps for run in found)
+    assert len({run.recipe.name for run in found} | {run.name for run in found}) == 8
+
+
+@pytest.mark.parametrize("steps", [1, 20, 10**9])
+def test_a_rehearsal_keeps_the_shares_of_stages_and_halvings(steps: int) -> None:
+    whole = read_recipe(recipe_path(Path("wmnet-paper")))
+    cut = rehearsal(whole, steps)
+    if steps > whole.steps:
+        assert cut == whole
+        return
+    assert cut.steps == max(steps, len(whole.stages))
+    assert cut.clips.count <= sum(s.steps * s.batch for s in cut.stages)
+    same = [replace(s, steps=1) for s in cut.stages]
+    assert same == [replace(s, steps=1) for s in whole.stages]
