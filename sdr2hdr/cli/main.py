@@ -1,5 +1,6 @@
 """The program's entry point, called before anything else is loaded, so that Ctrl-C works from the start."""
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if args is None:
         standard.complete()
         stopper.watch()
+        gc.set_threshold(100_000)  # PyTorch's import makes millions of objects that stay
     try:
         from sdr2hdr.cli.ending import (
             run,

@@ -61,6 +61,10 @@ class _DamagedError(Exception):
     """Something did not decode while several packets were being decoded at once."""
 
 
+_BEGINNING = -(1 << 63)
+"""Before every pts."""
+
+
 class Source:
     """An SDR video file, or, with ``hdr``, an HDR10 one (PQ) as well, or, with ``hlg`` besides, one
     in HLG.
@@ -199,7 +203,7 @@ class Source:
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
         self._changes = Changes(self.info, *self._given)
-        begin = first = -(1 << 63) if start_pts is None else start_pts
+        begin = first = _BEGINNING if start_pts is None else start_pts
         # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware
         # that fails is no damage of the film
         for device in dict.fromkeys((self._device, None)):
@@ -216,7 +220,7 @@ class Source:
         """Pictures from ``first`` on; damage counts from ``begin`` on."""
         clock = self.info.clock
         back = first - self._fields.reach
-        if clock.is_steady:
+        if clock.is_steady and first > _BEGINNING:
             with self._opened(device) as (container, stream):
                 moved = round(clock.moved / self.info.time_base)
                 packets = _packets_before(container, stream, back - moved)
