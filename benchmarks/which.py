@@ -2,17 +2,20 @@
 
     python -m benchmarks.which --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--crops 3]
 
-Clips of seven frames, the same master and SDR rendition at QP 22, 27, 32, 37, 42 and 47 (every ``--every``-th pair of scene and
-look); measured on the middle frame, which every model reaches as `convert` does, from the scene's first frame on and with
-the frames after it. Results are kept in DIR, a file for each weight, so that only a new one is measured when the command runs
-DIR/which.md has the tables; DIR/crops.jpg the ``--crops`` places where compression has left the most blocks, side by side. Models
-without a weight are left out.
+Clips of seven frames, the same master and SDR rendition without compression, at QP 18, and at QP 22, 27, 32, 37, 42 and 47 (every
+``--every``-th pair of scene and look). Every model is told the clip's brightness, and reaches each frame as `convert` does, from
+the scene's first frame on and with the frames after it. Measured is the middle frame; flicker between all. Detail is that of
+the picture over that of `look`'s. Results are kept in DIR, a file for each weight, so that only a new one is measured when the
+command runs again. DIR/which.md has the tables; DIR/crops.jpg the ``--crops`` places where compression has left the most blocks,
+side by side. Models without a weight are left out.
 """
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,11 +27,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.command import parser
 from benchmarks.cost import in_child, peak_mib
+from sdr2hdr.color.grade import BRIGHTNESS, Grade
 from sdr2hdr.data.clips import Clip, ClipMaker
 from sdr2hdr.errors import ModelError, Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.blocks import blockiness
-from sdr2hdr.metrics.measures import MEASURES, Meter, choose
+from sdr2hdr.metrics.measures import MEASURES, Measure, Meter, choose
+from sdr2hdr.metrics.repair import clipped, detail_kept, ringing
+from sdr2hdr.metrics.temporal import flicker
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.renderer import Renderer, Run
@@ -39,10 +45,20 @@ from sdr2hdr.weights.load import choose as choose_entry
 from sdr2hdr.weights.opened import Loaded, open_model
 from sdr2hdr.writing import write_whole
 
-QPS = (22, 27, 32, 37, 42, 47)
+QPS = (0, 18, 22, 27, 32, 37, 42, 47)
+"""0 is without compression."""
 FRAMES, MIDDLE = 7, 3
 KEYS = ("psnr", "ssim", "de_itp", "haarpsi", "blockiness")
-MODELS = "bt2408,bt2446a,look,wmnet,fmstfnet,kpnet,kpnet-light,didnet,didnet-tiny"
+BASE = "look"
+OTHERS = {
+    "flicker": Measure("flicker", "flicker", False, 3),
+    "ringing": Measure("ringing", "ringing, codes of 1023", False, 2),
+    "detail": Measure("detail", "energy of detail over look's", True, 3),
+    "correlation": Measure("correlation", "clipped areas: correlation with the truth", True, 3),
+    "std": Measure("std", "clipped areas: deviation, PQ", True, 4),
+    "error": Measure("error", "clipped areas: error of the mean, PQ", False, 4),
+}
+MODELS = "bt2408,bt2446a,look,look-base,wmnet,wmnet-fast,wmnet-deep,fmstfnet,kpnet,kpnet-light,didnet,didnet-tiny"
 CROP, ENLARGED = 80, 3
 
 
@@ -59,14 +75,34 @@ def rendering(name: str) -> tuple[float, float]:
     return peak_mib(), (time.process_time() - since) / count
 
 
-def middle(loaded: Loaded, sdr: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Codes ``3,H,W`` of the middle one of the frames ``T,3,H,W``, and the restored SDR where the model gives one."""
-    height, width = sdr.shape[-2:]
+def converted(loaded: Loaded, clip: Clip) -> tuple[Tensor, Tensor | None]:
+    """Codes ``T,3,H,W`` of a clip's frames, and the restored SDR if the model gives one."""
+    sdr = clip.sdr()
     renderer = Renderer(
-        loaded.model, loaded.spec, (height, width), device="cpu", aux=loaded.spec.has_aux
+        loaded.model,
+        loaded.spec,
+        (sdr.shape[-2], sdr.shape[-1]),
+        device="cpu",
+        aux=loaded.spec.has_aux,
+        grade=Grade(clip.brightness if loaded.spec.greys else None),
     )
-    *_, found = render_scene(renderer, lambda: iter(sdr), Run(0, MIDDLE + 1, 0, len(sdr)))
-    return found[:3], found[3:] if loaded.spec.has_aux else None
+    run = Run(0, len(sdr), 0, len(sdr))
+    found = torch.stack(list(render_scene(renderer, lambda: iter(sdr), run)))
+    return found[:, :3], found[:, 3:] if loaded.spec.has_aux else None
+
+
+def values(codes: Tensor, base: Tensor, clip: Clip) -> dict[str, float]:
+    """The measures of a clip's frames ``T,3,H,W``; those that its pictures do not have are left out."""
+    truth, given, here = clip.hdr(), clip.sdr()[MIDDLE], codes[MIDDLE]
+    found = Meter(choose(KEYS).measures).add(here, truth[MIDDLE])
+    found["flicker"] = fmean(
+        flicker(codes[t], codes[t - 1], truth[t], truth[t - 1]) for t in range(1, len(codes))
+    )
+    found["ringing"] = ringing(here, truth[MIDDLE])
+    found["detail"] = detail_kept(here, base[MIDDLE])
+    if (inside := clipped(here, truth[MIDDLE], given)) is not None:
+        found |= inside._asdict()
+    return {k: v for k, v in found.items() if not math.isnan(v)}
 
 
 def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -82,14 +118,16 @@ def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str
             missing.append(name)
     models = {name: open_model(name) for name in missing}
     fresh: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
+    look = open_model(BASE)
     for clip in clips(a) if missing else ():
-        truth, given, clean = clip.hdr()[MIDDLE], clip.sdr()[MIDDLE], clip.undamaged()[MIDDLE]
+        given, clean = clip.sdr()[MIDDLE], clip.undamaged()[MIDDLE]
+        base, _ = converted(look, clip)
         for name, loaded in models.items():
-            codes, restored = middle(loaded, clip.sdr())
-            values = Meter(choose(KEYS).measures).add(codes, truth)
-            if restored is not None:
-                values |= {"aux": psnr(restored, clean), "given": psnr(given, clean)}
-            fresh[name].append({"scene": clip.scene, "look": clip.look, "qp": clip.qp, **values})
+            codes, restored = converted(loaded, clip)
+            row = values(codes, base, clip)
+            if restored is not None and clip.qp:
+                row |= {"aux": psnr(restored[MIDDLE], clean), "given": psnr(given, clean)}
+            fresh[name].append({"scene": clip.scene, "look": clip.look, "qp": clip.qp, **row})
     for name, new in fresh.items():
         kept = a.out / f"{Path(name).stem}.json"
         write_whole(kept, json.dumps({**identity(name, a), "rows": new}).encode(), overwrite=True)
@@ -115,28 +153,31 @@ def clips(a: argparse.Namespace) -> Any:
 
 def quality(rows: dict[str, list[dict[str, Any]]]) -> str:
     """A table for each measure: a row a model, a column a QP."""
+    named = "clean", *(f"QP {q}" for q in QPS[1:])
     parts = []
-    for key in [k for k in KEYS if any(k in r for found in rows.values() for r in found)]:
-        m = MEASURES[key]
-        lines = [
-            f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(f'QP {q}' for q in QPS)} | all |"
-        ]
+    for key, m in {**{k: MEASURES[k] for k in KEYS}, **OTHERS}.items():
+        if not any(key in r for found in rows.values() for r in found):
+            continue
+        lines = [f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(named)} | all |"]
         lines.append("|---" * (len(QPS) + 2) + "|")
         for name, found in rows.items():
-            means = [fmean(r[key] for r in found if r["qp"] == q) for q in QPS]
-            lines.append(
-                f"| {name} | {' | '.join(f'{v:.{m.digits}f}' for v in [*means, fmean(means)])} |"
-            )
+            means = [_mean([r[key] for r in found if r["qp"] == q and key in r]) for q in QPS]
+            cells = (f"{v:.{m.digits}f}" for v in [*means, _mean(means)])
+            lines.append(f"| {name} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     lines = []
     for name, found in rows.items():
-        if "aux" in found[0]:
-            gains = [fmean(r["aux"] - r["given"] for r in found if r["qp"] == q) for q in QPS]
+        if any("aux" in r for r in found):
+            gains = [fmean(r["aux"] - r["given"] for r in found if r["qp"] == q) for q in QPS[1:]]
             lines.append(f"| {name} | {' | '.join(f'{v:+.2f}' for v in [*gains, fmean(gains)])} |")
     if lines:
-        head = f"| restored SDR over its source, dB | {' | '.join(f'QP {q}' for q in QPS)} | all |"
-        parts.append("\n".join([head, "|---" * (len(QPS) + 2) + "|", *lines]))
+        head = f"| restored SDR over its source, dB | {' | '.join(named[1:])} | all |"
+        parts.append("\n".join([head, "|---" * (len(QPS) + 1) + "|", *lines]))
     return "\n\n".join(parts)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else math.nan
 
 
 def cost(name: str) -> str:
@@ -150,9 +191,9 @@ def cost(name: str) -> str:
     with FlopCounterMode(
         display=False
     ) as counter:  # with gradients: without them convolutions are fused, and not seen
-        model(
-            frames, model.new_state((side, side)), past=spec.past, future=spec.future, thumbs=thumbs
-        )
+        told = torch.full((1,), BRIGHTNESS) if spec.brightness else None
+        state = model.new_state((side, side))
+        model(frames, state, past=spec.past, future=spec.future, thumbs=thumbs, brightness=told)
     work = counter.get_total_flops() / (spec.block * side * side) * 1e-3
     mib, seconds = in_child(rendering, name)
     size = "-" if entry is None else f"{entry.size / 2**20:.2f}"
@@ -182,7 +223,7 @@ def crops(names: list[str], a: argparse.Namespace) -> Image.Image:
     for y, clip in enumerate(chosen):
         given = clip.sdr()[MIDDLE]
         area = max(areas(clip), key=lambda at: blockiness(given[(..., *at)]))
-        made = [middle(models[n], clip.sdr())[0] for n in names]
+        made = [converted(models[n], clip)[0][MIDDLE] for n in names]
         for x, codes in enumerate([as_hdr(given), *made, clip.hdr()[MIDDLE]]):
             shown = image(on_screen(codes[(..., *area)], 1000.0)).resize(
                 (side, side), Image.Resampling.NEAREST
