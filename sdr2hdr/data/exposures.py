@@ -61,10 +61,10 @@ def shoot(
     return Shot(frames, exposures, pq_inverse_eotf(convert(nits, "bt709", "bt2020")))
 
 
-def drawn(codes: Tensor, generator: torch.Generator) -> Shot:
-    """A shot of a drawn cycle, beginning anywhere in it. Half of them have an independently moving object: a piece of the
-    next clip's middle frame (of its own if there is one clip)."""
-    if bool(torch.rand((), generator=generator) < MOVING):
+def drawn(codes: Tensor, generator: torch.Generator, moving: float = MOVING) -> Shot:
+    """A shot of a drawn cycle, beginning anywhere in it. The share ``moving`` of them has an independently moving object: a piece
+    of the next clip's middle frame (of its own if there is one clip)."""
+    if bool(torch.rand((), generator=generator) < moving):
         codes, _ = with_object(codes, codes[:, codes.shape[1] // 2].roll(1, 0), generator)
     cycle = CYCLES[int(torch.randint(len(CYCLES), (), generator=generator))]
     return shoot(codes, cycle, int(torch.randint(len(cycle), (), generator=generator)), generator)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from torch import Tensor, nn
 
@@ -115,6 +115,11 @@ class Model(nn.Module, ABC):
 
     def initialise(self) -> None:
         """Initialise the weights for training."""
+
+    @classmethod
+    def form(cls, config: Mapping[str, Any]) -> "type[Model]":
+        """The class of the network with these options; another than this one where a paper's form has little in common."""
+        return cls
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:

@@ -84,7 +84,7 @@ def build(name: str, config: Config = None) -> Model:
     _, cls = _find(name)
     options = configuration(name, config)
     try:
-        return cls(**options).eval()
+        return cls.form(options)(**options).eval()
     except (TypeError, ValueError) as e:
         raise ModelError(
             f"Model {name} cannot be built with the configuration {options}: {e}."

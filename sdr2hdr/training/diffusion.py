@@ -1,8 +1,8 @@
 """The losses of HDR-V-Diff's stages; each stage trains its own part of the network and freezes the rest.
 
 ``autoencoder``: a small latent for tone-mapped HDR and for LDR pictures. ``diffusion``: eq. 5. ``temporal``: TCAM and its
-decoder, eq. 7. ``fusion``: the layers that let the prior in, again eq. 7. Four batches in ten are ordinary SDR; the others
-have simulated exposures.
+decoder, eq. 7. ``fusion``: the layers that let the prior in, again eq. 7. A share of the batches is ordinary SDR; the others
+have simulated exposures. ``printed_diffusion.py`` has the losses of the published form.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,15 @@ from sdr2hdr.color.mulaw import mu_law
 from sdr2hdr.color.transfer import pq_eotf
 from sdr2hdr.data import exposures
 from sdr2hdr.data.store import Batch
+from sdr2hdr.errors import InputError
 from sdr2hdr.models.hdrvdiff.denoiser import TIMES, noisy
 from sdr2hdr.models.hdrvdiff.latent import LatentAutoencoder
 from sdr2hdr.models.hdrvdiff.network import HDRVDiff
+from sdr2hdr.models.hdrvdiff.printed import PrintedHDRVDiff
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.training.losses import perceptual_loss
-from sdr2hdr.training.recipe import Recipe
+from sdr2hdr.training.printed_diffusion import printed_loss
+from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.task import Features, Step, Task
 
 FUSION_STEPS = 4
@@ -30,7 +33,7 @@ _FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
-class DiffusionTask(Task[HDRVDiff]):
+class DiffusionTask(Task[HDRVDiff | PrintedHDRVDiff]):
     """A stage that trains the parameters that begin with one of ``parts``, but none that begin with one of ``without``."""
 
     name: str
@@ -43,13 +46,31 @@ class DiffusionTask(Task[HDRVDiff]):
     def trains(self, parameter: str) -> bool:
         return parameter.startswith(self.parts) and not parameter.startswith(self.without)
 
-    def loss(self, net: HDRVDiff, batch: Batch, step: Step) -> Tensor:
+    def check(self, recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
+        super().check(recipe, stage, spec)
+        if recipe.sdr_share and not spec.look:
+            raise InputError(
+                f"Recipe {recipe.name} trains the published form of {recipe.model}, which knows no ordinary SDR; "
+                "give sdr_share = 0."
+            )
+
+    def loss(self, net: HDRVDiff | PrintedHDRVDiff, batch: Batch, step: Step) -> Tensor:
+        if isinstance(net, PrintedHDRVDiff):
+            return printed_loss(net, self.name, batch, step)
+        recipe = step.recipe
         return loss(
-            net, self.name, batch, step.generator, step.features, step.recipe.perceptual_weight
+            net,
+            self.name,
+            batch,
+            step.generator,
+            step.features,
+            recipe.perceptual_weight,
+            recipe.sdr_share,
+            recipe.moving_share,
         )
 
 
-FUSION = ("temporal.decoder.zica.", "temporal.decoder.prior_")
+FUSION = ("temporal.decoder.zica.", "temporal.decoder.prior_", "reconstruction.")
 DIFFUSION_TASKS = (
     DiffusionTask("autoencoder", ("autoencoder.",)),
     DiffusionTask("diffusion", ("denoiser.",)),
@@ -65,13 +86,16 @@ def loss(
     generator: torch.Generator,
     features: Features | None = None,
     weight: float = 0.0,
+    sdr_share: float = 0.4,
+    moving_share: float = exposures.MOVING,
 ) -> Tensor:
-    """The loss of a stage; ``features`` and their ``weight`` are the perceptual part of eq. 7."""
+    """The loss of a stage of our own form; ``features`` and their ``weight`` are the perceptual part of eq. 7, the shares those
+    of ordinary SDR and of moving objects."""
     frames, truth, clean, thumbs = batch.sdr, batch.hdr, batch.clean, batch.thumbs
-    graded = bool(torch.rand((), generator=generator) < 0.4)
+    graded = bool(torch.rand((), generator=generator) < sdr_share)
     times: Tensor | None = None
     if not graded:
-        shot = exposures.drawn(truth, generator)
+        shot = exposures.drawn(truth, generator, moving_share)
         frames, times, truth = shot.frames, shot.exposures, shot.truth
     if task == "autoencoder":
         return _reconstruction(net.autoencoder, frames[:, 0], truth[:, 0], generator)

@@ -135,6 +135,8 @@ _ADDED = (
     "every_size",
     "scene_memory",
     "block_weight",
+    "sdr_share",
+    "moving_share",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -166,6 +168,9 @@ class Recipe:
 
     With ``scene_memory`` a clip begins with what the network remembers of an earlier clip of its scene, without gradients; in
     every stage anew.
+
+    HDR-V-Diff's stages see ordinary SDR in ``sdr_share`` of the steps and else alternating exposures, of which ``moving_share``
+    have an independently moving object.
 
     The weights that are measured and exported are a running mean with the decay ``ema`` (0: the weights as they are), or the
     mean of the weights at the last ``mean_of_last`` multiples of ``select_every`` steps.
@@ -207,6 +212,8 @@ class Recipe:
     every_size: bool = False
     scene_memory: bool = False
     block_weight: Weight = 0.0
+    sdr_share: Share = 0.4
+    moving_share: Share = 0.5
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

@@ -54,6 +54,8 @@ def test_a_stage_trains_its_own_part_and_nothing_else(task: DiffusionTask) -> No
     assert moved and all(name.startswith(task.parts) for name in moved)
     assert (task.name == "fusion") == any("zica" in name or "prior_" in name for name in moved)
     for part in task.parts:
+        if not any(name.startswith(part) for name in before):
+            continue  # a part of the published form
         assert any(name.startswith(part) for name in moved)
 
 

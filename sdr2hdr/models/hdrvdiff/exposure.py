@@ -14,6 +14,11 @@ def linear(frames: Tensor, exposures: Tensor) -> Tensor:
     return frames.float().clamp(0, 1).pow(CAMERA_GAMMA) / exposures.float()[..., None, None, None]
 
 
+def six_channels(frames: Tensor, exposures: Tensor) -> Tensor:
+    """Eq. 1: frames ``B,T,3,H,W`` of exposures ``B,T`` and their light, ``B,T,6,H,W``."""
+    return torch.cat([frames.float(), linear(frames, exposures)], dim=2)
+
+
 def trust(frames: Tensor) -> Tensor:
     """The confidence ``...,1,H,W`` in frames ``...,3,H,W``: the square of the code, and 0 if a channel is clipped.
 

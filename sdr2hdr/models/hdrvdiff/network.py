@@ -2,11 +2,12 @@
 
 Frames of alternating exposures are aligned and merged; the merge is corrected by the aligned frames and by the prior of HDR
 pictures. Ordinary SDR has no exposures: its base is the look reader's mapping instead. No code was published;
-lab/models/hdrvdiff.md lists what the paper leaves open and what is chosen here.
+docs/models/hdrvdiff.md lists what the paper says and leaves open.
 """
 
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +25,13 @@ from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
 from sdr2hdr.models.hdrvdiff.exposure import at_exposure, linear, merge, sureness, trust
 from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded, LatentAutoencoder
 from sdr2hdr.models.hdrvdiff.matching import match, warp
+from sdr2hdr.models.hdrvdiff.printed import PrintedHDRVDiff
 from sdr2hdr.models.hdrvdiff.restormer import ZiCA
 from sdr2hdr.models.hdrvdiff.stable import StableAutoencoder, published_tensors
 from sdr2hdr.models.hdrvdiff.tcam import Aligned, Temporal
-from sdr2hdr.models.model import Window
+from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.parts.blocks import keep_variance, zero
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import WHOLE, ModelSpec, State
 
 STEPS = 10
 
@@ -55,6 +57,7 @@ HDRVDIFF_SPEC = ModelSpec(
     bytes_per_pixel=1500,
     tasks=("mapping", "autoencoder", "diffusion", "temporal", "fusion"),
     config={"steps": STEPS},
+    published={"steps": STEPS, "printed": True},
 )
 
 _ALIKE = 0.08
@@ -100,6 +103,25 @@ class HDRVDiff(OnBase):
             (64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat"
         )
         self.initialise()
+
+    @classmethod
+    def form(cls, config: Mapping[str, Any]) -> type[Model]:
+        return PrintedHDRVDiff if config.get("printed") else cls
+
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        if not spec.config.get("printed"):
+            return super().as_configured(spec)
+        return replace(
+            spec,
+            look=0,
+            thumb=0,
+            greys=False,
+            stateful=False,
+            tile=WHOLE,
+            bytes_per_pixel=12000,
+            tasks=("diffusion", "temporal", "fusion"),
+        )
 
     def initialise(self) -> None:
         """The result equals the base, and ZiCA adds nothing (other integrations may)."""

@@ -17,9 +17,15 @@ HEADS_OF = 8
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, sharpness: Tensor, area: int) -> Tensor:
     """``softmax(q k^T) v`` over the channels of each head, ``B,C,h,w``, with weights of areas of ``area`` positions a side.
 
-    ``sharpness`` is a number a head. If a side is not a multiple of ``area``, its last area is a part of one.
+    ``sharpness`` is a number a head. If a side is not a multiple of ``area``, its last area is a part of one. An ``area`` of 0 is
+    the whole picture, as in Restormer.
     """
     b, c, height, width = q.shape
+    if not area:
+        q, k, v = (x.reshape(b, c // HEADS_OF, HEADS_OF, -1) for x in (q, k, v))
+        q, k = (F.normalize(x.float(), dim=-1) for x in (q, k))
+        weights = torch.softmax(q @ k.transpose(-1, -2) * sharpness.float()[:, None, None], dim=-1)
+        return (weights.to(v.dtype) @ v).view(b, c, height, width)
     heads, half = c // HEADS_OF, area // 2
     pad = (0, -width % area, 0, -height % area)
     q, k, v = (F.pad(x, pad) for x in (q, k, v))
