@@ -19,8 +19,8 @@ _GROUPS = 8
 """Groups of channels with offsets of their own, as EDVR has them (Wang et al. 2019)."""
 
 REACH = 4
-"""Positions of the finest size that patch matching searches each way. LAN-HDR searches everything, at a much smaller size: that takes
-memory that grows with the square of the picture."""
+"""Positions of the finest size that patch matching searches each way. LAN-HDR searches everything, at a much smaller size: that
+takes memory that grows with the square of the picture."""
 
 
 class FeatureDeform(nn.Module):
