@@ -67,3 +67,17 @@ def write_pairs(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png_of(samples))
     return folder
+
+
+def write_septuplets(folder: Path, size: tuple[int, int] = (32, 48)) -> Path:
+    """Vimeo-90K's layout: two septuplets to train on and one to test on, of soft blocks that change from frame to frame."""
+    for name in ("00001/0001", "00001/0002", "00002/0001"):
+        for n in range(1, 8):
+            small = np.random.default_rng(n).uniform(0, 1, (size[0] // 8, size[1] // 8, 3)) ** 3
+            codes = torch.from_numpy(small.repeat(8, 0).repeat(8, 1)).permute(2, 0, 1)
+            path = folder / "sequences" / name / f"im{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png_of((codes * 255).to(torch.uint8)))
+    (folder / "sep_trainlist.txt").write_text("00001/0001\n00001/0002\n")
+    (folder / "sep_testlist.txt").write_text("00002/0001\n\n")
+    return folder

@@ -13,7 +13,9 @@ from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_eotf, pq_inverse_eotf
 from sdr2hdr.data.objects import with_object
 
-CYCLES = (
+Cycles = tuple[tuple[float, ...], ...]
+
+CYCLES: Cycles = (
     (1.0, 0.25),
     (2.0, 0.25),
     (4.0, 0.25),
@@ -61,10 +63,12 @@ def shoot(
     return Shot(frames, exposures, pq_inverse_eotf(convert(nits, "bt709", "bt2020")))
 
 
-def drawn(codes: Tensor, generator: torch.Generator, moving: float = MOVING) -> Shot:
-    """A shot of a drawn cycle, beginning anywhere in it. The share ``moving`` of them has an independently moving object: a piece
-    of the next clip's middle frame (of its own if there is one clip)."""
+def drawn(
+    codes: Tensor, generator: torch.Generator, moving: float = MOVING, cycles: Cycles = CYCLES
+) -> Shot:
+    """A shot of one of the ``cycles``, beginning anywhere in it. The share ``moving`` of them has an independently moving object: a
+    piece of the next clip's middle frame (of its own if there is one clip)."""
     if bool(torch.rand((), generator=generator) < moving):
         codes, _ = with_object(codes, codes[:, codes.shape[1] // 2].roll(1, 0), generator)
-    cycle = CYCLES[int(torch.randint(len(CYCLES), (), generator=generator))]
+    cycle = cycles[int(torch.randint(len(cycles), (), generator=generator))]
     return shoot(codes, cycle, int(torch.randint(len(cycle), (), generator=generator)), generator)

@@ -67,6 +67,7 @@ class DiffusionTask(Task[HDRVDiff | PrintedHDRVDiff]):
             recipe.perceptual_weight,
             recipe.sdr_share,
             recipe.moving_share,
+            recipe.cycles or exposures.CYCLES,
         )
 
 
@@ -88,14 +89,15 @@ def loss(
     weight: float = 0.0,
     sdr_share: float = 0.4,
     moving_share: float = exposures.MOVING,
+    cycles: exposures.Cycles = exposures.CYCLES,
 ) -> Tensor:
     """The loss of a stage of our own form; ``features`` and their ``weight`` are the perceptual part of eq. 7, the shares those
-    of ordinary SDR and of moving objects."""
+    of ordinary SDR and of moving objects; the others have exposures of one of the ``cycles``."""
     frames, truth, clean, thumbs = batch.sdr, batch.hdr, batch.clean, batch.thumbs
     graded = bool(torch.rand((), generator=generator) < sdr_share)
     times: Tensor | None = None
     if not graded:
-        shot = exposures.drawn(truth, generator, moving_share)
+        shot = exposures.drawn(truth, generator, moving_share, cycles)
         frames, times, truth = shot.frames, shot.exposures, shot.truth
     if task == "autoencoder":
         return _reconstruction(net.autoencoder, frames[:, 0], truth[:, 0], generator)

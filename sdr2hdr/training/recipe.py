@@ -25,6 +25,7 @@ Qp = Annotated[int, Meta(ge=1, le=51)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Side = Annotated[int, Meta(ge=32, multiple_of=2)]
 Patch = Annotated[int, Meta(ge=8, multiple_of=8)]
+Cycle = Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=2)]
 
 
 def _said(thing: Any, *newer: str) -> str:
@@ -137,6 +138,7 @@ _ADDED = (
     "block_weight",
     "sdr_share",
     "moving_share",
+    "cycles",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -170,7 +172,8 @@ class Recipe:
     every stage anew.
 
     HDR-V-Diff's stages see ordinary SDR in ``sdr_share`` of the steps and else alternating exposures, of which ``moving_share``
-    have an independently moving object.
+    have an independently moving object. The exposures follow one of the ``cycles`` (none:
+    :data:`~sdr2hdr.data.exposures.CYCLES`); one of 1 is clipped at SDR white.
 
     The weights that are measured and exported are a running mean with the decay ``ema`` (0: the weights as they are), or the
     mean of the weights at the last ``mean_of_last`` multiples of ``select_every`` steps.
@@ -214,6 +217,7 @@ class Recipe:
     block_weight: Weight = 0.0
     sdr_share: Share = 0.4
     moving_share: Share = 0.5
+    cycles: tuple[Cycle, ...] = ()
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

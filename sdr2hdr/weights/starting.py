@@ -17,7 +17,7 @@ def starting_tensors(name: str) -> dict[str, Tensor]:
     """The tensors by name, float32, of a model's or a weight's own file, for training to start with.
 
     ``hf:owner/repo@revision/path/NAME.safetensors`` is a file on the hub with Stable Diffusion's autoencoder, in the diffusers
-    layout, which HDR-V-Diff in the paper's size contains. Raises ModelError for a file of another network.
+    layout, which HDR-V-Diff's published form contains. Raises ModelError for a file of another network.
     """
     if not name.startswith("hf:"):
         return open_model(name).model.state_dict()

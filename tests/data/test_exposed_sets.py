@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from frame_makers import RECIPE
+from frame_makers import RECIPE, write_septuplets
 from torch import Tensor
 
 from sdr2hdr.cli.main import main
@@ -22,7 +22,6 @@ from sdr2hdr.data.footage import open_corpus
 from sdr2hdr.data.response import read_response
 from sdr2hdr.data.vimeo import VimeoMaker, inverse_camera_curve
 from sdr2hdr.errors import InputError
-from sdr2hdr.media.png import png_of
 
 SIZE = (32, 48)
 
@@ -97,19 +96,6 @@ def real_hdrv(folder: Path) -> Path:
         for stream, time in ((0, 1.0), (1, 8.0)):
             write_tif(folder / f"s1/Input_{stream}/frame_{n:02d}.tif", ldr(n, time))
         write_hdr(folder / f"s1/GT/GT_frame_{n:02d}.hdr", light(n))
-    return folder
-
-
-def septuplets(folder: Path) -> Path:
-    for name in ("00001/0001", "00001/0002", "00002/0001"):
-        for n in range(1, 8):
-            path = folder / "sequences" / name / f"im{n}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(
-                png_of(torch.from_numpy(light(n) * 255).permute(2, 0, 1).to(torch.uint8))
-            )
-    (folder / "sep_trainlist.txt").write_text("00001/0001\n00001/0002\n")
-    (folder / "sep_testlist.txt").write_text("00002/0001\n\n")
     return folder
 
 
@@ -248,7 +234,7 @@ def clip_light(codes: Tensor) -> Tensor:
 
 
 def test_a_septuplet_becomes_light_of_one_camera_curve_and_exposure(tmp_path: Path) -> None:
-    folder = septuplets(tmp_path / "vimeo")
+    folder = write_septuplets(tmp_path / "vimeo", SIZE)
     maker = open_corpus(folder, "train", size=SIZE, frames=5, seed=3)
     assert isinstance(maker, VimeoMaker) and maker.scenes == 2
     for number in range(6):
@@ -276,7 +262,7 @@ def test_the_camera_curve_is_undone() -> None:
 def test_half_downloaded_septuplets_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = septuplets(tmp_path / "vimeo")
+    folder = write_septuplets(tmp_path / "vimeo", SIZE)
     (folder / "sequences/00001/0002/im5.png").unlink()
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE)

@@ -139,7 +139,7 @@ def test_a_published_form_is_a_configuration_of_its_own(name: str) -> None:
     named = registry.spec(name, "published")
     assert set(registry.spec(name).config) <= set(named.config)
     assert registry.spec(name, named.config) == named
-    assert (named.config.get("base", "none"), named.look, named.greys) == ("none", 0, False)
+    assert (named.config["base"], named.look, named.greys) == ("none", 0, False)
 
 
 def test_a_configuration_that_is_not_there_is_one_sentence() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frame_makers import write_frames
+from frame_makers import write_frames, write_septuplets
 from torch import nn
 
 from sdr2hdr.data.footage import open_corpus
@@ -16,14 +16,30 @@ from sdr2hdr.models import registry
 from sdr2hdr.training.ablation import ABLATIONS, read_variants
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.recipe import RECIPES, Recipe, Stage, read_recipe
+from sdr2hdr.training.tasks import TASKS
 
 PAPERS = sorted(p.stem for p in RECIPES.glob("*-paper.toml"))
 TABLES = sorted(p.stem for p in ABLATIONS.glob("*-paper.toml"))
 
+SMALL = {
+    "hdrvdiff-paper": {
+        "form": "published",
+        "unet": 16,
+        "widths": [8, 8, 16, 16],
+        "groups": 4,
+        "channels": [16, 16, 16],
+    }
+}
+"""Sizes of a network that is too large to be trained in a test."""
+
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_frames(tmp_path_factory.mktemp("set"), scenes=2, frames=8, size=(160, 176))
+    """Pairs of frames in the folder ``pairs``, septuplets in the folder ``septuplets``."""
+    folder = tmp_path_factory.mktemp("sets")
+    write_frames(folder / "pairs", scenes=2, frames=8, size=(160, 176))
+    write_septuplets(folder / "septuplets", (256, 448))
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +62,7 @@ def prepared(recipe: Recipe, frames: Path, out: Path) -> Recipe:
     """Two clips of the recipe, and the recipe for them."""
     clips = replace(recipe.clips, count=2, select=0)
     maker = open_corpus(
-        frames,
+        frames / ("septuplets" if recipe.model == "hdrvdiff" else "pairs"),
         "train",
         size=(clips.height, clips.width),
         frames=clips.frames,
@@ -68,14 +84,20 @@ def few(stage: Stage, recipe: Recipe) -> int:
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_recipe_trains_on_a_tiny_set(name: str, frames: Path, tmp_path: Path) -> None:
     recipe = prepared(read_recipe(RECIPES / f"{name}.toml"), frames, tmp_path)
+    recipe = replace(recipe, config=SMALL.get(name, recipe.config))
+    steps = 2 if name == "hdrvdiff-paper" else 1  # its zeros let gradients pass from the second on
     stages = tuple(
-        replace(s, steps=1, batch=1, patch=32, frames=few(s, recipe)) for s in recipe.stages
+        replace(s, steps=steps, batch=1, patch=32, frames=few(s, recipe)) for s in recipe.stages
     )
     trainer = Trainer(recipe.cut(stages), tmp_path, tmp_path / "run")
     before = [p.clone() for p in trainer.master]
     trainer.run(lambda _: None)
     assert all(torch.isfinite(p).all() for p in trainer.master)
-    moved = [not torch.equal(a, b) for a, b in zip(before, trainer.master, strict=True)]
+    moved = [
+        not torch.equal(a, b)
+        for key, a, b in zip(trainer.names, before, trainer.master, strict=True)
+        if any(TASKS[s.task].trains(key) for s in stages)
+    ]
     assert sum(moved) > 0.9 * len(moved)
 
 

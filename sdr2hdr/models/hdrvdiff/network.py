@@ -23,11 +23,11 @@ from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
 from sdr2hdr.models.hdrvdiff.exposure import at_exposure, linear, merge, sureness, trust
-from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded, LatentAutoencoder
+from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded
 from sdr2hdr.models.hdrvdiff.matching import match, warp
 from sdr2hdr.models.hdrvdiff.printed import PrintedHDRVDiff
 from sdr2hdr.models.hdrvdiff.restormer import ZiCA
-from sdr2hdr.models.hdrvdiff.stable import StableAutoencoder, published_tensors
+from sdr2hdr.models.hdrvdiff.stable import published_tensors
 from sdr2hdr.models.hdrvdiff.tcam import Aligned, Temporal
 from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.parts.blocks import keep_variance, zero
@@ -57,7 +57,7 @@ HDRVDIFF_SPEC = ModelSpec(
     bytes_per_pixel=1500,
     tasks=("mapping", "autoencoder", "diffusion", "temporal", "fusion"),
     config={"steps": STEPS},
-    published={"steps": STEPS, "printed": True},
+    published={"steps": STEPS, "base": "none"},
 )
 
 _ALIKE = 0.08
@@ -67,9 +67,9 @@ _ALIKE = 0.08
 class HDRVDiff(OnBase):
     """The network. Sides are multiples of 8. ``steps`` are those of DDIM; with 0 the temporal branch answers alone.
 
-    ``size`` is ``small``, which is trained and comes with sdr2hdr, or ``paper``: Stable Diffusion's autoencoder, whose weights
-    come from elsewhere, and wider networks around it. For the paper's table 3: ``embedding`` tells the prior exposures, and
-    ``integration`` lets it in by ``zica``, by the same ``attention`` not started with zeros, or by ``concat``.
+    For the paper's table 3: ``embedding`` tells the prior exposures, and ``integration`` lets it in by ``zica``, by the same
+    ``attention`` not started with zeros, or by ``concat``. With the base ``none`` the network is
+    :class:`~sdr2hdr.models.hdrvdiff.printed.PrintedHDRVDiff` instead.
 
     It shares the look, the steadying and the guard of greys with the other networks, but not their bound: it corrects its base
     in the mu-law domain, and the light that clipped areas lack, which its prior is to give, is far more than damage.
@@ -78,39 +78,27 @@ class HDRVDiff(OnBase):
     def __init__(
         self,
         steps: int = STEPS,
-        size: str = "small",
         *,
         embedding: bool = True,
         integration: str = "zica",
     ) -> None:
         super().__init__("look")
-        if (
-            steps < 0
-            or size not in ("small", "paper")
-            or integration not in ("zica", "attention", "concat")
-        ):
-            raise ValueError(
-                "steps is 0 or more, size is small or paper, integration is zica, attention or concat"
-            )
+        if steps < 0 or integration not in ("zica", "attention", "concat"):
+            raise ValueError("steps is 0 or more, integration is zica, attention or concat")
         self.steps, self.integration = steps, integration
-        paper = size == "paper"
-        self.autoencoder: LatentAutoencoder = StableAutoencoder() if paper else Autoencoder()
-        self.denoiser = Denoiser(
-            self.autoencoder.latent, (320, 640) if paper else (64, 96), embedding=embedding
-        )
+        self.autoencoder = Autoencoder()
+        self.denoiser = Denoiser(self.autoencoder.latent, (64, 96), embedding=embedding)
         a, b, c = self.autoencoder.channels
-        self.temporal = Temporal(
-            (64, 96, 128) if paper else (24, 40, 64), (c, b, a), integration == "concat"
-        )
+        self.temporal = Temporal((24, 40, 64), (c, b, a), integration == "concat")
         self.initialise()
 
     @classmethod
     def form(cls, config: Mapping[str, Any]) -> type[Model]:
-        return PrintedHDRVDiff if config.get("printed") else cls
+        return PrintedHDRVDiff if config.get("base") == "none" else cls
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        if not spec.config.get("printed"):
+        if cls.form(spec.config) is cls:
             return super().as_configured(spec)
         return replace(
             spec,
@@ -120,7 +108,7 @@ class HDRVDiff(OnBase):
             stateful=False,
             tile=WHOLE,
             bytes_per_pixel=12000,
-            tasks=("diffusion", "temporal", "fusion"),
+            tasks=("autoencoder", "diffusion", "temporal", "fusion"),
         )
 
     def initialise(self) -> None:
@@ -205,7 +193,7 @@ class HDRVDiff(OnBase):
 
     @classmethod
     def from_published(cls, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-        """Stable Diffusion's autoencoder, which the network in the paper's size contains."""
+        """Stable Diffusion's autoencoder, which the published form contains."""
         return {f"autoencoder.{key}": t for key, t in published_tensors(tensors, source).items()}
 
 

@@ -69,11 +69,11 @@ class PatchMatch(nn.Module):
         wide, source = F.pad(k, side, mode="replicate"), F.pad(moved, side, mode="replicate")
         best: Tensor | None = None
         taken = moved
-        size = _patches(q.square()).sqrt()
+        size = _length(q)
         for dy in range(2 * REACH + 1):
             for dx in range(2 * REACH + 1):
                 there = wide[..., dy : dy + h, dx : dx + w]
-                alike = _patches(q * there) / (size * _patches(there.square()).sqrt() + 1e-4)
+                alike = _patches(q * there) / (size * _length(there))
                 pixels = source[..., dy : dy + h, dx : dx + w]
                 if best is None:
                     best, taken = alike, pixels
@@ -86,6 +86,11 @@ class PatchMatch(nn.Module):
 def _patches(x: Tensor) -> Tensor:
     """Sums over channels and 3x3 positions, ``B,1,h,w`` of ``B,C,h,w``."""
     return _TAPS * F.avg_pool2d(x.sum(1, keepdim=True), 3, stride=1, padding=1)
+
+
+def _length(x: Tensor) -> Tensor:
+    """The lengths of the patches of 3x3 positions, ``B,1,h,w`` of ``B,C,h,w``, never 0."""
+    return (_patches(x.square()) + 1e-4).sqrt()
 
 
 class PrintedTCAM(nn.Module):

@@ -1,4 +1,4 @@
-"""Stable Diffusion's autoencoder (Rombach et al. 2022), which the paper takes: for HDR-V-Diff in its own size.
+"""Stable Diffusion's autoencoder (Rombach et al. 2022), which HDR-V-Diff's published form takes.
 
 The parts have the names of the published files in the diffusers layout, so that their tensors fit as they are. It
 normalises over groups of channels of the whole picture, so tiles of it agree less than ours do. Written from the layout and not
@@ -157,11 +157,15 @@ class StableAutoencoder(LatentAutoencoder):
             nn.Conv2d(latent, latent, 1),
         )
 
+    def moments(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latent's distribution, not scaled, ``B,latent,H/8,W/8`` each."""
+        both = self.quant_conv(self.encoder(2 * picture.to(self.quant_conv.weight.dtype) - 1)[0])
+        mean, log_variance = both.split(self.latent, dim=1)
+        return mean, log_variance.clamp(-30, 20)
+
     def encode(self, picture: Tensor) -> Tensor:
         """The mean of the latent's distribution, scaled."""
-        moments = self.quant_conv(self.encoder(2 * picture.to(self.quant_conv.weight.dtype) - 1)[0])
-        mean: Tensor = moments[:, : self.latent]
-        return SCALING * mean
+        return SCALING * self.moments(picture)[0]
 
     def decode(self, z: Tensor) -> Decoded:
         picture, features = self.decoder(
