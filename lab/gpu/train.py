@@ -191,7 +191,8 @@ def main() -> None:
     stages = tuple(replace(s, batch=s.batch * a.batch) for s in recipe.stages)
     recipe = replace(recipe, stages=stages, clips=replace(recipe.clips, count=count))
     sources = (*recipe.starts, *([a.start] if a.start else []))
-    start = [starting_tensors(source) for source in sources]
+    alone = registry.stands_alone(recipe.model, recipe.config)
+    start = [starting_tensors(source, alone=alone) for source in sources]
     join(a.out)
     plan = a.out / "plan.json"
     known = load_plan(plan, recipe)

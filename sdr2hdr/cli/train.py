@@ -91,6 +91,7 @@ def train_recipe(
     from sdr2hdr.data.footage import Maker, open_corpus
     from sdr2hdr.data.splits import TrainingSplit
     from sdr2hdr.data.store import make_clips
+    from sdr2hdr.models import registry
     from sdr2hdr.render.device import keep_one_heap
     from sdr2hdr.training import speed
     from sdr2hdr.training.curves import draw
@@ -99,7 +100,8 @@ def train_recipe(
 
     keep_one_heap()
     terminal = console(stderr=True)
-    tensors = [starting_tensors(source) for source in (*r.starts, *start)]
+    alone = registry.stands_alone(r.model, r.config)
+    tensors = [starting_tensors(source, alone=alone) for source in (*r.starts, *start)]
     clips = clips or out / "clips"
     check(r, out, tensors)
     parts: tuple[tuple[TrainingSplit, int], ...] = (

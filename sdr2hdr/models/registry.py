@@ -73,6 +73,11 @@ def configuration(name: str, config: Config = None) -> dict[str, Any]:
     return {**found.config, **found.published, **options}
 
 
+def stands_alone(name: str, config: Config = None) -> bool:
+    """Whether the network's output is the picture itself, as in all published forms; ours correct a base."""
+    return bool(configuration(name, config).get("base") == "none")
+
+
 def spec(name: str, config: Config = None) -> ModelSpec:
     """The needs of the model of that name, built with ``config``; raises ModelError naming the known ones."""
     found, cls = _find(name)

@@ -234,9 +234,11 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         row: dict[str, Any] = json.loads(kept.read_text())
         if {k: row.get(k) for k in what} == what:
             return row
+    recipe = variant.recipe
+    alone = registry.stands_alone(recipe.model, recipe.config)
     start = [
-        {k: t for k, t in starting_tensors(source).items() if not k.startswith(variant.anew)}
-        for source in variant.recipe.starts
+        {k: t for k, t in tensors.items() if not k.startswith(variant.anew)}
+        for tensors in (starting_tensors(source, alone=alone) for source in recipe.starts)
     ]
     shared = (
         torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True)

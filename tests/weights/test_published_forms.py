@@ -1,0 +1,62 @@
+"""A published form is not filled with a weight of our own form, whichever command asks for it."""
+
+from pathlib import Path
+
+import pytest
+from frame_makers import write_frames
+from media_makers import make_clip
+
+from sdr2hdr.cli.main import main
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import registry
+from sdr2hdr.weights.opened import load_model
+from sdr2hdr.weights.save import save_weights
+from sdr2hdr.weights.starting import starting_tensors
+
+WITH_A_FORM = [name for name in registry.names() if registry.spec(name).published is not None]
+
+
+@pytest.fixture
+def mislabelled(tmp_path: Path) -> Path:
+    """The bundled weight in a file that says it is of the published form."""
+    path = tmp_path / "mislabelled.safetensors"
+    config = registry.configuration("wmnet", "published")
+    save_weights(path, "wmnet", load_model("wmnet").state_dict(), config)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    text = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in text and "bug" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", WITH_A_FORM)
+def test_no_published_form_starts_from_a_weight_of_ours(name: str) -> None:
+    assert registry.stands_alone(name, "published") and not registry.stands_alone(name)
+    with pytest.raises(ModelError, match=rf"^{name} is a weight of our own form of {name}, [^.]*\.$"):
+        starting_tensors(name, alone=True)
+    assert starting_tensors(name)
+
+
+def test_a_published_form_starts_from_its_own(weight: Path) -> None:
+    assert starting_tensors(str(weight), alone=True).keys() == load_model(str(weight)).state_dict().keys()
+
+
+def test_train_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    words = ["train", "wmnet-paper", "--corpus", str(tmp_path), "--out", str(out)]
+    assert main([*words, "--start", "wmnet"]) == 5
+    assert "wmnet is a weight of our own form of wmnet" in told(capsys)
+    assert not out.exists()
+
+
+def test_convert_and_evaluate_refuse_it_in_a_sentence(
+    mislabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film, target = make_clip(tmp_path / "film.mp4", frames=2, size=(64, 48)), tmp_path / "out.mkv"
+    assert main(["convert", str(film), str(target), "--weights", str(mislabelled), "--model", "wmnet"]) == 5
+    assert f"{mislabelled}: " in told(capsys) and not target.exists()
+    pairs = write_frames(tmp_path / "pairs", scenes=1, frames=2)
+    assert main(["evaluate", str(pairs), "--models", str(mislabelled), "--metrics", "psnr"]) == 5
+    assert "model wmnet as configured" in told(capsys)
