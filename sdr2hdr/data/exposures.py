@@ -66,8 +66,8 @@ def shoot(
 def drawn(
     codes: Tensor, generator: torch.Generator, moving: float = MOVING, cycles: Cycles = CYCLES
 ) -> Shot:
-    """A shot of one of the ``cycles``, beginning anywhere in it. The share ``moving`` of them has an independently moving object: a
-    piece of the next clip's middle frame (of its own if there is one clip)."""
+    """A shot of one of the ``cycles``, beginning anywhere in it. The share ``moving`` of them has an independently
+    moving object: a piece of the next clip's middle frame (of its own if there is one clip)."""
     if bool(torch.rand((), generator=generator) < moving):
         codes, _ = with_object(codes, codes[:, codes.shape[1] // 2].roll(1, 0), generator)
     cycle = cycles[int(torch.randint(len(cycles), (), generator=generator))]

@@ -34,13 +34,18 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("name", WITH_A_FORM)
 def test_no_published_form_starts_from_a_weight_of_ours(name: str) -> None:
     assert registry.stands_alone(name, "published") and not registry.stands_alone(name)
-    with pytest.raises(ModelError, match=rf"^{name} is a weight of our own form of {name}, [^.]*\.$"):
+    with pytest.raises(
+        ModelError, match=rf"^{name} is a weight of our own form of {name}, [^.]*\.$"
+    ):
         starting_tensors(name, alone=True)
     assert starting_tensors(name)
 
 
 def test_a_published_form_starts_from_its_own(weight: Path) -> None:
-    assert starting_tensors(str(weight), alone=True).keys() == load_model(str(weight)).state_dict().keys()
+    assert (
+        starting_tensors(str(weight), alone=True).keys()
+        == load_model(str(weight)).state_dict().keys()
+    )
 
 
 def test_train_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +60,10 @@ def test_convert_and_evaluate_refuse_it_in_a_sentence(
     mislabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     film, target = make_clip(tmp_path / "film.mp4", frames=2, size=(64, 48)), tmp_path / "out.mkv"
-    assert main(["convert", str(film), str(target), "--weights", str(mislabelled), "--model", "wmnet"]) == 5
+    assert (
+        main(["convert", str(film), str(target), "--weights", str(mislabelled), "--model", "wmnet"])
+        == 5
+    )
     assert f"{mislabelled}: " in told(capsys) and not target.exists()
     pairs = write_frames(tmp_path / "pairs", scenes=1, frames=2)
     assert main(["evaluate", str(pairs), "--models", str(mislabelled), "--metrics", "psnr"]) == 5

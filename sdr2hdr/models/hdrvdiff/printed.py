@@ -28,8 +28,8 @@ from sdr2hdr.models.spec import State
 
 
 def as_printed(exposures: Tensor) -> Tensor:
-    """Exposures as the paper counts them. One of 1 is clipped at the largest light, here 1000 nits, so that the second half of eq. 1
-    and the tone-mapped frames share a scale; ours are clipped at SDR white."""
+    """Exposures as the paper counts them. One of 1 is clipped at the largest light, here 1000 nits, so that the second half of
+    eq. 1 and the tone-mapped frames share a scale; one of ours is clipped at SDR white."""
     return exposures.float() * (MU_PEAK / WHITE)
 
 
