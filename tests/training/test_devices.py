@@ -1,6 +1,7 @@
 """Every stage of every recipe at its full size on another device than the CPU: nothing may stay on the CPU."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,6 +47,9 @@ def batch_of(recipe: Recipe, stage: Stage, device: torch.device) -> Batch:
 def test_a_stage_runs_on_a_device(name: str, number: int, device: str) -> None:
     where = torch.device(device)
     recipe = read_recipe(RECIPES / f"{name}.toml")
+    if recipe.model == "hdrvdiff":  # one step of diffusion is as good as ten here
+        given = {"form": recipe.config} if isinstance(recipe.config, str) else recipe.config
+        recipe = replace(recipe, config={**given, "steps": 1})
     stage, spec = recipe.stages[number], registry.spec(recipe.model, recipe.config)
     with where:
         net = fresh(recipe, ())

@@ -59,9 +59,9 @@ class PartitionAttention(nn.Module):
         padded = F.pad(x, (0, -width % w, 0, -height % w), mode="replicate")
         rows, columns = padded.shape[2] // w, padded.shape[3] // w
         if self.grid:
-            split = padded.view(b, c, w, rows, w, columns).permute(0, 3, 5, 2, 4, 1)
+            split = padded.reshape(b, c, w, rows, w, columns).permute(0, 3, 5, 2, 4, 1)
         else:
-            split = padded.view(b, c, rows, w, columns, w).permute(0, 2, 4, 3, 5, 1)
+            split = padded.reshape(b, c, rows, w, columns, w).permute(0, 2, 4, 3, 5, 1)
         tokens = split.reshape(-1, w * w, c)
         q, k, v = (
             self.qkv(self.norm1(tokens))

@@ -38,7 +38,7 @@ class FeatureDeform(nn.Module):
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         """``x B,C,h,w`` at positions that ``told`` decides."""
         b, c, h, w = x.shape
-        y, z, mask = self.seek(told).float().view(b * _GROUPS, 3, _TAPS, h, w).unbind(1)
+        y, z, mask = self.seek(told).float().reshape(b * _GROUPS, 3, _TAPS, h, w).unbind(1)
         rows = torch.arange(h, device=x.device, dtype=torch.float32)[:, None]
         columns = torch.arange(w, device=x.device, dtype=torch.float32)
         source, found = x.float().reshape(b * _GROUPS, c // _GROUPS, h, w), []
@@ -63,24 +63,49 @@ class PatchMatch(nn.Module):
         self.embed = nn.Conv2d(channels, channels // 2, 3, padding=1)
 
     def forward(self, reference: Tensor, moved: Tensor) -> Tensor:
-        h, w = reference.shape[-2:]
+        b, c, h, w = moved.shape
         q, k = self.embed(reference), self.embed(moved)
-        side = (REACH,) * 4
-        wide, source = F.pad(k, side, mode="replicate"), F.pad(moved, side, mode="replicate")
-        best: Tensor | None = None
-        taken = moved
-        size = _length(q)
-        for dy in range(2 * REACH + 1):
-            for dx in range(2 * REACH + 1):
-                there = wide[..., dy : dy + h, dx : dx + w]
-                alike = _patches(q * there) / (size * _length(there))
-                pixels = source[..., dy : dy + h, dx : dx + w]
-                if best is None:
-                    best, taken = alike, pixels
-                    continue
-                better = alike > best
-                best, taken = torch.where(better, alike, best), torch.where(better, pixels, taken)
-        return taken * cast(Tensor, best)
+        place = self._place(q, k)
+
+        def taken(wide: Tensor) -> Tensor:
+            """Columns ``B,n,h*w`` of all positions that are searched, ``B,n,...``, at those that were found."""
+            n = wide.shape[1]
+            return wide.flatten(2).gather(2, place[:, None].expand(b, n, h * w))
+
+        inside = F.unfold(torch.ones_like(q[:1, :1]), 3, padding=1).repeat(1, q.shape[1], 1, 1)
+        own = F.unfold(q, 3, padding=1)
+        found = taken(F.unfold(_wide(k, REACH + 1), 3)) * inside.view(1, -1, _TAPS, h * w).flatten(
+            1, 2
+        )
+        alike = (own * found).sum(1) / (
+            _length(own.square().sum(1)) * _length(found.square().sum(1))
+        )
+        return taken(_wide(moved, REACH)).view(b, c, h, w) * alike.view(b, 1, h, w)
+
+    @torch.no_grad()
+    def _place(self, q: Tensor, k: Tensor) -> Tensor:
+        """The best position for each of ``q``, ``B,h*w``, as its number in ``k`` widened by the reach."""
+        h, w = q.shape[-2:]
+        wide = _wide(k, REACH)
+        energy = wide.square().sum(1, keepdim=True)
+        side = range(2 * REACH + 1)
+        alike = torch.cat(
+            [
+                _patches(q * wide[..., y : y + h, x : x + w])
+                / _length(_patches(energy[..., y : y + h, x : x + w]))
+                for y in side
+                for x in side
+            ],
+            dim=1,
+        )
+        best = alike.argmax(1)
+        rows = torch.arange(h, device=q.device)[:, None] + best // len(side)
+        columns = torch.arange(w, device=q.device) + best % len(side)
+        return (rows * wide.shape[-1] + columns).flatten(1)
+
+
+def _wide(x: Tensor, reach: int) -> Tensor:
+    return F.pad(x, (reach,) * 4, mode="replicate")
 
 
 def _patches(x: Tensor) -> Tensor:
@@ -88,9 +113,9 @@ def _patches(x: Tensor) -> Tensor:
     return _TAPS * F.avg_pool2d(x.sum(1, keepdim=True), 3, stride=1, padding=1)
 
 
-def _length(x: Tensor) -> Tensor:
-    """The lengths of the patches of 3x3 positions, ``B,1,h,w`` of ``B,C,h,w``, never 0."""
-    return (_patches(x.square()) + 1e-4).sqrt()
+def _length(energy: Tensor) -> Tensor:
+    """The length of a patch with that sum of squares, never 0."""
+    return (energy + 1e-4).sqrt()
 
 
 class PrintedTCAM(nn.Module):
@@ -150,10 +175,14 @@ class PrintedTemporal(nn.Module):
 
     def forward(self, reference: Tensor, near: list[Tensor]) -> tuple[Tensor, Features]:
         """``reference`` and each of ``near`` are ``B,6,H,W``. Aligned neighbours are averaged, so any number will do."""
-        dtype = self.tcam.match.embed.weight.dtype
-        own = self.extractor(reference.to(dtype))
-        each = [self.tcam(own, self.extractor(six.to(dtype))) for six in near] or [own]
-        means = [torch.stack(size).mean(0) for size in zip(*each, strict=True)]
+        dtype, count = self.tcam.match.embed.weight.dtype, len(near)
+        own = means = self.extractor(reference.to(dtype))
+        if near:
+            each = self.tcam(
+                tuple(x.repeat(count, 1, 1, 1) for x in own),
+                self.extractor(torch.cat(near).to(dtype)),
+            )
+            means = tuple(x.unflatten(0, (count, -1)).mean(0) for x in each)
         picture, features = self.decoder(
             [[a, b] for a, b in zip(own[::-1], means[::-1], strict=True)]
         )
