@@ -59,7 +59,7 @@ def test_train_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFi
 def test_convert_and_evaluate_refuse_it_in_a_sentence(
     mislabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film, target = make_clip(tmp_path / "film.mp4", frames=2, size=(64, 48)), tmp_path / "out.mkv"
+    film, target = make_clip(tmp_path / "film.mp4", frames=2, size=(96, 64)), tmp_path / "out.mkv"
     assert (
         main(["convert", str(film), str(target), "--weights", str(mislabelled), "--model", "wmnet"])
         == 5
