@@ -61,7 +61,6 @@ class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-@torch.inference_mode()
 def arithmetic(name: str) -> float:
     """Prints a network's rate beside that of bare convolutions of its shapes, and returns their ratio."""
     keep_one_heap()  # as a conversion does
@@ -76,7 +75,7 @@ def arithmetic(name: str) -> float:
         model(frames, model.new_state(SIZE), thumbs=thumbs)
 
     with Convolutions() as seen:
-        whole()
+        whole()  # with gradients, without which some are fused and not seen
     kinds = {(c.shape, c.weight.dtype) for c in seen.calls}  # the look reader is in float32
     inputs = {(s, d): torch.rand(s).to(d, memory_format=torch.channels_last) for s, d in kinds}
 
@@ -85,7 +84,8 @@ def arithmetic(name: str) -> float:
             F.conv2d(inputs[c.shape, c.weight.dtype], c.weight, c.bias, *c.how)
 
     work = sum(c.operations for c in seen.calls)
-    a, b = least(whole, bare, times=RUNS)
+    with torch.inference_mode():
+        a, b = least(whole, bare, times=RUNS)
     took = f"{a / FRAMES * 1e3:.0f} ms a frame, {work / a / 1e9:.0f} GFLOP/s"
     print(f"{name} in {precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
     print(
