@@ -14,11 +14,11 @@ from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.weights.load import choose, model_of
 from sdr2hdr.weights.opened import open_model
 
-FAST, ELSEWHERE = "wmnet", "look"
-"""The model for a GPU that is fast enough for it, and the one for every other machine."""
+NETWORKS, ELSEWHERE = ("wmnet", "wmnet-fast"), "look"
+"""The models for a GPU, the better and slower one first, and the one for every other machine."""
 
 LEAST = 10.0
-"""Frames a second that a GPU must render with :data:`FAST` at the film's size."""
+"""Frames a second that a GPU must render with one of :data:`NETWORKS` at the film's size."""
 
 _ROUNDS = 3
 
@@ -55,7 +55,9 @@ def early_choice(options: Options) -> Choice | None:
     why = "this conversion runs on the CPU"
     if options.device == AUTO:
         why = "there is no CUDA GPU here"
-    return Choice(ELSEWHERE, f"The model is {ELSEWHERE}: {FAST} is for CUDA GPUs, and {why}.")
+    return Choice(
+        ELSEWHERE, f"The model is {ELSEWHERE}: {NETWORKS[0]} is for CUDA GPUs, and {why}."
+    )
 
 
 def choose_model(options: Options, size: tuple[int, int], begun: Plan | None = None) -> Choice:
@@ -69,20 +71,21 @@ def choose_model(options: Options, size: tuple[int, int], begun: Plan | None = N
     device, (width, height) = str(pick_device(options.device)), size
     if begun is not None and begun.settings.chosen and begun.settings.device == device:
         return Choice(begun.settings.model, begun.settings.chosen)
-    at = f"{device} {{}} {FAST} at {width}x{height}"
-    try:
-        speed = frames_per_second(FAST, size, options)
-    except (RuntimeError, MemoryError) as e:
-        if not is_out_of_memory(e):
-            raise
-        why = f"the memory of {at.format('does not hold')}"
-    except ModelError as e:
-        why = f"{FAST} cannot be used ({e})"
-    else:
-        why = f"{at.format(f'renders {speed:.3g} frames a second with')}"
-        if speed >= LEAST:
-            return Choice(FAST, f"The model is {FAST}: {why}.")
-        why = f"{why}, and at least {LEAST:g} are wanted"
+    at = f"at {width}x{height}"
+    for name in NETWORKS:
+        try:
+            speed = frames_per_second(name, size, options)
+        except (RuntimeError, MemoryError) as e:
+            if not is_out_of_memory(e):
+                raise
+            why = f"the memory of {device} does not hold {name} {at}"
+        except ModelError as e:
+            why = f"{name} cannot be used ({e})"
+        else:
+            why = f"{device} renders {speed:.3g} frames a second with {name} {at}"
+            if speed >= LEAST:
+                return Choice(name, f"The model is {name}: {why}.")
+            why = f"{why}, and at least {LEAST:g} are wanted"
     return Choice(ELSEWHERE, f"The model is {ELSEWHERE}: {why}.")
 
 

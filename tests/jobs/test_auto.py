@@ -37,13 +37,13 @@ def plan_of(*, frames: int, chunk: int = 16) -> Plan:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """A machine with a GPU of a given speed, in frames a second, or one that fails with an error."""
+    """A machine with a GPU of a given speed, in frames a second (for all models, or by model), or one that fails with an error."""
 
     def make(speed: Any) -> None:
-        def measured(*_: object) -> float:
+        def measured(name: str, *_: object) -> float:
             if isinstance(speed, BaseException):
                 raise speed
-            return float(speed)
+            return float(speed[name] if isinstance(speed, dict) else speed)
 
         monkeypatch.setattr(auto, "pick_device", lambda _: torch.device("cuda"))
         monkeypatch.setattr(auto, "frames_per_second", measured)
@@ -63,6 +63,8 @@ def test_a_gpu_of_ten_frames_a_second_gets_wmnet_and_every_other_machine_look(
     gpu(9.99)
     slow = choose_model(DEFAULTS, HD)
     assert slow.model == "look" and "9.99 frames a second" in slow.reason
+    gpu({"wmnet": 3.0, "wmnet-fast": 40.0})
+    assert choose_model(DEFAULTS, HD).model == "wmnet-fast"
     gpu(torch.OutOfMemoryError("CUDA out of memory"))
     small = choose_model(DEFAULTS, HD)
     assert small.model == "look" and "memory of cuda does not hold" in small.reason
