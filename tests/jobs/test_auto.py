@@ -37,7 +37,7 @@ def plan_of(*, frames: int, chunk: int = 16) -> Plan:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """A machine with a GPU of a given speed, in frames a second (for all models, or by model), or one that fails with an error."""
+    """A machine with a GPU of a given speed, in frames a second (of all models, or by model), or one that fails."""
 
     def make(speed: Any) -> None:
         def measured(name: str, *_: object) -> float:
