@@ -40,11 +40,8 @@ def small(**options: object) -> PrintedHDRVDiff:
 
 def test_the_whole_form_is_stable_diffusions_autoencoder_with_a_network_around_it() -> None:
     with torch.device("meta"):
-        model = registry.build("hdrvdiff", {"form": "published", "steps": 1})
-    frames = torch.rand(1, 5, 3, 64, 64, device="meta")
-    codes, _ = model(frames, {}, past=2, future=2, exposures=ALTERNATING)
+        model = registry.build("hdrvdiff", "published")
     assert isinstance(model, PrintedHDRVDiff)
-    assert codes.shape == (1, 1, 3, 64, 64) and codes.dtype == torch.float32
     # as the diffusers library counts AutoencoderKL of Stable Diffusion 1
     assert sum(p.numel() for p in model.autoencoder.parameters()) == 83_653_863
     spec = registry.spec("hdrvdiff", "published")
@@ -90,6 +87,7 @@ def test_frames_without_exposures_are_of_one() -> None:
             for times in (None, torch.ones(1, 5), ALTERNATING)
         )
     assert torch.equal(even, same) and not torch.equal(even, told)
+    assert told.shape == (1, 1, 3, 64, 64) and told.dtype == torch.float32
 
 
 @pytest.mark.parametrize("embedding", [True, False])
