@@ -1,5 +1,6 @@
 """HDR-V-Diff's stages: each trains its own part, and learns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Meter, choose
+from sdr2hdr.models import registry
 from sdr2hdr.models.hdrvdiff.network import HDRVDiff
 from sdr2hdr.training.diffusion import DIFFUSION_TASKS, DiffusionTask, loss
 from sdr2hdr.training.loop import fresh
-from sdr2hdr.training.recipe import read_recipe
+from sdr2hdr.training.recipe import RECIPES, read_recipe
+from sdr2hdr.training.task import Step
+from sdr2hdr.training.tasks import TASKS
 
 
 def batch(frames: int) -> Batch:
@@ -72,6 +76,30 @@ def test_a_stage_learns(task: str) -> None:
         adam.step()
         seen.append(float(value.detach()))
     assert seen[-1] < 0.7 * seen[0]
+
+
+@pytest.mark.parametrize("task", ["diffusion", "temporal"])
+def test_a_stage_of_the_published_form_learns(task: str) -> None:
+    recipe = read_recipe(RECIPES / "hdrvdiff-paper.toml")
+    sizes = {"unet": 16, "widths": [8, 8, 16, 16], "groups": 4, "channels": [16, 16, 16]}
+    net = fresh(replace(recipe, config={"form": "published", **sizes}), ())
+    adam, seen = torch.optim.Adam(net.parameters(), lr=5e-3), []
+    given = batch(1 if task == "diffusion" else 4)
+    stage, spec = recipe.stages[0], registry.spec("hdrvdiff", "published")
+    for _ in range(6):
+        step = Step(recipe, stage, 0, spec, torch.Generator().manual_seed(3))
+        adam.zero_grad()
+        value = TASKS[task].loss(net, given, step)
+        value.backward()
+        adam.step()
+        seen.append(float(value.detach()))
+    assert seen[-1] < 0.7 * seen[0]
+
+
+def test_the_published_form_is_not_trained_on_ordinary_sdr() -> None:
+    recipe = replace(read_recipe(RECIPES / "hdrvdiff-paper.toml"), sdr_share=0.4)
+    with torch.device("meta"), pytest.raises(InputError, match="give sdr_share = 0"):
+        fresh(recipe, ())
 
 
 def test_drawn_shots_follow_from_their_generator_and_are_of_the_known_cycles() -> None:
