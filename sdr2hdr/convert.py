@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sdr2hdr.codecs import PQ
+from sdr2hdr.codecs import CODECS, PQ
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
@@ -37,7 +37,8 @@ HLG_PEAK = 1000
 class Report:
     """What a conversion did.
 
-    Light in nits, as measured on the planes that are encoded; of HLG it is what a display of the peak shows. ``max_cll`` and
+    Light in nits, as measured on the planes that are encoded; of HLG it is what a display of the peak shows.
+    ``pix_fmt`` is "half" and ``transfer`` "linear" for pictures that hold linear light. ``max_cll`` and
     ``max_fall`` are the integers written to bitstream and container; to those of HLG none are written. ``dynamic`` are
     sentences on what is written of each picture. ``busy`` is the time that each stage worked, in seconds, out of
     ``render_seconds``.
@@ -97,7 +98,7 @@ def convert(
     progress: Watcher = lambda _: None,
     **changes: Any,
 ) -> Report:
-    """Convert one SDR video to HDR10.
+    """Convert one SDR video to HDR10, into a file or, for some codecs, into a folder of pictures.
 
     ``options`` hold every option, each with its meaning (:class:`sdr2hdr.options.Options`); keywords set single options and
     take precedence: ``convert("film.mp4", "film-hdr.mkv", model="look", peak=600)``.
@@ -131,7 +132,7 @@ def convert(
                 work.begin(plan)
             executor = cluster or Local(here, o.workers)
             rendered = render(task, executor, plan, work, progress)
-            made = finish(work, plan, source, streams, rendered.scenes, progress, dovi)
+            lost = finish(work, plan, source, streams, rendered.scenes, progress, dovi)
             if sdr_streams is not None:
                 finish(work, plan, source, sdr_streams, None, progress)
             check_unchanged(source, plan)
@@ -144,7 +145,7 @@ def convert(
         *streams.notes,
         *notes,
         *plan.survey.notes,
-        *made.notes,
+        *lost,
     )
     return report_of(
         source, Path(dst), chosen, rendered, notes,
@@ -195,6 +196,7 @@ def report_of(
     info, plan, light = source.info, rendered.plan, rendered.light
     peak, aux = chosen.options.peak, chosen.options.aux_sdr
     width, height = info.size
+    linear = codec in CODECS and CODECS[codec].linear
     cll, fall = light.written(peak)
     if plan.settings.chosen:
         notes = (plan.settings.chosen, *notes)
@@ -225,8 +227,8 @@ def report_of(
         grade=plan.settings.grade.words,
         codec=codec,
         encoder=encoder,
-        pix_fmt=plan.encode.pix_fmt,
-        transfer=plan.encode.transfer,
+        pix_fmt="half" if linear else plan.encode.pix_fmt,
+        transfer="linear" if linear else plan.encode.transfer,
         container=container,
         mastering_peak=peak,
         max_cll=cll,

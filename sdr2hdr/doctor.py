@@ -30,11 +30,11 @@ PACKAGES = (
     "rich",
     "pillow",
     "imageio",
+    "OpenEXR",
     "safetensors",
     "huggingface-hub",
 )
 EXTRAS = {
-    "OpenEXR": ("train", "reads the stills that training is done on"),
     "pywavelets": ("train", "wavelet masking of WMNet's first phase"),
     "matplotlib": ("train", "loss curves and charts"),
     "ray": ("cluster", "renders on many machines with --cluster"),
@@ -121,8 +121,9 @@ def _kernels() -> Finding:
 
 def _encoders() -> Iterator[Finding]:
     for codec in CODECS:
-        name = ENCODERS[codec, software(codec)].name
-        if has_encoder(name):
+        encoder = ENCODERS[codec, software(codec)]
+        name = encoder.name
+        if encoder.picture is not None or has_encoder(name):
             yield Finding("encoders", codec, "ok", name)
         else:
             way = "install PyAV from PyPI (pip install --force-reinstall av), whose wheels have it"

@@ -19,12 +19,13 @@ import msgspec
 from sdr2hdr.codecs import (
     CODECS,
     CONTAINERS,
+    DYNAMIC,
     ENCODERS,
     FORMATS,
     PQ,
     TRANSFERS,
+    Wanted,
     either,
-    refusal,
     software,
 )
 from sdr2hdr.color.grade import BRIGHTNESSES, HIGHLIGHTS, SATURATIONS
@@ -35,8 +36,6 @@ from sdr2hdr.errors import UsageError
 
 FORMS = ("y4m", "raw")
 """The forms of frames in a pipe, first the usual one."""
-_METADATA_CODECS = {"hdr10plus": ("hevc", "av1"), "dolby_vision": ("hevc",)}
-"""The codecs in which dynamic metadata is written."""
 AUTO = "auto"
 
 T = TypeVar("T")
@@ -121,7 +120,8 @@ class Options:
         choices=("auto", "float32", "bfloat16", "float16"), commands=EVERYWHERE,
     )  # fmt: skip
     codec: str = option(
-        "hevc", "hevc and av1 for watching; prores, ffv1 (lossless) and dnxhr for editing.", choices=tuple(CODECS)
+        "hevc", "hevc and av1 for watching; prores, ffv1 (lossless) and dnxhr for editing; exr, png16 and tiff16 write a folder.",
+        choices=tuple(CODECS),
     )  # fmt: skip
     pix_fmt: str | None = option(
         None, "Chroma subsampling and bit depth of the output.", noun="pixel format", choices=FORMATS,
@@ -314,25 +314,12 @@ class Options:
     def __post_init__(self) -> None:
         for each in declared():
             object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
-        known = CODECS[self.codec]
-        why = refusal(self.codec, self.writer, self.planes, self.transfer)
-        if why is None and known.crf is None and self.crf is not None:
-            why = f"{known.noun} has no CRF; leave --crf out."
-        if why is None and self.preset and not known.encoders[self.writer].preset:
-            why = f"{known.noun} has no presets; leave --preset out."
-        if why is None and self.dolby_vision and self.planes != "yuv420p10":
-            why = "Dolby Vision 8.1 is 4:2:0 in 10 bits; leave --pix-fmt or --dolby-vision out."
-        if why is None and (self.hdr10plus or self.dolby_vision) and self.transfer != PQ:
-            name = "HDR10+" if self.hdr10plus else "Dolby Vision"
-            why = f"{name} goes with PQ alone; leave --{'hdr10plus' if self.hdr10plus else 'dolby-vision'} or --transfer out."
-        if why is not None:
+        dynamic = tuple(name for name in DYNAMIC if getattr(self, name))
+        wanted = Wanted(
+            self.codec, self.writer, self.planes, self.transfer, self.crf, self.preset, dynamic
+        )
+        if (why := wanted.refusal()) is not None:
             raise UsageError(why)
-        for name, holding in _METADATA_CODECS.items():
-            if getattr(self, name) and self.codec not in holding:
-                flag = by_key()[name.replace("_", "-")].flag
-                raise UsageError(
-                    f"{self.codec} carries no metadata for {flag}; give --codec {either(holding)} with it, or leave it out."
-                )
 
     def changed(self, **changes: Any) -> Self:
         """These options with some of them changed. Raises TypeError for a name that is not an option."""

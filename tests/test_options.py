@@ -28,7 +28,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("peak", "600", "--peak takes a whole number, not '600'."),
     ("crf", float("nan"), "A CRF of nan is out of range; give --crf from 0 to 51."),
     ("crf", float("inf"), "A CRF of inf is out of range; give --crf from 0 to 51."),
-    ("codec", "vp9", "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1 or dnxhr."),
+    (
+        "codec",
+        "vp9",
+        "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1, dnxhr, exr, png16 or tiff16.",
+    ),
     ("input_range", "tv", "There is no range 'tv'; give --input-range limited or full."),
     ("tile", 3, "A tile of 3 pixels is out of range; give --tile 64 or more."),
     ("strict", 1, "--strict takes true or false, not 1."),
@@ -151,7 +155,7 @@ def test_nor_are_those_of_other_options(line: str, config: Path) -> None:
         (["--peak", "9000"], "A peak of 9000 nits is out of range; give --peak from 400 to 4000."),
         (
             ["--codec", "vp9"],
-            "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1 or dnxhr.",
+            "There is no codec 'vp9'; give --codec hevc, av1, prores, ffv1, dnxhr, exr, png16 or tiff16.",
         ),
         (["--container", "avi"], "There is no container 'avi'; give --container mkv, mp4 or mov."),
         (["--workers", "0"], "A worker count of 0 is out of range; give --workers 1 or more."),

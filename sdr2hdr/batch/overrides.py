@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, ModelError, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.exposures import read_exposures
@@ -46,7 +47,12 @@ def _names_file(option: Option, value: Any, folder: Path) -> bool:
 
 
 def check_options(options: Options) -> None:
-    """Raise ModelError or InputError if no file can be converted with this model, weights, device or exposures."""
+    """Raise ModelError or InputError if no file can be converted with this model, weights, device or exposures, and UsageError
+    for a codec that writes no files."""
+    if CODECS[options.codec].ending:
+        raise UsageError(
+            f"A batch writes one file for each video, and {CODECS[options.codec].noun} fills a folder; use `sdr2hdr convert`."
+        )
     check_model(options)
     read_exposures(options.exposures)
 

@@ -155,7 +155,7 @@ def _header(path: Path) -> tuple[int, int, str]:
 
 
 def _exr(path: Path, *, header_only: bool = False) -> Any:
-    import OpenEXR  # an extra: only training reads stills
+    import OpenEXR
 
     try:
         return OpenEXR.File(str(path), header_only=header_only)

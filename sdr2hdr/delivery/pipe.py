@@ -19,7 +19,7 @@ from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Here
 from sdr2hdr.jobs.straight import render_straight
-from sdr2hdr.media.frames import FrameWriter, left_behind
+from sdr2hdr.media.frames import FrameWriter, left_behind, times_lost
 from sdr2hdr.media.inputs import as_film
 from sdr2hdr.options import DEFAULTS, FORMS, Options, declared
 from sdr2hdr.render.device import keep_one_heap
@@ -99,7 +99,10 @@ def rendered(
             chosen = Chosen.of(source, o, None, progress)
             here = Here(source, cache(chosen.open))
             plan, notes = make_plan(source, chosen, None, here.model, progress)
-            lost = left_behind(film.path, source.info, plan.survey.pts)
+            lost = (
+                *left_behind(film.path, source.info),
+                *times_lost(source.info, plan.survey.pts),
+            )
             done = render_straight(here, plan, writing(plan), progress)
         except KeyboardInterrupt:
             raise Interrupted("Stopped; frames in a pipe cannot be continued.") from None

@@ -9,7 +9,7 @@ from sdr2hdr.kernels.compiled import why_not
 
 ROOMS = ("color", "kernels", "media", "scenes", "models", "looks", "weights", "render", "jobs")
 """The rooms whose code decides frames, cuts and packets: ``jobs`` and what it imports."""
-PACKAGES = ("torch", "av", "numpy", "numba", "msgspec")
+PACKAGES = ("torch", "av", "numpy", "numba", "msgspec", "OpenEXR")
 
 
 @cache

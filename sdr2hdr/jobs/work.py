@@ -20,6 +20,7 @@ from safetensors.torch import load, save_file
 from sdr2hdr.color.light import BINS, LightFacts
 from sdr2hdr.errors import OutputError
 from sdr2hdr.jobs.folder import Folder
+from sdr2hdr.jobs.output import REPLACED
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.media.encoder import ChunkFacts
 from sdr2hdr.models.spec import State
@@ -64,6 +65,8 @@ class Work:
     def beside(cls, target: Path) -> Self:
         """The work folder of a target file, locked until :meth:`close`."""
         work = cls(folder_for(target), hold_for=target)
+        for name in work._passing:  # of a run that was killed
+            work.remove(name)
         odd = [name for name in work._files.names() if work._files.size(name) is None]
         for name in odd:  # sdr2hdr makes only files here, so a link, a pipe or a folder is not ours
             work.remove(name)
@@ -79,8 +82,8 @@ class Work:
             self._files.remove()
             return
         with suppress(OSError):
-            for path in (self.assembled, self.assembled_aux):
-                self._files.unlink(path.name)
+            for name in self._passing:
+                self._files.unlink(name)
         self._files.close()
 
     def chunk(self, index: int, *, aux: bool = False) -> Path:
@@ -99,6 +102,11 @@ class Work:
     @property
     def assembled_aux(self) -> Path:
         return self.folder / "assembled-aux.part"
+
+    @property
+    def _passing(self) -> tuple[str, ...]:
+        """What is of no use to a later run."""
+        return self.assembled.name, self.assembled_aux.name, REPLACED
 
     def read_plan(self) -> Plan | None:
         """The usable plan of an earlier run, or None."""

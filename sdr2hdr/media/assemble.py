@@ -115,9 +115,11 @@ def assemble(
     clock: Clock = STEADY,
     headers: Headers = NO_HEADERS,
     dynamic: Dynamic = NO_DYNAMIC,
+    with_picture: bool = True,
 ) -> AssembleReport:
     """Joins chunk files and all else that ``plan`` keeps of the source into ``dst``, a temporary name of the caller's.
 
+    Without the picture (``with_picture``) all else is written at the same times.
     ``mastering`` and ``light`` are None for chunks of SDR; ``dynamic`` is by the times of the chunks. Of the
     source's ``headers`` what the container can hold is kept.
 
@@ -130,7 +132,7 @@ def assemble(
         captions = captions_of(file, plan.video_stream_index, clock)
     picture = JoinedPicture(chunks, container, mastering, light, captions, dynamic)
     with open_to_copy(source) as file:
-        writer = _Writer(file, dst, plan, picture, clock, headers)
+        writer = _Writer(file, dst, plan, picture, clock, headers, with_picture)
         try:
             with _told(dst, source, container):
                 notes = writer.write(source)
@@ -203,7 +205,9 @@ class _Writer:
         picture: JoinedPicture,
         clock: Clock,
         headers: Headers,
+        with_picture: bool,
     ) -> None:
+        self._with_picture = with_picture
         self._file, self._dst, self._plan, self._picture = file, dst, plan, picture
         self._container, self._clock, self._headers = plan.container, clock, headers
         self._tracks: list[int] = []  # by index in the source, in the order written
@@ -258,6 +262,7 @@ class _Writer:
         file, plan = self._file, self._plan
         shift = self._picture.timeline.shift
         fates = {fate.index: fate for fate in plan.fates}
+        target: VideoStream | None = None
         with av.open(
             str(self._dst.absolute()),
             "w",
@@ -268,6 +273,8 @@ class _Writer:
             for stream in file.streams:
                 fate = fates.get(stream.index)
                 if stream.index == plan.video_stream_index:
+                    if not self._with_picture:
+                        continue
                     tags = _tags(stream.metadata)
                     if self._headers.turned:
                         tags.pop("stereo_mode", None)
@@ -340,11 +347,11 @@ class _Writer:
             target.metadata["language"] = _MOV_LANGUAGES.get(language, language)
         self._languages[target.index] = target.metadata.get("language", "und")
 
-    def _interleave(self, out: OutputContainer, target: VideoStream, source: Stream) -> None:
+    def _interleave(self, out: OutputContainer, target: VideoStream | None, source: Stream) -> None:
         """Feeds all packets in order of time, so that the muxer need not hold many back."""
         others = self._others(source)
         pending = next(others, None)
-        for packet in self._picture.packets(target):
+        for packet in self._picture.packets(target) if target is not None else ():
             now = cast(int, packet.dts) * self._picture.timeline.step
             while pending is not None and _when(pending) <= now:
                 self._put(out, pending)

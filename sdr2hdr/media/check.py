@@ -13,6 +13,7 @@ import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sdr2hdr.codecs import CODECS
@@ -206,6 +207,13 @@ class _Check:
         with av.open(name) as file:
             self.others(file)
 
+    def beside(self) -> None:
+        """A file without the picture."""
+        with av.open(str(self.path.absolute())) as file:
+            covers = [s for s in file.streams.video if s.disposition & Disposition.attached_pic]
+            self.equal("the number of pictures", len(file.streams.video) - len(covers), 0)
+            self.others(file)
+
     def stream(self, stream: VideoStream) -> None:
         wanted, context = self.expected, stream.codec_context
         self.equal("the codec", context.codec.canonical_name, CODECS[wanted.codec].ffmpeg)
@@ -369,13 +377,17 @@ class _Check:
             self.equal("the container's bit depth", found.bits, wanted.layout.depth)
 
 
-def check(path: Path, expected: Expected) -> None:
+def check(path: Path, expected: Expected, *, with_picture: bool = True) -> None:
     """Reads the whole file back and raises OutputError if anything differs from what is expected.
 
-    It is StreamsDiffer if sounds or subtitles alone do.
+    It is StreamsDiffer if sounds or subtitles alone do. Without the picture (``with_picture``) the file must hold none.
     """
     try:
-        _Check(path, expected).run()
+        one = _Check(path, expected)
+        if with_picture:
+            one.run()
+        else:
+            one.beside()
     except (av.error.FFmpegError, OSError, struct.error, EOFError, IndexError) as error:
         raise OutputError(
             f"The finished file {path} fails its check: it cannot be read ({error})."

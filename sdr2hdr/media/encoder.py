@@ -135,13 +135,16 @@ class EncoderGone(OutputError):
     """A hardware encoder does not work, or no longer. The message is the reason, without a way out: software does the same."""
 
 
-def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
+def _open_encoder(settings: EncodeSettings) -> VideoCodecContext | None:
+    """FFmpeg's encoder; None if the pictures are made without it."""
     writer = settings.writer
     if settings.width % 2 or settings.height % 2 or min(settings.width, settings.height) < MIN_SIDE:
         raise InputError(
             f"A picture of {settings.width}x{settings.height} cannot be encoded: both sides must be even and at least"
             f" {MIN_SIDE}; crop or scale the source first."
         )
+    if writer.picture is not None:
+        return None
     name = writer.name
     os.environ.setdefault(
         "SVT_LOG", "1"
@@ -153,7 +156,7 @@ def _open_encoder(settings: EncodeSettings) -> VideoCodecContext:
             f"This build of PyAV lacks the encoder {name}; install the wheel of av from PyPI."
         ) from error
     context.width, context.height = settings.width, settings.height
-    context.pix_fmt = writer.semiplanar or settings.pix_fmt + "le"
+    context.pix_fmt = writer.form or settings.pix_fmt + "le"
     context.time_base, context.framerate = settings.time_base, settings.rate
     context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.gop_size = settings.keyint
@@ -218,7 +221,7 @@ class ChunkEncoder:
     def __init__(self, path: Path, settings: EncodeSettings) -> None:
         self._path, self._settings = path, settings
         self._part = path.with_name(path.name + ".part")
-        self._context: VideoCodecContext | None = _open_encoder(settings)
+        self._context = _open_encoder(settings)
         self._durations: dict[int, int] = {}
         self._hash = hashlib.sha256()
         self._frames = self._packets = self._bytes = self._first = self._last = 0
@@ -230,7 +233,9 @@ class ChunkEncoder:
             )  # a new file: nothing is written through a link or a pipe
         except OSError as error:
             raise cannot_write(self._part, error) from error
-        private = b"" if settings.codec in _TELLING_PACKETS else self._context.extradata or b""
+        private = b""
+        if self._context is not None and settings.codec not in _TELLING_PACKETS:
+            private = self._context.extradata or b""
         self._parameters = (private,) if private else ()
         header = json.dumps({"settings": settings.to_json(), "private": private.hex()}).encode()
         self._write(_MAGIC, struct.pack(">I", len(header)), header)
@@ -281,9 +286,11 @@ class ChunkEncoder:
             data, pts = bytes(packet), cast(int, packet.pts)
             if packet.is_keyframe and not self._parameters:
                 self._parameters = stream_parameters(self._settings.codec, data)
-            record = _RECORD.pack(len(data), pts, self._durations.pop(pts, 0), packet.is_keyframe)
-            self._write(record, data)
-            self._packets += 1
+            self._record(data, pts, key=packet.is_keyframe)
+
+    def _record(self, data: bytes, pts: int, *, key: bool) -> None:
+        self._write(_RECORD.pack(len(data), pts, self._durations.pop(pts, 0), key), data)
+        self._packets += 1
 
     def encode(self, planes: tuple[Tensor, ...], pts: int, duration: int | None = None) -> None:
         """Adds a frame: uint16 planes on the CPU, as :func:`sdr2hdr.color.yuv.to_yuv` leaves them in the settings' layout.
@@ -299,27 +306,31 @@ class ChunkEncoder:
             )
         if self._frames and pts <= self._last:
             raise ValueError(f"pts {pts} does not follow {self._last}")
+        self._first = self._first if self._frames else pts
+        self._last = pts
+        self._frames += 1
+        self._durations[pts] = duration or 0
+        if s.writer.picture is not None:
+            self._record(s.writer.picture(planes, s), pts, key=True)
+            return
         if s.layout.matrix == "rgb":
             planes = (planes[1], planes[2], planes[0])  # FFmpeg keeps G', B', R'
         frame = av.VideoFrame.from_dlpack(
             tuple(plane.contiguous() for plane in planes), format=s.pix_fmt + "le"
         )
-        if s.writer.semiplanar:  # the same samples in another order
-            frame = frame.reformat(format=s.writer.semiplanar)
+        if s.writer.form:  # the same samples in another order
+            frame = frame.reformat(format=s.writer.form)
         frame.pts, frame.time_base = pts, s.time_base
         # ProRes names the colours of each frame; every other encoder takes them from the context
         frame.color_primaries, frame.color_trc, frame.colorspace = s.colour
-        self._first = self._first if self._frames else pts
-        self._last = pts
-        self._frames += 1
-        self._durations[pts] = duration or 0
         self._take(frame)
 
     def close(self) -> ChunkFacts:
         """Finishes the encoder, gives the file its name and says what it holds. Raises OutputError."""
         if not self._frames:
             raise ValueError("a chunk needs at least one frame")
-        self._take(None)
+        if self._context is not None:
+            self._take(None)
         self._context = None
         if self._packets != self._frames:
             lost = f"{self._settings.writer.name} lost pictures"

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdr2hdr.codecs import HLG_COMPATIBLE, PQ
+from sdr2hdr.media.exr import exr
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sdr2hdr.media.encoder import EncodeSettings
 
 Told = dict[str, str]
@@ -14,19 +17,19 @@ Told = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """FFmpeg's ``name`` for it, what it is ``told`` besides its preset, and the form in which hardware takes 10-bit 4:2:0.
+    """FFmpeg's ``name`` for it, what it is ``told`` besides its preset, and the ``form`` in which it takes the samples if it does
+    not take the planes.
 
     Its groups of pictures are closed, and parameter sets stand on each of their first pictures. A ``hardware`` encoder is used
-    only if a trial shows that (:mod:`sdr2hdr.media.trial`).
+    only if a trial shows that (:mod:`sdr2hdr.media.trial`). If FFmpeg has none that will do, ``picture`` makes a file of the
+    planes, and ``name`` is the library's.
     """
 
     name: str
     told: "Callable[[EncodeSettings], Told]"
-    semiplanar: str = ""
-
-    @property
-    def hardware(self) -> bool:
-        return bool(self.semiplanar)
+    form: str = ""
+    hardware: bool = False
+    picture: "Callable[[tuple[Tensor, ...], EncodeSettings], bytes] | None" = None
 
 
 def _x265(s: "EncodeSettings") -> Told:
@@ -75,17 +78,33 @@ def _dnxhd(_: "EncodeSettings") -> Told:
     return {"profile": "dnxhr_hqx"}
 
 
+def _png(_: "EncodeSettings") -> Told:
+    # of noise, which the last bits of 16 are, higher levels make nothing smaller; they take six times as long
+    return {"compression_level": "1", "pred": "mixed"}
+
+
+def _tiff(_: "EncodeSettings") -> Told:
+    return {"compression_algo": "deflate"}
+
+
+def _openexr(_: "EncodeSettings") -> Told:
+    return {}
+
+
 ENCODERS = {
     ("hevc", "x265"): Encoder("libx265", _x265),
-    ("hevc", "nvenc"): Encoder("hevc_nvenc", _nvenc, "p010le"),
-    ("hevc", "qsv"): Encoder("hevc_qsv", _qsv, "p010le"),
-    ("hevc", "amf"): Encoder("hevc_amf", _amf, "p010le"),
+    ("hevc", "nvenc"): Encoder("hevc_nvenc", _nvenc, "p010le", hardware=True),
+    ("hevc", "qsv"): Encoder("hevc_qsv", _qsv, "p010le", hardware=True),
+    ("hevc", "amf"): Encoder("hevc_amf", _amf, "p010le", hardware=True),
     ("av1", "svtav1"): Encoder("libsvtav1", _svtav1),
-    ("av1", "nvenc"): Encoder("av1_nvenc", _nvenc, "p010le"),
-    ("av1", "qsv"): Encoder("av1_qsv", _qsv, "p010le"),
-    ("av1", "amf"): Encoder("av1_amf", _amf, "p010le"),
+    ("av1", "nvenc"): Encoder("av1_nvenc", _nvenc, "p010le", hardware=True),
+    ("av1", "qsv"): Encoder("av1_qsv", _qsv, "p010le", hardware=True),
+    ("av1", "amf"): Encoder("av1_amf", _amf, "p010le", hardware=True),
     ("prores", "prores_ks"): Encoder("prores_ks", _prores),
     ("ffv1", "ffv1"): Encoder("ffv1", _ffv1),
     ("dnxhr", "dnxhd"): Encoder("dnxhd", _dnxhd),
+    ("exr", "openexr"): Encoder("OpenEXR", _openexr, picture=exr),
+    ("png16", "png"): Encoder("png", _png, "rgb48be"),
+    ("tiff16", "tiff"): Encoder("tiff", _tiff, "rgb48le"),
 }
 """By codec and ``--encoder``."""

@@ -60,8 +60,8 @@ class FrameWriter:
             self._out.write(plane.contiguous().numpy().reshape(-1).view("u1").data)
 
 
-def left_behind(path: Path, info: SourceInfo, pts: Sequence[int]) -> tuple[str, ...]:
-    """What frames cannot carry of a film, as sentences for people. ``pts`` are its frames' times. Raises InputError."""
+def left_behind(path: Path, info: SourceInfo) -> tuple[str, ...]:
+    """What frames cannot carry of a film besides their times, as sentences for people. Raises InputError."""
     with open_to_copy(path) as file:
         kinds = [stream.type for stream in file.streams if stream.index != info.stream]
         chapters = len(file.chapters())
@@ -73,11 +73,11 @@ def left_behind(path: Path, info: SourceInfo, pts: Sequence[int]) -> tuple[str, 
         notes.append(f"Only the picture is written, without the source's {', '.join(others)}.")
     if info.headers.captions:
         notes.append("Closed captions in the picture (CEA-608 or 708) are left out.")
-    return (*notes, *_times_lost(info, pts))
+    return tuple(notes)
 
 
-def _times_lost(info: SourceInfo, pts: Sequence[int]) -> tuple[str, ...]:
-    """Sentences if equal steps from 0 are not the frames' own times."""
+def times_lost(info: SourceInfo, pts: Sequence[int]) -> tuple[str, ...]:
+    """Sentences if equal steps from 0 are not the frames' own times; ``pts`` are those of the whole film."""
     step = 1 / (info.rate * info.time_base)
     notes = []
     if any(abs(at - pts[0] - number * step) > step / 2 for number, at in enumerate(pts)):

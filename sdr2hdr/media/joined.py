@@ -164,6 +164,12 @@ class JoinedPicture:
         stream.disposition = disposition
         return stream
 
+    def data(self) -> Iterator[bytes]:
+        """The packets as they were encoded, in decode order."""
+        for chunk in self._chunks:
+            for encoded in chunk.packets():
+                yield encoded.data
+
     def packets(self, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
         """The packets, edited and timed, in decode order. Raises OutputError where parameter sets differ."""
         times = self.timeline.times()

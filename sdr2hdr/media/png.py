@@ -1,10 +1,13 @@
 """Single pictures as files: PNG of 8 and 16 bits, as data sets have them, TIFF, JPEG, and Radiance HDR.
 
-Sources: PNG third edition (W3C 2025) 5.2, 11.2.1 (IHDR) and 11.3.2.6 (cICP), H.273 table 3 (transfers); Ward's Radiance format.
+Sources: PNG third edition (W3C 2025) 5.2, 5.3, 11.2.1 (IHDR), 11.3.2.6 (cICP), 11.3.2.7 (mDCV) and 11.3.2.8 (cLLI), H.273 table 3
+(transfers); Ward's Radiance format.
 """
 
 import io
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.hdr10 import D65, PRIMARIES, ContentLight, Mastering
 from sdr2hdr.media.shown import TRANSFER_NAMES
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -108,6 +112,58 @@ def png_of(samples: Tensor) -> bytes:
     codec.time_base = Fraction(1, 25)
     packets = codec.encode(av.VideoFrame.from_ndarray(pixels, format=form)) + codec.encode(None)
     return b"".join(bytes(p) for p in packets)
+
+
+_ABOUT_COLOUR = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"pHYs")
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG in order, as type and content. Raises ValueError for anything but a whole PNG with right checksums."""
+    if not data.startswith(_SIGNATURE):
+        raise ValueError("it has no signature of PNG")
+    at, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        size = int.from_bytes(data[at : at + 4], "big")
+        kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
+        if data[at + 8 + size : at + 12 + size] != _checksum(kind, content):
+            raise ValueError("a checksum in it is wrong")
+        yield kind, content
+        at += 12 + size
+    if at != len(data):
+        raise ValueError("it does not end where PNG ends")
+
+
+def hdr_chunks(mastering: Mastering, light: ContentLight) -> dict[bytes, bytes]:
+    """What names R'G'B' of full range in BT.2020 and PQ, with ST 2086 and CTA-861.3 metadata, as contents of chunks by type.
+
+    Chromaticities of red, green, blue and white count steps of 0.00002, luminances steps of 0.0001 nits.
+    """
+    points = (round(v * 50000) for point in (*PRIMARIES[mastering.volume], D65) for v in point)
+    limits = (round(nits * 10000) for nits in (mastering.max_nits, mastering.min_nits))
+    return {
+        b"cICP": bytes((9, 16, 0, 1)),  # H.273: BT.2020, PQ, R'G'B', full range
+        b"mDCV": struct.pack(">8H2I", *points, *limits),
+        b"cLLI": struct.pack(">2I", light.max_cll * 10000, light.max_fall * 10000),
+    }
+
+
+def with_chunks(data: bytes, added: dict[bytes, bytes]) -> bytes:
+    """The PNG with these chunks behind its header, instead of any that tell of colour."""
+    parts = [_SIGNATURE]
+    for kind, content in chunks(data):
+        if kind not in _ABOUT_COLOUR:
+            parts.append(_chunk(kind, content))
+        if kind == b"IHDR":
+            parts += [_chunk(*each) for each in added.items()]
+    return b"".join(parts)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + _checksum(kind, content)
+
+
+def _checksum(kind: bytes, content: bytes) -> bytes:
+    return zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big")
 
 
 def read_radiance(path: Path) -> Tensor:

@@ -15,7 +15,17 @@ from av.stream import Stream
 from sdr2hdr.codecs import container_refusal
 from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.media.boxes import sample_entries
-from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, LEFT_OUT, Fate, left_out
+from sdr2hdr.media.fate import (
+    ATTACHED,
+    CONVERTED,
+    COPIED,
+    COVER,
+    FORMATS,
+    LEFT_OUT,
+    UNWRAPPED,
+    Fate,
+    left_out,
+)
 from sdr2hdr.media.opening import IMAGES, is_cover, open_deep
 from sdr2hdr.media.sound_plan import plan_sound
 from sdr2hdr.media.sound_start import find_starts
@@ -56,6 +66,11 @@ class StreamPlan:
         return tuple(fate.index for fate in self.fates if fate.how == COPIED)
 
     @property
+    def carries_time(self) -> bool:
+        """Whether a sound or a subtitle is kept."""
+        return any(fate.how in (COPIED, UNWRAPPED, CONVERTED) for fate in self.fates)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what is left out or changed."""
         return tuple(fate.note for fate in self.fates if fate.note)
@@ -80,21 +95,21 @@ def open_to_copy(source: Path) -> InputContainer:
 def plan_streams(
     source: Path,
     container: str,
-    codec: str,
+    codec: str | None,
     video_stream_index: int,
     choice: StreamChoice = StreamChoice(),
 ) -> StreamPlan:
     """Decides what becomes of each stream of the source; worth a call before anything is rendered.
 
-    ``container`` is one of FORMATS, ``codec`` what the picture is encoded to; the stream at ``video_stream_index`` is the one
-    to be converted. Raises OutputError if the container cannot hold the picture, and, if the choice is strict, a stream;
-    InputError if the source cannot be read or has no track that was chosen.
+    ``container`` is one of FORMATS, ``codec`` what the picture is encoded to, None if it goes elsewhere; the stream at
+    ``video_stream_index`` is the one to be converted. Raises OutputError if the container cannot hold the picture, and, if the
+    choice is strict, a stream; InputError if the source cannot be read or has no track that was chosen.
     """
     if container not in FORMATS:
         raise OutputError(
             f"The container {container!r} is not known; choose one of {', '.join(FORMATS)}."
         )
-    if (why := container_refusal(codec, container)) is not None:
+    if codec is not None and (why := container_refusal(codec, container)) is not None:
         raise OutputError(why)
     with open_to_copy(source) as file:
         starts = find_starts(file)

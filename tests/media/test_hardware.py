@@ -59,7 +59,7 @@ def test_an_encoder_knows_every_option_that_it_is_told(codec: str, word: str) ->
         choices = {choice.name for choice in known[name].choices}
         number = value.lstrip("-").replace(".", "", 1).isdigit()
         assert number or not choices or value.lstrip("+") in choices, (name, value)
-    taken = {writer.semiplanar} if writer.hardware else {f"{name}le" for name in offered.formats}
+    taken = {writer.form} if writer.form else {f"{name}le" for name in offered.formats}
     assert taken <= {form.name for form in av.codec.Codec(writer.name, "w").video_formats or ()}
 
 

@@ -18,8 +18,8 @@ from sdr2hdr.codecs import (
     HLG,
     HLG_COMPATIBLE,
     PQ,
+    Wanted,
     container_refusal,
-    refusal,
     software,
 )
 from sdr2hdr.color.yuv import PIXEL_FORMATS
@@ -35,6 +35,7 @@ SIZE, COUNT = (256, 128), 4
 COMBINATIONS = [
     (codec, container, pix_fmt, transfer)
     for codec, known in CODECS.items()
+    if not known.ending  # folders of pictures: tests/jobs/test_sequences.py
     for pix_fmt in known.encoders[software(codec)].formats
     for transfer in known.transfers
     for container in known.containers
@@ -192,7 +193,8 @@ def test_what_is_not_offered_is_refused_in_one_sentence(tmp_path: Path) -> None:
                 plan_streams(source, container, codec, 0)
         for word, writer in known.encoders.items():
             for pix_fmt in set(FORMATS) - set(writer.formats):
-                with pytest.raises(UsageError, match=rf"in {pix_fmt}; give --pix-fmt yuv"):
+                why = "leave --pix-fmt out" if known.ending else f"in {pix_fmt}; give --pix-fmt yuv"
+                with pytest.raises(UsageError, match=why):
                     Options(codec=codec, encoder=word, pix_fmt=pix_fmt)
     with pytest.raises(UsageError, match="ProRes has no CRF"):
         Options(codec="prores", crf=12.0)
@@ -204,13 +206,17 @@ def test_what_is_not_offered_is_refused_in_one_sentence(tmp_path: Path) -> None:
         Options(codec="dnxhr", hdr10plus=True)
     with pytest.raises(UsageError, match="Encoder ffv1 does not write hevc; give --codec ffv1"):
         Options(encoder="ffv1")
+    with pytest.raises(UsageError, match="is 4:2:0 in 10 bits; leave --pix-fmt or --dolby-vision"):
+        Options(dolby_vision=True, pix_fmt="yuv422p10")
+    with pytest.raises(UsageError, match="HDR10\\+ goes with PQ alone; leave --hdr10plus or"):
+        Options(hdr10plus=True, transfer=HLG)
 
 
 def test_formats_are_those_that_can_be_packed() -> None:
     assert set(FORMATS) == set(PIXEL_FORMATS)
     for codec, known in CODECS.items():
         assert Options(codec=codec).planes in known.encoders[software(codec)].formats
-        assert refusal(codec, software(codec), Options(codec=codec).planes, PQ) is None
+        assert Wanted(codec, software(codec), Options(codec=codec).planes).refusal() is None
         assert container_refusal(codec, known.containers[0]) is None
 
 
