@@ -20,7 +20,7 @@ def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 def peak_mib() -> float:
     """The most memory that this process has held so far, MiB. Linux."""
     lines = (
-        Path("/proc/self/status").read_text().splitlines()
+        Path("/proc/self/status").read_text("utf-8").splitlines()
     )  # getrusage counts the parent's memory, too
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

@@ -135,7 +135,7 @@ def cube(path: Path) -> Path:
     blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
     codes = pq_inverse_eotf(bt2408(torch.stack([red, green, blue]).flatten(1)[..., None]))
     lines = [f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in codes[..., 0].t().tolist()]
-    path.write_text(f"LUT_3D_SIZE {CUBE}\n" + "\n".join(lines) + "\n")
+    path.write_text(f"LUT_3D_SIZE {CUBE}\n" + "\n".join(lines) + "\n", "utf-8")
     return path
 
 
@@ -355,7 +355,7 @@ def page(rows: list[Row], rounds: int) -> str:
 
 def _processor() -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text("utf-8")
         return text.split("model name", 1)[1].split(":", 1)[1].splitlines()[0].strip()
     except (OSError, IndexError):
         return platform.machine()

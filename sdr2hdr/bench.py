@@ -283,7 +283,7 @@ def _settle(device: torch.device) -> None:
 def _most_memory() -> int | None:
     """The peak memory of this process; getrusage would also count that of its parent."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     except (OSError, StopIteration):
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.system import BINARY, NO_WAIT
 
 LARGEST = 16 << 20
 """Bytes. A list with a line for every frame of a film is smaller."""
@@ -26,10 +27,12 @@ def open_regular(path: Path, what: str) -> BinaryIO:
     a device, an invalid name, and any other error of the system.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | NO_WAIT | BINARY)
     except (FileNotFoundError, NotADirectoryError) as e:
         raise MissingFile(f"{path} does not exist; name {what}.") from e
     except OSError as e:
+        if isinstance(e, PermissionError) and path.is_dir():  # Windows opens no folder
+            raise InputError(f"{path} is a folder; name {what}.") from e
         raise InputError(f"{path} cannot be read as {what} ({e.strerror}).") from e
     except ValueError as e:
         raise InputError(

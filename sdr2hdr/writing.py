@@ -42,8 +42,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             exist_ok=False
         )  # O_EXCL: never written through a link that somebody has put there
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(part)
         part.replace(path)
     except OSError as e:
         raise OutputError(
@@ -52,6 +51,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file to the disk. Raises OSError."""
+    with path.open("r+b") as file:  # Windows flushes only a file that is open for writing
+        os.fsync(file.fileno())
 
 
 def check_new_folder(folder: Path) -> None:

@@ -110,7 +110,7 @@ def make_plan(
             resolved.append(options)
             continue
         sources.add(found.resolve())
-        name = str(found.relative_to(source))
+        name = found.relative_to(source).as_posix()
         if not wanted(found):
             if name in known and known[name].status in _ENDED:
                 rows.append(known[name])
@@ -155,7 +155,8 @@ def walk(source: Path, target: Path) -> Iterator[Path | Row]:
         yield from (here / n for n in sorted(files) if not n.startswith(".") and n != NAME)
     for e in errors:
         cause = f"{e.filename} cannot be read ({e.strerror}); check its permissions."
-        yield Row(os.path.relpath(e.filename, source), status="failed", cause=cause, exit_code=3)
+        name = Path(os.path.relpath(e.filename, source)).as_posix()
+        yield Row(name, status="failed", cause=cause, exit_code=3)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -242,17 +243,21 @@ def _name_outputs(rows: Sequence[Row], options: Sequence[Options], known: dict[s
         if before is not None and before.output.endswith(ending):
             row.output = before.output
         else:
-            wanted.setdefault(str(Path(row.source).with_suffix(ending)).casefold(), []).append(row)
+            wanted.setdefault(_with_ending(row, ending).casefold(), []).append(row)
     for short, group in sorted(wanted.items()):
         for row in group:
             ending = endings[row.source]
-            row.output = str(Path(row.source).with_suffix(ending))
+            row.output = _with_ending(row, ending)
             if len(group) > 1 or short in taken:
                 row.output = row.source + ending
             number = 2
             while row.output.casefold() in taken:
                 row.output, number = f"{row.source}-{number}{ending}", number + 1
             taken.add(row.output.casefold())
+
+
+def _with_ending(row: Row, ending: str) -> str:
+    return Path(row.source).with_suffix(ending).as_posix()
 
 
 def _compare(

@@ -36,7 +36,7 @@ COLUMNS = (
 
 @dataclass
 class Row:
-    """One file of a batch. ``source`` and ``output`` are relative to the two folders.
+    """One file of a batch. ``source`` and ``output`` are relative to the two folders, with ``/`` between their parts.
 
     ``status`` is ``planned``, ``converting``, ``done``, ``unchanged`` (done by an earlier run), ``left out`` (nothing to do),
     ``failed`` or ``waiting`` (not begun, or stopped); ``cause`` a sentence for the last three. ``seconds`` is the conversion's
@@ -100,11 +100,11 @@ def _refuse(constant: str) -> None:
 
 def _within(name: str) -> bool:
     """Whether a path is relative and normal, without ``..``."""
-    path = PurePosixPath(name)
+    path = Path(name)
     return (
-        not path.is_absolute()
+        not path.anchor
         and ".." not in path.parts
-        and str(path) == name != "."
+        and path.as_posix() == name != "."
         and "\0" not in name
     )
 

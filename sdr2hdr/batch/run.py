@@ -1,9 +1,7 @@
 """Runs a batch with one process per file, so that a crash affects only its own file."""
 
 import errno
-import fcntl
 import multiprocessing
-import os
 import shutil
 import signal
 import threading
@@ -21,13 +19,18 @@ from sdr2hdr.batch.plan import BatchPlan
 from sdr2hdr.batch.report import Row, leads_out, write_rows
 from sdr2hdr.convert import Report, convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
+from sdr2hdr.jobs.folder import Folder
 from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.work import Work, folder_for
-from sdr2hdr.jobs.workers import end_with_parent, signals_held
+from sdr2hdr.jobs.workers import end_with_parent
 from sdr2hdr.options import AUTO, Options
+from sdr2hdr.system import heed, signals_held
 
 RESERVE = 64 << 20
 """Free bytes below which nothing more is written, so that the report still fits."""
+
+_LOCK = ".sdr2hdr-batch"
+"""A folder in the output folder, which the batch that writes there holds."""
 
 
 @dataclass(frozen=True)
@@ -209,20 +212,19 @@ def _held(folder: Path) -> Iterator[None]:
     """The output folder, created if needed and locked against other batches."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder, os.O_RDONLY)
+        lock = Folder.locked(folder / _LOCK)
+    except BlockingIOError:
+        raise OutputError(
+            f"Another batch is writing to {folder} right now; wait for it or choose another folder."
+        ) from None
     except OSError as e:
         raise OutputError(
             f"{folder} cannot be written ({e.strerror}); choose another folder."
         ) from e
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError:
-        raise OutputError(
-            f"Another batch is writing to {folder} right now; wait for it or choose another folder."
-        ) from None
     finally:
-        os.close(fd)
+        lock.remove()
 
 
 def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Connection) -> None:
@@ -241,7 +243,7 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGTERM, stop)  # Ctrl-C stays blocked: the parent stops its children
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        heed(signal.SIGTERM)
         torch.set_num_threads(threads)
         ended = Ended(convert(source, out, options=options, progress=tell))
     except (KeyboardInterrupt, Interrupted):

@@ -35,14 +35,18 @@ def complete() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
-    out = io.BufferedWriter(_Output(1, "w", closefd=False))
-    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
-    sys.stdout = io.TextIOWrapper(
-        out, encoding, errors="backslashreplace", line_buffering=out.isatty()
-    )
+    if sys.platform != "win32" or not os.isatty(1):  # a window of Windows takes text, not bytes
+        out = io.BufferedWriter(_Output(1, "w", closefd=False))
+        encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+        sys.stdout = io.TextIOWrapper(
+            out, encoding, errors="backslashreplace", line_buffering=out.isatty()
+        )
     if sys.stderr is None:
         sys.stderr = io.TextIOWrapper(
-            io.FileIO(2, "w", closefd=False), errors="backslashreplace", line_buffering=True
+            io.FileIO(2, "w", closefd=False),
+            "utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
         )
 
 

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 import time
 from types import FrameType
 
 PATIENCE = 1.0
 """Seconds. A second Ctrl-C within this time is ignored; a later one ends the program at once."""
 _SOON = 0.05
-_SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)
+_ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
+_BREAK: int | None = getattr(signal, "SIGBREAK", None)  # Windows: Ctrl-Break, a closed window
+_SIGNALS = tuple(n for n in (_ALARM, _BREAK, signal.SIGINT, signal.SIGTERM) if n is not None)
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
@@ -35,13 +38,21 @@ class Stopper:
 
     def _stop(self, _number: int, frame: FrameType | None) -> None:
         if self.asked is None and _imports(frame):
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            _again_soon()
         elif self.asked is None:
             self.asked = time.monotonic()
             raise KeyboardInterrupt
         elif time.monotonic() - self.asked > PATIENCE:
             os.write(2, b"Stopped at once; finished work is kept.\n")
             os._exit(130)
+
+
+def _again_soon() -> None:
+    """Let the handler be called again in a moment."""
+    if _ALARM is not None:
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+        threading.Timer(_SOON, signal.raise_signal, (signal.SIGINT,)).start()
 
 
 def _imports(frame: FrameType | None) -> bool:

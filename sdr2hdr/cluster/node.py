@@ -196,6 +196,6 @@ def processor() -> str:
         return torch.cuda.get_device_name()
     name = platform.machine()
     with suppress(OSError, IndexError):
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text("utf-8")
         name = text.split("model name", 1)[1].split(":", 1)[1].split("\n", 1)[0].strip()
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

@@ -87,7 +87,7 @@ def stills(folder: Path, split: Split) -> list[Still]:
 
 
 def _entries(manifest: Path) -> list[dict[str, Any]]:
-    return list(json.loads(manifest.read_text())["stills"])
+    return list(json.loads(manifest.read_text("utf-8"))["stills"])
 
 
 def _guessed(folder: Path) -> list[dict[str, Any]]:

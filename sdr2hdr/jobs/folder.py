@@ -2,10 +2,11 @@
 
 All files are reached from the open folder, never by following a link. What is made is made anew, so that no link, pipe or second
 name of another file can be written to. JSON files carry a digest of what they hold.
+
+Windows opens no folder. There, files are reached by their paths; the open lock keeps the folder from being moved or removed.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from filelock import lock_descriptor
+
 from sdr2hdr.errors import OutputError
+from sdr2hdr.system import BINARY, NO_LINK, NO_WAIT, is_mine, open_folder
 
 _LOCK = "lock"
 _ATTEMPTS = 1000
@@ -29,7 +33,7 @@ class Folder:
         self.path = path
         self._lock: int | None = None
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._fd = open_folder(path)
         except OSError as e:
             if e.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -37,14 +41,14 @@ class Folder:
             raise OutputError(
                 f"{path} is {kind}, but the work folder must be there; remove it."
             ) from e
-        if os.fstat(self._fd).st_uid != os.geteuid():
+        if self._fd is not None and not is_mine(self._fd):
             os.close(self._fd)
             raise OutputError(
                 f"{path} belongs to another user, and what is in it cannot be trusted; "
                 "remove it, or choose another name for the output."
             )
         with suppress(OSError):  # some network file systems keep no modes
-            os.fchmod(self._fd, 0o700)
+            os.chmod(path if self._fd is None else self._fd, 0o700)  # noqa: PTH101 - a descriptor
 
     @classmethod
     def locked(cls, path: Path) -> Self:
@@ -74,55 +78,65 @@ class Folder:
         A lock counts only on the file that now has the name, in the folder that now has the name: whoever removes a folder
         removes its files first, the lock last of them, and then the folder, which fails if another lock is already in it.
         """
-        flags = (
-            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        )  # never waits for a pipe
+        flags = os.O_RDWR | os.O_CREAT | NO_LINK | NO_WAIT | BINARY
         try:
-            self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._fd)
-            if not stat.S_ISREG(os.fstat(self._lock).st_mode):
+            if self._is_odd(_LOCK):
                 self.unlink(_LOCK)
-                return False
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock = os.stat(_LOCK, dir_fd=self._fd, follow_symlinks=False)
-            folder = self.path.lstat()
+            self._lock = os.open(self._at(_LOCK), flags, 0o600, dir_fd=self._fd)
+            if not lock_descriptor(self._lock, blocking=False):
+                raise BlockingIOError
+            lock, folder = self._stat(_LOCK), self.path.lstat()
         except FileNotFoundError:
             return False
-        except OSError as e:
-            if e.errno not in (
-                errno.ELOOP,
-                errno.EISDIR,
-                errno.ENXIO,
-            ):  # a link, a folder, a socket
+        except OSError:
+            if not self._is_odd(_LOCK):  # a link, a folder or a socket has come in the meantime
                 raise
-            self.unlink(_LOCK)
             return False
-        mine = os.fstat(self._lock), os.fstat(self._fd)
-        return os.path.samestat(lock, mine[0]) and os.path.samestat(folder, mine[1])
+        return os.path.samestat(lock, os.fstat(self._lock)) and (
+            self._fd is None or os.path.samestat(folder, os.fstat(self._fd))
+        )
 
     def close(self) -> None:
         """Release the folder and keep it."""
-        if self._lock is not None:
-            os.close(self._lock)
-        os.close(self._fd)
+        for fd in (self._lock, self._fd):
+            if fd is not None:
+                os.close(fd)
+        self._lock = self._fd = None
 
     def remove(self) -> None:
         """Remove the folder with its content, and release it. Files that cannot be removed stay."""
         with suppress(OSError):
             for name in self.names():
                 self.unlink(name)
+            if self._fd is None:  # Windows removes no open file, be it ours or the next holder's
+                self.close()
             self.unlink(_LOCK)
             self.path.rmdir()
         self.close()
 
     def names(self) -> list[str]:
         """The names in the folder, except the lock."""
-        with os.scandir(self._fd) as entries:
+        with os.scandir(self.path if self._fd is None else self._fd) as entries:
             return sorted(e.name for e in entries if e.name != _LOCK)
+
+    def _at(self, name: str) -> str:
+        """A name for calls that take the open folder as ``dir_fd``."""
+        return name if self._fd is not None else str(self.path / name)
+
+    def _stat(self, name: str) -> os.stat_result:
+        return os.stat(self._at(name), dir_fd=self._fd, follow_symlinks=False)
+
+    def _is_odd(self, name: str) -> bool:
+        """Whether there is something of that name that is not a regular file."""
+        try:
+            return not stat.S_ISREG(self._stat(name).st_mode)
+        except FileNotFoundError:
+            return False
 
     def size(self, name: str) -> int | None:
         """The size of a regular file in bytes; None if there is none of that name."""
         try:
-            found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            found = self._stat(name)
         except OSError:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
@@ -130,23 +144,23 @@ class Folder:
     def unlink(self, name: str) -> None:
         """Remove the entry of that name, if there is one; a link is removed, never its target."""
         try:
-            os.unlink(name, dir_fd=self._fd)
+            os.unlink(self._at(name), dir_fd=self._fd)
         except FileNotFoundError:
             pass
         except (IsADirectoryError, PermissionError):  # EISDIR on Linux, EPERM in POSIX
-            if not stat.S_ISDIR(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
+            if not stat.S_ISDIR(self._stat(name).st_mode):
                 raise
-            shutil.rmtree(name, dir_fd=self._fd)
+            shutil.rmtree(self._at(name), dir_fd=self._fd)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file, replacing any entry of the new name."""
-        os.replace(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.replace(self._at(old), self._at(new), src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def create(self, name: str) -> BinaryIO:
         """A new file that replaces any entry of the name."""
         self.unlink(name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, 0o666, dir_fd=self._fd), "wb")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY
+        return os.fdopen(os.open(self._at(name), flags, 0o666, dir_fd=self._fd), "wb")
 
     def read(self, name: str) -> bytes:
         """The content of a regular file."""
@@ -154,8 +168,8 @@ class Folder:
             return f.read()
 
     def _open(self, name: str) -> BinaryIO:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, dir_fd=self._fd), "rb")
+        flags = os.O_RDONLY | NO_LINK | NO_WAIT | BINARY
+        return os.fdopen(os.open(self._at(name), flags, dir_fd=self._fd), "rb")
 
     def sha256(self, name: str) -> str | None:
         """The digest of a file; None if it cannot be read."""

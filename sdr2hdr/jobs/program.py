@@ -21,7 +21,7 @@ def program() -> str:
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(p for room in ROOMS for p in (package / room).rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode())
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     # pictures of compiled kernels and of torch differ by one code in a few pixels
     digest.update(repr(why_not() is None).encode())

@@ -24,6 +24,7 @@ from sdr2hdr.jobs.output import REPLACED
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.media.encoder import ChunkFacts
 from sdr2hdr.models.spec import State
+from sdr2hdr.system import longest_name
 
 _PLAN = "plan.json"
 _ENDING = ".sdr2hdr-work"
@@ -297,10 +298,6 @@ class Work:
 def folder_for(target: Path) -> Path:
     """The path of a target's work folder: named after the target, or after a hash if that name would be too long."""
     name = f".{target.name}{_ENDING}"
-    try:
-        longest = os.pathconf(target.parent, "PC_NAME_MAX")
-    except (OSError, ValueError):
-        longest = 255
-    if len(os.fsencode(name)) > longest:
+    if len(os.fsencode(name)) > longest_name(target.parent):
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}{_ENDING}"
     return target.parent / name

@@ -2,12 +2,9 @@
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from ctypes import c_bool, c_longlong
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +19,7 @@ from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Busy, Here, Task
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.system import signals_held
 
 if TYPE_CHECKING:
     from ctypes import Array
@@ -133,13 +131,3 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
             stop.value = True
             pool.shutdown(wait=True, cancel_futures=True)
     return busy
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Processes started in this block ignore Ctrl-C, which a terminal sends to all; their parent stops them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

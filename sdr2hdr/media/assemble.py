@@ -4,7 +4,6 @@
 """
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ from sdr2hdr.media.matroska import complete_tracks
 from sdr2hdr.media.opening import IMAGES
 from sdr2hdr.media.sound_track import ACM
 from sdr2hdr.media.stream_plan import StreamPlan, open_to_copy
+from sdr2hdr.writing import flush
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of the stubs alone
@@ -136,8 +136,7 @@ def assemble(
         try:
             with _told(dst, source, container):
                 notes = writer.write(source)
-                with dst.open("rb") as written:
-                    os.fsync(written.fileno())
+                flush(dst)
         except BaseException:
             dst.unlink(missing_ok=True)
             raise

@@ -2,9 +2,9 @@
 
 import contextlib
 import ctypes
-import os
 from pathlib import Path
 
+import psutil
 import torch
 
 from sdr2hdr.errors import ModelError
@@ -52,7 +52,7 @@ def pick_precision(name: str, spec: ModelSpec, device: torch.device) -> str:
 def _cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 natively; emulated it is slower than float32."""
     try:
-        flags = Path("/proc/cpuinfo").read_text().split("flags", 2)[1]
+        flags = Path("/proc/cpuinfo").read_text("utf-8").split("flags", 2)[1]
     except (OSError, IndexError):
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
@@ -62,12 +62,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can still be taken: of the GPU, or of main memory within the control group's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-        free = int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        pass
+    free = int(psutil.virtual_memory().available)
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         (
@@ -76,7 +71,10 @@ def free_memory(device: torch.device) -> int:
         ),
     ):
         try:
-            free = min(free, max(0, int(Path(limit).read_text()) - int(Path(used).read_text())))
+            free = min(
+                free,
+                max(0, int(Path(limit).read_text("utf-8")) - int(Path(used).read_text("utf-8"))),
+            )
         except (OSError, ValueError):
             continue
     return free

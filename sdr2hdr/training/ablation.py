@@ -104,7 +104,7 @@ def folder(name: str) -> str:
 def read_variants(path: Path, steps: int) -> list[Variant]:
     """The variants of a file. Raises InputError with the file and the error in it."""
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
         wanted, tables = Path(data["recipe"]), list(data["variants"])
         beside = path.parent / wanted
         base = read_recipe(beside if beside.is_file() else recipe_path(wanted))
@@ -231,7 +231,7 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
     what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}
     what |= {"before": variant.before} if variant.before else {}
     if kept.exists():
-        row: dict[str, Any] = json.loads(kept.read_text())
+        row: dict[str, Any] = json.loads(kept.read_text("utf-8"))
         if {k: row.get(k) for k in what} == what:
             return row
     recipe = variant.recipe
