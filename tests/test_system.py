@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 from media_makers import make_clip
 
@@ -38,9 +39,10 @@ def bare():
         sys.modules[name] = None
     for name in (
         "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "fchmod", "fchown", "fork", "geteuid", "getuid", "killpg",
-        "mkfifo", "pathconf", "sched_getaffinity", "statvfs", "sysconf", "uname",
+        "mkfifo", "pathconf", "sched_getaffinity", "sysconf", "uname",
     ):
         delattr(os, name)
+    multiprocessing.resource_tracker._HAVE_SIGMASK = False
     os.supports_dir_fd = os.supports_fd = set()
     for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGUSR1", "pthread_kill", "pthread_sigmask", "setitimer"):
         delattr(signal, name)
@@ -59,11 +61,16 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNDEFAULTENCODING": "1"}
 
 
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(video=0)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="what is taken away is not there")
 def test_a_film_is_converted_and_resumed_without_what_posix_adds(
     tmp_path: Path, bare: dict[str, str]
 ) -> None:
-    """Killed, and resumed by a batch in a process of its own, which gives the file of a whole run of the complete program."""
+    """Killed, and resumed by a batch in a process of its own, which gives the packets of a whole run of the complete program."""
     (tmp_path / "in").mkdir()
     clip = make_clip(tmp_path / "in" / "clip.mkv", size=(64, 64), frames=48)
     options = ["--model", "bt2408", "--preset", "medium", "--chunk-frames", "16", "-q"]
@@ -85,7 +92,7 @@ def test_a_film_is_converted_and_resumed_without_what_posix_adds(
     )
     assert done.returncode == 0, done.stderr
     assert '"resumed": true' in (out.parent / "report.json").read_text()
-    assert out.read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+    assert packets(out) == packets(tmp_path / "whole.mkv")
     assert sorted(p.name for p in out.parent.iterdir()) == ["clip.mkv", "report.csv", "report.json"]
 
 
