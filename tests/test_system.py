@@ -72,7 +72,7 @@ def test_a_film_is_converted_and_resumed_without_what_posix_adds(
 ) -> None:
     """Killed, and resumed by a batch in a process of its own, which gives the packets of a whole run of the complete program."""
     (tmp_path / "in").mkdir()
-    clip = make_clip(tmp_path / "in" / "clip.mkv", size=(64, 64), frames=48)
+    clip = make_clip(tmp_path / "in" / "clip.mkv", size=(160, 96), frames=48)
     options = ["--model", "bt2408", "--preset", "medium", "--chunk-frames", "16", "-q"]
     assert main(["convert", str(clip), str(tmp_path / "whole.mkv"), *options]) == 0
     out = tmp_path / "out" / "clip.mkv"
