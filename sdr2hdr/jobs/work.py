@@ -66,8 +66,6 @@ class Work:
     def beside(cls, target: Path) -> Self:
         """The work folder of a target file, locked until :meth:`close`."""
         work = cls(folder_for(target), hold_for=target)
-        for name in work._passing:  # of a run that was killed
-            work.remove(name)
         odd = [name for name in work._files.names() if work._files.size(name) is None]
         for name in odd:  # sdr2hdr makes only files here, so a link, a pipe or a folder is not ours
             work.remove(name)
@@ -75,6 +73,8 @@ class Work:
             work.notes.append(
                 f"The work folder held what sdr2hdr does not make ({', '.join(odd)}); it was removed."
             )
+        for name in work._passing:  # of a run that was killed
+            work.remove(name)
         return work
 
     def close(self, *, remove: bool) -> None:
