@@ -105,7 +105,7 @@ def test_importing_the_package_loads_neither_torch_nor_av() -> None:
 
 
 def test_the_functions_are_not_hidden_by_their_modules() -> None:
-    code = "import sdr2hdr.convert; from sdr2hdr.convert import Report; from sdr2hdr import convert; print(convert.__name__)"
+    code = "import sdr2hdr.convert; from sdr2hdr.convert import survey; from sdr2hdr import convert; print(convert.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "convert"
 

@@ -223,7 +223,7 @@ def _settings(options: Options) -> dict[str, Any]:
 
 def _is_still(path: Path, info: SourceInfo) -> bool:
     names = set(info.container.split(","))
-    if names & (_STILLS | NO_FILMS) or info.container.endswith("_pipe"):
+    if names & (_STILLS | NO_FILMS) or info.is_still:
         return True
     with path.open("rb") as f:
         head = f.read(12)

@@ -17,10 +17,11 @@ import torch
 
 from sdr2hdr.batch.plan import BatchPlan
 from sdr2hdr.batch.report import Row, leads_out, write_rows
-from sdr2hdr.convert import Report, convert
+from sdr2hdr.convert import convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.folder import Folder
 from sdr2hdr.jobs.progress import Progress
+from sdr2hdr.jobs.report import Report
 from sdr2hdr.jobs.work import Work, folder_for
 from sdr2hdr.jobs.workers import end_with_parent
 from sdr2hdr.options import AUTO, Options

@@ -26,9 +26,11 @@ from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
-    from sdr2hdr.convert import Report
     from sdr2hdr.jobs.progress import Progress
+    from sdr2hdr.jobs.report import Report
 
+STILLS = ("avif", "jpg", "jpeg")
+"""Endings of still pictures, which have neither frames nor scenes."""
 STAGES = {
     "scan": "Finding scenes",
     "render": "Rendering",
@@ -146,6 +148,8 @@ def convert(
     Sound, subtitles, chapters, attachments, tags and every time stamp are kept. You can stop at any moment; the same command
     then continues. OUT appears once it is complete and has passed its check.
 
+    If OUT ends in .avif or .jpg, IN is a still picture (JPEG, PNG, WebP, TIFF), and OUT an HDR AVIF or an Ultra HDR JPEG.
+
     If OUT is -, the frames go to the standard output, uncompressed, for an encoder of your own (docs/delivering.md).
 
     \b
@@ -153,6 +157,7 @@ def convert(
       sdr2hdr convert film.mp4 film-hdr.mkv
       sdr2hdr convert film.mp4 film-hdr.mp4 --peak 600 --crf 14
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
+      sdr2hdr convert photo.jpg photo-hdr.jpg
       sdr2hdr convert film.mp4 - | x265 --y4m --input - ...
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """
@@ -192,11 +197,11 @@ def _table(r: "Report", verbose: bool) -> Table:
     row("Display", f"made for {r.input_display}")
     row("Grade", r.grade)
     row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
-    row(
-        "Picture",
-        f"{r.width}x{r.height}, {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}",
-    )
+    parts = f", {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}"
+    row("Picture", f"{r.width}x{r.height}{'' if r.container in STILLS else parts}")
     by = f"{r.codec.upper()} {r.pix_fmt} {r.transfer.upper()} BT.2020 by {r.encoder} in {r.container}"
+    if r.codec == "jpeg":
+        by = "Ultra HDR JPEG: the SDR picture and a gain map"
     if r.codec == "none":
         by = f"frames of {r.pix_fmt} in {r.transfer.upper()} BT.2020 as {r.container}"
     row("Written", f"{by}, mastering peak {r.mastering_peak} nits")

@@ -64,6 +64,12 @@ def srgb_eotf(code: Tensor) -> Tensor:
     return torch.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055).pow(2.4))
 
 
+def srgb_inverse_eotf(light: Tensor) -> Tensor:
+    """Linear light 0..1 to sRGB code 0..1, the inverse of :func:`srgb_eotf`."""
+    v = light.float().clamp_min(0.0)
+    return torch.where(v <= 0.0031308, 12.92 * v, 1.055 * v.pow(1.0 / 2.4) - 0.055)
+
+
 HLG_A, HLG_B, HLG_C = 0.17883277, 0.28466892, 0.55991073
 
 

@@ -24,6 +24,12 @@ class Turn:
         return (x.flip(dims) if dims else x).contiguous()
 
     @property
+    def inverse(self) -> "Turn":
+        """The turn from the upright picture back to the stored one."""
+        rows, columns = self.flip_rows, self.flip_columns
+        return Turn(self.transpose, *((columns, rows) if self.transpose else (rows, columns)))
+
+    @property
     def degrees(self) -> int:
         """Clockwise degrees, 0, 90, 180 or 270, of the rotation in it; a mirror image counts with its left-right flip undone."""
         rotations = {(False, False): 0, (True, False): 90, (False, True): 180, (True, True): 270}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sdr2hdr.convert import Report
 from sdr2hdr.delivery.pipe import Write, rendered
 from sdr2hdr.errors import UsageError
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.progress import Watcher
+from sdr2hdr.jobs.report import Report
 from sdr2hdr.media.encoder import EncodeSettings, try_encoder
 from sdr2hdr.media.hdr10 import D65, PRIMARIES, ContentLight, Mastering
 from sdr2hdr.options import DEFAULTS, Options

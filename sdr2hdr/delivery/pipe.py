@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sdr2hdr.convert import Report, report_of
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
@@ -17,19 +16,14 @@ from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.planning import make_plan
 from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
+from sdr2hdr.jobs.report import Report, report_of
 from sdr2hdr.jobs.run import Here
-from sdr2hdr.jobs.straight import render_straight
+from sdr2hdr.jobs.straight import frames_alone, idle, render_straight
 from sdr2hdr.media.frames import FrameWriter, left_behind, times_lost
 from sdr2hdr.media.inputs import as_film
-from sdr2hdr.options import DEFAULTS, FORMS, Options, declared
+from sdr2hdr.options import DEFAULTS, FORMS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.stream import Planes
-
-_OF_FILES = (
-    "codec", "encoder", "crf", "preset", "container", "audio", "audio_track", "no_audio", "subtitle_track",
-    "strict_streams", "workers", "chunk_frames", "keep_work", "fresh", "overwrite",
-)  # fmt: skip
-"""Options that decide nothing about frames."""
 
 Write = Callable[[Planes], None]
 
@@ -60,7 +54,7 @@ def pipe(
 
     report, _ = rendered(src, o, writing, progress, container=form)
     out.flush()
-    return replace(report, notes=(*report.notes, *_idle(o)))
+    return replace(report, notes=(*report.notes, *idle(o, "frames in a pipe")))
 
 
 def rendered(
@@ -88,7 +82,7 @@ def rendered(
                 f"Frames in a pipe carry no dynamic metadata, which lies in an encoder's packets; leave {flag} out,"
                 " or name a file."
             )
-    o = options.changed(**{name: getattr(DEFAULTS, name) for name in _OF_FILES})
+    o = frames_alone(options)
     check_model(o)
     with (
         tempfile.TemporaryDirectory(prefix="sdr2hdr-") as folder,
@@ -113,11 +107,3 @@ def rendered(
         codec="none", encoder="none", container=container, seconds=time.monotonic() - since,
     )  # fmt: skip
     return report, plan
-
-
-def _idle(options: Options) -> tuple[str, ...]:
-    """A sentence that names the options given for nothing."""
-    flags = [
-        o.flag for o in declared() if o.name in _OF_FILES and getattr(options, o.name) != o.default
-    ]
-    return (f"Not used for frames in a pipe: {', '.join(flags)}.",) if flags else ()

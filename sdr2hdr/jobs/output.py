@@ -9,6 +9,7 @@ from sdr2hdr.errors import OutputError
 from sdr2hdr.media.inputs import PICTURES
 from sdr2hdr.media.pictures import foreign
 from sdr2hdr.options import Options
+from sdr2hdr.writing import write_whole
 
 REPLACED = "replaced.part"
 """Where a folder of pictures lies, in the work folder, from when it is replaced until the work folder is removed."""
@@ -35,6 +36,12 @@ class Output:
         )
 
     @classmethod
+    def of_still(cls, source: Path, target: Path, options: Options) -> Self:
+        """The file of a still picture. Raises OutputError as :meth:`of` does."""
+        path = _writable(source, target, options.overwrite)
+        return cls(path, target.suffix.lower().lstrip("."), options.overwrite)
+
+    @classmethod
     def of_aux(cls, source: Path, main: "Output", options: Options) -> Self | None:
         """The file for the restored SDR picture, if one is wanted. Raises OutputError as :meth:`of` does."""
         if options.aux_sdr is None:
@@ -48,6 +55,10 @@ class Output:
         if target.resolve() == main.path.resolve():
             raise OutputError(f"{target} cannot hold both pictures; give --aux-sdr another name.")
         return cls(_writable(source, target, options.overwrite), container, options.overwrite)
+
+    def put(self, data: bytes) -> None:
+        """Write a small file at once, whole. Raises OutputError."""
+        write_whole(self.path, data, self.overwrite)
 
     def appear(self, made: Path) -> None:
         """Rename the finished file to its target name, in one step.
@@ -129,7 +140,8 @@ def _container(target: Path, container: str | None) -> str:
     container = container or target.suffix.lower().lstrip(".")
     if container not in CONTAINERS:
         raise OutputError(
-            f"{target} names no container that can hold the result; end it in .mkv, .mp4 or .mov, or use --container."
+            f"{target} names no container that can hold the result; end it in .mkv, .mp4 or .mov, or in .avif or .jpg for a still"
+            " picture, or use --container."
         )
     return container
 

@@ -250,14 +250,15 @@ def cut_chunks(
     return tuple(chunks)
 
 
-def encode_settings(source: Source, settings: Settings) -> EncodeSettings:
+def encode_settings(source: Source, settings: Settings, *, still: bool = False) -> EncodeSettings:
     """The encoder's settings for a source: its displayed size made even, its time base and its rate.
 
+    A ``still`` has its own encoder, to which these settings are not handed.
     Raises InputError for a picture too small to be encoded.
     """
     info = source.info
     width, height = info.size
-    if min(width, height) + 1 < MIN_SIDE:
+    if min(width, height) + 1 < MIN_SIDE and not still:
         raise InputError(
             f"{source.path} is {width}x{height}, and pictures of less than {MIN_SIDE} pixels a side cannot be encoded;"
             " scale it first."

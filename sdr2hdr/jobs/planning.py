@@ -60,16 +60,21 @@ def make_plan(
     begun: Plan | None,
     opened: Callable[[], Loaded],
     progress: Watcher,
+    *,
+    still: bool = False,
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a conversion, and sentences about how it was made.
 
     ``begun``, the plan of an earlier run, is resumed if source, settings and program are the same. Chunks of any other plan
-    are never used, so frames of two programs or settings do not mix. ``opened`` returns the model, for reading its look.
+    are never used, so frames of two programs or settings do not mix. ``opened`` returns the model, for reading its look. The
+    encoder of a ``still`` is not tried.
     Raises InputError, OutputError and ModelError.
     """
     options, spec = chosen.options, chosen.spec
     settings, notes = _with_told_exposures(source, chosen.settings, spec, options, progress)
-    encode, fallen = usable(encode_settings(source, settings), begun.encode if begun else None)
+    encode, fallen = encode_settings(source, settings, still=still), tuple[str, ...]()
+    if not still:
+        encode, fallen = usable(encode, begun.encode if begun else None)
     for note in fallen:
         progress(Progress("scan", 0, source.info.frames or 0, note=note))
     notes = (*notes, *fallen)

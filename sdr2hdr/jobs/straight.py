@@ -10,7 +10,29 @@ from sdr2hdr.jobs.chunk import FrameRenderer, TileTooLarge
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.progress import Ticker, Watcher
 from sdr2hdr.jobs.run import Here, Rendered, smaller_tile
+from sdr2hdr.options import DEFAULTS, Options, declared
 from sdr2hdr.render.stream import Planes
+
+_OF_FILES = (
+    "codec", "encoder", "crf", "preset", "container", "audio", "audio_track", "no_audio", "subtitle_track",
+    "strict_streams", "workers", "chunk_frames", "keep_work", "fresh", "overwrite",
+)  # fmt: skip
+"""Options that decide nothing about frames."""
+
+
+def frames_alone(options: Options) -> Options:
+    """The options with the defaults of all that decide nothing about frames."""
+    return options.changed(**{name: getattr(DEFAULTS, name) for name in _OF_FILES})
+
+
+def idle(options: Options, what: str, *used: str) -> tuple[str, ...]:
+    """A sentence that names the options given for nothing; ``used`` are those that ``what`` has a use for."""
+    flags = [
+        o.flag
+        for o in declared()
+        if o.name in _OF_FILES and o.name not in used and getattr(options, o.name) != o.default
+    ]
+    return (f"Not used for {what}: {', '.join(flags)}.",) if flags else ()
 
 
 def render_straight(

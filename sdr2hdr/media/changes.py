@@ -81,7 +81,13 @@ class Changes:
         if info.hdr is None and (kind := hdr_of(frame, frame.color_trc, "")) is not None:
             self._refuse("SDR", kind, pts)
         layout = layout_of(frame, info.layout.siting, info.path, *self._given)[0]
-        return layout, shown(frame, *self._given_display).display, primaries_of(frame)
+        if info.is_still:  # one picture, which may have a colour profile
+            return layout, info.shown.display, primaries_of(frame)
+        return (
+            layout,
+            shown(frame, *self._given_display).display,
+            primaries_of(frame),
+        )
 
     def _check(self, frame: VideoFrame, pts: int) -> None:
         is_now = (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv"))

@@ -22,6 +22,7 @@ from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
 from sdr2hdr.media.opening import first_frame, is_cover, opened
+from sdr2hdr.media.photo import read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import Shown, primaries_of, shown, transfer_of
 
@@ -56,7 +57,8 @@ class SourceInfo:
     picture is taken to be made for. ``frames`` and ``duration`` are
     the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or
     ``Dolby Vision`` where it is one of these. ``clock`` is what was moved, and by how much, so that
-    ``start_pts`` and all times of pictures are as they are.
+    ``start_pts`` and all times of pictures are as they are. ``has_companions``: it is a photo behind which other pictures
+    lie, such as a gain map, which are not read.
     """
 
     path: Path
@@ -89,6 +91,12 @@ class SourceInfo:
     chapters: int
     clock: Clock
     headers: Headers
+    has_companions: bool = False
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a file of one picture, such as JPEG and PNG."""
+        return _is_still(self.container)
 
     @property
     def is_broadcast(self) -> bool:
@@ -124,7 +132,8 @@ def read_info(
         layout, matrix_from, range_from = layout_of(
             frame, _siting(path, container, stream), path, matrix, range_
         )
-        turn = turn_of(frame)
+        photo = read_photo(path) if _is_still(container.format.name) else None
+        turn = turn_of(frame) if photo is None else photo.turn
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         clock = read_clock(container, stream, path, keep_start=keep_start)
@@ -160,7 +169,7 @@ def read_info(
             range_from=range_from,
             primaries=primaries_of(frame),
             transfer=transfer_of(frame),
-            shown=shown(frame, transfer, primaries),
+            shown=shown(frame, transfer, primaries, photo),
             hdr=hdr,
             video_streams=sum(1 for s in streams.video if not is_cover(s)),
             audio=tuple(_codec(s) for s in streams.audio),
@@ -169,6 +178,7 @@ def read_info(
             chapters=len(container.chapters()),
             clock=clock,
             headers=replace(headers, turned=turn != Turn()),
+            has_companions=photo is not None and photo.has_companions,
         )
 
 
@@ -224,7 +234,13 @@ def layout_of(
     return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from
 
 
+def _is_still(container: str) -> bool:
+    return container.endswith("_pipe")  # FFmpeg's demuxers of single pictures
+
+
 def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:
+    if _is_still(container.format.name):
+        return "center"  # JFIF 1.02, and WebP as its decoder draws it
     if (
         container.format.name == "yuv4mpegpipe"
     ):  # its header names the colour space in a word, which FFmpeg does not hand on

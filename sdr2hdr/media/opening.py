@@ -28,6 +28,16 @@ NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
 
 
+_STILLS = {
+    b"\xff\xd8\xff": "jpeg_pipe",
+    b"\x89PNG": "png_pipe",
+    b"RIFF": "webp_pipe",
+    b"II*\0": "tiff_pipe",
+    b"MM\0*": "tiff_pipe",
+    b"BM": "bmp_pipe",
+}
+"""Demuxers of one picture, by the first bytes of its file."""
+
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE
 )  # of a URL, two slashes of which pathlib makes one
@@ -61,6 +71,11 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
     accel = None if device is None else HWAccel(device, allow_software_fallback=True)
     try:
         container = av.open(str(path.absolute()), metadata_errors="replace", hwaccel=accel)
+        still = next((name for begin, name in _STILLS.items() if head.startswith(begin)), None)
+        if still is not None and container.format.name == "image2":
+            # which would take signs in the name for a pattern of many names
+            container.close()
+            container = av.open(str(path.absolute()), format=still, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         if device is not None:
             raise

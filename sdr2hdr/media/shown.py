@@ -1,6 +1,6 @@
 """The display that an SDR picture was made for: the meaning of its tags, and the assumptions without them.
 
-Source: ITU-T H.273 tables 2 and 3 (the numbers of primaries and transfers).
+Sources: ITU-T H.273 tables 2 and 3 (the numbers of primaries and transfers), IEC 61966-2-1 (sRGB, which untagged stills are).
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 
 from sdr2hdr.color.display import USUAL, Display
 from sdr2hdr.color.names import DISPLAY_PRIMARIES
+from sdr2hdr.media.photo import Photo
 
 PRIMARY_NAMES = {
     1: "bt709",
@@ -57,12 +58,13 @@ on a BT.1886 display."""
 
 @dataclass(frozen=True)
 class Shown:
-    """The display of a picture, and how its transfer and primaries were decided: ``tagged``, ``untagged rule``, ``given`` or
-    ``unknown tag``."""
+    """The display of a picture, and how its transfer and primaries were decided: ``tagged``, ``profile``, ``untagged rule``,
+    ``given`` or ``unknown tag``. ``unknown`` is the name of a colour profile that is not known here."""
 
     display: Display
     transfer_from: str
     primaries_from: str
+    unknown: str = ""
 
     @property
     def words(self) -> str:
@@ -83,6 +85,11 @@ class Shown:
                 f"The primaries {primaries} that the source is tagged with are not converted here; they were read as BT.709's. "
                 "--input-primaries names others."
             )
+        if self.unknown and "untagged rule" in (self.transfer_from, self.primaries_from):
+            found.append(
+                f"The colour profile of the source ({self.unknown}) is not converted here; it was read as {self.display.transfer}"
+                f" and {self.display.primaries}. --input-transfer and --input-primaries name others."
+            )
         return tuple(found)
 
 
@@ -96,12 +103,30 @@ def transfer_of(frame: VideoFrame) -> str:
     return _named(TRANSFER_NAMES, frame.color_trc)
 
 
-def shown(frame: VideoFrame, transfer: str = "auto", primaries: str = "auto") -> Shown:
-    """The display that a frame was made for: as given, as tagged, or the usual one."""
-    curve, curve_from = _decided(transfer, transfer_of(frame), CURVES, USUAL.transfer)
+def shown(
+    frame: VideoFrame,
+    transfer: str = "auto",
+    primaries: str = "auto",
+    photo: Photo | None = None,
+) -> Shown:
+    """The display that a frame was made for: as given, as tagged, or the usual one.
+
+    A still picture (``photo``) may have a colour profile, and without one it is sRGB.
+    """
+    usual = USUAL.transfer if photo is None else "srgb"
+    curve, curve_from = _decided(transfer, transfer_of(frame), CURVES, usual)
     gamut, gamut_from = _decided(
         primaries, primaries_of(frame), {name: name for name in DISPLAY_PRIMARIES}, USUAL.primaries
     )
+    profile = None if photo is None else photo.profile
+    if profile is None:
+        return Shown(Display(curve, gamut), curve_from, gamut_from)
+    if not profile.is_known:
+        return Shown(Display(curve, gamut), curve_from, gamut_from, profile.name)
+    if curve_from == "untagged rule":
+        curve, curve_from = profile.transfer, "profile"
+    if gamut_from == "untagged rule":
+        gamut, gamut_from = profile.primaries, "profile"
     return Shown(Display(curve, gamut), curve_from, gamut_from)
 
 

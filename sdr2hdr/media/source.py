@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -245,6 +245,8 @@ class Source:
 
     def _retimed(self, packets: _Packets) -> _Packets:
         retimer = self.info.clock.retimer()
+        if self.info.has_companions:
+            packets = islice(packets, 1)
         for packet in packets:
             if packet is not None:
                 retimer.picture(packet)

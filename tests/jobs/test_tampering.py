@@ -13,7 +13,7 @@ from judges import ffprobe
 from media_makers import make_clip
 
 from sdr2hdr import convert
-from sdr2hdr.convert import Report
+from sdr2hdr.jobs.report import Report
 
 FRAMES = 48
 HOW: dict[str, Any] = {

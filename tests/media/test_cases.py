@@ -18,7 +18,7 @@ from judges import need
 from sound_makers import cut_by_edits
 
 from sdr2hdr import convert
-from sdr2hdr.convert import Report
+from sdr2hdr.jobs.report import Report
 
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=2")
 TONE = ("-f", "lavfi", "-i", "sine=f=440:r=48000:d=2")

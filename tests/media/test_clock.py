@@ -14,8 +14,8 @@ from judges import ffprobe, need
 from numpy.typing import NDArray
 
 from sdr2hdr import convert
-from sdr2hdr.convert import Report
 from sdr2hdr.errors import InputError
+from sdr2hdr.jobs.report import Report
 from sdr2hdr.media.clock import PAUSE, _jumps, clock_time
 from sdr2hdr.media.source import Source
 

@@ -9,7 +9,7 @@ import pytest
 from judges import ffprobe, need
 
 from sdr2hdr import convert
-from sdr2hdr.convert import Report
+from sdr2hdr.jobs.report import Report
 from sdr2hdr.media.info import read_info
 
 CHAPTERS = """<?xml version="1.0"?><Chapters><EditionEntry><EditionFlagOrdered>1</EditionFlagOrdered><ChapterAtom>
