@@ -21,8 +21,8 @@ from media_makers import make_clip
 
 from sdr2hdr import convert
 from sdr2hdr.batch.plan import make_plan
-from sdr2hdr.convert import Report
 from sdr2hdr.errors import OutputError, UsageError
+from sdr2hdr.jobs.report import Report
 from sdr2hdr.media import pictures
 from sdr2hdr.options import Options
 
