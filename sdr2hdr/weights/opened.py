@@ -39,6 +39,13 @@ def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded
     else:
         tensors, metadata = parse(fetch.read(entry), path)
         check_agrees(entry, metadata, path)
+    if registry.stands_alone(entry.model, entry.config) and any(
+        k.startswith("look.") for k in tensors
+    ):
+        raise ModelError(
+            f"{path}: its tensors are of our own form of {entry.model}, while its configuration is that of a published form; "
+            "leave the configuration as it was."
+        )
     model = registry.build(entry.model, entry.config)
     fill(model, tensors, entry.model, path)
     return Loaded(model, spec_with(name, entry), entry)
