@@ -1,10 +1,13 @@
 """Variants of a recipe as a Markdown table, trained for the same steps from the same start and seed on the same clips.
 
     python -m sdr2hdr.training.ablation wmnet --clips RUN/clips --out DIR [--steps 300] [--rows N]
+    python -m sdr2hdr.training.ablation wmnet-paper --clips RUN/clips --out DIR --test HDRTV4KScene/
 
 ``--clips`` is the folder that `sdr2hdr train` made. Scores are those of the averaged weights on an inner frame of every
-select clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. The table
-DIR/ablation.md is rewritten after every variant. If it is stopped, the same command continues from the last checkpoint.
+select clip, or, with ``--corpus``, of every ``--every``-th val clip; the network reaches it with its memory. Papers' recipes
+have no select clips: with ``--test`` scores are those on the test part of a data set, as papers measure, with the ``--qp``,
+``--intra`` and ``--middle`` of ``sdr2hdr evaluate``. The table DIR/ablation.md is rewritten after every variant. If it is
+stopped, the same command continues from the last checkpoint.
 ``--rows`` takes only the first variants.
 
 Networks on the look mapping, most of whose error is a look that nobody can know, also show how much damage they repair on
@@ -44,7 +47,9 @@ from sdr2hdr.data.exposures import CYCLES, shoot
 from sdr2hdr.data.objects import with_object
 from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError, Sdr2HdrError
+from sdr2hdr.evaluation.protocols import protocol
 from sdr2hdr.evaluation.scores import summary
+from sdr2hdr.evaluation.strips import Pairing, pairings
 from sdr2hdr.evaluation.val import converter, simulated
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.metrics.measures import Measure, Meter, choose
@@ -55,7 +60,9 @@ from sdr2hdr.models.model import Model, RestoringModel
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import scene_look
+from sdr2hdr.training.export import export
 from sdr2hdr.training.loop import Trainer, is_frozen, judged
+from sdr2hdr.training.papers import means
 from sdr2hdr.training.recipe import MASKING, Recipe, read_recipe, recipe_path
 from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.starting import starting_tensors
@@ -224,11 +231,34 @@ def exposed(net: Model, codes: Tensor, number: int) -> Iterator[tuple[str, float
         yield from Meter(EXPOSED).add(result[0, 0].float(), shot.truth[0, middle]).items()
 
 
+def tested(trainer: Trainer, a: argparse.Namespace) -> Mapping[str, float]:
+    """Means of the averaged weights over the test part of a data set."""
+    trainer.save()
+    recipe, out = trainer.recipe, trainer.out
+    export(trainer.checkpoint, recipe, out, data=a.test.name, commit="unknown", scores={})
+    measures = EXPOSED if trainer.spec.exposures else MEASURES
+    return means(pairs_to_test(a), out / f"{recipe.name}.safetensors", measures, device="cpu").mean
+
+
+def pairs_to_test(a: argparse.Namespace) -> list[Pairing]:
+    """The frames of ``--test``, compressed and cut as the other options say."""
+    pairs = pairings(a.test, None, None, "test")
+    return protocol(pairs, a.qp, intra=a.intra, middle=a.middle)
+
+
+def measured_on(a: argparse.Namespace) -> str:
+    """What the rows are measured on, as text."""
+    if a.test:
+        coded = f", QP {', '.join(map(str, a.qp))}" + ", intra" * a.intra if a.qp else ""
+        return f"{a.test}{coded}" + (f", the middle of {a.middle} frames" if a.middle else "")
+    return str(a.corpus or a.clips)
+
+
 def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
     """The row of a variant, which is trained and measured unless an earlier run did it."""
     out: Path = a.out / variant.folder
     kept = out / "scores.json"
-    what = {"recipe": repr(variant.recipe), "on": str(a.corpus or a.clips), "every": a.every}
+    what = {"recipe": repr(variant.recipe), "on": measured_on(a), "every": a.every}
     what |= {"before": variant.before} if variant.before else {}
     if kept.exists():
         row: dict[str, Any] = json.loads(kept.read_text("utf-8"))
@@ -267,8 +297,10 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
         **what,
         "millions": millions,
         "seconds": seconds,
-        "scores": scores(trainer, a.corpus, a.every) if variant.scored else {},
+        "scores": {},
     }
+    if variant.scored:
+        row["scores"] = tested(trainer, a) if a.test else scores(trainer, a.corpus, a.every)
     write_whole(kept, json.dumps(row, indent=1).encode(), overwrite=True)
     return row
 
@@ -286,7 +318,9 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
         if a.corpus
         else f"an inner frame of each of {r.clips.select} select clips"
     )
-    if not a.corpus and registry.spec(r.model).exposures:
+    if a.test:
+        where = f"the test frames of {measured_on(a)}"
+    elif not a.corpus and registry.spec(r.model).exposures:
         where = f"the middle frames of {r.clips.select} select clips in alternating exposures, without and with an object"
     head = [
         "variant",
@@ -320,6 +354,10 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
     return "\n".join(lines) + "\n"
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -333,9 +371,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--qp", type=_numbers, default=(), metavar="A,B,C")
+    parser.add_argument("--intra", action="store_true")
+    parser.add_argument("--middle", type=int)
     a = parser.parse_args()
     keep_one_heap()
     try:
+        if a.test:
+            pairs_to_test(a)  # what is damaged is found before the training
         variants = read_variants(table_path(a.variants), a.steps)[: a.rows]
         rows = {}
         for variant in variants:

@@ -1,16 +1,16 @@
 """The papers' own results and how they were measured (``papers.toml``), and ours measured in the same way."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.evaluation.films import measure
 from sdr2hdr.evaluation.protocols import protocol
-from sdr2hdr.evaluation.scores import summary
+from sdr2hdr.evaluation.scores import Summary, summary
 from sdr2hdr.evaluation.strips import Pairing, pairings
 from sdr2hdr.evaluation.worst import Worst
-from sdr2hdr.metrics.measures import choose
+from sdr2hdr.metrics.measures import Measure, choose
 from sdr2hdr.reading import read_toml
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.typed import typed
@@ -163,16 +163,28 @@ def measured(
             yield Measured(table, {}, 0, (note,))
             continue
         chosen = choose(table.measures)
-        scores = measure(
-            pairs,
-            [str(weight)],
-            chosen.measures,
-            Worst(0),
-            limit=limit,
-            device=device,
-            precision="float32",
-            peak=PEAK,
-        )
-        found = summary(list(scores))
+        found = means(pairs, weight, chosen.measures, device=device, limit=limit)
         notes = tuple(f"{key} is left out: {why}." for key, why in chosen.absent.items())
         yield Measured(table, found.mean, found.frames, notes)
+
+
+def means(
+    pairs: Sequence[Pairing],
+    weight: Path,
+    measures: Sequence[Measure],
+    *,
+    device: str = "auto",
+    limit: int | None = None,
+) -> Summary:
+    """What a weight scores as papers measure: in float32, codes limited to 0..1 alone, each frame weighing the same."""
+    scores = measure(
+        pairs,
+        [str(weight)],
+        measures,
+        Worst(0),
+        limit=limit,
+        device=device,
+        precision="float32",
+        peak=PEAK,
+    )
+    return summary(list(scores))

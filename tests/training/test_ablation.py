@@ -1,5 +1,6 @@
 """Ablations on a tiny recipe: an equal budget, a table, and going on after a stop."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from frame_makers import RECIPE, write_frames
+from frame_makers import RECIPE, write_frames, write_pairs
 
 from sdr2hdr.cli.main import main
+from sdr2hdr.training import ablation
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = """
@@ -117,6 +119,32 @@ def test_rows_may_take_over_what_another_trained(room: Path) -> None:
         "is no variant before it"
         in run(path, "--clips", room / "run/clips", "--out", room / "no").stderr
     )
+
+
+def test_rows_are_measured_on_the_test_part_of_a_data_set(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = room / "tested.toml"
+    table.write_text(
+        'recipe = "tiny.toml"\n[[variants]]\nname = "plain"\nuntrained = true\ntasks = ["mapping"]\n'
+    )
+    test = write_pairs(tmp_path, "test_sdr", "test_hdr", ["s1/0", "s1/1", "s1/2"], (64, 64))
+    words = ["ablation", table, "--clips", room / "run/clips", "--out", tmp_path / "out"]
+    words += ["--test", test, "--qp", "37,42", "--middle", "3"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    ablation.main()
+    found = json.loads((tmp_path / "out/plain/scores.json").read_text())["scores"]
+    table_of = (tmp_path / "out/ablation.md").read_text()
+    assert f"the test frames of {test}, QP 37, 42, the middle of 3 frames" in table_of
+    # the same as `evaluate` has it
+    weight = str(tmp_path / "out/plain/tiny.safetensors")
+    given = ["evaluate", str(test), "--models", weight, "--qp", "37,42", "--middle", "3"]
+    given += ["--peak", "10000", "--precision", "float32", "--device", "cpu"]
+    assert main([*given, "--out", str(tmp_path / "report"), "--worst", "0"]) == 0
+    scores = json.loads((tmp_path / "report/scores.json").read_text())["scores"]
+    assert len(scores) == 2
+    mean = sum(s["values"]["psnr"] for s in scores) / 2
+    assert found["psnr"] == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize(
