@@ -21,6 +21,7 @@ from judges import ffprobe, mediainfo
 from media_makers import Planes, make_clip, plane_shapes
 
 from sdr2hdr import convert, detect_scenes
+from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.progress import Progress
@@ -105,34 +106,35 @@ def frames_of(path: Path) -> list[bytes]:
         return [b"".join(bytes(p) for p in frame.planes) for frame in f.decode(video=0)]
 
 
-def test_every_tool_reads_hdr10_with_the_reports_own_figures(clip: Path, tmp_path: Path) -> None:
-    for container in ("mkv", "mp4"):
-        out = tmp_path / f"out.{container}"
-        report = convert(clip, out, **FAST)
-        stream = ffprobe(out, "-select_streams", "v", "-show_streams", "-show_frames")
-        video = stream["streams"][0]
-        assert (
-            video["color_transfer"],
-            video["color_space"],
-            video["color_primaries"],
-            video["color_range"],
-        ) == (
-            "smpte2084",
-            "bt2020nc",
-            "bt2020",
-            "tv",
-        )
-        for side_data in (video["side_data_list"], stream["frames"][0]["side_data_list"]):
-            light = next(d for d in side_data if "max_content" in d)
-            volume = next(d for d in side_data if "max_luminance" in d)
-            assert (light["max_content"], light["max_average"]) == (report.max_cll, report.max_fall)
-            assert Fraction(volume["max_luminance"]) == 1000
-        info = mediainfo(out)
-        assert "HDR10" in info["HDR_Format_Compatibility"]
-        assert info["MaxCLL"].split()[0] == str(report.max_cll)
-        assert info["MaxFALL"].split()[0] == str(report.max_fall)
-        assert [round(t * 1000) for t in pts_of(out)] == [round(t * 1000) for t in pts_of(clip)]
-        assert sorted(tmp_path.iterdir()) == sorted(tmp_path.glob("out.*"))  # no work folder stays
+@pytest.mark.parametrize(
+    ("codec", "container"),
+    [(codec, each) for codec in ("hevc", "av1") for each in CODECS[codec].containers],
+)
+def test_every_tool_reads_hdr10_with_the_reports_own_figures(
+    clip: Path, tmp_path: Path, codec: str, container: str
+) -> None:
+    out = tmp_path / f"out.{container}"
+    preset = {"preset": "12"} if codec == "av1" else {}
+    report = convert(clip, out, **(FAST | preset), codec=codec, peak=700)
+    found = ffprobe(out, "-select_streams", "v", "-show_streams", "-show_frames")
+    video = found["streams"][0]
+    colour = [video[f"color_{what}"] for what in ("transfer", "space", "primaries", "range")]
+    assert colour == ["smpte2084", "bt2020nc", "bt2020", "tv"]
+    told = [video, *(frame for frame in found["frames"] if frame["key_frame"])]
+    assert len(told) > 1
+    for each in told:  # the container, and the bitstream at each key frame
+        light = next(d for d in each["side_data_list"] if "max_content" in d)
+        volume = next(d for d in each["side_data_list"] if "max_luminance" in d)
+        assert (light["max_content"], light["max_average"]) == (report.max_cll, report.max_fall)
+        assert Fraction(volume["max_luminance"]) == report.mastering_peak == 700
+        assert float(Fraction(volume["green_y"])) == pytest.approx(0.797, abs=2e-5)
+    info = mediainfo(out)
+    assert "HDR10" in info["HDR_Format_Compatibility"]
+    assert info["MaxCLL"].split()[0] == str(report.max_cll)
+    assert info["MaxFALL"].split()[0] == str(report.max_fall)
+    assert "max: 700 " in info["MasteringDisplay_Luminance"]
+    assert [round(t * 1000) for t in pts_of(out)] == [round(t * 1000) for t in pts_of(clip)]
+    assert sorted(tmp_path.iterdir()) == sorted(tmp_path.glob("out.*"))  # no work folder stays
 
 
 def test_scenes_are_found_and_reported(clip: Path, tmp_path: Path) -> None:
