@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.data.clips import Clip
-from sdr2hdr.data.exposures import CYCLES, shoot
+from sdr2hdr.data.exposures import CYCLES, Cycles, shoot
 from sdr2hdr.data.objects import with_object
 from sdr2hdr.data.store import read_clip
 from sdr2hdr.errors import InputError, Sdr2HdrError
@@ -176,7 +176,9 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
     for number, path in enumerate(trainer.chosen_on):
         clip = read_clip(path)
         if trainer.spec.exposures:
-            for key, value in exposed(net, clip.hdr()[None], number):
+            for key, value in exposed(
+                net, clip.hdr()[None], number, trainer.recipe.cycles or CYCLES
+            ):
                 total.setdefault(key, []).append(value)
             continue
         result, truth = convert(clip.sdr(), clip.brightness), clip.hdr()
@@ -211,13 +213,13 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) ->
 
 
 @torch.inference_mode()
-def exposed(net: Model, codes: Tensor, number: int) -> Iterator[tuple[str, float]]:
+def exposed(net: Model, codes: Tensor, number: int, cycles: Cycles) -> Iterator[tuple[str, float]]:
     """Scores of the middle frame of a master's codes ``1,T,3,H,W`` in alternating exposures, without and with an object."""
-    cycle, middle = CYCLES[number % len(CYCLES)], codes.shape[1] // 2
+    cycle, middle = cycles[number % len(cycles)], codes.shape[1] // 2
     piece = codes[:, 0].flip(-1)
     for seen in (codes, with_object(codes, piece, torch.Generator().manual_seed(number))[0]):
         shot = shoot(
-            seen, cycle, number // len(CYCLES) % len(cycle), torch.Generator().manual_seed(number)
+            seen, cycle, number // len(cycles) % len(cycle), torch.Generator().manual_seed(number)
         )
         thumbs = seen.new_zeros(*seen.shape[:3], 64, 64)
         result, _ = net(
