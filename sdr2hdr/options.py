@@ -125,7 +125,7 @@ class Options:
     )  # fmt: skip
     pix_fmt: str | None = option(
         None, "Chroma subsampling and bit depth of the output.", noun="pixel format", choices=FORMATS,
-        shown="yuv420p10; yuv422p10 for prores and dnxhr",
+        shown="yuv420p10; yuv422p10 for prores and dnxhr", commands=ENCODED,
     )  # fmt: skip
     transfer: str = option(
         PQ, "The transfer: PQ (HDR10), HLG, or HLG that receivers of BT.2020 SDR accept (HEVC alone).",

@@ -94,10 +94,14 @@ def encoder_params(
 
 def _x265(f: _Film) -> str:
     s = f.settings
+    chroma = {(1, 0): "422-", (0, 0): "444-"}.get(s.layout.sub, "")
+    siting = " --chromaloc 2" if s.is_420 else ""
+    depth = s.layout.depth
     return (
-        f"--preset {s.preset} --crf {s.crf:g} --output-depth 10 --profile main10 --keyint {s.keyint} --no-open-gop"
+        f"--preset {s.preset} --crf {s.crf:g} --output-depth {depth} --profile main{chroma}{depth}"
+        f" --keyint {s.keyint} --no-open-gop"
         f" --frame-threads {s.frame_threads} --repeat-headers --hdr10 --hdr10-opt --colorprim bt2020 --transfer smpte2084"
-        f" --colormatrix bt2020nc --range limited --chromaloc 2 --master-display {_in_steps(f.mastering)}"
+        f" --colormatrix bt2020nc --range limited{siting} --master-display {_in_steps(f.mastering)}"
         f" --max-cll {f.light.max_cll},{f.light.max_fall}{f' --qpfile {f.qpfile}' if f.qpfile else ''}"
     )
 
@@ -106,11 +110,14 @@ def _ffmpeg(f: _Film) -> str:
     s = f.settings
     at = ",".join(f"{float(cut / s.rate):.6f}" for cut in f.cuts)
     keys = f" -force_key_frames {at}" if f.cuts else ""
+    siting, chromaloc = (
+        (" -chroma_sample_location topleft", ":chromaloc=2") if s.is_420 else ("", "")
+    )
     return (
-        f"-c:v libx265 -preset {s.preset} -crf {s.crf:g} -pix_fmt yuv420p10le -g {s.keyint} -forced-idr 1{keys}"
-        " -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv -chroma_sample_location topleft"
+        f"-c:v libx265 -preset {s.preset} -crf {s.crf:g} -pix_fmt {s.pix_fmt}le -g {s.keyint} -forced-idr 1{keys}"
+        f" -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv{siting}"
         f" -x265-params repeat-headers=1:open-gop=0:frame-threads={s.frame_threads}:hdr10=1:hdr10-opt=1:colorprim=bt2020"
-        f":transfer=smpte2084:colormatrix=bt2020nc:range=limited:chromaloc=2:master-display={_in_steps(f.mastering)}"
+        f":transfer=smpte2084:colormatrix=bt2020nc:range=limited{chromaloc}:master-display={_in_steps(f.mastering)}"
         f":max-cll={f.light.max_cll},{f.light.max_fall}"
     )
 

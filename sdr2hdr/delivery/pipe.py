@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sdr2hdr.codecs import either
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
@@ -19,7 +20,7 @@ from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.report import Report, report_of
 from sdr2hdr.jobs.run import Here
 from sdr2hdr.jobs.straight import frames_alone, idle, render_straight
-from sdr2hdr.media.frames import FrameWriter, left_behind, times_lost
+from sdr2hdr.media.frames import PIPED, FrameWriter, left_behind, times_lost
 from sdr2hdr.media.inputs import as_film
 from sdr2hdr.options import DEFAULTS, FORMS, Options
 from sdr2hdr.render.device import keep_one_heap
@@ -38,7 +39,8 @@ def pipe(
     **changes: Any,
 ) -> Report:
     """Write the frames of an SDR video, in HDR10, into ``out``, which may be a pipe: planes Y, Cb and Cr of limited range,
-    uint16 little endian, chroma sited top left, in the form that ``format`` names. Options are those of :func:`convert`.
+    uint16 little endian, in the form that ``format`` names. Chroma of 4:2:0 is sited top left. Options are those of
+    :func:`convert`.
 
     Memory holds a few frames. The light of the film is known at the end, and the report gives it.
 
@@ -82,6 +84,8 @@ def rendered(
                 f"Frames in a pipe carry no dynamic metadata, which lies in an encoder's packets; leave {flag} out,"
                 " or name a file."
             )
+    if options.planes not in PIPED and options.pix_fmt is not None:
+        raise UsageError(f"A pipe takes no {options.pix_fmt}; give --pix-fmt {either(PIPED)}.")
     o = frames_alone(options)
     check_model(o)
     with (

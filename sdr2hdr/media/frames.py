@@ -12,10 +12,12 @@ from sdr2hdr.media.stream_plan import open_to_copy
 
 COLOURS = {
     f"yuv{chroma}p{bits}le": f"C{chroma}p{bits} XYSCSS={chroma}P{bits}"
-    for chroma in ("420", "422", "444")
     for bits in (10, 12)
+    for chroma in ("420", "422", "444")
 }
 """The colour space of each pixel format in a YUV4MPEG2 header, as FFmpeg's reader and writer, x265 and SVT-AV1 know it."""
+PIPED = tuple(name.removesuffix("le") for name in COLOURS)
+"""Words of :data:`sdr2hdr.codecs.FORMATS` that a stream can be in."""
 
 
 def y4m_header(settings: EncodeSettings, pix_fmt: str, frames: int) -> bytes:

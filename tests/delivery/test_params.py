@@ -160,3 +160,47 @@ def test_what_cannot_be_is_refused_before_anything_is_rendered(
 ) -> None:
     with pytest.raises((UsageError, OutputError), match=message):
         encoder_params(film, encoder, **FAST, **options)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p10", "yuv444p12"])
+def test_x265_reads_other_chroma_and_depths_from_the_pipe(
+    film: Path, tmp_path: Path, pix_fmt: str
+) -> None:
+    x265 = need("x265")
+    how: dict[str, Any] = {"model": "bt2446a", "pix_fmt": pix_fmt}
+    found = encoder_params(film, "x265", preset="ultrafast", crf=8, **how)
+    frames = io.BytesIO()
+    pipe(film, frames, **how)
+    out = tmp_path / "film.hevc"
+    command = [x265, "--y4m", "--input", "-", *found.words, "--log-level", "error", str(out)]
+    done = subprocess.run(command, input=frames.getvalue(), check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    (stream,) = ffprobe(out, "-show_streams")["streams"]
+    assert (stream["pix_fmt"], stream["color_transfer"]) == (f"{pix_fmt}le", "smpte2084")
+    assert stream["profile"] == "Rext"
+    frames.seek(0)
+    with av.open(frames, format="yuv4mpegpipe") as given, av.open(str(out)) as read:
+        pairs = list(zip(given.decode(video=0), read.decode(video=0), strict=True))
+    assert len(pairs) == FRAMES
+    unit = 4 << (int(pix_fmt[-2:]) - 10)
+    for ours, theirs in pairs[:: FRAMES - 1]:
+        assert ours.format.name == theirs.format.name == f"{pix_fmt}le"
+        for plane, other in zip(ours.planes, theirs.planes, strict=True):
+            apart = np.from_dlpack(plane).astype(int) - np.from_dlpack(other).astype(int)
+            assert np.abs(apart).mean() < unit
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p10", "yuv444p12"])
+def test_ffmpeg_is_told_the_pixel_format_and_no_siting_without_4_2_0(
+    film: Path, pix_fmt: str
+) -> None:
+    words = " ".join(encoder_params(film, "ffmpeg", **FAST, pix_fmt=pix_fmt).words)
+    assert f"-pix_fmt {pix_fmt}le" in words
+    assert "chroma" not in words
+
+
+def test_a_format_that_an_encoder_or_a_pipe_lacks_is_refused(film: Path) -> None:
+    with pytest.raises(UsageError, match="svtav1 does not write AV1 in yuv422p10"):
+        encoder_params(film, "svtav1", **FAST, pix_fmt="yuv422p10")
+    with pytest.raises(UsageError, match="A pipe takes no gbrp16; give --pix-fmt yuv420p10, "):
+        pipe(film, io.BytesIO(), **FAST, codec="ffv1", pix_fmt="gbrp16")

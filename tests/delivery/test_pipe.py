@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judges import need
+from judges import ffprobe, need
 from media_makers import make_clip
 
 from sdr2hdr import convert
@@ -103,6 +103,25 @@ def test_ffmpeg_reads_what_the_command_writes_and_the_report_comes_on_standard_e
         "Only the picture is written, without the source's 1 audio stream, 1 chapter."
         in report["notes"]
     )
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize(("chroma", "samples"), [("420", 1.5), ("422", 2), ("444", 3)])
+def test_ffmpeg_reads_every_chroma_and_depth(
+    clip: Path, tmp_path: Path, chroma: str, samples: float, bits: int
+) -> None:
+    pix_fmt, out = f"yuv{chroma}p{bits}", tmp_path / "film.y4m"
+    with out.open("wb") as file:
+        report = pipe(clip, file, **FAST, pix_fmt=pix_fmt)
+    assert report.pix_fmt == pix_fmt
+    (stream,) = ffprobe(out, "-show_streams", "-count_frames")["streams"]
+    assert (stream["pix_fmt"], stream["nb_read_frames"]) == (f"{pix_fmt}le", str(FRAMES))
+    command = [need("ffmpeg"), "-v", "error", "-i", str(out), "-f", "rawvideo", "-"]
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    again = io.BytesIO()
+    pipe(clip, again, **FAST, pix_fmt=pix_fmt, format="raw")
+    assert raw == again.getvalue()
+    assert len(raw) == FRAMES * SIZE[0] * SIZE[1] * 2 * samples
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(clip: Path) -> None:
