@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sdr2hdr.codecs import FOLDER
 from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
@@ -81,7 +82,7 @@ def convert(
             check_unchanged(source, plan)
             if sdr is not None:
                 sdr.appear(work.assembled_aux)
-            hdr.appear(work.assembled)
+            hdr.appear(work.pictures if hdr.container == FOLDER else work.assembled)
     notes = (
         *work.notes,
         *film.notes,

@@ -134,18 +134,17 @@ def _pictures(
 ) -> tuple[str, ...]:
     """Write a folder of pictures and, if there is sound or text, a file of it beside them, and check both."""
     part.progress(Progress("assemble", 0, 1))
+    folder = part.work.pictures
     joined = JoinedPicture(part.chunks, streams.container, mastering, light)
-    written = write_pictures(joined, part.path, mastering, light)
+    written = write_pictures(joined, folder, mastering, light)
     notes = times_lost(part.source.info, part.plan.survey.pts)
     if streams.carries_time:
-        made = _file(
-            part, part.path / SOUND, streams, with_picture=False, mastering=None, light=None
-        )
+        made = _file(part, folder / SOUND, streams, with_picture=False, mastering=None, light=None)
         notes = (f"What the source has besides its picture is in {SOUND}.", *made, *notes)
     else:
         notes = (*left_behind(part.source.path, part.source.info), *notes)
     try:
-        check_pictures(part.path, written)
+        check_pictures(folder, written)
     except OutputError as error:
         raise part.failed(error) from error
     return notes

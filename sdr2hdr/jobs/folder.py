@@ -141,6 +141,13 @@ class Folder:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
+    def is_folder(self, name: str) -> bool:
+        """Whether there is a folder of that name, not a link to one."""
+        try:
+            return stat.S_ISDIR(self._stat(name).st_mode)
+        except OSError:
+            return False
+
     def unlink(self, name: str) -> None:
         """Remove the entry of that name, if there is one; a link is removed, never its target."""
         try:

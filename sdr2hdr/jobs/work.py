@@ -66,8 +66,12 @@ class Work:
     def beside(cls, target: Path) -> Self:
         """The work folder of a target file, locked until :meth:`close`."""
         work = cls(folder_for(target), hold_for=target)
-        odd = [name for name in work._files.names() if work._files.size(name) is None]
-        for name in odd:  # sdr2hdr makes only files here, so a link, a pipe or a folder is not ours
+        files = work._files
+        ours = [n for n in (work.pictures.name, REPLACED) if files.is_folder(n)]
+        odd = [n for n in files.names() if files.size(n) is None and n not in ours]
+        for name in (
+            odd
+        ):  # sdr2hdr makes only files and these folders: links, pipes and others are not ours
             work.remove(name)
         if odd:
             work.notes.append(
@@ -105,9 +109,14 @@ class Work:
         return self.folder / "assembled-aux.part"
 
     @property
+    def pictures(self) -> Path:
+        """The folder in which pictures are assembled."""
+        return self.folder / "pictures.part"
+
+    @property
     def _passing(self) -> tuple[str, ...]:
         """What is of no use to a later run."""
-        return self.assembled.name, self.assembled_aux.name, REPLACED
+        return self.assembled.name, self.assembled_aux.name, self.pictures.name, REPLACED
 
     def read_plan(self) -> Plan | None:
         """The usable plan of an earlier run, or None."""

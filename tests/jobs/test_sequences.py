@@ -219,7 +219,7 @@ def test_kill_9_and_again_in_parallel_gives_the_undisturbed_pictures(
     killed = process.returncode == -signal.SIGKILL
     assert killed != out.exists()
     if killed:
-        half = tmp_path / ".out.sdr2hdr-work" / "assembled.part"  # as if killed in the middle of it
+        half = tmp_path / ".out.sdr2hdr-work" / "pictures.part"  # as if killed in the middle of it
         half.mkdir(exist_ok=True)
         (half / "000001.png").write_bytes(b"half")
         report = convert(clip, out, codec="png16", scenes=cuts, workers=2, **FAST)
