@@ -168,14 +168,26 @@ def crop(
     required=True,
     help="Quantisation parameter of all pictures.",
 )
-def compress(folder: Path, out: Path, qp: int) -> None:
-    """Compress SDR frames at one QP, every picture alone (x265), as KPNet is trained and tested.
+@click.option(
+    "--films",
+    is_flag=True,
+    help="Code the frames of each sub-folder together, as a film, and not every picture alone.",
+)
+@click.option(
+    "--program",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Program that codes and decodes instead of x265, such as a script around HM (docs/datasets.md).",
+)
+def compress(folder: Path, out: Path, qp: int, films: bool, program: Path | None) -> None:
+    """Compress SDR frames at one QP (x265), every picture alone, as KPNet is trained and tested.
 
     FOLDER holds 8-bit SDR PNG frames, in folders or not. OUT gets frames of the same names.
 
     \b
-    Example:
+    Examples:
       sdr2hdr dataset compress HDRTV1K/test_sdr qp32/test_sdr --qp 32
+      sdr2hdr dataset compress films/train_sdr films/train_lq --qp 32 --films
     """
     from sdr2hdr.data.compress import compress as code
 
@@ -186,6 +198,8 @@ def compress(folder: Path, out: Path, qp: int) -> None:
             folder,
             out,
             qp,
+            films=films,
+            program=program,
             progress=lambda d, t: bar.update(task, completed=d, total=t),
         )
     terminal.print(f"{made} frames at QP {qp} in {out}.")

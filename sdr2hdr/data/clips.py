@@ -333,10 +333,16 @@ def exact_clip(
     *,
     brightness: float,
     damage: Damage,
+    compressed: Tensor | None = None,
 ) -> Clip:
-    """The clip of 8-bit R'G'B' ``T,3,H,W`` 0..1 and PQ codes as they are; only with a ``qp`` it is 4:2:0 after a codec."""
+    """The clip of 8-bit R'G'B' ``T,3,H,W`` 0..1 and PQ codes as they are; only with a ``qp`` it is 4:2:0 after a codec.
+
+    ``compressed`` is R'G'B' that went through a codec already.
+    """
     clean = planes = rgb_planes(sdr)
-    if qp:
+    if compressed is not None:
+        planes = rgb_planes(compressed)
+    elif qp:
         planes = damage.through(to_planes(sdr, rng, dither=0.0), qp, "libx265", rng)
     kept = (codes * 65535.0).round().to(torch.int32)
     return Clip(planes, clean, kept, scene, "paired", qp, brightness)

@@ -22,13 +22,13 @@ from sdr2hdr.data.area import check_size, drawn_area, window
 from sdr2hdr.data.clips import PAIR_PEAK, Clip, ClipMaker, exact_clip, finish
 from sdr2hdr.data.damage import USUAL_DAMAGE, Damage
 from sdr2hdr.data.grading import USUAL, Mix, brightness_of, rendition
-from sdr2hdr.data.paired import PairedScene, paired_scenes, sides
+from sdr2hdr.data.paired import PairedScene, paired_scenes, sides, with_compressed
 from sdr2hdr.data.scene_list import SceneList, read_scene_list, select
 from sdr2hdr.data.splits import TrainingSplit, rng, set_aside
 from sdr2hdr.data.stills import SUFFIXES
 from sdr2hdr.data.vimeo import VimeoMaker
 from sdr2hdr.errors import InputError
-from sdr2hdr.media.png import png_facts
+from sdr2hdr.media.png import png_facts, read_codes
 from sdr2hdr.media.source import Source
 from sdr2hdr.scenes.detector import Detector
 from sdr2hdr.scenes.small import small_frame
@@ -129,7 +129,8 @@ class PairedMaker:
     """Clips from paired frames: windows of neighbouring frames, downscaled by a whole number or not at all.
 
     With ``exact`` they are cut from the frames as they are, from all scenes; only with a share ``undamaged`` some or all then
-    go through a codec. Of a data set with a part for training and one for tests, the former is read.
+    go through a codec. If the data set has compressed SDR (``train_lq``), that is the SDR of the clips, and none goes through a
+    codec again. Of a data set with a part for training and one for tests, the former is read.
     """
 
     def __init__(
@@ -146,7 +147,10 @@ class PairedMaker:
     ) -> None:
         self.split, self.size, self.frames, self.seed = split, size, frames, seed
         self.damage, self.exact = damage, exact
-        found = paired_scenes(*sides(folder, "train"))
+        sdr, hdr = sides(folder, "train")
+        found = paired_scenes(sdr, hdr)
+        if exact:
+            found = with_compressed(found, sdr)
         if listed is not None:
             found = training_scenes(found, read_scene_list(listed))
             if not found:
@@ -156,8 +160,9 @@ class PairedMaker:
         apart: list[PairedScene] = []
         for scene in found:
             if scene.loose:  # each unrelated frame is a scene
-                both = zip(scene.sdr, scene.hdr, strict=True)
-                apart += [PairedScene(a.stem, (a,), (b,)) for a, b in both]
+                compressed = [(c,) for c in scene.compressed] or [()] * len(scene)
+                both = zip(scene.sdr, scene.hdr, compressed, strict=True)
+                apart += [PairedScene(a.stem, (a,), (b,), compressed=c) for a, b, c in both]
             else:
                 apart.append(scene)
         long = [s for s in apart if len(s) >= frames]
@@ -189,9 +194,15 @@ class PairedMaker:
             sdr, codes = (torch.stack(p)[(..., *area)] for p in zip(*pictures, strict=True))
             brightness = brightness_between(sdr[0], pq_eotf(codes[0]))
             qp, damage = self.damage.qp(random, 1.0), self.damage
+            if scene.compressed:
+                qp = damage.qps[0] if len(damage.qps) == 1 else 0  # 0: not known
+            files = scene.compressed[first : first + self.frames]
+            compressed = [read_codes(path)[(..., *area)] for path in files]
             return exact_clip(
-                sdr, codes, scene.name, qp, random, brightness=brightness, damage=damage
-            )
+                sdr, codes, scene.name, qp, random,
+                brightness=brightness, damage=damage,
+                compressed=torch.stack(compressed) if compressed else None,
+            )  # fmt: skip
         area, shrink = window(random, whole, self.size)
         sdr, codes = (
             avg_pool2d(torch.stack(p)[(..., *area)], shrink) for p in zip(*pictures, strict=True)

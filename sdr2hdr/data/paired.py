@@ -1,6 +1,8 @@
 """Folders of paired frames in the layout of HDRTV1K and HDRTV4K: 8-bit SDR PNGs, and 16-bit PQ PNGs of the same names."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -14,12 +16,16 @@ _BESIDE = {".json", ".txt", ".md", ".toml", ".csv"}  # files about the pictures,
 
 @dataclass(frozen=True)
 class PairedScene:
-    """Frames of one scene in the order of their names, SDR and HDR; ``loose`` frames are unrelated to each other."""
+    """Frames of one scene in the order of their names, SDR and HDR; ``loose`` frames are unrelated to each other.
+
+    ``compressed`` are the SDR frames after a codec, if the data set has them.
+    """
 
     name: str
     sdr: tuple[Path, ...]
     hdr: tuple[Path, ...]
     loose: bool = False
+    compressed: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sdr)
@@ -112,6 +118,30 @@ def paired_scenes(sdr: Path, hdr: Path, *, results: bool = False) -> list[Paired
         )
         for scene, names in scenes.items()
     ]
+
+
+def with_compressed(scenes: Sequence[PairedScene], sdr: Path) -> list[PairedScene]:
+    """The scenes with the frames of the folder of compressed SDR, if there is one beside the folder ``sdr``: its name has "lq" in
+    place of "sdr" (``train_lq``). Raises InputError for frames that are missing or of another depth or size."""
+    folder = sdr.with_name(re.sub("sdr", "lq", sdr.name, flags=re.IGNORECASE))
+    if not folder.is_dir():
+        return list(scenes)
+    files = frame_files(folder)
+    found = []
+    for scene in scenes:
+        mine = [files.get((scene.name, path.stem)) for path in scene.sdr]
+        for path, compressed in zip(scene.sdr, mine, strict=True):
+            if compressed is None:
+                raise InputError(
+                    f"{path} has no frame of the same name in {folder}; make that folder again with `sdr2hdr dataset compress`."
+                )
+            a, b = png_facts(path), png_facts(compressed)
+            if (a.size, a.depth) != (b.size, b.depth):
+                raise InputError(
+                    f"{compressed} has another size or depth than {path}; make its folder again with `sdr2hdr dataset compress`."
+                )
+        found.append(replace(scene, compressed=tuple(filter(None, mine))))
+    return found
 
 
 def frame_files(folder: Path) -> dict[tuple[str, str], Path]:

@@ -94,11 +94,15 @@ def data_set(data: Path, name: str) -> Path | None:
 
 
 def training_set(data: Path, paper: Paper) -> Path:
-    """The folder that a paper's network is trained on. Raises InputError if it is missing."""
+    """The folder that a paper's network is trained on. Raises InputError if it is missing or cannot serve."""
     found = data_set(data, paper.train)
     if found is None:
         raise InputError(
             f"{data} holds no folder {paper.train}, on which {paper.ours} is trained; docs/datasets.md says where to get it."
+        )
+    if paper.weight_for_each_qp and (lq := found / "train_lq").is_dir():
+        raise InputError(
+            f"{lq} holds SDR of one QP, and {paper.ours} trains a weight for each; move it away, then x265 codes the clips."
         )
     return found
 

@@ -115,6 +115,32 @@ def test_exact_clips_go_through_the_codec_that_the_recipe_names(tmp_path: Path) 
     assert 0.001 < error.mean() < 0.1
 
 
+def test_compressed_frames_of_a_data_set_are_the_sdr_of_exact_clips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_pairs(
+        tmp_path / "set", "train_sdr", "train_hdr", [f"film/{n}" for n in range(3)], (64, 64)
+    )
+    command = ["dataset", "compress", str(folder / "train_sdr"), str(folder / "train_lq")]
+    assert main([*command, "--qp", "37", "--films"]) == 0
+    damage = Damage(undamaged=0.0, qps=(37,), codec="libx265")
+    maker = PairedMaker(folder, "train", size=(64, 64), frames=3, exact=True, damage=damage)
+    clip = maker.train_clip(0)
+    frames = [
+        torch.stack([read_codes(folder / f"train_{side}/film/{n}.png") for n in range(3)])
+        for side in ("lq", "sdr", "hdr")
+    ]
+    assert clip.qp == 37 and torch.equal(clip.sdr(), frames[0])
+    assert torch.equal(clip.undamaged(), frames[1]) and not torch.equal(frames[0], frames[1])
+    assert torch.allclose(clip.hdr(), frames[2], atol=1e-6)
+    (folder / "train_lq/film/1.png").unlink()
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE.replace("select = 1", "select = 0\nexact = true"))
+    words = ["train", str(recipe), "--corpus", str(folder), "--out", str(tmp_path / "run")]
+    assert main(words) == 3
+    assert "has no frame of the same name in" in " ".join(capsys.readouterr().err.split())
+
+
 def test_patches_lie_as_in_the_frames_if_the_recipe_wants_no_flips(tmp_path: Path) -> None:
     folder = hdrtv4k_scene(tmp_path / "set")
     maker = PairedMaker(folder, "train", size=(32, 32), frames=2, exact=True)

@@ -112,6 +112,14 @@ def test_a_damaged_data_set_is_one_sentence_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_compressed_sdr_of_one_qp_is_not_taken_for_every_qp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "HDRTV1K/train_lq").mkdir(parents=True)
+    assert main(["reproduce", "kpnet", "--data", str(tmp_path)]) == 3
+    assert "holds SDR of one QP" in " ".join(capsys.readouterr().err.split())
+
+
 def test_kpnet_has_a_weight_for_each_qp_of_its_table() -> None:
     paper = papers()["kpnet"]
     found = runs(paper, read_recipe(recipe_path(Path(paper.recipe))))
