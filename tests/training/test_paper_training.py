@@ -1,0 +1,79 @@
+"""Each paper's recipe trains for 200 steps on a tiny copy of its data set's layout, as ``sdr2hdr train`` does it."""
+
+import csv
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+from frame_makers import write_pairs
+
+from sdr2hdr.cli.main import main
+from sdr2hdr.training.papers import papers
+from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
+
+STEPS = 200
+NARROW: dict[str, tuple[dict[str, Any], int]] = {
+    "didnet": ({"channels": 8, "offset_channels": 4}, 7),
+    "fmstfnet": ({"channels": 16, "high": [8, 8], "chunk": 16, "rounds": 1}, 2),
+    "kpnet": ({"channels": 8}, 1),
+    "wmnet": ({"channels": 16, "blocks": 3}, 3),
+}
+"""Options that make a network narrow, and the frames of its clips."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training parts of the papers' data sets, each in its own layout."""
+    folder = tmp_path_factory.mktemp("data")
+    films = [f"film{s}/{n:04d}" for s in (1, 2) for n in range(1, 8)]
+    scenes = [f"{s}/{n:03d}" for s in ("abp1_bamboo", "ugc2_sunroom") for n in range(4)]
+    write_pairs(folder / "HDRTV1K", "train_sdr", "train_hdr", ["001", "002", "003"])
+    write_pairs(folder / "HDRTV1K-films", "train_sdr", "train_hdr", films)
+    write_pairs(folder / "FMSTF-films", "train_sdr", "train_hdr", films)
+    write_pairs(folder / "HDRTV4KScene", "train_scene_sdr", "train_scene_hdr", scenes)
+    return folder
+
+
+def narrow(name: str, folder: Path) -> Path:
+    """The recipe of a paper for a narrow network, with 200 steps of single patches of 16 pixels, in a file."""
+    config, frames = NARROW[name]
+    paper = recipe_path(Path(papers()[name].recipe))
+    recipe = tomlkit.parse(paper.read_text())
+    recipe["config"] = {"form": "published", **config}
+    recipe["clips"] |= {"count": 4, "frames": frames, "height": 32, "width": 32, "select": 0}
+    if recipe.get("perceptual") == "vgg19":
+        recipe["perceptual"] = "look"
+    for stage in recipe["stages"]:
+        steps = STEPS // len(recipe["stages"])
+        stage |= {"steps": steps, "batch": 1, "frames": frames, "patch": 16}
+    path = folder / "narrow.toml"
+    path.write_text(tomlkit.dumps(recipe))
+    return path
+
+
+def losses(recipe: Recipe, out: Path) -> list[list[float]]:
+    """The mean losses of the reports of each stage."""
+    with (out / "loss.csv").open(newline="") as f:
+        found = {int(row[0]): float(row[1]) for row in csv.reader(f)}
+    ends = [0]
+    for stage in recipe.stages:
+        ends.append(ends[-1] + stage.steps)
+    return [[loss for step, loss in found.items() if a < step <= b] for a, b in pairwise(ends)]
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    """A step of a whole network with its whole batch takes up to minutes on a CPU, and 200 take hours. So channels, batch
+    and patch are small here, and the look reader's features stand in for VGG19's. Tasks, stages, losses, initialisation,
+    optimiser, schedule and clips are the recipe's."""
+    recipe, out = narrow(name, tmp_path), tmp_path / "run"
+    corpus = data / papers()[name].train
+    assert main(["train", str(recipe), "--corpus", str(corpus), "--out", str(out)]) == 0
+    made = read_recipe(recipe)
+    assert made.steps == STEPS and made.model == name
+    for stage in losses(made, out):
+        assert len(stage) > 1 and stage[-1] < 0.95 * stage[0]
