@@ -11,6 +11,8 @@ from sdr2hdr.data.store import Batch
 from sdr2hdr.models import registry
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.training.loop import fresh
+from sdr2hdr.training.memories import Memories
+from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import RECIPES, Recipe, Stage, read_recipe
 from sdr2hdr.training.task import Step
 from sdr2hdr.training.tasks import TASKS
@@ -39,9 +41,11 @@ def batch_of(recipe: Recipe, stage: Stage, device: torch.device) -> Batch:
     sdr, hdr, clean = (some(*size, stage.patch, stage.patch) for _ in range(3))
     place = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(stage.batch, 4)
     told = torch.full((stage.batch,), 2.5, device="cpu" if spec.brightness else device)
-    return Batch(sdr, hdr, clean, some(*size, side, side), place, told)
+    scenes = tuple(f"scene{n % 2}" for n in range(stage.batch))
+    return Batch(sdr, hdr, clean, some(*size, side, side), place, told, scenes)
 
 
+@pytest.mark.usefixtures("vgg19")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "number"), list(stages()))
 def test_a_stage_runs_on_a_device(name: str, number: int, device: str) -> None:
@@ -57,7 +61,9 @@ def test_a_stage_runs_on_a_device(name: str, number: int, device: str) -> None:
     task = TASKS[stage.task]
     for key, p in net.named_parameters():
         p.requires_grad_(task.trains(key))
-    step = Step(recipe, stage, 0, spec, torch.Generator().manual_seed(1))
+    seen = features(recipe.perceptual).to(where) if recipe.perceptual_weight else None
+    memories = Memories() if recipe.scene_memory else None
+    step = Step(recipe, stage, 0, spec, torch.Generator().manual_seed(1), seen, memories)
     loss = task.loss(net, batch_of(recipe, stage, where), step)
     assert loss.shape == () and loss.device.type == device
     loss.backward()
