@@ -69,8 +69,8 @@ def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
 ) -> None:
     """A step of a whole network with its whole batch takes up to minutes on a CPU, and 200 take hours. So channels, batch
     and patch are small here, and the look reader's features stand in for VGG19's. Tasks, stages, losses, initialisation,
-    optimiser, schedule and clips are the recipe's. HDR-V-Diff is missing: even so narrow it takes a second for four steps of
-    seven frames; test_paper_recipes.py has two steps of each of its stages."""
+    optimiser, schedule and clips are the recipe's. HDR-V-Diff is missing: its stages of seven
+    frames take too long even so. test_paper_recipes.py has two steps of each of them."""
     recipe, out = narrow(name, tmp_path), tmp_path / "run"
     corpus = data / papers()[name].train
     assert main(["train", str(recipe), "--corpus", str(corpus), "--out", str(out)]) == 0
