@@ -160,9 +160,9 @@ class PairedMaker:
         apart: list[PairedScene] = []
         for scene in found:
             if scene.loose:  # each unrelated frame is a scene
-                compressed = [(c,) for c in scene.compressed] or [()] * len(scene)
-                both = zip(scene.sdr, scene.hdr, compressed, strict=True)
-                apart += [PairedScene(a.stem, (a,), (b,), compressed=c) for a, b, c in both]
+                for n, (a, b) in enumerate(zip(scene.sdr, scene.hdr, strict=True)):
+                    one = scene.compressed[n : n + 1]
+                    apart.append(PairedScene(a.stem, (a,), (b,), compressed=one))
             else:
                 apart.append(scene)
         long = [s for s in apart if len(s) >= frames]

@@ -66,8 +66,8 @@ def coded(
         for packet in encoder.encode(frame):
             yield from map(_planes, decoder.decode(packet))
     if encoder is not None:
-        for packet in (*encoder.encode(None), None):
-            yield from map(_planes, decoder.decode(packet))
+        for last in (*encoder.encode(None), None):
+            yield from map(_planes, decoder.decode(last))
 
 
 def _encoder(

@@ -340,14 +340,21 @@ class KPNet(OnBase):
 
     def blocks_of(self, f0: Tensor) -> list[Tensor]:
         """The blocks' results for the head's features ``B,C,H,W``: at half, quarter and full size, as many as there are."""
-        found = []
+        found, (_, *smaller) = [], self.scaled(f0)
         if self.blocks > 1:
-            f1 = F.relu(self.down_conv1(f0))
-            found.append(self.block(self.dislocation_change1(f1)))
+            found.append(self.block(self.dislocation_change1(smaller[0])))
         if self.blocks > 2:
-            f2 = F.relu(self.down_conv2(f1))
-            found.append(self.block(self.dislocation_change2(f2)))
+            found.append(self.block(self.dislocation_change2(smaller[1])))
         return [*found, self.block(self.dislocation_change3(f0))]
+
+    def scaled(self, f0: Tensor) -> list[Tensor]:
+        """The features that blocks begin with, of the head's ``f0``: at full, half and quarter size, as many as there are."""
+        found = [f0]
+        if self.blocks > 1:
+            found.append(F.relu(self.down_conv1(f0)))
+        if self.blocks > 2:
+            found.append(F.relu(self.down_conv2(found[-1])))
+        return found
 
     def fused(self, f0: Tensor) -> Tensor:
         """From the head's full-size features ``B,C,H,W`` to the fused half-size features of all blocks."""
