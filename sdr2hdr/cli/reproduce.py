@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from rich.table import Table as Screen
 from sdr2hdr.cli.screen import console, say
 
 if TYPE_CHECKING:
+    from sdr2hdr.data.paired import PairedScene
     from sdr2hdr.training.papers import Measured, Paper, Run
 
 
@@ -34,7 +37,7 @@ def names() -> list[str]:
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Folder for clips, checkpoints, weights and results.  [default: reproduced-PAPER]",
+    help="Folder for clips, checkpoints, weights and results.  [default: reproduced-PAPER, with the steps if you give them]",
 )
 @click.option(
     "--steps",
@@ -74,6 +77,7 @@ def reproduce(
       sdr2hdr reproduce wmnet --data datasets/ --device cuda
       sdr2hdr reproduce wmnet --data datasets/ --steps 200
     """
+    from sdr2hdr.data.paired import paired_scenes, sides
     from sdr2hdr.training.papers import (
         measured,
         measured_pairs,
@@ -85,14 +89,17 @@ def reproduce(
     from sdr2hdr.training.recipe import read_recipe, recipe_path
     from sdr2hdr.writing import write_whole
 
-    of, out = papers()[paper], out or Path(f"reproduced-{paper}")
+    of = papers()[paper]
+    out = out or Path(f"reproduced-{paper}" + (f"-{steps}-steps" if steps else ""))
     whole = read_recipe(recipe_path(recipe or Path(of.recipe)))
     made = whole if steps is None else rehearsal(whole, steps)
     corpus = training_set(data, of)
     for table in of.tables:  # what is damaged is found before the training, not after it
         measured_pairs(data, table)
+    scenes = paired_scenes(*sides(corpus, "train")) if of.crop else []
+    _begin(out, corpus)
     if of.crop:
-        corpus = _patches(corpus, out / "patches", of.crop)
+        corpus = _patches(scenes, out / "patches", of.crop)
     results = []
     for run in runs(of, made):
         weight = _train(run, corpus, out / run.name, device)
@@ -103,16 +110,28 @@ def reproduce(
     write_whole(out / "results.json", (json.dumps(text, indent=1) + "\n").encode(), overwrite=True)
 
 
-def _patches(corpus: Path, out: Path, size: int) -> Path:
-    """The training patches of a data set, which are cut unless they are there."""
+def _begin(out: Path, corpus: Path) -> None:
+    """Note in ``out`` what it is made of. Raises InputError if it was begun with another data set."""
+    from sdr2hdr.errors import InputError
+    from sdr2hdr.reading import read_bytes
+    from sdr2hdr.writing import make_folder, write_whole
+
+    note, name = out / "data.txt", os.fsencode(corpus.resolve())
+    if not note.exists():
+        make_folder(out)
+        write_whole(note, name, overwrite=True)
+    elif (before := read_bytes(note, "the name of a data set")) != name:
+        raise InputError(
+            f"{out} was begun with {os.fsdecode(before)}, and its clips are made of that; name another folder with --out."
+        )
+
+
+def _patches(scenes: Sequence["PairedScene"], out: Path, size: int) -> Path:
+    """The folder of the training patches of a data set, which are cut unless they are there."""
     from sdr2hdr.data.crop import crop
-    from sdr2hdr.data.paired import paired_scenes, sides
-    from sdr2hdr.writing import make_folder
 
     if not out.exists():
-        scenes = paired_scenes(*sides(corpus, "train"))
-        make_folder(out.parent)
-        say(f"Cutting patches of {size} pixels from {corpus}.")
+        say(f"Cutting patches of {size} pixels.")
         crop(scenes, out, size=size)
     return out
 

@@ -62,6 +62,11 @@ def test_from_a_data_set_to_the_papers_table(
     assert main(command) == 0
     assert (tmp_path / "out/checkpoint.pt").stat().st_mtime_ns == before
     assert json.loads((tmp_path / "out/results.json").read_text()) == results
+    # with the data set elsewhere the patches and clips would be another's
+    (tmp_path / "data").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main([str(tmp_path / "moved") if w.endswith("/data") else w for w in command]) == 3
+    assert "out was begun with" in " ".join(capsys.readouterr().err.split())
 
 
 def _without(part: str) -> Callable[[Path], None]:
