@@ -104,6 +104,21 @@ def test_a_folder_holds_the_pictures_and_nothing_else(
     assert not [path for path in out.parent.iterdir() if path.name.endswith("-work")]
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "pix_fmt"),
+    [("exr", "exr", "gbrpf32le"), ("png16", "png", "rgb48be"), ("tiff16", "tiff", "rgb48le")],
+)
+def test_ffprobe_reads_every_picture(
+    made: dict[str, tuple[Path, Report]], codec: str, name: str, pix_fmt: str
+) -> None:
+    """FFmpeg 5 widens half floats to 32 bits, FFmpeg 8 does not."""
+    pattern = made[codec][0] / f"%06d{ENDINGS[codec]}"
+    (stream,) = ffprobe(pattern, "-show_streams", "-count_frames")["streams"]
+    assert (stream["codec_name"], stream["nb_read_frames"]) == (name, str(FRAMES))
+    assert (stream["width"], stream["height"]) == SIZE
+    assert stream["pix_fmt"] in (pix_fmt, pix_fmt.replace("f32", "f16"))
+
+
 @pytest.mark.parametrize("codec", ["png16", "tiff16"])
 def test_16_bit_pictures_hold_the_codes_of_ffv1_to_the_bit(
     made: dict[str, tuple[Path, Report]], codes: "np.ndarray[Any, Any]", codec: str

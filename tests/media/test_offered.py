@@ -42,7 +42,16 @@ COMBINATIONS = [
 ]
 TRANSFERS = {PQ: "smpte2084", HLG: "arib-std-b67", HLG_COMPATIBLE: "arib-std-b67"}
 ENTRIES = {"hevc": "hvc1", "av1": "av01", "dnxhr": "AVdh"}
-PRORES = {"yuv422p10": ("apch", "HQ"), "yuv444p10": ("ap4h", "4444")}
+PRORES = {"yuv422p10": "apch", "yuv444p10": "ap4h"}
+PROFILES = {
+    ("hevc", "yuv420p10"): ("Main 10", "Main 10"),
+    "hevc": ("Rext", "Format Range"),
+    "av1": ("Main", "Main"),
+    ("prores", "yuv422p10"): ("HQ", "422 HQ"),
+    ("prores", "yuv444p10"): ("4444", "4444"),
+    "dnxhr": ("DNXHR HQX", "RI"),  # "resolution independent", as all of DNxHR
+}
+"""The profile as ffprobe and as mediainfo name it, by codec and, if it depends on it, pixel format."""
 CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 
 Kind = tuple[str, str, str, str]
@@ -87,6 +96,11 @@ def mediainfos(made: Made) -> dict[str, dict[str, Any]]:
     }
 
 
+def profile_of(codec: str, pix_fmt: str) -> tuple[str, str] | None:
+    """None for FFV1, which has no profiles."""
+    return PROFILES.get((codec, pix_fmt), PROFILES.get(codec))
+
+
 def decoded(codec: str, pix_fmt: str) -> str:
     """FFmpeg's decoder gives all of ProRes 4444 in 12 bits."""
     return "yuv444p12le" if (codec, pix_fmt) == ("prores", "yuv444p10") else f"{pix_fmt}le"
@@ -117,10 +131,10 @@ def test_ffprobe_reads_what_was_asked_for(made: Made, kind: Kind) -> None:
             "topleft" if layout.sub == (1, 1) else "unspecified"
         )
     if container != "mkv":
-        tag = PRORES[pix_fmt][0] if codec == "prores" else ENTRIES[codec]
+        tag = PRORES[pix_fmt] if codec == "prores" else ENTRIES[codec]
         assert stream["codec_tag_string"] == tag
-    if codec == "prores":
-        assert stream["profile"] == PRORES[pix_fmt][1]
+    if (profile := profile_of(codec, pix_fmt)) is not None:
+        assert stream["profile"] == profile[0]
     kinds = {s["side_data_type"]: s for s in stream.get("side_data_list", [])}
     if transfer != PQ:
         assert not {kind for kind in kinds if "light" in kind or "Mastering" in kind}
@@ -136,6 +150,9 @@ def test_mediainfo_reads_what_was_asked_for(
     pix_fmt, transfer = kind[2:]
     layout, video = PIXEL_FORMATS[pix_fmt], mediainfos[made[kind].name]
     assert video["colour_primaries"] == "BT.2020"
+    profile = profile_of(kind[0], pix_fmt)
+    if profile is not None and kind[:2] != ("prores", "mkv"):  # of which it names no profile
+        assert profile[1] in video["Format_Profile"]
     if transfer == PQ:
         assert video["transfer_characteristics"] == "PQ"
         assert (video["MaxCLL"].split()[0], video["MaxFALL"].split()[0]) == ("812", "97")
