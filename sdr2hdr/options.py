@@ -284,7 +284,7 @@ class Options:
     )
     cluster: str | None = option(
         None, "Render on a Ray cluster: that of this machine (auto), one on this machine alone (local), or its head's address.",
-        metavar="auto|local|HOST:PORT", shown="this machine, without Ray", decides="run", commands=("convert",), per_folder=False,
+        metavar="auto|local|HOST:PORT", shown="this machine, without Ray", decides="run", per_folder=False,
     )  # fmt: skip
     tile: int | None = option(
         None, "Largest edge of a tile.",

@@ -17,6 +17,7 @@ import torch
 
 from sdr2hdr.batch.plan import BatchPlan
 from sdr2hdr.batch.report import Row, leads_out, write_rows
+from sdr2hdr.cluster.connection import shared
 from sdr2hdr.convert import convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.folder import Folder
@@ -51,23 +52,31 @@ class _Child:
 
 
 def run_batch(plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]) -> None:
-    """Convert the planned files, ``jobs`` at a time, and set the rows to the results.
+    """Convert the planned files, ``jobs`` at a time, and set the rows to the results. On a cluster, the files that take longest
+    begin first, and their chunks wait in the cluster's queue together.
 
     ``progress(index, moment)`` reports a file's progress, and None at its end. The reports are written at every change. A
     failure affects only its row; a full disk stops the batch. Raises OutputError if the folder cannot be written or another
     batch writes there, and Interrupted after Ctrl-C.
     """
-    with _held(plan.target):
-        _Runner(plan, jobs, progress).run()
+    asked = next((o.cluster for o in plan.options if o.cluster is not None), None)
+    with _held(plan.target), shared(asked) as cluster:
+        _Runner(plan, jobs, progress, cluster).run()
 
 
 class _Runner:
     def __init__(
-        self, plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | None], None]
+        self,
+        plan: BatchPlan,
+        jobs: int,
+        progress: Callable[[int, Progress | None], None],
+        cluster: str | None,
     ) -> None:
-        self.plan, self.jobs, self.progress = plan, jobs, progress
+        self.plan, self.jobs, self.progress, self.cluster = plan, jobs, progress, cluster
         self.children: dict[int, _Child] = {}
         self.todo = plan.todo
+        if cluster is not None:  # so that no long one is left alone at the end
+            self.todo.sort(key=lambda index: plan.seconds(plan.rows[index]), reverse=True)
         self.threads = max(1, torch.get_num_threads() // jobs)
 
     def run(self) -> None:
@@ -118,7 +127,9 @@ class _Runner:
                 if leads_out(self.plan.target, row.output):
                     raise OSError(errno.ELOOP, "a link leads to another place")
                 out.parent.mkdir(parents=True, exist_ok=True)
-                options = options.changed(overwrite=options.overwrite or row.ours, keep_work=True)
+                options = options.changed(
+                    overwrite=options.overwrite or row.ours, keep_work=True, cluster=self.cluster
+                )
                 row.status, row.ours = "converting", True
                 self._write()
                 self.children[index] = self._start(self.plan.source / row.source, out, options)

@@ -8,81 +8,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sdr2hdr.cli.convert import STAGES
+from sdr2hdr.cli.batch_progress import Lines, Screen
 from sdr2hdr.cli.options import conversion_options
-from sdr2hdr.cli.screen import console, say
+from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.errors import InputError, Interrupted, UsageError
 from sdr2hdr.text import printable, time_text
 
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan
     from sdr2hdr.batch.report import Row
-    from sdr2hdr.jobs.progress import Progress
     from sdr2hdr.options import Options
 
-SHARES = {
-    "scan": (0.0, 0.1),
-    "render": (0.1, 0.88),
-    "assemble": (0.98, 0.01),
-    "check": (0.99, 0.01),
-}
-"""Approximate start and share of each stage in a file's progress."""
-
-
-class _Screen:
-    """One bar for the whole folder, by estimated time, and one for each file at work."""
-
-    def __init__(self, plan: "BatchPlan", quiet: bool) -> None:
-        self.plan = plan
-        self.bar = Bar(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console(stderr=True),
-            disable=quiet,
-        )
-        todo = plan.todo
-        self.weights = {i: max(plan.seconds(plan.rows[i]), 0.01) for i in todo}
-        self.shares = dict.fromkeys(todo, 0.0)
-        self.whole = self.bar.add_task("", total=sum(self.weights.values()) or 1.0)
-        self.tasks: dict[int, Any] = {}
-        self.told: set[str] = set()  # a note that holds for every film is shown once
-        self._show()
-
-    def __call__(self, index: int, moment: "Progress | None") -> None:
-        if moment is not None and moment.note:
-            if moment.note not in self.told:
-                said = printable(f"{self.plan.rows[index].source}: {moment.note}")
-                self.bar.console.print(Text(said))
-            self.told.add(moment.note)
-            return
-        if moment is None:
-            self.shares[index] = 1.0
-            if index in self.tasks:
-                self.bar.remove_task(self.tasks.pop(index))
-        else:
-            start, share = SHARES[moment.stage]
-            self.shares[index] = start + share * moment.done / max(moment.total, 1)
-            if index not in self.tasks:
-                self.tasks[index] = self.bar.add_task("", total=1.0)
-            text = f"  {printable(self.plan.rows[index].source)}: {STAGES[moment.stage].lower()}"
-            self.bar.update(self.tasks[index], completed=self.shares[index], description=text)
-        self._show()
-
-    def _show(self) -> None:
-        ended = sum(share == 1.0 for share in self.shares.values())
-        self.bar.update(
-            self.whole,
-            completed=sum(self.weights[i] * share for i, share in self.shares.items()),
-            description=f"{ended} of {len(self.shares)} files",
-        )
+JOBS = 4
+"""Files at a time on a cluster: while one is planned or assembled, the chunks of others are rendered."""
 
 
 @click.command(
@@ -112,11 +55,16 @@ class _Screen:
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
+    show_default=f"1; {JOBS} with --cluster",
     help="Number of files to convert at the same time.",
 )
 @conversion_options("batch")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the report as JSON on standard output, and progress as JSON lines.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def batch(
     source: Path,
@@ -125,7 +73,8 @@ def batch(
     exclude: tuple[str, ...],
     dry_run: bool,
     watch: bool,
-    jobs: int,
+    jobs: int | None,
+    as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -142,10 +91,13 @@ def batch(
       sdr2hdr batch films/ films-hdr/ --dry-run
       sdr2hdr batch inbox/ films-hdr/ --watch
       sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
+      sdr2hdr batch films/ films-hdr/ --cluster auto
     """
     from sdr2hdr.options import Options
 
-    batch_of = _Batch(source, target, Options(**options), include, exclude, jobs, quiet)
+    asked = Options(**options)
+    jobs = jobs or (1 if asked.cluster is None else JOBS)
+    batch_of = _Batch(source, target, asked, include, exclude, jobs, as_json, quiet)
     if watch:
         if dry_run:
             raise UsageError(
@@ -157,10 +109,13 @@ def batch(
         raise InputError(
             f"{source} holds no video that was asked for ({plan.passed_over} other files)."
         )
+    if dry_run and as_json:
+        show_json({"files": [vars(row) for row in plan.rows]})
+        return 0
     if dry_run:
         _print(console(), _plan_table(plan), plan.rows)
         return 0
-    return batch_of.run(plan, plan.rows)
+    return batch_of.run(plan, plan.rows, ends=True)
 
 
 @dataclass(frozen=True)
@@ -173,6 +128,7 @@ class _Batch:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     jobs: int
+    as_json: bool
     quiet: bool
 
     def plan(self, wanted: Callable[[Path], bool] = lambda _: True) -> "BatchPlan":
@@ -184,7 +140,7 @@ class _Batch:
             TextColumn("{task.description}"),
             console=console(stderr=True),
             transient=True,
-            disable=self.quiet,
+            disable=self.quiet or self.as_json,
         ) as bar:
             looking = bar.add_task("Looking at the files")
             return make_plan(
@@ -197,17 +153,22 @@ class _Batch:
                 wanted,
             )
 
-    def run(self, plan: "BatchPlan", rows: "list[Row]") -> int:
-        """Convert the files of a plan and show the results of some ``rows``; returns the exit code."""
+    def run(self, plan: "BatchPlan", rows: "list[Row]", *, ends: bool) -> int:
+        """Convert the files of a plan and show the results of some ``rows``; returns the exit code. The report follows if
+        the batch ``ends`` with them."""
         from sdr2hdr.batch.run import run_batch
 
-        screen = _Screen(plan, self.quiet)
-        with screen.bar:
+        screen = Lines(plan) if self.as_json else Screen(plan, self.quiet)
+        with screen.shown():
             run_batch(plan, self.jobs, screen)
-        if not self.quiet:
+        if self.as_json and ends:
+            show_json({"files": [vars(row) for row in rows], "machines": screen.far.speeds.facts()})
+        elif not self.quiet and not self.as_json:
             _print(console(stderr=True), _table(rows), rows)
+            if words := screen.far.speeds.words():
+                say(f"Rendered on a cluster: {words}.")
         wrong = [row for row in rows if row.status not in ("done", "unchanged", "left out")]
-        if wrong:
+        if wrong and not self.as_json:
             counted = f"{len(wrong)} of {len(rows)} files were not converted"
             say(f"{counted}; {self.target / 'report.csv'} says why.")
         return wrong[0].exit_code or 1 if wrong else 0
@@ -219,13 +180,13 @@ def _watch(asked: _Batch) -> NoReturn:
 
     arrivals = Arrivals()
     try:
-        if not asked.quiet:
+        if not asked.quiet and not asked.as_json:
             say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
         for due in rounds(asked.source, asked.target, arrivals):
             plan = asked.plan(due.__contains__)
             rows = [row for row in plan.rows if asked.source / row.source in due]
             if rows:
-                asked.run(plan, rows)
+                asked.run(plan, rows, ends=False)
             for row in rows:
                 if row.status == "waiting":
                     arrivals.put_off(asked.source / row.source, time.monotonic())

@@ -26,7 +26,7 @@ from sdr2hdr.errors import Interrupted, UsageError
 from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
-    from sdr2hdr.jobs.progress import Progress
+    from sdr2hdr.jobs.progress import Progress, Speeds
     from sdr2hdr.jobs.report import Report
 
 STILLS = ("avif", "jpg", "jpeg")
@@ -100,15 +100,23 @@ class _Lines:
 
     def __init__(self) -> None:
         self.last: tuple[str, int] | None = None
+        self.speeds: Speeds | None = None
 
     def __call__(self, p: "Progress") -> None:
         if p.note:
             say(json_text({"event": "note", "note": p.note}))
             return
+        if p.machines:
+            from sdr2hdr.jobs.progress import Speeds  # torch has loaded long ago
+
+            self.speeds = self.speeds or Speeds()
+            self.speeds.see(p.machines)
         here = (p.stage, 100 * p.done // max(p.total, 1))
         if here != self.last:
             self.last = here
-            moment = {k: v for k, v in vars(p).items() if k != "note"}
+            moment = {k: v for k, v in vars(p).items() if k not in ("note", "machines")}
+            if self.speeds is not None:
+                moment["machines"] = self.speeds.facts()
             say(json_text({"event": "progress", **moment}))
 
     def shown(self) -> AbstractContextManager[None]:

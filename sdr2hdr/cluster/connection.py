@@ -53,6 +53,21 @@ def joined(address: str, workers: int) -> Iterator["Cluster"]:
 
 
 @contextmanager
+def shared(address: str | None) -> Iterator[str | None]:
+    """The address under which several processes join one cluster: for ``local``, a cluster that lives as long as the block.
+
+    Raises as :func:`joined` does.
+    """
+    if address != LOCAL:
+        yield address
+        return
+    with joined(LOCAL, 1):
+        import ray
+
+        yield ray.get_runtime_context().gcs_address
+
+
+@contextmanager
 def _folder() -> Iterator[str]:
     """A folder for all files of a cluster that ends with the block; processes that start in the block take it for temporary
     files."""

@@ -22,9 +22,9 @@ from sdr2hdr.cluster.resources import Machine, Share, machines
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.chunk import TileTooLarge
 from sdr2hdr.jobs.plan import Plan
-from sdr2hdr.jobs.progress import Ticker
+from sdr2hdr.jobs.progress import Speeds, Ticker
 from sdr2hdr.jobs.run import Busy, Task
-from sdr2hdr.jobs.work import Work
+from sdr2hdr.jobs.work import PART, Work
 from sdr2hdr.media.encoder import EncoderGone
 from sdr2hdr.weights import fetch
 from sdr2hdr.weights.load import choose
@@ -89,9 +89,11 @@ class _Run:
         self.task, self.plan, self.work, self.tick, self.share = task, plan, work, tick, share
         source, weights = Needed.at(task.source), _weights(task)
         self.home = open_home(frozenset(n.path for n in (source, weights) if n is not None))
-        self.job = Job(
-            uuid.uuid4().hex, task, ray.put(plan), source, weights, self.home, share.threads
-        )
+        key = uuid.uuid4().hex
+        self.token = f"seen-{key}{PART}"
+        work.create(self.token).close()
+        token = work.folder.absolute() / self.token
+        self.job = Job(key, task, ray.put(plan), source, weights, self.home, share.threads, token)
         self.function = ray.remote(render_chunk)
         self.waiting = deque(sorted(todo, key=self._frames, reverse=True))
         self.flights: dict[Any, _Flight] = {}
@@ -101,6 +103,8 @@ class _Run:
         self.processors: set[str] = set()
         self.looked = 0.0
         self.busy: Busy = {}
+        self.speeds = Speeds()
+        self.sent = 0
 
     def finish(self) -> Busy:
         """Render all; the longest groups begin first, so that none is left alone at the end."""
@@ -114,6 +118,10 @@ class _Run:
                 ready += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
             for stream in ready:
                 self._listen(self.flights[stream])
+        self._note(
+            f"Rendered on a cluster: {self.speeds.words()}. "
+            f"{self.sent / 2**20:.3g} MiB of chunks were sent, the others written to the work folder."
+        )
         return self.busy
 
     def _frames(self, group: list[int]) -> int:
@@ -158,8 +166,9 @@ class _Run:
             _generator_backpressure_num_objects=_HELD,
         )
         pulse = 1.0 + len(self.flights) / 500
-        stream = task.remote(self.job, index, states, pulse)
-        self.flights[stream] = _Flight(group, stream, Arrival(self.work, self.plan, index), avoids)
+        arrival = Arrival(self.work, self.plan, index)
+        stream = task.remote(self.job, index, states, arrival.parts, pulse)
+        self.flights[stream] = _Flight(group, stream, arrival, avoids)
 
     def _listen(self, flight: _Flight) -> None:
         """Take the next word of a task, or its end."""
@@ -184,9 +193,11 @@ class _Run:
         match word:
             case Begun():
                 flight.at = word
+                self._count(flight, 0)
                 self._watch_processors(word.processor)
             case Piece():
                 flight.arrival.add(word.name, word.data)
+                self.sent += len(word.data)
             case Done():
                 if flight.arrival.accept():
                     self._drop(flight)
@@ -198,7 +209,11 @@ class _Run:
                     self._failed(flight, RuntimeError("its files did not arrive as they were sent"))
             case int():
                 flight.frames += word
-                self.tick(word)
+                self._count(flight, word)
+
+    def _count(self, flight: _Flight, frames: int) -> None:
+        self.tick(frames, "" if flight.at is None else flight.at.host)
+        self.speeds.see(self.tick.machines)
 
     def _watch_processors(self, processor: str) -> None:
         """A note once machines with different processors render in a format whose sums depend on them."""
@@ -222,7 +237,7 @@ class _Run:
 
     def _again(self, flight: _Flight) -> None:
         self._drop(flight)
-        self.tick(-flight.frames)
+        self._count(flight, -flight.frames)
         self.waiting.appendleft(flight.group)
 
     def _cannot(self, flight: _Flight, at: Begun, why: str) -> None:
@@ -277,6 +292,7 @@ class _Run:
     def stop(self) -> None:
         """End the tasks under way, and remove what arrived of them. One that has not begun ends as it begins."""
         self.home.stop.remote()
+        self.work.remove(self.token)
         ends = [flight.stream.completed() for flight in self.flights.values() if flight.at]
         if ends:
             ray.wait(ends, num_returns=len(ends), timeout=_PATIENCE, fetch_local=False)

@@ -1,10 +1,11 @@
-"""What runs on the machines of a cluster: a chunk, rendered in a folder of its own and sent back in pieces."""
+"""What runs on the machines of a cluster: a chunk, rendered in a folder of its own, and handed over."""
 
 import platform
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class Unfit(Exception):
 @dataclass(frozen=True)
 class Job:
     """A film on the cluster. ``plan`` refers to the plan in the object store, ``home`` to the actor on the driver's machine;
-    ``key`` is new for every plan. ``weights`` is the model's file, if it has one."""
+    ``key`` is new for every plan. ``weights`` is the model's file, if it has one. ``token`` is a file of the work folder with a
+    name that was never used before: a machine that sees it sees the folder."""
 
     key: str
     task: Task
@@ -49,6 +51,7 @@ class Job:
     weights: Needed | None
     home: Any
     threads: int
+    token: Path
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,11 @@ _opened: dict[str, ChunkRenderer] = {}
 """The film that this process has open; tasks of the same film follow each other in it."""
 
 
-def render_chunk(job: Job, index: int, states: bytes | None, pulse: float) -> Iterator[Word]:
-    """Render chunk ``index`` and send back its files, those of the journal in the work folder.
+def render_chunk(
+    job: Job, index: int, states: bytes | None, parts: Mapping[str, str], pulse: float
+) -> Iterator[Word]:
+    """Render chunk ``index`` and hand over its files: to the film's work folder under the names ``parts`` if this machine sees
+    that folder and may write to it, else in pieces.
 
     ``states`` is the file of the states after the chunk before it, if it continues a scene. Frames are counted every ``pulse``
     seconds. Raises Unfit, and what :meth:`ChunkRenderer.render` raises.
@@ -101,12 +107,40 @@ def render_chunk(job: Job, index: int, states: bytes | None, pulse: float) -> It
                 file.write(states)
         renderer.work = work
         yield from _render(job, renderer, index, pulse)
-        for name in work.names(renderer.plan, index):
-            with (folder / name).open("rb") as file:
-                while data := file.read(PIECE):
-                    yield Piece(name, data)
+        _go_on(job)
+        with _work_folder(job) as shared:
+            for name in work.names(renderer.plan, index):
+                if shared is not None and _copied(folder / name, shared, parts[name]):
+                    continue
+                with (folder / name).open("rb") as file:
+                    while data := file.read(PIECE):
+                        yield Piece(name, data)
     busy = {name: watch.seconds - before[name] for name, watch in renderer.busy.items()}
     yield Done(busy, time.monotonic() - since)
+
+
+@contextmanager
+def _work_folder(job: Job) -> Iterator[Folder | None]:
+    """The film's work folder, if this machine sees it."""
+    try:
+        folder = Folder(job.token.parent)
+    except (OSError, OutputError):  # not there, or of another user
+        yield None
+        return
+    try:
+        yield None if folder.size(job.token.name) is None else folder
+    finally:
+        folder.close()
+
+
+def _copied(made: Path, folder: Folder, name: str) -> bool:
+    """Copy a file into a folder; False if the folder cannot be written from here."""
+    try:
+        with made.open("rb") as source, folder.create(name) as file:
+            shutil.copyfileobj(source, file, PIECE)
+    except OSError:
+        return False
+    return True
 
 
 def _go_on(job: Job) -> None:

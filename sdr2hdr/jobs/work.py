@@ -28,6 +28,8 @@ from sdr2hdr.system import longest_name
 
 _PLAN = "plan.json"
 _ENDING = ".sdr2hdr-work"
+PART = ".part"
+"""The ending of files that are being written."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Work:
 
     @classmethod
     def beside(cls, target: Path) -> Self:
-        """The work folder of a target file, locked until :meth:`close`."""
+        """The work folder of a target file, locked until :meth:`close`, without what a killed run was writing."""
         work = cls(folder_for(target), hold_for=target)
         files = work._files
         ours = [n for n in (work.pictures.name, REPLACED) if files.is_folder(n)]
@@ -116,7 +118,8 @@ class Work:
     @property
     def _passing(self) -> tuple[str, ...]:
         """What is of no use to a later run."""
-        return self.assembled.name, self.assembled_aux.name, self.pictures.name, REPLACED
+        parts = (name for name in self._files.names() if name.endswith(PART))
+        return self.pictures.name, REPLACED, *parts
 
     def read_plan(self) -> Plan | None:
         """The usable plan of an earlier run, or None."""
@@ -199,11 +202,13 @@ class Work:
     def receive(self, plan: Plan, index: int, parts: Mapping[str, str]) -> bool:
         """Record a chunk that was rendered in another folder as done: ``parts`` are its files' present names, by their own.
 
-        Returns False, and leaves the chunk undone, unless all are as they were rendered and fit the plan.
+        Returns False, and leaves the chunk undone, unless all are there, as they were rendered, and fit the plan.
         """
         for name in self.names(plan, index):
             try:
                 self._files.rename(parts[name], name)
+            except FileNotFoundError:
+                return False
             except OSError as e:
                 raise self.cannot_write(name, e) from e
         if not self._fits(plan, index):

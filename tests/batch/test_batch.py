@@ -200,6 +200,18 @@ def test_done_and_unchanged_is_skipped_and_what_changed_is_not(
     )  # not asked for this time, and not forgotten
 
 
+def test_on_a_cluster_the_longest_begins_first(tmp_path: Path) -> None:
+    """The addresses of Ray clients are refused before anything is rendered."""
+    (tmp_path / "in").mkdir()
+    for name, frames in (("a.mkv", 4), ("b.mkv", 12), ("c.mkv", 8)):
+        make_clip(tmp_path / "in" / name, frames=frames)
+    ended: list[str] = []
+    plan = make_plan(tmp_path / "in", tmp_path / "out", DEFAULTS.changed(cluster="ray://nowhere"))
+    run_batch(plan, 1, lambda i, moment: ended.append(plan.rows[i].source))
+    assert ended == ["b.mkv", "c.mkv", "a.mkv"]
+    assert {row.exit_code for row in plan.rows} == {2}
+
+
 def test_dry_run_says_all_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
     done = run_cli("batch", folder, tmp_path / "new", *FAST, "--dry-run", "--exclude", "out/*")
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,8 @@
 """A Ray cluster of several node processes on this machine, and a film to convert on it."""
 
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import numpy as np
 import pytest
 from media_makers import make_clip
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
-os.environ.setdefault("RAY_worker_niceness", "0")  # else anything else on the machine goes first
+from benchmarks import nodes as cluster_of_nodes
+from benchmarks.nodes import wait_for
+
 SIZE = (160, 96)
 FRAMES = 64
 CHUNK = 8
 CUTS = (0, 32, 40, 48, 56)
-STORE = 80 << 20
-"""Bytes of a node's object store; Ray wants no less."""
+_MARK = "SDR2HDR_TEST"
 
 
 @pytest.fixture(scope="session")
@@ -49,41 +47,33 @@ def options(film: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
-def nodes() -> Iterator[Any]:
-    """A head that renders nothing, and two nodes with one processor each."""
-    from ray.cluster_utils import Cluster
+@pytest.fixture(scope="module")
+def temporary() -> Iterator[Path]:
+    """The folder of temporary files of all that these tests start. At their end, nothing that was started runs, and the folder
+    holds no file of sdr2hdr."""
+    name = uuid.uuid4().hex
+    with pytest.MonkeyPatch.context() as patch, cluster_of_nodes.folder() as top:
+        patch.setenv(_MARK, name)
+        yield top
+        wait_for(lambda: not marked(name), "all processes to end", 60)
+        assert not sorted(path.name for path in top.glob("sdr2hdr*"))
 
-    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    yield cluster
-    cluster.shutdown()
 
-
-def tasks_of(name: str) -> list[int]:
-    """The processes that run a task of that name now."""
+def marked(name: str) -> list[int]:
+    """The processes that were started with that mark, besides this one."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (
-                entry.name.isdigit()
-                and (entry / "cmdline").read_bytes().rstrip(b"\0") == f"ray::{name}".encode()
-            ):
-                found.append(int(entry.name))
+            inside = f"{_MARK}={name}".encode() in (entry / "environ").read_bytes()
         except OSError:
             continue
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and inside:
+            found.append(int(entry.name))
     return found
 
 
-def kill_raylet(node: Any) -> None:
-    """Kill a node's raylet, and with it the node."""
-    os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
+@pytest.fixture(scope="module")
+def nodes(temporary: Path) -> Iterator[Any]:
+    """A head that renders nothing, and two nodes with one processor each."""
+    with cluster_of_nodes.started(2) as cluster:
+        yield cluster

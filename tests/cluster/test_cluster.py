@@ -1,10 +1,13 @@
 """Converting on a Ray cluster of several node processes on this machine."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.conftest import STORE, kill_raylet, tasks_of, wait_for
+from cluster.conftest import FRAMES, marked
 
+from benchmarks.nodes import STORE, add_node, kill_raylet, tasks_of, wait_for
 from sdr2hdr import convert
 from sdr2hdr.errors import ModelError, UsageError
 
@@ -38,10 +42,8 @@ def begun(
     film: Path, out: Path, options: dict[str, Any], nodes: Any
 ) -> "Iterator[subprocess.Popen[str]]":
     """The command, in a session of its own, when its first chunk is done and others are being rendered."""
-    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    start = [sys.executable, "-m", "sdr2hdr", "convert", str(film), str(out), "-q"]
     process = subprocess.Popen(
-        [*start, *words, "--cluster", nodes.address],
+        [*command("convert", film, out, options), "--cluster", nodes.address],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -53,6 +55,11 @@ def begun(
     finally:
         process.kill()
         process.communicate()
+
+
+def command(name: str, source: Path, out: Path, options: dict[str, Any]) -> list[str]:
+    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    return [sys.executable, "-m", "sdr2hdr", name, str(source), str(out), "-q", *words]
 
 
 def done(out: Path) -> set[str]:
@@ -69,6 +76,8 @@ def test_the_film_is_that_of_one_machine(
     out = tmp_path / "out.mkv"
     report = convert(film, out, **options, cluster=nodes.address)
     assert (report.chunks, report.resumed_chunks) == (CHUNKS, 0)
+    (rendered,) = [note for note in report.notes if note.startswith("Rendered on a cluster")]
+    assert f" {FRAMES} frames at " in rendered and " 0 MiB of chunks were sent" in rendered
     assert out.read_bytes() == alone
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
 
@@ -81,7 +90,7 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
     with begun(film, out, options, nodes) as process:
         os.killpg(process.pid, how)
         _, said = process.communicate(timeout=200)
-    wait_for(lambda: not any(tasks_of(f"chunk {i}") for i in range(CHUNKS)), "the tasks to end")
+    wait_for(lambda: not tasks_of("chunk *"), "the tasks to end")
     if how == signal.SIGINT:
         assert process.returncode == 130, said
         assert len(said.strip().splitlines()) == 1 and "run the same command again" in said
@@ -90,13 +99,16 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
         assert not parts
     kept = len(done(out))
     assert kept >= 1
-    report = convert(film, out, **options)  # one machine goes on with a cluster's work
+    # one machine goes on with a cluster's work, or another command on the cluster
+    cluster = None if how == signal.SIGINT else nodes.address
+    report = convert(film, out, **options, cluster=cluster)
     assert report.resumed_chunks == kept
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
     assert out.read_bytes() == alone
 
 
 def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
-    film: Path, options: dict[str, Any], nodes: Any, tmp_path: Path
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
     over = threading.Event()
 
@@ -118,16 +130,23 @@ def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
         thread.join()
     assert not out.exists()
     assert "chunk-00002.json" not in done(out)
+    kept = len(done(out))
+    report = convert(film, out, **options, cluster=nodes.address)
+    assert report.resumed_chunks == kept
+    assert out.read_bytes() == alone
 
 
 def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
-    """A node in a mount namespace of its own, where the source's folder is empty; and a driver whose object store is full."""
+    """A node in a mount namespace of its own, where the folders of source and work are empty; and a driver whose object store is
+    full."""
     import ray
 
-    hidden, cache, out = film.parent, tmp_path / "cache", tmp_path / "out.mkv"
-    start = f"mount -t tmpfs none {hidden} && exec ray start --address={nodes.address} --num-cpus=1 --block"
+    cache, out = tmp_path / "cache", tmp_path / "made" / "out.mkv"
+    out.parent.mkdir()
+    hide = " && ".join(f"mount -t tmpfs none {each}" for each in (film.parent, out.parent))
+    start = f"{hide} && exec ray start --address={nodes.address} --num-cpus=1 --block"
     environment = {**os.environ, "SDR2HDR_CACHE": str(cache)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     node = subprocess.Popen(
@@ -144,7 +163,7 @@ def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
         if node.poll() is not None:
             pytest.skip("mount namespaces are not allowed here")
         full = ray.put(np.zeros(STORE * 9 // 10, np.uint8))
-        convert(film, out, **options, cluster=nodes.address)
+        report = convert(film, out, **options, cluster=nodes.address)
         del full
     finally:
         ray.shutdown()
@@ -153,6 +172,53 @@ def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
     assert out.read_bytes() == alone
     (fetched,) = (cache / "cluster").glob("*.mkv")
     assert fetched.read_bytes() == film.read_bytes()
+    (rendered,) = [note for note in report.notes if note.startswith("Rendered on a cluster")]
+    assert " MiB of chunks were sent" in rendered and " 0 MiB of chunks" not in rendered
+
+
+def test_a_batch_renders_several_films_at_once(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.mkv", "b.mkv"):
+        shutil.copy(film, source / name)
+    ended = subprocess.run(
+        [*command("batch", source, out, options), "--json", "--cluster", nodes.address],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line) for line in ended.stderr.splitlines()]
+    first_end = next(i for i, event in enumerate(events) if event["event"] == "file")
+    assert {event["file"] for event in events[:first_end]} == {"a.mkv", "b.mkv"}
+    assert events[-1]["whole"]["share"] == 1.0
+    report = json.loads(ended.stdout)
+    assert [row["status"] for row in report["files"]] == ["done", "done"]
+    assert sum(each["frames"] for each in report["machines"].values()) == 2 * FRAMES
+    assert all(each["frames_per_second"] > 0 for each in report["machines"].values())
+    assert (out / "a.mkv").read_bytes() == (out / "b.mkv").read_bytes() == alone
+    assert {p.name for p in out.iterdir()} == {"a.mkv", "b.mkv", "report.csv", "report.json"}
+
+
+def test_a_cluster_of_this_machine_alone_ends_with_the_batch(
+    film: Path, options: dict[str, Any], temporary: Path, alone: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(film, tmp_path / "in" / "a.mkv")
+    name = uuid.uuid4().hex
+    ended = subprocess.run(
+        [*command("batch", tmp_path / "in", tmp_path / "out", options), "--cluster", "local"],
+        env={**os.environ, "SDR2HDR_TEST": name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "out" / "a.mkv").read_bytes() == alone
+    wait_for(lambda: not marked(name), "the cluster to end", 20)
+    assert not list(temporary.glob("sdr2hdr*"))
 
 
 def test_lost_nodes_cost_their_chunks_alone_and_a_new_one_takes_work(
@@ -167,7 +233,7 @@ def test_lost_nodes_cost_their_chunks_alone_and_a_new_one_takes_work(
         for node in lost:
             kill_raylet(node)
         before = done(out)
-        nodes.add_node(num_cpus=1, object_store_memory=STORE)
+        add_node(nodes)
         converting.result()
     for node in lost:
         nodes.remove_node(node)

@@ -1,0 +1,82 @@
+"""A Ray cluster of several node processes on this machine, and what can happen to it; for tests and benchmarks."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+os.environ.setdefault("RAY_worker_niceness", "0")  # else anything else on the machine goes first
+STORE = 80 << 20
+"""Bytes of a node's object store; Ray wants no less."""
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for all temporary files of this process and of what it starts, with a path that is short enough for sockets."""
+    top = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"], tempfile.tempdir = str(top), None
+    try:
+        yield top
+    finally:
+        if before[0] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[0]
+        tempfile.tempdir = before[1]
+        shutil.rmtree(top, ignore_errors=True)
+
+
+@contextmanager
+def started(count: int) -> Iterator[Any]:
+    """A head that renders nothing, and ``count`` nodes with one processor each."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(count):
+            add_node(cluster)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def add_node(cluster: Any) -> None:
+    """A further node with one processor."""
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def kill_raylet(node: Any) -> None:
+    """Kill a node's raylet, and with it the node."""
+    os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+
+
+def tasks_of(pattern: str) -> list[int]:
+    """The processes that run a task now whose name fits a shell pattern."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                title = (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+                if fnmatchcase(title, f"ray::{pattern}"):
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 240) -> None:
+    """Wait until a condition holds. Raises AssertionError after many ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
