@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from exposed_makers import cinematic, deephdrvideo
 from frame_makers import RECIPE, write_pairs
 
 from sdr2hdr.cli.main import main
 from sdr2hdr.metrics.measures import MEASURES
-from sdr2hdr.training.papers import papers, rehearsal, runs
+from sdr2hdr.training.papers import measured, papers, rehearsal, runs
 from sdr2hdr.training.recipe import RECIPES, read_recipe, recipe_path
 
 
@@ -123,6 +124,50 @@ def test_compressed_sdr_of_one_qp_is_not_taken_for_every_qp(
     (tmp_path / "HDRTV1K/train_lq").mkdir(parents=True)
     assert main(["reproduce", "kpnet", "--data", str(tmp_path)]) == 3
     assert "holds SDR of one QP" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test parts of the papers' data sets."""
+    folder = tmp_path_factory.mktemp("sets")
+    film = [f"film/{n:04d}" for n in range(1, 8)]
+    for name, sdr, frames in (
+        ("HDRTV4KScene", "test_scene_sdr", ["abp1_dancing/000", "abp1_dancing/001"]),
+        ("HDRTV4KLong", "test_video_scene_sdr", ["scene01/01", "scene01/02"]),
+        ("HDRTV1K", "test_sdr", ["001", "002"]),
+        ("HDRTV1K-films", "test_sdr", film),
+        ("FMSTF-films", "test_sdr", film[:2]),
+    ):
+        write_pairs(folder / name, sdr, sdr.replace("sdr", "hdr"), frames, (64, 64))
+    deephdrvideo(folder / "dynamic_RGB_data_2exp_release")
+    deephdrvideo(folder / "dynamic_RGB_data_3exp_release")
+    cinematic(folder / "HDR_Synthetic_Test_Dataset", (1.0, 4.0))
+    cinematic(folder / "HDR_Synthetic_Test_Dataset")
+    return folder
+
+
+FRAMES = {
+    "wmnet": [2, 2],
+    "didnet": [1, 1, 1, 1, 28],
+    "kpnet": [2, 2, 2, 2],
+    "fmstfnet": [2],
+    "hdrvdiff": [2, 2, 1],
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_every_table_of_a_paper_is_measured_on_its_own_frames(name: str, sets: Path) -> None:
+    """With a static mapping as the weight: of seven frames the middle one counts, of two exposures only scenes with two."""
+    tables = papers()[name].tables
+    found = list(measured(tables, sets, Path("bt2408"), device="cpu"))
+    assert [m.frames for m in found] == FRAMES[name]
+    for m in found:
+        absent = {note.split()[0] for note in m.notes}
+        wanted = set(m.table.measures) - absent - {"ms_ssim"}  # too small a picture
+        assert wanted and wanted <= set(m.values)
+    if name in ("didnet", "kpnet"):  # the higher the QP, the worse
+        psnr = [m.values["psnr"] for m in found if "psnr" in m.values]
+        assert len(psnr) == 4 and psnr[0] > psnr[-1]
 
 
 def test_kpnet_has_a_weight_for_each_qp_of_its_table() -> None:
