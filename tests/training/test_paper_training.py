@@ -78,3 +78,13 @@ def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
     assert made.steps == STEPS and made.model == name
     for stage in losses(made, out):
         assert len(stage) > 1 and stage[-1] < 0.95 * stage[0]
+
+
+def test_a_missing_vgg19_is_named_before_clips_are_made(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    words = ["train", "fmstfnet-paper", "--corpus", str(data / "FMSTF-films")]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 3
+    assert "cannot be read as VGG19's weights" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
