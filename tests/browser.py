@@ -1,7 +1,6 @@
 """A headless Chromium that a test talks to over its debugging pipe (Chrome DevTools Protocol), with nothing in between."""
 
 import base64
-import fcntl
 import json
 import os
 import select
@@ -25,6 +24,8 @@ class Browser:
             program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
             "--no-first-run", f"--user-data-dir={folder}", f"--window-size={size[0]},{size[1]}",
         ]  # fmt: skip
+        import fcntl  # POSIX only, as is all below
+
         to_child, self._out = os.pipe()
         self._in, from_child = os.pipe()
         # Chromium reads commands from descriptor 3 and answers on 4; numbers from 10 on cannot be in the way

@@ -4,10 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 from browser import Browser
+from systems import LACKING, needs
 
 from sdr2hdr.kernels import compiled
 
 compiled.why_not()  # loads numba before colour-science puts a stand-in for SciPy in its way
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that use what this system does not have."""
+    for item in items if LACKING else ():
+        if isinstance(item, pytest.Function):
+            lacking = needs(item.function) & LACKING
+            if lacking:
+                item.add_marker(
+                    pytest.mark.skip(reason=f"there is no {', '.join(sorted(lacking))}")
+                )
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ DEBIAN = "Debian: ffmpeg, mediainfo, mkvtoolnix, chromium, vlc-bin, vlc-plugin-b
 
 
 def need(tool: str) -> str:
-    """Path of an outside tool; skips the test where it is missing, fails it there in CI."""
+    """Path of an outside tool; skips the test where it is missing, or fails it if ``CI`` is true."""
     path = shutil.which(tool)
     if path is None:
         reason = f"{tool} is not installed ({DEBIAN})"

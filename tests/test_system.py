@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import pytest
 from media_makers import make_clip
+from systems import needs
 
 from sdr2hdr import system
 from sdr2hdr.cli.main import main
@@ -59,6 +60,16 @@ def bare(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "bare" / "sitecustomize.py").write_text(BARE)
     paths = [str(tmp_path / "bare"), str(Path(system.__file__).parent.parent)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNDEFAULTENCODING": "1"}
+
+
+def kills() -> None:
+    os.kill(0, signal.SIGKILL)
+
+
+def test_tests_for_other_systems_are_known_by_what_they_use() -> None:
+    assert needs(kills) == {"SIGKILL", "kill"}
+    assert needs(lambda: [Path(p) for p in ("/dev/full", "a")]) == {"/dev/"}
+    assert needs(lambda: Path("a").touch()) == set()
 
 
 def packets(path: Path) -> list[bytes]:
