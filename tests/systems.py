@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-POSIX = frozenset(  # noqa: SIM905
-    "AF_UNIX SIGHUP SIGKILL SIGSTOP chmod closerange fork geteuid getuid kill mkfifo pthread_sigmask send_signal setrlimit "
-    "symlink_to".split()
+POSIX = frozenset(
+    ("AF_UNIX", "SIGHUP", "SIGKILL", "SIGSTOP", "chmod", "closerange", "fork", "geteuid", "getuid")
+    + ("kill", "mkfifo", "pthread_sigmask", "send_signal", "setrlimit", "symlink_to")
 )
 """Names that only POSIX systems know, or know in the same sense."""
 
