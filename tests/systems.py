@@ -7,8 +7,10 @@ from types import CodeType, FunctionType
 from typing import Any
 
 POSIX = frozenset(
-    ("AF_UNIX", "SIGHUP", "SIGKILL", "SIGSTOP", "chmod", "closerange", "fork", "geteuid", "getuid")
-    + ("kill", "mkfifo", "pthread_sigmask", "send_signal", "setrlimit", "symlink_to")
+    (
+        *("AF_UNIX", "SIGHUP", "SIGKILL", "SIGSTOP", "chmod", "closerange", "fork", "geteuid"),
+        *("getuid", "kill", "mkfifo", "pthread_sigmask", "send_signal", "setrlimit", "symlink_to"),
+    )
 )
 """Names that only POSIX systems know, or know in the same sense."""
 
