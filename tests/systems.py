@@ -27,7 +27,7 @@ def needs(test: Callable[..., Any]) -> set[str]:
     """What of ``POSIX`` and ``LINUX`` a test names, or a function or a text of its file that it uses."""
     words = set(_words(test.__code__, test.__globals__, set()))
     split = {part for word in words for part in word.replace("(", ".").split(".")}
-    return (POSIX & split) | {mark for mark in LINUX if any(mark in word for word in words)}
+    return set(POSIX & split) | {mark for mark in LINUX if any(mark in word for word in words)}
 
 
 def _words(code: CodeType, module: dict[str, Any], seen: set[CodeType]) -> Iterator[str]:
