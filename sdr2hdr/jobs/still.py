@@ -34,6 +34,7 @@ from sdr2hdr.render.stream import Planes
 
 _MOST = 89_000_000
 """Pixels of a picture, which is held in memory whole, some ten times over; Pillow warns of larger ones."""
+_XMP_LOST = ("The XMP data of the source were left out.",)
 Made = tuple[bytes, tuple[str, ...]]
 
 
@@ -61,10 +62,15 @@ class _Kind:
 def _avif(picture: _Picture, planes: Planes, done: Rendered, options: Options) -> Made:
     light = ContentLight(*done.light.written(options.peak))
     mastering = Mastering("bt2020", float(options.peak))
-    made = avif(planes, QUALITY if options.crf is None else options.crf, light, mastering)
+    made = avif(
+        planes,
+        QUALITY if options.crf is None else options.crf,
+        light,
+        mastering,
+        picture.photo.exif,
+    )
     check_avif(made, planes[0].shape[1], planes[0].shape[0])
-    lost = ("The EXIF data of the source were left out.",) if picture.photo.exif else ()
-    return made, lost
+    return made, _XMP_LOST if picture.photo.has_xmp else ()
 
 
 def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options) -> Made:
@@ -72,16 +78,17 @@ def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options)
     source = picture.source
     if picture.data.startswith(SOI):
         base, turn = Jpeg.of(picture.data, source.path), source.info.turn.inverse
-        words = "The SDR picture in it is the source's own JPEG, sample for sample."
+        words, xmp = "The SDR picture in it is the source's own JPEG, sample for sample.", ()
     else:
         base, turn = sdr_base(next(source.pictures()), picture.photo.exif, source.path), UPRIGHT
         words = "The SDR picture in it is a JPEG of quality 95 in sRGB."
+        xmp = _XMP_LOST if picture.photo.has_xmp else ()
     width, height = source.info.size
     gains = gains_over(base, planes, (height, width), turn)
     made, lost = ultra_hdr(base, gains)
     check_ultra_hdr(made, base)
     gain = f"The gain map goes from {gains.low:.2f} to {gains.high:.2f} stops, for displays with {gains.headroom:.2f} stops"
-    return made, (words, f"{gain} above SDR white.", *lost)
+    return made, (words, f"{gain} above SDR white.", *lost, *xmp)
 
 
 _JPEG = _Kind("jpeg", "libjpeg", "gbrp16", _jpeg)

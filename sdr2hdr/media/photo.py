@@ -34,12 +34,16 @@ UNREADABLE = (
 @dataclass(frozen=True)
 class Photo:
     """What a file says of its picture: how it is ``turn``-ed upright, its colour ``profile``, and the ``exif`` data of the
-    upright picture; empty without any. ``moves``: it is an animation. ``has_companions``: a JPEG behind which
-    pictures or a video lie that belong to it. ``pages``: how many pictures a TIFF holds."""
+    upright picture; empty without any.
+
+    ``has_xmp``: it holds XMP data as well. ``moves``: it is an animation. ``has_companions``: a JPEG behind which pictures or a
+    video lie that belong to it. ``pages``: how many pictures a TIFF holds.
+    """
 
     turn: Turn = UPRIGHT
     profile: Profile | None = None
     exif: bytes = b""
+    has_xmp: bool = False
     moves: bool = False
     has_companions: bool = False
     pages: int = 1
@@ -56,10 +60,11 @@ def read_photo(path: Path) -> Photo:
                 exif[_ORIENTATION] = 1
                 words = exif.tobytes() if len(exif) > 1 else b""
                 # an index (CIPA DC-007), or Google's directory of what follows
-                companions = "mp" in picture.info or b"Container:" in picture.info.get("xmp", b"")
+                xmp = picture.info.get("xmp") or b""
+                companions = "mp" in picture.info or b"Container:" in xmp
                 count, kind = getattr(picture, "n_frames", 1), picture.format
     except UNREADABLE:
         return Photo()
     moves = count > 1 and kind in {"GIF", "PNG", "WEBP"}
     profile = read_profile(icc) if icc else None
-    return Photo(turn, profile, words, moves, companions, count if kind == "TIFF" else 1)
+    return Photo(turn, profile, words, bool(xmp), moves, companions, count if kind == "TIFF" else 1)

@@ -124,6 +124,11 @@ def test_a_jpeg_stays_what_it_is_for_sdr_viewers(tmp_path: Path) -> None:
         assert dict(after.getexif()) == dict(before.getexif())
     assert Image.open(io.BytesIO(gain_map)).size == (97, 65)  # lies as the base does
     assert Jpeg.of(base, source).scans == Jpeg.of(source.read_bytes(), source).scans
+    convert(source, tmp_path / "b.avif", **FAST)
+    with Image.open(tmp_path / "b.avif") as after:  # libavif
+        assert after.size == (66, 98)
+        kept = dict(after.getexif())
+    assert kept == {0x010F: "Maker", 0x0112: 1}
     bright = hdr(tmp_path / "b.jpg")
     assert bright[-1, -1] > 3 * bright[0, -1] > bright[0, 0]  # white, red, black where they were
 
