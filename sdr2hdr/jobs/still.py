@@ -76,9 +76,10 @@ def _avif(picture: _Picture, planes: Planes, done: Rendered, options: Options) -
 def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options) -> Made:
     """The source's own JPEG, or if it is none, one of its picture, with a gain map."""
     source = picture.source
+    xmp: tuple[str, ...] = ()
     if picture.data.startswith(SOI):
         base, turn = Jpeg.of(picture.data, source.path), source.info.turn.inverse
-        words, xmp = "The SDR picture in it is the source's own JPEG, sample for sample.", ()
+        words = "The SDR picture in it is the source's own JPEG, sample for sample."
     else:
         base, turn = sdr_base(next(source.pictures()), picture.photo.exif, source.path), UPRIGHT
         words = "The SDR picture in it is a JPEG of quality 95 in sRGB."

@@ -106,7 +106,7 @@ def _with_facts(data: bytes, properties: list[tuple[bytes, bytes]], exif: bytes)
     marks = bytes(range(known + 1, known + 1 + len(properties)))  # none of them essential
     more = b"".join(_box(*each) for each in properties)
     # where to insert what, and the boxes that grow by it; of two at one place, what comes later first
-    pieces = [
+    pieces: list[tuple[int, bytes, tuple[bytes, ...]]] = [
         (found[b"ipma"][2], marks, (b"meta", b"iprp", b"ipma")),
         (found[b"ipco"][2], more, (b"meta", b"iprp", b"ipco")),
     ]
