@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import platformdirs
-import ray
 from filelock import FileLock
 
+from sdr2hdr.cluster.home import answer
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.plan import Fingerprint
 
@@ -63,7 +63,7 @@ def _fetch(needed: Needed, home: Any, path: Path) -> None:
     try:
         with part.open("wb") as file:
             while file.tell() < needed.found.size:
-                piece = ray.get(home.piece.remote(needed.path, file.tell()))
+                piece = answer(home.piece.remote(needed.path, file.tell()))
                 if not piece:
                     break
                 file.write(piece)

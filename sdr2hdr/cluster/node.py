@@ -17,7 +17,7 @@ import ray
 import torch
 
 from sdr2hdr.cluster.files import Needed, place
-from sdr2hdr.cluster.home import PIECE
+from sdr2hdr.cluster.home import PIECE, answer
 from sdr2hdr.errors import ModelError, OutputError, Sdr2HdrError
 from sdr2hdr.jobs.chunk import ChunkRenderer
 from sdr2hdr.jobs.folder import Folder
@@ -146,7 +146,7 @@ def _copied(made: Path, folder: Folder, name: str) -> bool:
 def _go_on(job: Job) -> None:
     """Raise InterruptedError if the film is no longer wanted."""
     try:
-        over = ray.get(job.home.is_over.remote())
+        over = answer(job.home.is_over.remote())
     except ray.exceptions.RayActorError:
         over = True
     if over:
@@ -184,7 +184,7 @@ def _renderer(job: Job) -> ChunkRenderer:
         _opened.clear()
         keep_one_heap()
         torch.set_num_threads(job.threads)
-        plan = ray.get(job.plan)
+        plan = answer(job.plan)
         if plan.program != program():
             raise Unfit("it has another version of sdr2hdr or of a package under it")
         try:

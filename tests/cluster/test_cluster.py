@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,30 @@ def test_the_film_is_that_of_one_machine(
     assert f" {FRAMES} frames at " in rendered and " 0 MiB of chunks were sent" in rendered
     assert out.read_bytes() == alone
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_a_task_that_waits_for_an_answer_keeps_its_processor(nodes: Any) -> None:
+    import ray
+
+    from sdr2hdr.cluster.home import answer
+
+    def nap() -> None:
+        time.sleep(0.5)
+
+    def work() -> tuple[float, float]:
+        begun = time.monotonic()
+        answer(napping.remote())
+        return begun, time.monotonic()
+
+    ray.init(nodes.address, configure_logging=False, log_to_driver=False)
+    try:
+        napping = ray.remote(nap).options(num_cpus=0)
+        working = ray.remote(work).options(num_cpus=1)
+        times = ray.get([working.remote() for _ in range(6)])
+    finally:
+        ray.shutdown()
+    for moment, _ in times:
+        assert sum(begun <= moment < ended for begun, ended in times) <= 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
