@@ -40,11 +40,11 @@ Made = tuple[bytes, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class _Picture:
-    """A source with one picture: what its file says of it, and the bytes of the file; none if it is no file of a still."""
+    """A source with one picture: what its file says of it, and the JPEG in it, if it is one."""
 
     source: Source
     photo: Photo
-    data: bytes
+    jpeg: Jpeg | None
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options)
     """The source's own JPEG, or if it is none, one of its picture, with a gain map."""
     source = picture.source
     xmp: tuple[str, ...] = ()
-    if picture.data.startswith(SOI):
-        base, turn = Jpeg.of(picture.data, source.path), source.info.turn.inverse
+    if picture.jpeg is not None:
+        base, turn = picture.jpeg, source.info.turn.inverse
         words = "The SDR picture in it is the source's own JPEG, sample for sample."
     else:
         base, turn = sdr_base(next(source.pictures()), picture.photo.exif, source.path), UPRIGHT
@@ -137,7 +137,7 @@ def convert_still(src: Path, dst: Path, options: Options, progress: Watcher) -> 
         check_unchanged(source, plan)
         output.put(made)
     notes = (
-        *film.notes, *notes, *plan.survey.notes, *about, *not_kept(source.info.headers, "mkv"), *_left(picture.photo),
+        *film.notes, *notes, *plan.survey.notes, *about, *not_kept(source.info.headers, "mkv"), *_left(picture),
         *idle(options, "a still picture", *kind.used),
     )  # fmt: skip
     report = report_of(
@@ -147,12 +147,18 @@ def convert_still(src: Path, dst: Path, options: Options, progress: Watcher) -> 
     return replace(report, pix_fmt="yuvj444p", transfer="gain map") if kind is _JPEG else report
 
 
-def _left(photo: Photo) -> tuple[str, ...]:
-    """A sentence on the pictures of a file that are not converted."""
-    more = photo.pages - 1
-    return (
-        (f"Only the first of {photo.pages} pictures in the source was converted.",) if more else ()
-    )
+def _left(picture: _Picture) -> tuple[str, ...]:
+    """Sentences on what else a file holds, which is not converted."""
+    notes = []
+    if (pages := picture.photo.pages) > 1:
+        notes.append(f"Only the first of {pages} pictures in the source was converted.")
+    behind = b"" if picture.jpeg is None else picture.jpeg.followed.strip(b"\0")
+    if behind:
+        kilobytes = max(1, len(behind) // 1000)
+        notes.append(
+            f"What follows the picture in the source was left out ({kilobytes} kB: another picture, or a video)."
+        )
+    return tuple(notes)
 
 
 def _check(options: Options) -> None:
@@ -189,11 +195,11 @@ def _one_picture(source: Source, dst: Path) -> _Picture:
             f"{source.path} is {what}, and {dst} would hold one picture; end the output in .mkv, .mp4 or .mov, or take single"
             " frames with sdr2hdr preview --hdr."
         )
-    if not source.info.is_still:
-        return _Picture(source, photo, b"")
-    data = source.path.read_bytes()
-    if data.startswith(SOI) and Jpeg.of(data, source.path).components == 4:
-        raise InputError(
-            f"{source.path} is a CMYK picture, made for print; convert it to sRGB first."
-        )
-    return _Picture(source, photo, data)
+    jpeg = None
+    if source.info.is_still and (data := source.path.read_bytes()).startswith(SOI):
+        jpeg = Jpeg.of(data, source.path)
+        if jpeg.components == 4:
+            raise InputError(
+                f"{source.path} is a CMYK picture, made for print; convert it to sRGB first."
+            )
+    return _Picture(source, photo, jpeg)

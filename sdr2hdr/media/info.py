@@ -21,7 +21,7 @@ from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
-from sdr2hdr.media.opening import first_frame, is_cover, opened
+from sdr2hdr.media.opening import first_frame, is_cover, is_still_format, opened
 from sdr2hdr.media.photo import read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import Shown, primaries_of, shown, transfer_of
@@ -96,7 +96,7 @@ class SourceInfo:
     @property
     def is_still(self) -> bool:
         """Whether it is a file of one picture, such as JPEG and PNG."""
-        return _is_still(self.container)
+        return is_still_format(self.container)
 
     @property
     def is_broadcast(self) -> bool:
@@ -132,7 +132,7 @@ def read_info(
         layout, matrix_from, range_from = layout_of(
             frame, _siting(path, container, stream), path, matrix, range_
         )
-        photo = read_photo(path) if _is_still(container.format.name) else None
+        photo = read_photo(path) if is_still_format(container.format.name) else None
         turn = turn_of(frame) if photo is None else photo.turn
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -234,12 +234,8 @@ def layout_of(
     return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from
 
 
-def _is_still(container: str) -> bool:
-    return container.endswith("_pipe")  # FFmpeg's demuxers of single pictures
-
-
 def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:
-    if _is_still(container.format.name):
+    if is_still_format(container.format.name):
         return "center"  # JFIF 1.02, and WebP as its decoder draws it
     if (
         container.format.name == "yuv4mpegpipe"

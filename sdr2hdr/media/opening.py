@@ -139,9 +139,18 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
             continue
     if locked:
         raise InputError(f"{path} is encrypted; give a copy without copy protection.")
+    if is_still_format(container.format.name):
+        raise InputError(
+            f"{path} is a picture ({stream.codec_context.codec.canonical_name}) that does not decode; get a new copy."
+        )
     raise InputError(
         f"{path} holds video ({stream.codec_context.codec.canonical_name}) of which no picture decodes; get a new copy."
     )
+
+
+def is_still_format(name: str) -> bool:
+    """Whether a demuxer is one of FFmpeg's for single pictures."""
+    return name.endswith("_pipe")
 
 
 def is_cover(stream: Stream) -> bool:

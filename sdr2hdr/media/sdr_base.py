@@ -4,6 +4,7 @@ Sources: IEC 61966-2-1 (sRGB), ISO 21496-1:2025 (gains apply to the light of the
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,9 @@ def gains_over(
 def base_codes(base: Jpeg) -> Tensor:
     """The R'G'B' codes ``3,H,W`` 0..1 of a base, as libjpeg decodes it for most viewers. Raises InputError."""
     try:
-        with Image.open(io.BytesIO(base.with_segments(base.segments))) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its index of other pictures may no longer be true
+            picture = Image.open(io.BytesIO(base.with_segments(base.segments)))
             samples = np.asarray(picture.convert("RGB"))
     except UNREADABLE as e:
         raise InputError(f"The JPEG of the source does not decode ({e}); get a new copy.") from e

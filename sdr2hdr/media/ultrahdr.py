@@ -43,10 +43,10 @@ def ultra_hdr(base: Jpeg, gains: GainMap, quality: int = 95) -> tuple[bytes, tup
         Segment(APP2, _ISO + _gains_in_bytes(gains)),
     ]
     secondary = SOI + b"".join(map(bytes, about)) + buffer.getvalue()[len(SOI) :]
-    kept, notes = _kept(base)
-    segments, more = _with_directory(kept, len(secondary))
-    primary = _with_index(base, segments, len(secondary))
-    return primary + secondary, (*notes, *more)
+    # what it says of other pictures in its file is no longer true
+    kept = [s for s in base.segments if not (s.marker == APP2 and s.body.startswith((_MPF, _ISO)))]
+    segments, notes = _with_directory(kept, len(secondary))
+    return _with_index(base, segments, len(secondary)) + secondary, notes
 
 
 def check_ultra_hdr(data: bytes, base: Jpeg) -> None:
@@ -124,18 +124,6 @@ def _packet(description: str) -> bytes:
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         f"{description}</rdf:RDF></x:xmpmeta>"
     ).encode()
-
-
-def _kept(base: Jpeg) -> tuple[list[Segment], tuple[str, ...]]:
-    """The segments of a base that say nothing about other pictures in its file, and sentences on what was left out."""
-    notes = []
-    kept = [s for s in base.segments if not (s.marker == APP2 and s.body.startswith((_MPF, _ISO)))]
-    if base.followed.strip(b"\0"):
-        kilobytes = max(1, len(base.followed) // 1000)
-        notes.append(
-            f"what follows the picture in the source was left out ({kilobytes} kB: another picture, or a video)"
-        )
-    return kept, tuple(notes)
 
 
 def _with_directory(

@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -167,8 +168,10 @@ def test_the_directory_goes_into_the_xmp_that_is_there(tmp_path: Path) -> None:
         tmp_path / "b.jpg", tmp_path / "c.jpg", **FAST
     )  # which has a gain map of its own
     assert any("XMP" in note for note in again.notes)
-    assert any("what follows the picture" in note for note in again.notes)
+    assert any("What follows the picture" in note for note in again.notes)
     assert len(parts(tmp_path / "c.jpg")) == 2
+    flat = convert(tmp_path / "b.jpg", tmp_path / "d.avif", **FAST)
+    assert any("What follows the picture" in note for note in flat.notes)
 
 
 @pytest.mark.parametrize(
@@ -231,3 +234,12 @@ def test_what_is_no_still_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--hdr10plus is for films"):
         convert(tmp_path / "whole.jpg", tmp_path / "out.avif", **FAST, hdr10plus=True)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused_at_once(tmp_path: Path) -> None:
+    data = bytearray(photo(tmp_path / "a.png").read_bytes())
+    struct.pack_into(">II", data, 16, 60000, 60000)  # IHDR
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    (tmp_path / "huge.png").write_bytes(data)
+    with pytest.raises(InputError, match="that does not decode"):
+        convert(tmp_path / "huge.png", tmp_path / "b.jpg", **FAST)
