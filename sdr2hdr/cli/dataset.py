@@ -132,17 +132,18 @@ def crop(
 ) -> None:
     """Cut paired frames into patches: OUT/sdr and OUT/hdr, with a folder for each position in each scene.
 
+    If the data set has compressed SDR (train_lq), OUT/lq gets its patches.
+
     \b
     Example:
       sdr2hdr dataset crop HDRTV4K/ patches/ --scenes scenes.json
     """
     from sdr2hdr.data.crop import crop as cut
-    from sdr2hdr.data.paired import paired_scenes, sides
+    from sdr2hdr.data.paired import paired_scenes, sides, with_compressed
     from sdr2hdr.data.scene_list import Part, read_scene_list, select
 
-    pairs = paired_scenes(
-        *((folder, hdr) if hdr else sides(folder, "test" if part == "test" else "train"))
-    )
+    left, right = (folder, hdr) if hdr else sides(folder, "test" if part == "test" else "train")
+    pairs = with_compressed(paired_scenes(left, right), left)
     if scenes is not None:
         of: Part | None = "train" if part == "train" else "test" if part == "test" else None
         pairs = select(pairs, read_scene_list(scenes), of)

@@ -77,7 +77,6 @@ def reproduce(
       sdr2hdr reproduce wmnet --data datasets/ --device cuda
       sdr2hdr reproduce wmnet --data datasets/ --steps 200
     """
-    from sdr2hdr.data.paired import paired_scenes, sides
     from sdr2hdr.training.papers import (
         measured,
         measured_pairs,
@@ -96,7 +95,7 @@ def reproduce(
     corpus = training_set(data, of)
     for table in of.tables:  # what is damaged is found before the training, not after it
         measured_pairs(data, table)
-    scenes = paired_scenes(*sides(corpus, "train")) if of.crop else []
+    scenes = _training_scenes(corpus) if of.crop else []
     _begin(out, corpus)
     if of.crop:
         corpus = _patches(scenes, out / "patches", of.crop)
@@ -124,6 +123,13 @@ def _begin(out: Path, corpus: Path) -> None:
         raise InputError(
             f"{out} was begun with {os.fsdecode(before)}, and its clips are made of that; name another folder with --out."
         )
+
+
+def _training_scenes(corpus: Path) -> Sequence["PairedScene"]:
+    from sdr2hdr.data.paired import paired_scenes, sides, with_compressed
+
+    sdr, hdr = sides(corpus, "train")
+    return with_compressed(paired_scenes(sdr, hdr), sdr)
 
 
 def _patches(scenes: Sequence["PairedScene"], out: Path, size: int) -> Path:

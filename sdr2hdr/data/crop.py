@@ -30,6 +30,8 @@ def crop(
 ) -> int:
     """Write ``out/sdr/SCENE_yYYYY_xXXXX/FRAME.png`` and the same below ``out/hdr``; returns how many pairs of patches.
 
+    Of scenes with compressed SDR there are patches below ``out/lq`` as well.
+
     Each position in a scene becomes a folder with all of the scene's frames, which is a separate scene for
     :func:`sdr2hdr.data.paired.paired_scenes`. The folder appears when it is complete. Raises InputError and OutputError.
     """
@@ -44,8 +46,10 @@ def crop(
     made, done, total = 0, 0, sum(len(s) for s in scenes)
     with whole_folder(out) as part:
         for scene in scenes:
-            for pair in zip(scene.sdr, scene.hdr, strict=True):
-                for side, path in zip(("sdr", "hdr"), pair, strict=True):
+            every = {"sdr": scene.sdr, "hdr": scene.hdr, "lq": scene.compressed}
+            sides = {side: files for side, files in every.items() if files}
+            for frame in zip(*sides.values(), strict=True):
+                for side, path in zip(sides, frame, strict=True):
                     picture = read_png(path)
                     for y in places(picture.shape[1], size, step):
                         for x in places(picture.shape[2], size, step):

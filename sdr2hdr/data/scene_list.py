@@ -152,9 +152,9 @@ def select(
             )
         own = by_name[wanted.folder]
         chosen = [numbers[f] for f in wanted.frames]
-        out.append(
-            PairedScene(
-                wanted.name, tuple(own.sdr[i] for i in chosen), tuple(own.hdr[i] for i in chosen)
-            )
+        sdr, hdr, compressed = (
+            tuple(files[i] for i in chosen) if files else ()
+            for files in (own.sdr, own.hdr, own.compressed)
         )
+        out.append(PairedScene(wanted.name, sdr, hdr, compressed=compressed))
     return out

@@ -10,7 +10,8 @@ from frame_makers import RECIPE, write_pairs
 from sdr2hdr.cli.main import main
 from sdr2hdr.data.damage import Damage
 from sdr2hdr.data.footage import PairedMaker
-from sdr2hdr.data.paired import paired_scenes, sides
+from sdr2hdr.data.paired import paired_scenes, sides, with_compressed
+from sdr2hdr.data.scene_list import ListedScene, SceneList, select
 from sdr2hdr.data.store import Sampler, read_clip, write_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_codes
@@ -133,6 +134,14 @@ def test_compressed_frames_of_a_data_set_are_the_sdr_of_exact_clips(
     assert clip.qp == 37 and torch.equal(clip.sdr(), frames[0])
     assert torch.equal(clip.undamaged(), frames[1]) and not torch.equal(frames[0], frames[1])
     assert torch.allclose(clip.hdr(), frames[2], atol=1e-6)
+    # patches and lists of scenes keep them
+    assert main(["dataset", "crop", str(folder), str(tmp_path / "patches"), "--size", "32"]) == 0
+    patch = read_codes(tmp_path / "patches/lq/film_y0000_x0032/1.png")
+    assert torch.equal(patch, frames[0][1, :, :32, 32:])
+    listed = SceneList((ListedScene("it", "film", ("0", "2"), "train"),), 0, 1, 0)
+    sdr, hdr = sides(folder, "train")
+    (chosen,) = select(with_compressed(paired_scenes(sdr, hdr), sdr), listed, "train")
+    assert [p.stem for p in chosen.compressed] == ["0", "2"]
     (folder / "train_lq/film/1.png").unlink()
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE.replace("select = 1", "select = 0\nexact = true"))
