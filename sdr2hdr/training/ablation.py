@@ -24,6 +24,9 @@ Rows may share what they have in common: a variant with ``before`` takes over wh
 with ``scored = false`` is only for that, and ``steps`` of its own overrule ``--steps``. At the file's top ``start`` names
 another weight than the recipe's, and tensors that begin with one of ``anew`` are not taken from it.
 
+``paper`` are the paper's scores of a row, by the measure. They stand beside ours, but they can only be compared on the
+paper's data and after the paper's steps.
+
 A model that is told exposures is measured on the select clips through simulated cameras (``data/exposures.py``), the middle
 frame of each clip twice, once with an independently moving object.
 """
@@ -35,7 +38,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +87,8 @@ EXPOSED: tuple[Measure, ...] = tuple(choose(["psnr_t", "ssim_t", "haarpsi"]).mea
 @dataclass(frozen=True)
 class Variant:
     """A row: its recipe, cut to the steps of the ablation; ``folder`` is its name as a folder's. It begins with the recipe's
-    start but for what begins ``anew``, and with what ``before`` trained."""
+    start but for what begins ``anew``, and with what ``before`` trained. ``paper`` are the scores of the row in the paper, by the
+    measure."""
 
     name: str
     recipe: Recipe
@@ -92,6 +96,7 @@ class Variant:
     before: str = ""
     scored: bool = True
     anew: tuple[str, ...] = ()
+    paper: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -143,6 +148,9 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         bool(table.pop("scored", True)),
         int(table.pop("steps", steps)),
     )
+    paper = {str(key): float(value) for key, value in dict(table.pop("paper", {})).items()}
+    if unknown := paper.keys() - {m.key for m in (*MEASURES, *EXPOSED)}:
+        raise ValueError(f"variant {name!r} has the paper's {min(unknown)}, which is not measured")
     given = {"form": base.config} if isinstance(base.config, str) else base.config
     config, tasks = {**given, **table.pop("config", {})}, table.pop("tasks", None)
     masking = {key: table.pop(key) for key in MASKING if key in table}
@@ -163,7 +171,7 @@ def _variant(base: Recipe, table: dict[str, Any], steps: int) -> Variant:
         )
     cut = tuple(replace(s, steps=n) for s, n in zip(stages, counts, strict=True))
     recipe = replace(base.cut(cut), **{**table, "config": config, "select_every": 10**9})
-    return Variant(name, recipe, trained, before, scored)
+    return Variant(name, recipe, trained, before, scored, paper=paper)
 
 
 def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, float]:
@@ -330,6 +338,8 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
         "s a step",
         *(f"{m.title} {'↑' if m.higher else '↓'}" for m in shown),
     ]
+    told = [m for m in shown if any(m.key in v.paper for v in variants)]
+    head += [f"the paper's {m.title}" for m in told]
     shared = "".join(
         f" Before them {v.name}: {v.recipe.steps} steps of {', '.join(s.task for s in v.recipe.stages)}."
         for v in variants
@@ -352,6 +362,7 @@ def table(rows: dict[str, dict[str, Any]], variants: list[Variant], a: argparse.
                 f"{found[m.key]:.{3 if m in REPAIRS else m.digits + 1}f}" if m.key in found else "-"
                 for m in shown
             ]
+            cells += [f"{variant.paper[m.key]:g}" if m.key in variant.paper else "-" for m in told]
             lines.append(f"| {' | '.join([variant.name, *cells])} |")
     return "\n".join(lines) + "\n"
 

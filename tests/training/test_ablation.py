@@ -26,6 +26,7 @@ config = { experts = false, attention = "none" }
 [[variants]]
 name = "+ W-MIM"
 masking = 0.25
+paper = { psnr = 36.5 }
 """
 
 
@@ -74,6 +75,10 @@ def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> 
     assert (
         list(rows) == ["variant", "base alone", "baseline", "+ W-MIM"] and "3 steps each" in table
     )
+    assert rows["variant"].endswith("| the paper's PSNR dB |") and rows["baseline"].endswith(
+        "| - |"
+    )
+    assert rows["+ W-MIM"].endswith("| 36.5 |")
     kept = {p.parent.name: p.read_text() for p in (room / "out").glob("*/scores.json")}
     for name, text in kept.items():
         recipe = text.split("stages=")[1].split("learning_rate")[0]
@@ -153,6 +158,7 @@ def test_rows_are_measured_on_the_test_part_of_a_data_set(
         (('recipe = "tiny.toml"', ""), "is no list of variants"),
         (('name = "baseline"', 'name = "base alone"'), "two variants of one name"),
         (("masking = 0.25", "maskign = 0.25"), "maskign"),
+        (("psnr = 36.5", "beauty = 1"), "beauty, which is not measured"),
         (('tasks = ["mapping"]', 'tasks = ["none"]'), "leaves no stage"),
         (("[[variants]]", "[[variants"), "cannot be read"),
     ],

@@ -89,7 +89,9 @@ def test_a_paper_recipe_trains_on_a_tiny_set(name: str, frames: Path, tmp_path: 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_of_a_table_is_a_network(name: str) -> None:
-    for variant in read_variants(ABLATIONS / f"{name}.toml", 300):
+    variants = read_variants(ABLATIONS / f"{name}.toml", 300)
+    assert any(variant.paper for variant in variants) == name.endswith("-paper")
+    for variant in variants:
         with torch.device("meta"):
             registry.build(variant.recipe.model, variant.recipe.config)
         config = registry.spec(variant.recipe.model, variant.recipe.config).config
