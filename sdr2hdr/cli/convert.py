@@ -158,6 +158,8 @@ def convert(
 
     If OUT ends in .avif or .jpg, IN is a still picture (JPEG, PNG, WebP, TIFF), and OUT an HDR AVIF or an Ultra HDR JPEG.
 
+    With --codec exr, png16 or tiff16, OUT is a folder with a picture for each frame.
+
     If OUT is -, the frames go to the standard output, uncompressed, for an encoder of your own (docs/delivering.md).
 
     \b
@@ -166,6 +168,7 @@ def convert(
       sdr2hdr convert film.mp4 film-hdr.mp4 --peak 600 --crf 14
       sdr2hdr convert film.mp4 fast.mkv --model bt2446a
       sdr2hdr convert photo.jpg photo-hdr.jpg
+      sdr2hdr convert film.mp4 pictures --codec exr
       sdr2hdr convert film.mp4 - | x265 --y4m --input - ...
       sdr2hdr convert old.mp4 old-hdr.mkv --model didnet --aux-sdr old-restored.mkv
     """

@@ -17,7 +17,8 @@ REPLACED = "replaced.part"
 
 @dataclass(frozen=True)
 class Output:
-    """A file to write. ``path`` is the file itself, even if a link was named; ``overwrite`` allows replacing it."""
+    """A file to write, or a folder of pictures. ``path`` is the file itself, even if a link was named; ``overwrite`` allows
+    replacing it."""
 
     path: Path
     container: str
@@ -113,6 +114,8 @@ def _folder(source: Path, target: Path, options: Options) -> Path:
             raise OutputError(f"{target} holds the source; choose another folder.")
         if path.exists() and not path.is_dir():
             raise OutputError(f"{target} is not a folder; name one for the pictures.")
+        if path.is_mount():
+            raise OutputError(f"{target} is a whole disk; name a folder on it.")
         if path.exists():
             _check_room(target, path, options.overwrite)
         if not path.parent.is_dir():

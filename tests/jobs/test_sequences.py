@@ -1,6 +1,8 @@
 """A film as a folder of pictures: what outside readers find in it, and when it appears."""
 
+import errno
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -290,6 +292,24 @@ def test_what_cannot_be_is_refused_before_the_work(clip: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="16-bit PNG fills a folder; use `sdr2hdr convert`"):
         make_plan(clip.parent, tmp_path / "films", Options(codec="png16"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_folder_and_the_work_goes_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, how = tmp_path / "out", {**FAST, "codec": "tiff16"}
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "_write", full)
+        with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
+            convert(clip, out, **how)
+    assert [path.name for path in tmp_path.iterdir()] == [".out.sdr2hdr-work"]
+    report = convert(clip, out, **how)
+    assert report.resumed_chunks == report.chunks
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("codec", ENDINGS)
