@@ -15,7 +15,7 @@ from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 
 STEPS = 200
 NARROW: dict[str, tuple[dict[str, Any], int]] = {
-    "didnet": ({"channels": 8, "offset_channels": 4}, 7),
+    "didnet": ({"channels": 8, "offset_channels": 4, "condition": "2d"}, 7),
     "fmstfnet": ({"channels": 16, "high": [8, 8], "chunk": 16, "rounds": 1}, 2),
     "kpnet": ({"channels": 8}, 1),
     "wmnet": ({"channels": 16, "blocks": 3}, 3),
@@ -68,9 +68,9 @@ def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
     name: str, data: Path, tmp_path: Path
 ) -> None:
     """A step of a whole network with its whole batch takes up to minutes on a CPU, and 200 take hours. So channels, batch
-    and patch are small here, and the look reader's features stand in for VGG19's. Tasks, stages, losses, initialisation,
-    optimiser, schedule and clips are the recipe's. HDR-V-Diff is missing: its stages of seven
-    frames take too long even so. test_paper_recipes.py has two steps of each of them."""
+    and patch are small here, the look reader's features stand in for VGG19's, and DIDNet's condition network is the
+    two-dimensional one. Tasks, stages, losses, initialisation, optimiser, schedule and clips are the recipe's. HDR-V-Diff is
+    missing: its stages of seven frames take too long even so. test_paper_recipes.py has two steps of each of them."""
     recipe, out = narrow(name, tmp_path), tmp_path / "run"
     corpus = data / papers()[name].train
     assert main(["train", str(recipe), "--corpus", str(corpus), "--out", str(out)]) == 0
