@@ -103,9 +103,11 @@ def exposure_of(frame: VideoFrame) -> Fraction | None:
     that is not told); None without a time above 0. FFmpeg gives the tags of JPEG and MJPEG frames as texts, a rational number
     as ``1, 200``.
     """
-    tags = {
-        key.rpartition("/")[2]: re.findall(r"\d+", text) for key, text in frame.metadata.items()
-    }
+    try:
+        told = frame.metadata
+    except UnicodeDecodeError:  # a text in it that is not UTF-8, as cameras write them
+        return None
+    tags = {key.rpartition("/")[2]: re.findall(r"\d+", text) for key, text in told.items()}
     time, iso = (
         tags.get("ExposureTime", []),
         tags.get("PhotographicSensitivity") or tags.get("ISOSpeedRatings") or ["100"],

@@ -243,3 +243,11 @@ def test_a_picture_that_claims_to_be_huge_is_refused_at_once(tmp_path: Path) -> 
     (tmp_path / "huge.png").write_bytes(data)
     with pytest.raises(InputError, match="that does not decode"):
         convert(tmp_path / "huge.png", tmp_path / "b.jpg", **FAST)
+
+
+def test_words_of_a_camera_that_are_not_utf8(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = b"\xa9 Maker"
+    source = photo(tmp_path / "a.jpg", exif=exif)
+    assert convert(source, tmp_path / "b.jpg", **FAST).frames == 1
+    assert b"\xa9 Maker" in (tmp_path / "b.jpg").read_bytes()
