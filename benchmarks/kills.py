@@ -1,11 +1,15 @@
 """Kill -9 at random moments of ``convert`` and ``batch``, then the same command again: what is lost?
 
     python -m benchmarks.kills [--count 25] [--seed 1] [--model bt2408] [--only convert|batch]
+    python -m benchmarks.kills --cluster [--count 30]
 
 Each round starts the command, waits for the first work folder, and kills at a moment drawn from the time that an undisturbed run
 takes from there. Then every file under a target name must be whole; the command is run again, and the video packets are compared
 with the undisturbed run. A round that ended before its kill does not count and is played again. Prints a line a kind and exits
 with 1 if anything went wrong.
+
+With --cluster, `convert` renders on a Ray cluster of two nodes. In turn a worker, a node or the command is killed; only a killed
+command is run again. Besides, no chunk that was finished may be finished a second time.
 """
 
 import json
@@ -129,6 +133,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--model", default="bt2408")
     options.add_argument("--only", choices=("convert", "batch"))
+    options.add_argument("--cluster", action="store_true", help="kill on a Ray cluster")
     args = options.parse_args()
     rng = random.Random(args.seed)
     wrong = 0
@@ -137,6 +142,10 @@ def main() -> int:
         (folder / "in").mkdir()
         for number, film in enumerate(("a.mkv", "b.mkv")):
             clip(folder / "in" / film, number)
+        if args.cluster:
+            from benchmarks.cluster_kills import attack as attack_cluster
+
+            return attack_cluster(args.count, rng, args.model, folder / "in" / "a.mkv", folder)
         for kind in [args.only] if args.only else ["convert", "batch"]:
             wrong += attack(kind, args.count, rng, args.model, folder)
     return 1 if wrong else 0
