@@ -1,5 +1,7 @@
 """The files that a conversion writes: where they may go, and how they appear, whole and checked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -108,7 +110,7 @@ def _folder(source: Path, target: Path, options: Options) -> Path:
         raise OutputError(
             f"{target} names one picture, and a film is many; name a folder, without {ending}."
         )
-    try:
+    with _told(target):
         path = target.resolve()
         if source.exists() and path.exists() and source.resolve().is_relative_to(path):
             raise OutputError(f"{target} holds the source; choose another folder.")
@@ -118,12 +120,7 @@ def _folder(source: Path, target: Path, options: Options) -> Path:
             raise OutputError(f"{target} is a whole disk; name a folder on it.")
         if path.exists():
             _check_room(target, path, options.overwrite)
-        if not path.parent.is_dir():
-            raise OutputError(f"The folder {path.parent} does not exist; make it first.")
-    except (OSError, RuntimeError) as e:  # too long a name, or links in a circle
-        raise OutputError(
-            f"{target} cannot be written ({getattr(e, 'strerror', e)}); choose another name."
-        ) from e
+        _check_parent(path)
     return path
 
 
@@ -151,7 +148,7 @@ def _container(target: Path, container: str | None) -> str:
 
 def _writable(source: Path, target: Path, overwrite: bool) -> Path:
     """The file to write: ``target``, or what it links to."""
-    try:
+    with _told(target):
         path = target.resolve() if target.is_symlink() else target
         if path.exists() and source.exists() and path.samefile(source):
             raise OutputError(
@@ -163,10 +160,21 @@ def _writable(source: Path, target: Path, overwrite: bool) -> Path:
             raise OutputError(f"{target} is a pipe or a device; name a file to write.")
         if path.exists() and not overwrite:
             raise OutputError(f"{target} exists; choose another name, or replace it with -y.")
-        if not path.parent.is_dir():
-            raise OutputError(f"The folder {path.parent} does not exist; make it first.")
+        _check_parent(path)
+    return path
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Errors of names and links become one sentence."""
+    try:
+        yield
     except (OSError, RuntimeError) as e:  # too long a name, or links in a circle
         raise OutputError(
             f"{target} cannot be written ({getattr(e, 'strerror', e)}); choose another name."
         ) from e
-    return path
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} does not exist; make it first.")
