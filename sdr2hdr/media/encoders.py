@@ -32,9 +32,17 @@ class Encoder:
     picture: "Callable[[tuple[Tensor, ...], EncodeSettings], bytes] | None" = None
 
 
+_X265_BLOCK = 64
+"""Samples of a side of x265's largest blocks."""
+
+
 def _x265(s: "EncodeSettings") -> Told:
     hdr = {PQ: "hdr10=1:hdr10-opt=1:", HLG_COMPATIBLE: "atc-sei=18:"}.get(s.transfer, "")
     params = f"repeat-headers=1:info=0:open-gop=0:log-level=none:frame-threads={s.frame_threads}"
+    if (
+        s.width <= _X265_BLOCK
+    ):  # the picture is one block wide, of which x265 reads memory that it has not set
+        params += ":ctu=32"
     return {"crf": f"{s.crf:g}", "x265-params": hdr + params}
 
 

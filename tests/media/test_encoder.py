@@ -53,6 +53,17 @@ def test_signal_is_ten_bit_pq_with_topleft_chroma(tmp_path: Path, codec: str) ->
         assert stream["sample_aspect_ratio"] == "4:3"
 
 
+def test_pictures_as_narrow_as_a_block_give_the_same_packets_each_time(tmp_path: Path) -> None:
+    how = settings("hevc", width=64, height=64, preset="medium")
+    found = set()
+    for number in range(6):
+        with ChunkEncoder(tmp_path / f"{number}.chunk", how) as encoder:
+            for pts in range(16):
+                encoder.encode(planes(pts, 64, 64), pts)
+            found.add(encoder.close().sha256)
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_pictures_come_back_in_order(tmp_path: Path, codec: str) -> None:
     how = settings(codec, crf=8.0, preset={"hevc": "veryfast", "av1": "10"}[codec])
