@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,8 @@ _HELD = 4
 """Pieces of a chunk that may wait in the object store."""
 _LOOK = 2.0
 """Seconds between two looks at the cluster's machines."""
+_SOON = 0.5
+"""Seconds in which the first word of a task that has begun arrives."""
 _PATIENCE = 20.0
 """Seconds that tasks have to end by themselves."""
 
@@ -291,9 +294,16 @@ class _Run:
 
     def stop(self) -> None:
         """End the tasks under way, and remove what arrived of them. One that has not begun ends as it begins."""
-        self.home.stop.remote()
+        with suppress(RayError):
+            ray.get(self.home.stop.remote(), timeout=_PATIENCE)
         self.work.remove(self.token)
-        ends = [flight.stream.completed() for flight in self.flights.values() if flight.at]
+        # some have begun, but their first word has not been taken yet
+        begun = {flight.stream for flight in self.flights.values() if flight.at}
+        if unheard := list(self.flights.keys() - begun):
+            begun.update(
+                ray.wait(unheard, num_returns=len(unheard), timeout=_SOON, fetch_local=False)[0]
+            )
+        ends = [stream.completed() for stream in begun]
         if ends:
             ray.wait(ends, num_returns=len(ends), timeout=_PATIENCE, fetch_local=False)
         for flight in list(self.flights.values()):
