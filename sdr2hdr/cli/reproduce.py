@@ -1,6 +1,5 @@
 """``sdr2hdr reproduce``: a paper's training and evaluation, and its tables with our values beside the paper's."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -84,9 +83,9 @@ def reproduce(
         rehearsal,
         runs,
         training_set,
+        write_results,
     )
     from sdr2hdr.training.recipe import read_recipe, recipe_path
-    from sdr2hdr.writing import write_whole
 
     of = papers()[paper]
     out = out or Path(f"reproduced-{paper}" + (f"-{steps}-steps" if steps else ""))
@@ -105,8 +104,7 @@ def reproduce(
         for found in measured(run.tables, data, weight, device=device, limit=limit):
             _show(of, found, f"{run.recipe.name}, {run.recipe.steps} of {whole.steps} steps")
             results.append(_facts(of, found))
-    text = {"paper": paper, "steps": made.steps, "of": whole.steps, "tables": results}
-    write_whole(out / "results.json", (json.dumps(text, indent=1) + "\n").encode(), overwrite=True)
+    write_results(out, {"paper": paper, "steps": made.steps, "of": whole.steps, "tables": results})
 
 
 def _begin(out: Path, corpus: Path) -> None:

@@ -1,8 +1,10 @@
 """The papers' own results and how they were measured (``papers.toml``), and ours measured in the same way."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sdr2hdr.errors import InputError
 from sdr2hdr.evaluation.films import measure
@@ -14,6 +16,7 @@ from sdr2hdr.metrics.measures import Measure, choose
 from sdr2hdr.reading import read_toml
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.typed import typed
+from sdr2hdr.writing import write_whole
 
 PAPERS = Path(__file__).parent / "papers.toml"
 PEAK = 10000.0
@@ -192,3 +195,9 @@ def means(
         peak=PEAK,
     )
     return summary(list(scores))
+
+
+def write_results(out: Path, results: Mapping[str, Any]) -> None:
+    """Write ``results.json`` into a folder."""
+    text = json.dumps(results, indent=1) + "\n"
+    write_whole(out / "results.json", text.encode(), overwrite=True)
