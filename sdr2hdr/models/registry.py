@@ -17,7 +17,7 @@ from sdr2hdr.models.lut import LUT_SPEC, LutMapping
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
-from sdr2hdr.models.wmnet.fast import WMNET_FAST_SPEC, WMNetFast
+from sdr2hdr.models.wmnet.fast import WMNET_DEEP_SPEC, WMNET_FAST_SPEC, WMNetFast
 from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
 
 Config = Mapping[str, Any] | str | None
@@ -31,6 +31,7 @@ _MODELS: dict[str, tuple[ModelSpec, type[Model]]] = {
     for spec, network in (
         (WMNET_SPEC, WMNet),
         (WMNET_FAST_SPEC, WMNetFast),
+        (WMNET_DEEP_SPEC, WMNetFast),
         (KPNET_SPEC, KPNet),
         (KPNET_LIGHT_SPEC, KPNet),
         (DIDNET_SPEC, DIDNet),

@@ -34,6 +34,16 @@ def test_before_training_it_is_the_look() -> None:
     assert torch.allclose(a, b, atol=1e-6)
 
 
+def test_a_grown_network_begins_as_the_smaller_one() -> None:
+    small, grown = loud(), WMNetFast(blocks=8).eval()
+    grown.initialise()
+    missing, _ = grown.load_state_dict(small.state_dict(), strict=False)
+    assert {name.split(".")[1] for name in missing} == {"2", "3", "4", "5", "6", "7"}
+    frames = torch.rand(1, 3, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(grown.restored(frames), small.restored(frames))
+
+
 def test_no_code_changes_by_more_than_the_bound_nor_grey_nor_black() -> None:
     net = loud()
     frames = torch.rand(1, 3, 3, 32, 64)
@@ -78,10 +88,11 @@ def damaged(qp: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("qp", [37, 42])
-def test_the_bundled_weight_repairs_what_a_codec_took(qp: int) -> None:
+@pytest.mark.parametrize("model", ["wmnet-fast", "wmnet-deep"])
+def test_the_bundled_weights_repair_what_a_codec_took(model: str, qp: int) -> None:
     clean, source = damaged(qp)
     with torch.no_grad():
-        restored = open_model("wmnet-fast").model.restored(source[None])[0]  # type: ignore[operator]
+        restored = open_model(model).model.restored(source[None])[0]  # type: ignore[operator]
     before, after = ((p - clean[2]).square().mean() for p in (source[2], restored))
     assert after < 0.97 * before  # 0.13 dB
 
