@@ -14,7 +14,7 @@ from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.weights.load import choose, model_of
 from sdr2hdr.weights.opened import open_model
 
-NETWORKS, ELSEWHERE = ("wmnet", "wmnet-fast"), "look"
+NETWORKS, ELSEWHERE = ("wmnet", "wmnet-deep", "wmnet-fast"), "look"
 """The models for a GPU, the better and slower one first, and the one for every other machine."""
 
 LEAST = 10.0

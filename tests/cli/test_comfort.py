@@ -113,7 +113,7 @@ def completed(*words: str) -> list[str]:
 def test_commands_options_and_values_are_completed() -> None:
     assert completed("conv") == ["convert"]
     assert "--aux-sdr" in completed("convert", "--a")
-    assert completed("convert", "--model", "wm") == ["wmnet", "wmnet-fast", "wmnet-deep"]
+    assert completed("convert", "--model", "wm") == ["wmnet", "wmnet-deep", "wmnet-fast"]
     assert set(completed("convert", "--model", "bt")) == {"bt2408", "bt2446a"}
     assert completed("convert", "--codec", "a") == ["av1"]
     assert "wmnet" in completed("train", "wm")

@@ -63,7 +63,7 @@ def test_a_gpu_of_ten_frames_a_second_gets_wmnet_and_every_other_machine_look(
     gpu(9.99)
     slow = choose_model(DEFAULTS, HD)
     assert slow.model == "look" and "9.99 frames a second" in slow.reason
-    gpu({"wmnet": 3.0, "wmnet-fast": 40.0})
+    gpu({"wmnet": 3.0, "wmnet-deep": 9.0, "wmnet-fast": 40.0})
     assert choose_model(DEFAULTS, HD).model == "wmnet-fast"
     gpu(torch.OutOfMemoryError("CUDA out of memory"))
     small = choose_model(DEFAULTS, HD)

@@ -59,8 +59,8 @@ WMNET_DEEP_SPEC = replace(
     name="wmnet-deep",
     title="The same network with more layers; repairs more",
     paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a fifth of its cost",
-    overlap=224,
-    margin=32,
+    overlap=160,
+    margin=48,
     config={"channels": 32, "deep": 64, "blocks": 8},
 )
 
