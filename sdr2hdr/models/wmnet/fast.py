@@ -94,7 +94,7 @@ class WMNetFast(RepairingModel, Look):
         for block in (*self.body, self.detail):
             block.conv2.weight.data.mul_(0.3)
         for block in list(self.body)[2:]:
-            zero(block.conv2)
+            zero(cast(LeakyBlock, block).conv2)
         zero(self.leave)
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
