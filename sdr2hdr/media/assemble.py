@@ -213,7 +213,8 @@ class _Writer:
         self._whole_chapters = plan.container == "mkv" and not headers.chapters.are_plain
         self.carriers: dict[int, Carrier] = {}  # by index in the source, in the order written
         self._languages: dict[int, str] = {}  # of the streams written
-        self._flags: dict[int, Stream] = {}  # the source's streams, by index in the file written
+        # by index in the file written: the index in the source, and the flags there
+        self._flags: dict[int, tuple[int, Disposition]] = {}
         self._named = {fate.index: fate.name for fate in plan.fates}
         self.damaged = 0
         self._broken = False
@@ -340,7 +341,7 @@ class _Writer:
     def _describe(self, target: Stream, source: Stream) -> None:
         target.metadata.update(_tags(source.metadata))
         target.disposition = source.disposition
-        self._flags[target.index] = source
+        self._flags[target.index] = source.index, source.disposition
         language = source.metadata.get("language", "und")
         if self._container == "mov":
             target.metadata["language"] = _MOV_LANGUAGES.get(language, language)
@@ -454,12 +455,12 @@ class _Writer:
             notes.append(
                 f"tags left out: {self._container.upper()} cannot hold {', '.join(sorted(lost))}"
             )
-        for index, source in self._flags.items():
-            gone = source.disposition & ~flags.get(index, source.disposition) & _TELLING
+        for index, (source, own) in self._flags.items():
+            gone = own & ~flags.get(index, own) & _TELLING
             if gone:
                 words = ", ".join(flag.name.replace("_", " ") for flag in gone if flag.name)
                 notes.append(
-                    f"{self._named[source.index]}: {self._container.upper()} cannot hold that it is {words}"
+                    f"{self._named[source]}: {self._container.upper()} cannot hold that it is {words}"
                 )
         for index, language in self._languages.items():
             if spoken.get(index) != language:

@@ -19,7 +19,7 @@ def test_a_failed_check_removes_the_file_and_keeps_the_chunks(
     clip = make_clip(tmp_path / "clip.mkv", size=(96, 64), frames=4)
     out = tmp_path / "out.mkv"
 
-    def refuse(path: Path, _expected: object) -> NoReturn:
+    def refuse(path: Path, _expected: object, **_: object) -> NoReturn:
         raise OutputError(
             f"The finished file {path} fails its check: sound stream 0 ends at 2 s, not at 1 s."
         )
