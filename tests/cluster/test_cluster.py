@@ -27,7 +27,6 @@ from sdr2hdr.errors import ModelError, UsageError
 CHUNKS = 8
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +131,7 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
     assert out.read_bytes() == alone
 
 
+@pytest.mark.slow
 def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
@@ -164,12 +164,21 @@ def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
 def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
-    """A node in a mount namespace of its own, where the folders of source and work are empty; and a driver whose object store is
-    full."""
+    """A node in a mount namespace of its own, where the folders of source and work are empty, renders while all others are busy;
+    and the driver's object store is full."""
     import ray
+
+    @ray.remote(num_cpus=1)
+    class Busy:
+        def here(self) -> None:
+            pass
 
     cache, out = tmp_path / "cache", tmp_path / "made" / "out.mkv"
     out.parent.mkdir()
+    ray.init(nodes.address, configure_logging=False, log_to_driver=False)
+    alive = len(ray.nodes())
+    busy = [Busy.remote() for _ in nodes.worker_nodes]
+    ray.get([each.here.remote() for each in busy])
     hide = " && ".join(f"mount -t tmpfs none {each}" for each in (film.parent, out.parent))
     start = f"{hide} && exec ray start --address={nodes.address} --num-cpus=1 --block"
     environment = {**os.environ, "SDR2HDR_CACHE": str(cache)}
@@ -182,8 +191,6 @@ def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
         start_new_session=True,
     )
     try:
-        ray.init(nodes.address, configure_logging=False, log_to_driver=False)
-        alive = len(ray.nodes())
         wait_for(lambda: len(ray.nodes()) > alive or node.poll() is not None, "the node")
         if node.poll() is not None:
             pytest.skip("mount namespaces are not allowed here")
@@ -227,6 +234,7 @@ def test_a_batch_renders_several_films_at_once(
     assert {p.name for p in out.iterdir()} == {"a.mkv", "b.mkv", "report.csv", "report.json"}
 
 
+@pytest.mark.slow
 def test_a_cluster_of_this_machine_alone_ends_with_the_batch(
     film: Path, options: dict[str, Any], temporary: Path, alone: bytes, tmp_path: Path
 ) -> None:
