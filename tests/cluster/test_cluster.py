@@ -168,7 +168,6 @@ def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
     and the driver's object store is full."""
     import ray
 
-    @ray.remote(num_cpus=1)
     class Busy:
         def here(self) -> None:
             pass
@@ -177,7 +176,8 @@ def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
     out.parent.mkdir()
     ray.init(nodes.address, configure_logging=False, log_to_driver=False)
     alive = len(ray.nodes())
-    busy = [Busy.remote() for _ in nodes.worker_nodes]
+    occupied: Any = ray.remote(num_cpus=1)(Busy)
+    busy = [occupied.remote() for _ in nodes.worker_nodes]
     ray.get([each.here.remote() for each in busy])
     hide = " && ".join(f"mount -t tmpfs none {each}" for each in (film.parent, out.parent))
     start = f"{hide} && exec ray start --address={nodes.address} --num-cpus=1 --block"
