@@ -81,7 +81,14 @@ def look_of(spec: ModelSpec) -> torch.Tensor | None:
     return torch.zeros(spec.look, device=META) if spec.look else None
 
 
-@pytest.mark.parametrize("name", [n for n in registry.names() if n != "lut"])
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "hdrvdiff" else name
+    for name in registry.names()
+    if name != "lut"
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_tensor_of_the_frame_loop_is_made_elsewhere_than_on_the_device(name: str) -> None:
     renderer = on_meta(name)
     spec = renderer.spec
