@@ -103,7 +103,8 @@ class Options:
     """
 
     model: str = option(
-        AUTO, "A model or a named weight (`sdr2hdr models` lists them); auto is wmnet on a fast GPU, else look.", commands=ENCODED
+        AUTO, "A model or a named weight (`sdr2hdr models` lists them); auto is a network on a fast GPU, else look.",
+        commands=ENCODED,
     )  # fmt: skip
     weights: str | None = option(
         None, "Other weights: a named one or a .safetensors file; for --model lut, your colour table (.cube).",

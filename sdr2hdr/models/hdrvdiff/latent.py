@@ -6,10 +6,29 @@ from typing import NamedTuple, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdr2hdr.errors import ModelError
+from sdr2hdr.models import inputs
+from sdr2hdr.models.model import Window
 from sdr2hdr.models.parts.blocks import ResidualBlock
 
 CELL = 8
 """The side, in pixels, of the square that one position of the latent stands for."""
+
+
+def starting_noise(window: Window, channels: int) -> Tensor:
+    """The noise ``B,channels,H/8,W/8`` that diffusion starts with: by default that of the picture's upper left corner.
+
+    Raises ModelError for sides that are no multiples of ``CELL``.
+    """
+    height, width = window.frames.shape[-2:]
+    if height % CELL or width % CELL:
+        raise ModelError(
+            f"HDR-V-Diff takes sides that are multiples of {CELL}, not {width}x{height}; rendering pads a picture."
+        )
+    noise = window.noise
+    if noise is None:
+        noise = inputs.field(channels, (height // CELL, width // CELL))
+    return noise.to(window.frames.device).expand(len(window.frames), -1, -1, -1)
 
 
 class Decoded(NamedTuple):

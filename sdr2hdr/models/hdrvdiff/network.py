@@ -16,14 +16,12 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.errors import ModelError
-from sdr2hdr.models import inputs
 from sdr2hdr.models.base.corrections import guarded
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
 from sdr2hdr.models.hdrvdiff.exposure import at_exposure, linear, merge, sureness, trust
-from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded
+from sdr2hdr.models.hdrvdiff.latent import CELL, Autoencoder, Decoded, starting_noise
 from sdr2hdr.models.hdrvdiff.matching import match, warp
 from sdr2hdr.models.hdrvdiff.printed import PrintedHDRVDiff
 from sdr2hdr.models.hdrvdiff.restormer import ZiCA
@@ -122,15 +120,7 @@ class HDRVDiff(OnBase):
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         """:meth:`forward`; the ``noise`` that diffusion starts with is by default that of the picture's upper left corner."""
         frames, exposures = window.frames, window.exposures
-        batch, (height, width) = frames.shape[0], frames.shape[-2:]
-        if height % CELL or width % CELL:
-            raise ModelError(
-                f"HDR-V-Diff takes sides that are multiples of {CELL}, not {width}x{height}; rendering pads a picture."
-            )
-        noise = window.noise
-        if noise is None:
-            noise = inputs.field(self.autoencoder.latent, (height // CELL, width // CELL))
-        noise = noise.to(frames.device).expand(batch, -1, -1, -1)
+        noise = starting_noise(window, self.autoencoder.latent)
         out = []
         for t in window.inner:
             look = None
@@ -139,7 +129,7 @@ class HDRVDiff(OnBase):
             aligned = self.aligned(frames, t, exposures, look)
             prior = None
             if self.steps:
-                exposure = frames.new_zeros(batch) if exposures is None else exposures[:, t]
+                exposure = frames.new_zeros(len(frames)) if exposures is None else exposures[:, t]
                 prior = self.prior(frames[:, t], exposure, noise, self.steps)
             added = self.temporal(aligned, prior)
             out.append(

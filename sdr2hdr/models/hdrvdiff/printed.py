@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from sdr2hdr.color.mulaw import MU_PEAK, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import WHITE, pq_inverse_eotf
-from sdr2hdr.errors import ModelError
-from sdr2hdr.models import inputs
 from sdr2hdr.models.hdrvdiff.exposure import six_channels
-from sdr2hdr.models.hdrvdiff.latent import CELL, Decoded
+from sdr2hdr.models.hdrvdiff.latent import Decoded, starting_noise
 from sdr2hdr.models.hdrvdiff.printed_tcam import PrintedTemporal, PrintedZiCA, Reconstruction
 from sdr2hdr.models.hdrvdiff.restormer import Joined
 from sdr2hdr.models.hdrvdiff.stable import StableAutoencoder
@@ -82,15 +80,7 @@ class PrintedHDRVDiff(Model):
 
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
         frames, exposures = window.frames, window.exposures
-        height, width = frames.shape[-2:]
-        if height % CELL or width % CELL:
-            raise ModelError(
-                f"HDR-V-Diff takes sides that are multiples of {CELL}, not {width}x{height}; rendering pads a picture."
-            )
-        noise = window.noise
-        if noise is None:
-            noise = inputs.field(self.autoencoder.latent, (height // CELL, width // CELL))
-        noise = noise.to(frames.device).expand(frames.shape[0], -1, -1, -1)
+        noise = starting_noise(window, self.autoencoder.latent)
         times = frames.new_ones(frames.shape[:2]) if exposures is None else exposures
         out = [self.toned(frames, t, times, noise) for t in window.inner]
         nits = mu_law_inverse(torch.stack(out, dim=1))
