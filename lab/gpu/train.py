@@ -192,7 +192,7 @@ def main() -> None:
     recipe = replace(recipe, stages=stages, clips=replace(recipe.clips, count=count))
     sources = (*recipe.starts, *([a.start] if a.start else []))
     alone = registry.stands_alone(recipe.model, recipe.config)
-    start = [starting_tensors(source, alone=alone) for source in sources]
+    start = starting_tensors(*sources, alone=alone)
     join(a.out)
     plan = a.out / "plan.json"
     known = load_plan(plan, recipe)

@@ -177,6 +177,6 @@ def _facts(paper: "Paper", found: "Measured") -> dict[str, object]:
         "set": found.table.set,
         "frames": found.frames,
         "ours": {k: v if math.isfinite(v) else None for k, v in found.values.items()},
-        "paper": found.table.rows[paper.ours],
+        "paper": found.table.rows.get(paper.ours, {}),
         "notes": list(found.notes),
     }

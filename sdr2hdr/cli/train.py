@@ -101,7 +101,7 @@ def train_recipe(
     keep_one_heap()
     terminal = console(stderr=True)
     alone = registry.stands_alone(r.model, r.config)
-    tensors = [starting_tensors(source, alone=alone) for source in (*r.starts, *start)]
+    tensors = starting_tensors(*r.starts, *start, alone=alone)
     clips = clips or out / "clips"
     check(r, out, tensors)
     parts: tuple[tuple[TrainingSplit, int], ...] = (

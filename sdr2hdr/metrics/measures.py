@@ -15,7 +15,7 @@ from sdr2hdr.metrics import library
 from sdr2hdr.metrics.basic import mse, psnr
 from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.metrics.detail import hf_psnr, msrl_psnr
-from sdr2hdr.metrics.program import hdr_vdp
+from sdr2hdr.metrics.program import VARIABLES, hdr_vdp
 from sdr2hdr.metrics.ssim import ssim, ssim_7
 from sdr2hdr.metrics.temporal import e_warp, flicker, is_cut
 
@@ -55,7 +55,8 @@ MEASURES = {
         Measure("lpips", "LPIPS", False, 4),
         Measure("lpips_t", "LPIPS_T", False, 4),
         Measure("musiq", "MUSIQ", True, 2, truth=False),
-        Measure("hdr_vdp", "HDR-VDP", True, 3),
+        Measure("hdr_vdp", "HDR-VDP-3", True, 3),
+        Measure("hdr_vdp_2", "HDR-VDP-2", True, 2),
         Measure("cvvdp", "ColorVideoVDP JOD", True, 3),
         Measure("e_warp", "E_warp", False, 6, truth=False, temporal=True),
         Measure("e_warp_raft", "E_warp, RAFT", False, 6, truth=False, temporal=True),
@@ -112,8 +113,8 @@ def _load(key: str) -> library.Full | None:
     if key == "lpips_t":
         distance = library.lpips()
         return lambda result, truth: distance(_toned(result), _toned(truth))
-    if key == "hdr_vdp":
-        return hdr_vdp()
+    if key in VARIABLES:
+        return hdr_vdp(key)
     if key in _OTHERS:
         getattr(library, _OTHERS[key])()
     return None

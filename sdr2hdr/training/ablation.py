@@ -278,7 +278,7 @@ def measured(variant: Variant, a: argparse.Namespace) -> dict[str, Any]:
     alone = registry.stands_alone(recipe.model, recipe.config)
     start = [
         {k: t for k, t in tensors.items() if not k.startswith(variant.anew)}
-        for tensors in (starting_tensors(source, alone=alone) for source in recipe.starts)
+        for tensors in starting_tensors(*recipe.starts, alone=alone)
     ]
     shared = (
         torch.load(a.out / folder(variant.before) / "trained.pt", weights_only=True)

@@ -29,6 +29,7 @@ class Table:
 
     They are of the data set ``set`` (a folder's name), or of its scenes with so many ``exposures``. Its SDR was compressed at
     ``qps``, or not if there are none. Of sets of ``middle`` frames the middle one is judged, or all frames if it is None.
+    ``note`` is a sentence about what its rows lack.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Table:
     intra: bool = False
     middle: int | None = None
     exposures: int | None = None
+    note: str = ""
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ class Run:
 class Measured:
     """A table's values with a weight of ours, by measure, and the number of frames that they are means of.
 
-    ``notes`` are sentences about what could not be measured.
+    ``notes`` are sentences about what is missing: from the paper's rows, or from ours.
     """
 
     table: Table
@@ -164,15 +166,15 @@ def measured(
 ) -> Iterator[Measured]:
     """Each table measured with a weight as its paper measures, in float32. Raises InputError for a damaged data set."""
     for table in tables:
-        pairs = measured_pairs(data, table)
+        pairs, notes = measured_pairs(data, table), [table.note] if table.note else []
         if pairs is None:
-            note = f"{table.name} is not measured: {data} holds no folder {table.set}."
-            yield Measured(table, {}, 0, (note,))
+            notes.append(f"{table.name} is not measured: {data} holds no folder {table.set}.")
+            yield Measured(table, {}, 0, tuple(notes))
             continue
         chosen = choose(table.measures)
         found = means(pairs, weight, chosen.measures, device=device, limit=limit)
-        notes = tuple(f"{key} is left out: {why}." for key, why in chosen.absent.items())
-        yield Measured(table, found.mean, found.frames, notes)
+        notes += [f"{key} is left out: {why}." for key, why in chosen.absent.items()]
+        yield Measured(table, found.mean, found.frames, tuple(notes))
 
 
 def means(

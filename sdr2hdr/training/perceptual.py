@@ -23,7 +23,7 @@ class LookFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         reader = LookReader()
-        tensors = starting_tensors("look-base")
+        [tensors] = starting_tensors("look-base")
         reader.load_state_dict({key: tensors[f"look.{key}"] for key in reader.state_dict()})
         self.layers = nn.Sequential(*list(reader.encoder)[:6])
 

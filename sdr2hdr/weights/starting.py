@@ -10,29 +10,43 @@ from sdr2hdr.models import registry
 from sdr2hdr.weights import download, fetch
 from sdr2hdr.weights.load import parse, read_own
 from sdr2hdr.weights.manifest import hub_file
-from sdr2hdr.weights.opened import open_model
+from sdr2hdr.weights.opened import open_model, spec_of
+
+_HUB = "hf:"
 
 
-def starting_tensors(name: str, *, alone: bool = False) -> dict[str, Tensor]:
-    """The tensors by name, float32, of a model's or a weight's own file, for training to start with.
+def starting_tensors(*sources: str, alone: bool = False) -> list[dict[str, Tensor]]:
+    """The tensors by name, float32, of each source, for training to start with: a model's or a weight's own file.
 
     They are for a network that stands ``alone`` (:func:`~sdr2hdr.models.registry.stands_alone`) or corrects a base. Raises
-    ModelError if it stands alone and the weight is of one that corrects a base.
+    ModelError if it stands alone and a weight is of one that corrects a base, before any source is downloaded or opened.
 
     ``hf:owner/repo@revision/path/NAME.safetensors`` is a file on the hub with Stable Diffusion's autoencoder, in the diffusers
     layout, which HDR-V-Diff's published form contains. Raises ModelError for a file of another network.
     """
-    if not name.startswith("hf:"):
-        opened = open_model(name)
-        if alone and not registry.stands_alone(opened.spec.name, opened.spec.config):
-            raise ModelError(
-                f"{name} is a weight of our own form of {opened.spec.name}, from which a published form cannot start; leave the "
-                "start out, or name a weight of a published form."
-            )
-        return opened.model.state_dict()
-    file = hub_file(name)
-    if fetch.offline():
-        raise ModelError(f"{name} must be downloaded, but SDR2HDR_OFFLINE is set; unset it.")
+    for source in sources:
+        _check(source, alone)
+    return [_tensors(source) for source in sources]
+
+
+def _check(source: str, alone: bool) -> None:
+    """Raise ModelError for a source that cannot be had, or that a network which stands ``alone`` cannot start from."""
+    if source.startswith(_HUB):
+        hub_file(source)
+        if fetch.offline():
+            raise ModelError(f"{source} must be downloaded, but SDR2HDR_OFFLINE is set; unset it.")
+        return
+    spec = spec_of(source)
+    if alone and not registry.stands_alone(spec.name, spec.config):
+        raise ModelError(
+            f"{source} is a weight of our own form of {spec.name}, from which a published form cannot start; leave the start "
+            "out, or name a weight of a published form."
+        )
+
+
+def _tensors(source: str) -> dict[str, Tensor]:
+    if not source.startswith(_HUB):
+        return open_model(source).model.state_dict()
     with TemporaryDirectory() as folder:
-        path = download.from_hub(file, Path(folder), None)
-        return registry.network("hdrvdiff").from_published(parse(read_own(path), path)[0], name)
+        path = download.from_hub(hub_file(source), Path(folder), None)
+        return registry.network("hdrvdiff").from_published(parse(read_own(path), path)[0], source)

@@ -18,7 +18,7 @@ from sdr2hdr.errors import InputError
 from sdr2hdr.metrics import library
 from sdr2hdr.metrics.detail import hf_psnr, msrl_psnr
 from sdr2hdr.metrics.measures import MEASURES, Meter, choose
-from sdr2hdr.metrics.program import VARIABLE, hdr_vdp
+from sdr2hdr.metrics.program import VARIABLES, hdr_vdp
 from sdr2hdr.metrics.temporal import e_warp
 
 
@@ -90,15 +90,21 @@ def test_sequence_measures_are_those_of_neighbouring_frames() -> None:
     assert "msrl_psnr" not in meter.add(results[0], truths[0])
 
 
-def program(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def program(
+    folder: Path, body: str, monkeypatch: pytest.MonkeyPatch, variable: str = "SDR2HDR_HDRVDP"
+) -> None:
     path = folder / "hdr vdp.py"
     path.write_text(f"#!{sys.executable}\nimport sys\n{body}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv(VARIABLE, str(path))
+    monkeypatch.setenv(variable, str(path))
 
 
+@pytest.mark.parametrize(
+    ("key", "variable", "degree"),
+    [("hdr_vdp", "SDR2HDR_HDRVDP", 50), ("hdr_vdp_2", "SDR2HDR_HDRVDP2", 30)],
+)
 def test_hdr_vdp_hands_a_program_both_frames_as_pq_codes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, variable: str, degree: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = """
 def mean(path):
@@ -107,16 +113,14 @@ def mean(path):
     values = memoryview(data[len(b"P6 26 20 65535\\n"):])
     assert len(values) == 2 * 3 * 20 * 26
     return sum(256 * values[i] + values[i + 1] for i in range(0, len(values), 2)) / len(values) * 2
-assert sys.argv[3] == "50"
-print("HDR-VDP says")
-print("Q =", (mean(sys.argv[1]) - mean(sys.argv[2])) / 65535)
+print("HDR-VDP says", sys.argv[3])
+print("Q =", int(sys.argv[3]) + (mean(sys.argv[1]) - mean(sys.argv[2])) / 65535)
 """
-    program(tmp_path, body, monkeypatch)
+    program(tmp_path, body, monkeypatch, variable)
     result, truth = frame(1), frame(2)
-    wanted = float(result.mean() - truth.mean())
-    assert hdr_vdp()(result, truth) == pytest.approx(wanted, abs=2e-5)
-    (measure,) = choose(["hdr_vdp"]).measures
-    assert Meter([measure]).add(result, truth)["hdr_vdp"] == pytest.approx(wanted, abs=2e-5)
+    wanted = degree + float(result.mean() - truth.mean())
+    (measure,) = choose([key]).measures
+    assert Meter([measure]).add(result, truth)[key] == pytest.approx(wanted, abs=2e-5)
 
 
 @pytest.mark.parametrize("body", ["print('no number')", "pass", "sys.exit(3)"])
@@ -129,10 +133,11 @@ def test_a_program_that_fails_is_named(
 
 
 def test_without_a_program_hdr_vdp_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert VARIABLE in choose(["hdr_vdp"]).absent["hdr_vdp"]
-    monkeypatch.setenv(VARIABLE, "/nowhere/hdrvdp")
-    assert "no program here" in choose(["hdr_vdp"]).absent["hdr_vdp"]
+    for key, (variable, _) in VARIABLES.items():
+        monkeypatch.delenv(variable, raising=False)
+        assert variable in choose([key]).absent[key]
+        monkeypatch.setenv(variable, "/nowhere/hdrvdp")
+        assert "no program here" in choose([key]).absent[key]
 
 
 def test_lpips_t_and_musiq_see_tone_mapped_pictures(

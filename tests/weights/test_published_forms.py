@@ -42,18 +42,21 @@ def test_no_published_form_starts_from_a_weight_of_ours(name: str) -> None:
 
 
 def test_a_published_form_starts_from_its_own(weight: Path) -> None:
-    assert (
-        starting_tensors(str(weight), alone=True).keys()
-        == load_model(str(weight)).state_dict().keys()
-    )
+    [found] = starting_tensors(str(weight), alone=True)
+    assert found.keys() == load_model(str(weight)).state_dict().keys()
 
 
-def test_train_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["wmnet", "hdrvdiff"])
+def test_train_refuses_before_it_downloads_or_writes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[object] = []  # HDR-V-Diff's recipe starts from a file of the hub
+    monkeypatch.setattr("sdr2hdr.weights.download.from_hub", lambda *a: fetched.append(a))
     out = tmp_path / "run"
-    words = ["train", "wmnet-paper", "--corpus", str(tmp_path), "--out", str(out)]
-    assert main([*words, "--start", "wmnet"]) == 5
-    assert "wmnet is a weight of our own form of wmnet" in told(capsys)
-    assert not out.exists()
+    words = ["train", f"{name}-paper", "--corpus", str(tmp_path), "--out", str(out)]
+    assert main([*words, "--start", name]) == 5
+    assert f"{name} is a weight of our own form of {name}" in told(capsys)
+    assert not fetched and not out.exists()
 
 
 def test_convert_and_evaluate_refuse_it_in_a_sentence(

@@ -58,7 +58,7 @@ def test_a_file_of_the_hub_starts_the_autoencoder(
     tensors = tiny().state_dict()
     monkeypatch.setattr("sdr2hdr.models.hdrvdiff.stable.StableAutoencoder", tiny)
     hub.files[FILE] = safetensors.torch.save(dict(tensors))
-    found = starting_tensors(SOURCE)
+    [found] = starting_tensors(SOURCE)
     assert found.keys() == {f"autoencoder.{k}" for k in tensors}
     assert all(torch.equal(found[f"autoencoder.{k}"], v) for k, v in tensors.items())
 
