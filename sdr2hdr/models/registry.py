@@ -10,7 +10,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models.didnet.network import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
 from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, FMSTFNet
 from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff
-from sdr2hdr.models.kpnet import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
+from sdr2hdr.models.kpnet.network import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
 from sdr2hdr.models.look.network import LOOK_SPEC, Look
 from sdr2hdr.models.look_base import LOOK_BASE_SPEC, LookBase
 from sdr2hdr.models.lut import LUT_SPEC, LutMapping

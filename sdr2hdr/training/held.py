@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.data.store import Sampler
 from sdr2hdr.errors import InputError, Sdr2HdrError
-from sdr2hdr.models.kpnet import KPNet
+from sdr2hdr.models.kpnet.network import KPNet
 from sdr2hdr.weights.opened import open_model
 
 STEPS = (500, 5000, 10000)

@@ -11,7 +11,7 @@ from sdr2hdr.data.clips import PAIR_PEAK
 from sdr2hdr.data.store import Batch
 from sdr2hdr.errors import InputError
 from sdr2hdr.models.base.on_base import OnBase
-from sdr2hdr.models.kpnet import KPNet
+from sdr2hdr.models.kpnet.network import KPNet
 from sdr2hdr.models.model import Inputs, Model, PyramidModel, RepairingModel, RestoringModel
 from sdr2hdr.models.parts.pyramid import gaussian
 from sdr2hdr.models.spec import ModelSpec

@@ -10,7 +10,7 @@ from sdr2hdr.data.footage import PairedMaker
 from sdr2hdr.data.store import make_clips
 from sdr2hdr.errors import InputError
 from sdr2hdr.models import registry
-from sdr2hdr.models.kpnet import KPNet
+from sdr2hdr.models.kpnet.network import KPNet
 from sdr2hdr.training.held import held
 
 

@@ -5,9 +5,7 @@ Y are one set of weights for all three sizes. The three results meet at half siz
 attention (eq. 18 to 24) and brought back to full size. Parameter names are the published ones.
 """
 
-from collections import OrderedDict
 from dataclasses import replace
-from itertools import combinations
 from typing import cast
 
 import torch
@@ -17,10 +15,11 @@ from torch import Tensor, nn
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.base.steady import STEADY_REACH
+from sdr2hdr.models.kpnet.blocks import Dislocation, Fusion, Recovery, conv, tail, up
 from sdr2hdr.models.model import Window
 from sdr2hdr.models.parts.blocks import keep_variance, start_with_detail, zero
 from sdr2hdr.models.parts.film import Film, GlobalContext, films
-from sdr2hdr.models.parts.precision import Float32BatchNorm2d, Float32Conv2d
+from sdr2hdr.models.parts.precision import Float32Conv2d
 from sdr2hdr.models.spec import ModelSpec, State
 
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
@@ -61,191 +60,15 @@ KPNET_LIGHT_SPEC = replace(
 )
 
 _FILMS = 2  # layers that the whole picture scales and shifts: after the head, before the last convolutions
-_SHARES = (0.4, 0.3, 0.3)
-"""The weights of the half, quarter and full size in the paper's plain fusion (eq. 15; section 5.3.1)."""
 _WHOLE = 8192
 """Tiles of a form whose attention sees whole rows and columns: a picture as it is, if memory allows."""
-
-
-def _conv(inputs: int, outputs: int, size: int, relu: bool, *, norm: bool = False) -> nn.Sequential:
-    """A convolution of the same picture size under the published name ``conv``, with a ReLU or without; ``norm`` puts a batch
-    normalisation between them."""
-    layers: list[tuple[str, nn.Module]] = [
-        ("conv", nn.Conv2d(inputs, outputs, size, padding=size // 2))
-    ]
-    if norm:
-        layers.append(("norm", Float32BatchNorm2d(outputs)))
-    return nn.Sequential(OrderedDict([*layers, ("relu", nn.ReLU())] if relu else layers))
-
-
-def _up(channels: int, relu: bool) -> nn.Sequential:
-    """Twice the size by pixel shuffle."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
-    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
-
-
-class Dislocation(nn.Module):
-    """A step of the published code that the paper lacks: two convolutions, and a 1x1 convolution over all."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.fuse = nn.Conv2d(3 * channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        a = F.relu(self.conv1(x)) + x
-        b = F.relu(self.conv2(a))
-        out: Tensor = self.fuse(torch.cat([a, b, x], dim=1))
-        return out
-
-
-class Split(nn.Module):
-    """The split into high and low frequencies of eq. 10, the low ones at half size."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.h2l = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.h2h = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.h2h(x), self.h2l(F.avg_pool2d(x, 2))
-
-
-class Recovery(nn.Module):
-    """R: compression damage and clipped light (eq. 10 to 12). Sizes must be even. ``norm`` is table 4's normalisation."""
-
-    def __init__(self, channels: int, norm: bool) -> None:
-        super().__init__()
-
-        def layer(size: int, relu: bool) -> nn.Sequential:
-            return _conv(channels, channels, size, relu, norm=norm)
-
-        self.split_hl = Split(channels)
-        self.conv_h, self.conv_l = (
-            nn.Sequential(layer(3, True), layer(3, False)) for _ in range(2)
-        )
-        self.up_sampel = _up(channels, relu=False)
-        self.refine = nn.Sequential(layer(3, True), layer(1, True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        high, low = self.split_hl(x)
-        out: Tensor = self.refine(self.conv_h(high) + self.up_sampel(self.conv_l(low)) + x)
-        return out
-
-
-class PublishedAttention(nn.Module):
-    """Coordinate attention as published: means over whole rows and columns, so a tile has other means than its frame."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        hidden = max(8, channels // 32)
-        self.conv1 = nn.Conv2d(channels, hidden, 1)
-        self.bn1 = Float32BatchNorm2d(hidden)
-        self.conv_h = nn.Conv2d(hidden, channels, 1)
-        self.conv_w = nn.Conv2d(hidden, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        height = x.shape[2]
-        rows, columns = x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True).transpose(2, 3)
-        both = F.hardswish(self.bn1(self.conv1(torch.cat([rows, columns], dim=2))))
-        rows, columns = both[:, :, :height], both[:, :, height:]
-        out: Tensor = (
-            x * self.conv_w(columns.transpose(2, 3)).sigmoid() * self.conv_h(rows).sigmoid()
-        )
-        return out
-
-
-class WindowAttention(nn.Module):
-    """Coordinate attention over the nearest ``2 reach + 1`` positions of a row and of a column instead of all.
-
-    What a position sees does not depend on the size of the picture or tile around it. Without batch normalisation, which section
-    5.3.2 finds harmful elsewhere and which would be one more thing that differs between training and use.
-    """
-
-    def __init__(self, channels: int, reach: int = 16) -> None:
-        super().__init__()
-        hidden = max(8, channels // 32)
-        self.reach = reach
-        self.conv1 = nn.Conv2d(channels, hidden, 1)
-        self.conv_h = nn.Conv2d(hidden, channels, 1)
-        self.conv_w = nn.Conv2d(hidden, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        r, s = (
-            self.reach,
-            self.conv1(x),
-        )  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
-        rows = F.avg_pool2d(s, (1, 2 * r + 1), stride=1, padding=(0, r), count_include_pad=False)
-        columns = F.avg_pool2d(s, (2 * r + 1, 1), stride=1, padding=(r, 0), count_include_pad=False)
-        out: Tensor = (
-            x
-            * self.conv_w(F.hardswish(columns)).sigmoid()
-            * self.conv_h(F.hardswish(rows)).sigmoid()
-        )
-        return out
-
-
-class Residual(nn.Module):
-    """``x + relu(conv2(relu(conv1(x))))``, the residual part of eq. 17."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = _conv(channels, channels, 3, True)
-        self.conv2 = _conv(channels, channels, 3, True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(self.conv1(x))
-        return out
-
-
-class Fusion(nn.Module):
-    """The information fusion module (eq. 16, 17) at half size, with the two convolutions that the paper counts to the tail.
-
-    ``kind`` is ``pairs``, or one of table 2's: ``single`` (each size alone through T), ``sum`` (eq. 15), or ``add`` (without
-    weights). Of two sizes there is one pair.
-    """
-
-    def __init__(self, channels: int, attention: str, kind: str, sizes: int) -> None:
-        super().__init__()
-        self.kind = kind
-        if kind in ("pairs", "single"):
-            inputs = 2 * channels if kind == "pairs" else channels
-            self.conv_1x1Share = nn.Sequential(_conv(inputs, channels, 1, True))
-            count = 1 if kind == "pairs" and sizes == 2 else sizes
-            self.names = ("conv1", "conv2", "conv3")[:count]
-            for name in self.names:
-                self.add_module(name, nn.Sequential(Residual(channels)))
-            self.nm_att = (
-                PublishedAttention(channels)
-                if attention == "published"
-                else WindowAttention(channels)
-            )
-        self.refine = nn.Sequential(
-            _conv(channels, channels, 3, True), _conv(channels, channels, 1, False)
-        )
-
-    def forward(self, *features: Tensor) -> Tensor:
-        """Half, quarter and full size, or half and full size, all ``B,C,h,w``."""
-        if self.kind in ("pairs", "single"):
-            inputs = list(features)
-            if self.kind == "pairs":
-                inputs = [torch.cat(pair, dim=1) for pair in combinations(features, 2)]
-            mixed = sum(
-                self.nm_att(self.get_submodule(name)(self.conv_1x1Share(x)))
-                for name, x in zip(self.names, inputs, strict=True)
-            )
-        else:
-            shares = _SHARES if self.kind == "sum" else (1.0,) * len(features)
-            mixed = sum(share * x for share, x in zip(shares, features, strict=True))
-        out: Tensor = self.refine(F.relu(cast(Tensor, mixed)))
-        return out
 
 
 class KPNet(OnBase):
     """The network. ``blocks`` is 3 (all sizes), 2 (full and half size) or 1 (the light variant: full size alone, no fusion).
 
     ``attention`` is ``published`` or ``window``; ``fusion`` as :class:`Fusion` has it; ``base`` as :class:`OnBase` has it.
+    ``equations`` are those of the ``published`` code, or as ``printed`` in the paper, where the two differ.
     With ``context`` the whole picture scales and shifts the features: through the look's vector, or without a reader through
     the frame's thumbnail. As its spec's ``published`` has it, it equals the published network to rounding. ``terms`` leaves X
     or Y out of the blocks (``RXY``, ``RX``, ``RY``, ``R``), ``norm`` puts batch normalisations into R, and ``heads`` gives each
@@ -263,6 +86,7 @@ class KPNet(OnBase):
         terms: str = "RXY",
         norm: bool = False,
         heads: bool = False,
+        equations: str = "published",
     ) -> None:
         super().__init__(base)
         if attention not in ("published", "window") or blocks not in (1, 2, 3):
@@ -271,33 +95,40 @@ class KPNet(OnBase):
             raise ValueError("fusion is pairs, single, add, or for three blocks sum")
         if terms not in ("RXY", "RX", "RY", "R"):
             raise ValueError("terms is RXY, RX, RY or R")
-        self.blocks = blocks
+        if equations not in ("published", "printed"):
+            raise ValueError("equations is published or printed")
+        self.blocks, self.printed = blocks, equations == "printed"
 
         def down() -> nn.Conv2d:
             return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+        def enter() -> nn.Module:
+            return conv(channels, channels, 3, True) if self.printed else Dislocation(channels)
 
         def two() -> nn.Sequential:
             return nn.Sequential(*(nn.Conv2d(channels, channels, 1) for _ in range(2)))
 
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
-        self.recon_trunk = Recovery(channels, norm)
+        self.recon_trunk = Recovery(channels, norm, self.printed)
         self.alpha = two() if "X" in terms else None
         self.belta = two() if "Y" in terms else None
-        self.dislocation_change3 = Dislocation(channels)
+        self.dislocation_change3 = enter()
         if blocks > 1:
             self.down_conv1 = down()
             if blocks > 2:
                 self.down_conv2 = down()
             self.down_conv3 = down()
-            self.dislocation_change1 = Dislocation(channels)
+            self.dislocation_change1 = enter()
             if blocks > 2:
-                self.dislocation_change2 = Dislocation(channels)
-                self.up_KIB2 = _up(channels, relu=False)
-            self.brain = Fusion(channels, attention, fusion, blocks)
-            self.up_conv2 = _up(channels, relu=True)
+                self.dislocation_change2 = enter()
+                self.up_KIB2 = up(channels, relu=False)
+            self.brain = Fusion(channels, attention, fusion, blocks, self.printed)
+            self.up_conv2 = up(channels, relu=not self.printed)
+        elif self.printed:
+            self.tail = tail(channels, relu=False)
         self.heads = nn.ModuleList()
         for ups in (*(1, 2)[: blocks - 1], 0) if heads else ():  # half, quarter and full size
-            larger = (_up(channels, relu=False) for _ in range(ups))
+            larger = (up(channels, relu=False) for _ in range(ups))
             self.heads.append(nn.Sequential(*larger, Float32Conv2d(channels, 3, 3, padding=1)))
         self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)
         self.context = GlobalContext(channels, _FILMS) if context and self.look is None else None
@@ -340,21 +171,26 @@ class KPNet(OnBase):
 
     def blocks_of(self, f0: Tensor) -> list[Tensor]:
         """The blocks' results for the head's features ``B,C,H,W``: at half, quarter and full size, as many as there are."""
-        found, (_, *smaller) = [], self.scaled(f0)
-        if self.blocks > 1:
-            found.append(self.block(self.dislocation_change1(smaller[0])))
-        if self.blocks > 2:
-            found.append(self.block(self.dislocation_change2(smaller[1])))
-        return [*found, self.block(self.dislocation_change3(f0))]
+        features = self.scaled(f0)
+        if not self.printed:
+            features = [step(x) for step, x in zip(self._steps(), features, strict=True)]
+        full, *smaller = map(self.block, features)
+        return [*smaller, full]
 
     def scaled(self, f0: Tensor) -> list[Tensor]:
-        """The features that blocks begin with, of the head's ``f0``: at full, half and quarter size, as many as there are."""
+        """The features of eq. 8, of the head's ``f0``: at full, half and quarter size, as many as there are."""
         found = [f0]
-        if self.blocks > 1:
-            found.append(F.relu(self.down_conv1(f0)))
-        if self.blocks > 2:
-            found.append(F.relu(self.down_conv2(found[-1])))
+        for name in ("down_conv1", "down_conv2")[: self.blocks - 1]:
+            smaller = self.get_submodule(name)(found[-1])
+            found.append(smaller if self.printed else F.relu(smaller))
+        if self.printed:
+            found = [step(x) for step, x in zip(self._steps(), found, strict=True)]
         return found
+
+    def _steps(self) -> list[nn.Module]:
+        """What each branch has of its own, at full, half and quarter size: the published step that the paper lacks, or the
+        convolution of eq. 8 under its name."""
+        return [self.get_submodule(f"dislocation_change{n}") for n in (3, 1, 2)[: self.blocks]]
 
     def fused(self, f0: Tensor) -> Tensor:
         """From the head's full-size features ``B,C,H,W`` to the fused half-size features of all blocks."""
@@ -380,6 +216,8 @@ class KPNet(OnBase):
         if conditions is not None:
             f0 = conditions[0](f0)
         out = self.fused(f0) if self.blocks > 1 else self.blocks_of(f0)[0]
+        if self.blocks == 1 and self.printed:
+            out = self.tail(F.relu(out))
         if conditions is not None:
             out = conditions[1](out)
         result: Tensor = self.conv_last(self.up_conv2(out) if self.blocks > 1 else out)
