@@ -76,6 +76,7 @@ def reproduce(
       sdr2hdr reproduce wmnet --data datasets/ --device cuda
       sdr2hdr reproduce wmnet --data datasets/ --steps 200
     """
+    from sdr2hdr.cli.train import clip_makers
     from sdr2hdr.training.papers import (
         measured,
         measured_pairs,
@@ -94,7 +95,10 @@ def reproduce(
     corpus = training_set(data, of)
     for table in of.tables:  # what is damaged is found before the training, not after it
         measured_pairs(data, table)
-    scenes = _training_scenes(corpus) if of.crop else []
+    if of.crop:
+        scenes = _training_scenes(corpus)
+    else:
+        clip_makers(made, corpus)
     _begin(out, corpus)
     if of.crop:
         corpus = _patches(scenes, out / "patches", of.crop)

@@ -9,6 +9,8 @@ from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console
 
 if TYPE_CHECKING:
+    from sdr2hdr.data.footage import Maker
+    from sdr2hdr.data.splits import TrainingSplit
     from sdr2hdr.training.recipe import Recipe
 
 
@@ -69,41 +71,12 @@ def train(
     train_recipe(r, corpus, out, scenes=scenes, clips=clips, start=start, device=device)
 
 
-def train_recipe(
-    r: "Recipe",
-    corpus: Path,
-    out: Path,
-    *,
-    scenes: Path | None = None,
-    clips: Path | None = None,
-    start: tuple[str, ...] = (),
-    device: str = "cpu",
-) -> None:
-    """Make the clips of a recipe and train to its end, with progress on standard error; continue from a checkpoint in ``out``."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def clip_makers(
+    r: "Recipe", corpus: Path, scenes: Path | None = None
+) -> "list[tuple[TrainingSplit, int, Maker]]":
+    """What makes a recipe's clips of each split, and how many. Raises InputError for a corpus that cannot serve."""
+    from sdr2hdr.data.footage import open_corpus
 
-    from sdr2hdr.data.footage import Maker, open_corpus
-    from sdr2hdr.data.splits import TrainingSplit
-    from sdr2hdr.data.store import make_clips
-    from sdr2hdr.models import registry
-    from sdr2hdr.render.device import keep_one_heap
-    from sdr2hdr.training import speed
-    from sdr2hdr.training.curves import draw
-    from sdr2hdr.training.loop import Report, Trainer, check
-    from sdr2hdr.weights.starting import starting_tensors
-
-    keep_one_heap()
-    terminal = console(stderr=True)
-    alone = registry.stands_alone(r.model, r.config)
-    tensors = starting_tensors(*r.starts, *start, alone=alone)
-    clips = clips or out / "clips"
-    check(r, out, tensors)
     parts: tuple[tuple[TrainingSplit, int], ...] = (
         ("train", r.clips.count),
         ("select", r.clips.select),
@@ -123,6 +96,45 @@ def train_recipe(
             exact=made.exact,
         )
         makers.append((split, n, maker))
+    return makers
+
+
+def train_recipe(
+    r: "Recipe",
+    corpus: Path,
+    out: Path,
+    *,
+    scenes: Path | None = None,
+    clips: Path | None = None,
+    start: tuple[str, ...] = (),
+    device: str = "cpu",
+) -> None:
+    """Make the clips of a recipe and train to its end, with progress on standard error; continue from a checkpoint in ``out``."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from sdr2hdr.data.store import make_clips
+    from sdr2hdr.models import registry
+    from sdr2hdr.render.device import keep_one_heap
+    from sdr2hdr.training import speed
+    from sdr2hdr.training.curves import draw
+    from sdr2hdr.training.loop import Report, Trainer, check
+    from sdr2hdr.weights.starting import check_sources, starting_tensors
+
+    keep_one_heap()
+    terminal = console(stderr=True)
+    alone = registry.stands_alone(r.model, r.config)
+    sources = (*r.starts, *start)
+    check_sources(*sources, alone=alone)
+    makers = clip_makers(r, corpus, scenes)  # what is wrong with it is found before a download
+    tensors = starting_tensors(*sources, alone=alone)
+    clips = clips or out / "clips"
+    check(r, out, tensors)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -24,24 +24,26 @@ def starting_tensors(*sources: str, alone: bool = False) -> list[dict[str, Tenso
     ``hf:owner/repo@revision/path/NAME.safetensors`` is a file on the hub with Stable Diffusion's autoencoder, in the diffusers
     layout, which HDR-V-Diff's published form contains. Raises ModelError for a file of another network.
     """
-    for source in sources:
-        _check(source, alone)
+    check_sources(*sources, alone=alone)
     return [_tensors(source) for source in sources]
 
 
-def _check(source: str, alone: bool) -> None:
-    """Raise ModelError for a source that cannot be had, or that a network which stands ``alone`` cannot start from."""
-    if source.startswith(_HUB):
-        hub_file(source)
-        if fetch.offline():
-            raise ModelError(f"{source} must be downloaded, but SDR2HDR_OFFLINE is set; unset it.")
-        return
-    spec = spec_of(source)
-    if alone and not registry.stands_alone(spec.name, spec.config):
-        raise ModelError(
-            f"{source} is a weight of our own form of {spec.name}, from which a published form cannot start; leave the start "
-            "out, or name a weight of a published form."
-        )
+def check_sources(*sources: str, alone: bool) -> None:
+    """Raise ModelError as :func:`starting_tensors` does for what can be told without a download."""
+    for source in sources:
+        if source.startswith(_HUB):
+            hub_file(source)
+            if fetch.offline():
+                raise ModelError(
+                    f"{source} must be downloaded, but SDR2HDR_OFFLINE is set; unset it."
+                )
+            continue
+        spec = spec_of(source)
+        if alone and not registry.stands_alone(spec.name, spec.config):
+            raise ModelError(
+                f"{source} is a weight of our own form of {spec.name}, from which a published form cannot start; leave the "
+                "start out, or name a weight of a published form."
+            )
 
 
 def _tensors(source: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from exposed_makers import cinematic, deephdrvideo
-from frame_makers import RECIPE, write_pairs
+from frame_makers import RECIPE, write_pairs, write_septuplets
 
 from sdr2hdr.cli.main import main
 from sdr2hdr.metrics.measures import MEASURES
@@ -117,6 +117,22 @@ def test_a_damaged_data_set_is_one_sentence_before_anything_is_written(
     error = " ".join(capsys.readouterr().err.split())
     assert said in error and error.startswith("Error:") and error.count(". ") == 0
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train hdrvdiff-paper --corpus", "reproduce hdrvdiff --data"])
+def test_half_downloaded_septuplets_are_found_before_a_download(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fetched: list[object] = []  # the recipe starts from a file of the hub
+    monkeypatch.setattr("sdr2hdr.weights.download.from_hub", lambda *a: fetched.append(a))
+    folder, out = write_septuplets(tmp_path / "vimeo_septuplet"), tmp_path / "out"
+    (folder / "sequences/00001/0002/im5.png").unlink()
+    assert main([*command.split(), str(folder), "--out", str(out)]) == 3
+    assert "1 of 2 septuplets are incomplete" in " ".join(capsys.readouterr().err.split())
+    assert not fetched and not out.exists()
 
 
 def test_compressed_sdr_of_one_qp_is_not_taken_for_every_qp(
