@@ -174,8 +174,8 @@ class KPNet(OnBase):
         features = self.scaled(f0)
         if not self.printed:
             features = [step(x) for step, x in zip(self._steps(), features, strict=True)]
-        full, *smaller = map(self.block, features)
-        return [*smaller, full]
+        full, *smaller = features
+        return [self.block(x) for x in (*smaller, full)]
 
     def scaled(self, f0: Tensor) -> list[Tensor]:
         """The features of eq. 8, of the head's ``f0``: at full, half and quarter size, as many as there are."""
