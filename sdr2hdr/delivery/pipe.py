@@ -105,7 +105,7 @@ def rendered(
         except KeyboardInterrupt:
             raise Interrupted("Stopped; frames in a pipe cannot be continued.") from None
         check_unchanged(source, plan)
-    notes = (*film.notes, *lost, *notes, *plan.survey.notes)
+    notes = (*film.notes, *lost, *notes, *done.notes, *plan.survey.notes)
     report = report_of(
         source, Path("-"), chosen, done, notes,
         codec="none", encoder="none", container=container, seconds=time.monotonic() - since,

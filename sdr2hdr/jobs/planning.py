@@ -13,6 +13,7 @@ from sdr2hdr.jobs.plan import Fingerprint, Plan, cut_chunks, encode_settings, su
 from sdr2hdr.jobs.program import program
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.settings import Settings
+from sdr2hdr.kernels.compiled import drawback
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.source import Source
 from sdr2hdr.models.spec import ModelSpec
@@ -75,9 +76,11 @@ def make_plan(
     encode, fallen = encode_settings(source, settings, still=still), tuple[str, ...]()
     if not still:
         encode, fallen = usable(encode, begun.encode if begun else None)
-    for note in fallen:
+    slower = drawback()
+    told = fallen if slower is None else (*fallen, slower)
+    for note in told:
         progress(Progress("scan", 0, source.info.frames or 0, note=note))
-    notes = (*notes, *fallen)
+    notes = (*notes, *told)
     wanted = _Wanted(
         Fingerprint.of(source.path),
         settings,

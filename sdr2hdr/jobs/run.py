@@ -86,14 +86,15 @@ class Here:
 @dataclass(frozen=True)
 class Rendered:
     """Every chunk of a plan: the plan as it ended (the tile may have shrunk), how many chunks an earlier run had rendered,
-    the light of each scene (straight through: of the whole film), the seconds that the others took, and each stage's
-    seconds at work."""
+    the light of each scene (straight through: of the whole film), the seconds that the others took, each stage's seconds at
+    work, and, straight through, sentences for people (else they are the work folder's)."""
 
     plan: Plan
     resumed: int
     scenes: tuple[LightFacts, ...]
     seconds: float
     busy: Busy
+    notes: tuple[str, ...] = ()
 
     @property
     def light(self) -> LightFacts:
@@ -162,9 +163,15 @@ def _smaller_tiles(task: Task, plan: Plan, work: Work) -> Plan:
         if not all(work.is_done(i) for i in group):
             for i in group:
                 work.forget(i)
+    work.notes.append(tiles_shrink(plan.tile, tile))
     plan = replace(plan, tile=tile)
     work.write_plan(plan)
     return plan
+
+
+def tiles_shrink(before: int, after: int) -> str:
+    """The sentence for people."""
+    return f"Memory ran out in tiles of {before} pixels, so the rest was rendered in tiles of {after}, which takes longer."
 
 
 def _in_software(plan: Plan, work: Work, error: EncoderGone) -> Plan:

@@ -9,7 +9,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.chunk import FrameRenderer, TileTooLarge
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.progress import Ticker, Watcher
-from sdr2hdr.jobs.run import Here, Rendered, smaller_tile
+from sdr2hdr.jobs.run import Here, Rendered, smaller_tile, tiles_shrink
 from sdr2hdr.options import DEFAULTS, Options, declared
 from sdr2hdr.render.stream import Planes
 
@@ -44,7 +44,7 @@ def render_straight(
     """
     since = time.monotonic()
     tick, meter, written = Ticker(plan, (), progress), LightMeter(), 0
-    loaded = here.model()
+    loaded, notes = here.model(), list[str]()
     renderer = FrameRenderer(here.source, plan, loaded)
     while written < len(plan.survey.pts):
         try:
@@ -63,8 +63,9 @@ def render_straight(
                     f"Memory ran out rendering {here.source.path} after {written} frames were written; "
                     f"close other programs, or start again with --tile {tile}."
                 ) from e
+            notes.append(tiles_shrink(plan.tile, tile))
             plan = replace(plan, tile=tile)
             renderer = FrameRenderer(here.source, plan, loaded)
     seconds = time.monotonic() - since
     busy = {name: watch.seconds for name, watch in renderer.busy.items()}
-    return Rendered(plan, 0, (meter.facts(),), seconds, busy)
+    return Rendered(plan, 0, (meter.facts(),), seconds, busy, tuple(notes))

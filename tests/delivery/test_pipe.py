@@ -204,7 +204,9 @@ def test_memory_running_out_halves_the_tile_unless_frames_are_out(
 
     monkeypatch.setattr(FrameRenderer, "_finished", short_of_memory)
     out = io.BytesIO()
-    assert pipe(clip, out, **FAST, tile=128, format="raw").tile == 48
+    report = pipe(clip, out, **FAST, tile=128, format="raw")
+    assert report.tile == 48
+    assert [n for n in report.notes if "Memory ran out in tiles of 128 pixels" in n]
     assert len(out.getvalue()) == FRAMES * FRAME_BYTES
 
     def short_in_the_middle(self: FrameRenderer, index: int, *rest: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from judges import ffprobe, mediainfo
 from media_makers import Planes, make_clip, plane_shapes
 
@@ -25,6 +26,7 @@ from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.progress import Progress
+from sdr2hdr.render.renderer import Renderer
 
 SIZE = (96, 64)
 FAST = {"model": "bt2446a", "preset": "ultrafast"}
@@ -229,18 +231,23 @@ def test_variable_rate_keeps_every_time_stamp(tmp_path: Path) -> None:
         assert pts_of(tmp_path / name) == pts_of(path)
 
 
-def test_memory_running_out_halves_the_tile_and_goes_on(
+def test_memory_running_out_in_the_middle_halves_the_tile_and_goes_on(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finished = ChunkRenderer._finished
+    begin, begun = Renderer.new_states, list[int]()
 
-    def short_of_memory(self: ChunkRenderer, index: int, *rest: Any) -> Any:
-        if self.plan.tile > 64:
-            raise TileTooLarge
-        return finished(self, index, *rest)
+    def short_of_memory(self: Renderer, *rest: Any) -> Any:
+        begun.append(max(tile.bottom - tile.top for tile in self.tiles))
+        if begun[-1] > 48 and len(begun) > 1:  # after the first scene
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return begin(self, *rest)
 
-    monkeypatch.setattr(ChunkRenderer, "_finished", short_of_memory)
-    assert convert(clip, tmp_path / "out.mkv", **FAST, tile=128).tile == 48
+    monkeypatch.setattr(Renderer, "new_states", short_of_memory)
+    report = convert(clip, tmp_path / "out.mkv", **FAST, tile=128, chunk_frames=20)
+    assert report.tile == 48 and begun == [64, 64, 48, 48]
+    (said,) = [note for note in report.notes if "Memory ran out" in note]
+    assert said.startswith("Memory ran out in tiles of 128 pixels, so the rest was rendered in")
+    assert pts_of(tmp_path / "out.mkv") == pts_of(clip)
     monkeypatch.setattr(
         ChunkRenderer, "_finished", lambda *_: (_ for _ in ()).throw(TileTooLarge())
     )
@@ -260,6 +267,20 @@ def run_cli(*args: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=120, **kwargs
     )
+
+
+def test_without_numba_a_film_is_converted_and_one_sentence_says_that_it_takes_longer(
+    clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('built for another processor')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    out = tmp_path / "out.mkv"
+    done = run_cli("convert", clip, out, "--model", "bt2446a", "--preset", "ultrafast", "--json",
+                   env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wanted = "numba does not load here (built for another processor), so nothing is compiled"
+    assert [n for n in json.loads(done.stdout)["notes"] if n.startswith(wanted)]
+    assert pts_of(out) == pts_of(clip)
 
 
 def test_kill_9_and_again_gives_the_undisturbed_file(clip: Path, tmp_path: Path) -> None:

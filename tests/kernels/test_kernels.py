@@ -392,3 +392,23 @@ def test_without_a_cache_folder_kernels_compile_all_the_same(tmp_path: Path) -> 
     )
     before, total, after = map(float, done.stdout.split())
     assert total == 63 and before == 0 < after < 600
+
+
+def test_a_processor_without_avx2_gives_the_same_samples() -> None:
+    code = (
+        "import hashlib, torch; from sdr2hdr.color.yuv import YuvLayout;"
+        "from sdr2hdr.kernels.reading import read, reading;"
+        "g = torch.Generator().manual_seed(1);"
+        "planes = [torch.randint(0, 256, s, dtype=torch.uint8, generator=g) for s in ((46, 70), (23, 35), (23, 35))];"
+        "found = read(tuple(planes), reading(YuvLayout('bt709')));"
+        "print(hashlib.sha256(found.numpy().tobytes()).hexdigest())"
+    )
+    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={**os.environ, **environment},
+        ).stdout
+        for environment in ({}, plain)
+    ]  # fmt: skip
+    assert found[0] == found[1]
