@@ -24,6 +24,15 @@ _LONGEST_NAME = 255
 """Characters on NTFS and APFS."""
 
 
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep while they wait for work; to be called before torch is imported.
+
+    By default they keep a core busy for some milliseconds after each piece of work, which decoder and encoder then lack.
+    ``OMP_WAIT_POLICY`` (OpenMP 5.2, 21.4), if it is set, says otherwise.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def open_folder(path: Path) -> int | None:
     """A descriptor of a folder, relative to which its files can be opened; None if the system has no such descriptors.
 

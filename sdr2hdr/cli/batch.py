@@ -17,6 +17,7 @@ from sdr2hdr.cli.batch_progress import Lines, Screen
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.errors import InputError, Interrupted, UsageError
+from sdr2hdr.system import let_threads_sleep
 from sdr2hdr.text import printable, time_text
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def batch(
       sdr2hdr batch films/ films-hdr/ --model bt2446a --exclude 'extras/*' --jobs 2
       sdr2hdr batch films/ films-hdr/ --cluster auto
     """
+    let_threads_sleep()
     from sdr2hdr.options import Options
 
     asked = Options(**options)

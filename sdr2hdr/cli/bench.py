@@ -7,6 +7,7 @@ import click
 from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.options import by_key
+from sdr2hdr.system import let_threads_sleep
 
 SIZES = ("540p", "1080p", "2160p")
 _SHORT = {
@@ -64,6 +65,7 @@ def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json
       sdr2hdr bench
       sdr2hdr bench --models look,bt2446a,kpnet-light --sizes 1080p --json
     """
+    let_threads_sleep()
     from sdr2hdr.bench import bench as run
     from sdr2hdr.options import DEFAULTS
 

@@ -23,6 +23,7 @@ from rich.text import Text
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.errors import Interrupted, UsageError
+from sdr2hdr.system import let_threads_sleep
 from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def convert(
             "Frames would be printed on this terminal; pipe them into a program, as in `| x265 --y4m --input -`."
         )
     screen = _Lines() if as_json else Screen(quiet)
+    let_threads_sleep()
     with screen.shown():
         if to_pipe:
             from sdr2hdr.delivery.pipe import pipe

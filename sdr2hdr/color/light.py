@@ -22,6 +22,10 @@ _FINE = 16
 FINE_BINS = BINS * _FINE
 """Steps of code in which light is weighed: a sixteenth of a bin each."""
 
+_SHARE = FINE_BINS // 4
+"""Steps that a CPU weighs at once. From 32768 numbers on, torch shares the work out to threads: they would stay busy afterwards,
+waiting for more, and the order of a sum would depend on their number."""
+
 BAR = pq_code(0.05)
 """Below this code a row or column counts as a bar: bars of a coded SDR file are not exactly black once they are converted."""
 
@@ -214,11 +218,24 @@ class LightMeter:
         self._max_code = torch.maximum(self._max_code, light.brightest)
         self._rows |= light.rows
         self._columns |= light.columns
-        total = (light.counts * self._nits).sum()
+        total = self._weigh(light.counts)
         self._max_sum = torch.maximum(self._max_sum, total)
         if light.channels is not None:
             self._channels = torch.maximum(self._channels, light.channels)
-        self._histogram += light.counts.view(BINS, _FINE).sum(1)
+        return total
+
+    def _weigh(self, counts: Tensor) -> Tensor:
+        """Add pixels by code to the histogram. Returns the sum of their nits."""
+        shares = FINE_BINS // _SHARE if counts.device.type == "cpu" else 1
+        total = self._max_sum.new_zeros(())
+        for pixels, nits, bins in zip(
+            counts.view(shares, -1),
+            self._nits.view(shares, -1),
+            self._histogram.view(shares, -1),
+            strict=True,
+        ):
+            total.add_((pixels * nits).sum())
+            bins.add_(pixels.view(-1, _FINE).sum(1))
         return total
 
     def facts(self) -> LightFacts:

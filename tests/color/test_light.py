@@ -34,6 +34,20 @@ def nits_of(planes: Planes) -> NDArray[np.float64]:
     return 10000 * light ** (1 / 0.1593017578125)
 
 
+def test_light_is_the_same_with_any_number_of_threads() -> None:
+    lights = [FrameLight.of(brightest(picture(seed)).clamp_(0, 1)) for seed in range(3)]
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        meter = LightMeter()
+        for light in lights:
+            meter.add_light(light)
+        found.append(meter.facts())
+    torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+    assert sum(found[0].histogram) == 3 * 90 * 160
+
+
 def picture(seed: int, height: int = 90, width: int = 160, top: float = 0.72) -> Planes:
     small = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(seed)) ** 2 * top
     rgb = torch.nn.functional.interpolate(small, (height, width), mode="bilinear")[0]
