@@ -13,14 +13,13 @@ from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.chosen import Chosen
 from sdr2hdr.jobs.dovi import DoviTool
 from sdr2hdr.jobs.finishing import check_unchanged, finish, streams_for
-from sdr2hdr.jobs.output import Output
+from sdr2hdr.jobs.output import Output, is_still
 from sdr2hdr.jobs.plan import survey
 from sdr2hdr.jobs.planning import make_plan
 from sdr2hdr.jobs.progress import Watcher
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.report import Report, report_of
 from sdr2hdr.jobs.run import Executor, Here, Task, render
-from sdr2hdr.jobs.still import convert_still, is_still
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.jobs.workers import Local
 from sdr2hdr.media.inputs import as_film
@@ -58,6 +57,8 @@ def convert(
         raise UsageError("--format is for frames in a pipe; give - instead of a file with it.")
     check_model(o)
     if is_still(Path(dst), o):
+        from sdr2hdr.jobs.still import convert_still  # with Pillow and others, for stills alone
+
         return convert_still(src, Path(dst), o, progress)
     hdr = Output.of(src, Path(dst), o)
     sdr = Output.of_aux(src, hdr, o)

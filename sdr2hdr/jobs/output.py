@@ -16,6 +16,15 @@ from sdr2hdr.writing import write_whole
 REPLACED = "replaced.part"
 """Where a folder of pictures lies, in the work folder, from when it is replaced until the work folder is removed."""
 
+STILLS = (".avif", ".jpg", ".jpeg")
+"""Endings of still pictures."""
+
+
+def is_still(target: Path, options: Options) -> bool:
+    """Whether the file to write is that of a still picture, by its ending."""
+    films = options.container is not None or CODECS[options.codec].ending
+    return not films and target.suffix.lower() in STILLS
+
 
 @dataclass(frozen=True)
 class Output:

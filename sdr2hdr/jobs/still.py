@@ -8,12 +8,12 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from sdr2hdr.codecs import CODECS, PQ
+from sdr2hdr.codecs import PQ
 from sdr2hdr.color.turn import UPRIGHT
 from sdr2hdr.errors import InputError, Interrupted, UsageError
 from sdr2hdr.jobs.chosen import Chosen
 from sdr2hdr.jobs.finishing import check_unchanged
-from sdr2hdr.jobs.output import Output
+from sdr2hdr.jobs.output import STILLS, Output
 from sdr2hdr.jobs.planning import make_plan
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.reading import open_source
@@ -94,13 +94,7 @@ def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options)
 
 _JPEG = _Kind("jpeg", "libjpeg", "gbrp16", _jpeg)
 _AVIF = _Kind("av1", "libsvtav1", "yuv420p10", _avif, ("overwrite", "crf"))
-_KINDS = {".avif": _AVIF, ".jpg": _JPEG, ".jpeg": _JPEG}
-
-
-def is_still(target: Path, options: Options) -> bool:
-    """Whether the file to write is that of a still picture, by its ending."""
-    films = options.container is not None or CODECS[options.codec].ending
-    return not films and target.suffix.lower() in _KINDS
+_KINDS = dict(zip(STILLS, (_AVIF, _JPEG, _JPEG), strict=True))
 
 
 def convert_still(src: Path, dst: Path, options: Options, progress: Watcher) -> Report:

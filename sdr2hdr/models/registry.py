@@ -2,23 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
 
 import torch
 
 from sdr2hdr.errors import ModelError
-from sdr2hdr.models.didnet.network import DIDNET_SPEC, DIDNET_TINY_SPEC, DIDNet
-from sdr2hdr.models.fmstfnet.network import FMSTFNET_SPEC, FMSTFNet
-from sdr2hdr.models.hdrvdiff.network import HDRVDIFF_SPEC, HDRVDiff
-from sdr2hdr.models.kpnet.network import KPNET_LIGHT_SPEC, KPNET_SPEC, KPNet
-from sdr2hdr.models.look.network import LOOK_SPEC, Look
-from sdr2hdr.models.look_base import LOOK_BASE_SPEC, LookBase
-from sdr2hdr.models.lut import LUT_SPEC, LutMapping
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.spec import ModelSpec
-from sdr2hdr.models.static import BT2408_SPEC, BT2446A_SPEC, StaticMapping
-from sdr2hdr.models.wmnet.fast import WMNET_DEEP_SPEC, WMNET_FAST_SPEC, WMNetFast
-from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
 
 Config = Mapping[str, Any] | str | None
 """Options of a network, the name of a configuration, or nothing for the options in the spec."""
@@ -26,25 +18,24 @@ Config = Mapping[str, Any] | str | None
 PUBLISHED = "published"
 """The configuration that has the network as its paper or its published code has it."""
 
-_MODELS: dict[str, tuple[ModelSpec, type[Model]]] = {
-    spec.name: (spec, network)
-    for spec, network in (
-        (WMNET_SPEC, WMNet),
-        (WMNET_FAST_SPEC, WMNetFast),
-        (WMNET_DEEP_SPEC, WMNetFast),
-        (KPNET_SPEC, KPNet),
-        (KPNET_LIGHT_SPEC, KPNet),
-        (DIDNET_SPEC, DIDNet),
-        (DIDNET_TINY_SPEC, DIDNet),
-        (FMSTFNET_SPEC, FMSTFNet),
-        (HDRVDIFF_SPEC, HDRVDiff),
-        (LOOK_SPEC, Look),
-        (LOOK_BASE_SPEC, LookBase),
-        (BT2408_SPEC, StaticMapping),
-        (BT2446A_SPEC, StaticMapping),
-        (LUT_SPEC, LutMapping),
-    )
+_MODELS = {
+    "wmnet": ("wmnet.network", "WMNET_SPEC", "WMNet"),
+    "wmnet-fast": ("wmnet.fast", "WMNET_FAST_SPEC", "WMNetFast"),
+    "wmnet-deep": ("wmnet.fast", "WMNET_DEEP_SPEC", "WMNetFast"),
+    "kpnet": ("kpnet.network", "KPNET_SPEC", "KPNet"),
+    "kpnet-light": ("kpnet.network", "KPNET_LIGHT_SPEC", "KPNet"),
+    "didnet": ("didnet.network", "DIDNET_SPEC", "DIDNet"),
+    "didnet-tiny": ("didnet.network", "DIDNET_TINY_SPEC", "DIDNet"),
+    "fmstfnet": ("fmstfnet.network", "FMSTFNET_SPEC", "FMSTFNet"),
+    "hdrvdiff": ("hdrvdiff.network", "HDRVDIFF_SPEC", "HDRVDiff"),
+    "look": ("look.network", "LOOK_SPEC", "Look"),
+    "look-base": ("look_base", "LOOK_BASE_SPEC", "LookBase"),
+    "bt2408": ("static", "BT2408_SPEC", "StaticMapping"),
+    "bt2446a": ("static", "BT2446A_SPEC", "StaticMapping"),
+    "lut": ("lut", "LUT_SPEC", "LutMapping"),
 }
+"""Of each model the module in this room, its spec and its class there. A module loads when its model is asked for: a
+conversion needs one of them, and all together take a tenth of a second."""
 
 
 def names() -> list[str]:
@@ -104,10 +95,13 @@ def buffers(name: str, config: Config = None) -> set[str]:
     return model.state_dict().keys() - dict(model.named_parameters()).keys()
 
 
+@cache
 def _find(name: str) -> tuple[ModelSpec, type[Model]]:
     try:
-        return _MODELS[name]
+        module, spec_name, class_name = _MODELS[name]
     except KeyError:
         raise ModelError(
             f"There is no model {name!r}; choose one of {', '.join(_MODELS)}."
         ) from None
+    found = import_module(f"{__package__}.{module}")
+    return cast(ModelSpec, getattr(found, spec_name)), cast(type[Model], getattr(found, class_name))
