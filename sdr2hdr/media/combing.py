@@ -3,15 +3,19 @@
 As in FFmpeg's idet, each line is compared with its two neighbours, and so are the same lines of the pictures before and
 after. In a picture of one time its own line fits best by far. Where the fields are of two times, one field fits the picture
 before as well as its own and the other the picture after: that also tells which is first. Only what moves is compared.
+
+Arrays are NumPy's: torch would share each small step out to threads, and they cost more than the work.
 """
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from av.video.frame import VideoFrame
-from torch import Tensor
+from numpy.typing import NDArray
 
 from sdr2hdr.media.picture import planes_of
+
+Lines = NDArray[np.int16]
 
 _COLUMNS = 240  # about as many columns of a picture are looked at
 _MOVED = 6  # codes of 8 bits between this picture and those beside it
@@ -46,35 +50,34 @@ class Combing:
         return self.moved >= least and self.fit < _PLAIN_FITS and self.ordered > _PLAIN_ORDERED
 
 
-def luma_lines(frame: VideoFrame) -> Tensor:
-    """A thinned copy of a planar frame's first colour plane, int16 ``H,W``, about 240 columns, in
-    codes of 8 bits."""
-    plane = planes_of(frame)[0][:, :: max(1, frame.width // _COLUMNS)]
+def luma_lines(frame: VideoFrame) -> Lines:
+    """A thinned copy of a planar frame's first colour plane, ``H,W``, about 240 columns, in codes of 8 bits."""
+    plane = planes_of(frame)[0].numpy()[:, :: max(1, frame.width // _COLUMNS)]
     shift = frame.format.components[0].bits - 8
-    return (plane.to(torch.int32) >> shift).to(torch.int16) if shift else plane.to(torch.int16)
+    return (plane >> shift if shift else plane).astype(np.int16)
 
 
-def combing(before: Tensor | None, lines: Tensor, after: Tensor | None) -> Combing:
+def combing(before: Lines | None, lines: Lines, after: Lines | None) -> Combing:
     """Whether a picture is combed, by its lines and those of the pictures before and after it."""
-    size = lines.numel()
+    size = lines.size
     beside = [
         (other, earlier) for other, earlier in ((before, True), (after, False)) if other is not None
     ]
     if not beside or lines.shape[0] < 4:
         return Combing()
     here = lines[1:-1]
-    changes = [(other[1:-1] - here).abs_() > _MOVED for other, _ in beside]
+    changes = [np.abs(other[1:-1] - here) > _MOVED for other, _ in beside]
     moves = changes[0] if len(changes) == 1 else changes[0] | changes[1]
-    moved = int(moves.sum())
+    moved = int(np.count_nonzero(moves))
     if moved < _LEAST:
         return Combing(moved, size)
     around = lines[:-2] + lines[2:]
-    own = _by_field((around - 2 * here).abs_() * moves)
+    own = _by_field(np.abs(around - 2 * here) * moves)
     # how badly each order of fields fits: of what is found in other pictures, the share over what is found in its own lines
     found = {True: 0, False: 0}
     expected = {True: 1, False: 1}
     for other, earlier in beside:
-        off = _by_field((around - 2 * other[1:-1]).abs_() * moves)
+        off = _by_field(np.abs(around - 2 * other[1:-1]) * moves)
         for is_top in (True, False):
             # top first: the top field fits the picture after, the bottom field the picture before
             order = is_top != earlier
@@ -85,7 +88,6 @@ def combing(before: Tensor | None, lines: Tensor, after: Tensor | None) -> Combi
     return Combing(moved, size, low, high / low if low else high, top < bottom)
 
 
-def _by_field(rows: Tensor) -> dict[bool, int]:
-    """Sums over the lines of the top field (True) and of the bottom field, the first row being of
-    the bottom field."""
+def _by_field(rows: Lines) -> dict[bool, int]:
+    """Sums over the lines of the top field (True) and of the bottom field, the first row being of the bottom field."""
     return {True: int(rows[1::2].sum()), False: int(rows[::2].sum())}

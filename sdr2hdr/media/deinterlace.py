@@ -7,16 +7,15 @@ from itertools import chain
 
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from torch import Tensor
 
-from sdr2hdr.media.combing import combing, luma_lines
+from sdr2hdr.media.combing import Lines, combing, luma_lines
 
 MODES = ("auto", "off", "tff", "bff")
 
 Seen = Callable[[VideoFrame, bool], None]
 """Told of each frame, and whether it was deinterlaced."""
 
-_WithLines = tuple[VideoFrame, Tensor]
+_WithLines = tuple[VideoFrame, Lines]
 
 
 def deinterlaced(

@@ -101,8 +101,12 @@ def keep_float32(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
+_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
+"""What errors of the CPU, of CUDA itself and of its libraries (cuDNN, cuBLAS) hold if memory ran out."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch says that memory ran out, on either device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

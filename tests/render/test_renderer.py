@@ -13,7 +13,7 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
-from sdr2hdr.render.device import pick_device, pick_precision
+from sdr2hdr.render.device import is_out_of_memory, pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Renderer, Run, windows
 from sdr2hdr.render.scene import render_scene
@@ -208,6 +208,21 @@ def test_less_memory_means_smaller_tiles_and_enough_means_none() -> None:
     assert choose_tile(1080, 1920, WMNET_SPEC, 1 << 40) == 1920
     edges = [choose_tile(1080, 1920, WMNET_SPEC, free) for free in (1 << 30, 1 << 31, 3 << 30)]
     assert edges == sorted(edges) and edges[0] < 1920
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 bytes"), True),
+        (RuntimeError("CUDA error: out of memory"), True),  # of pinned memory
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_of_memory_are_told_from_others(error: Exception, memory: bool) -> None:
+    assert is_out_of_memory(error) is memory
 
 
 def test_odd_sizes_come_back_as_they_were() -> None:
