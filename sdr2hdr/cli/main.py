@@ -31,6 +31,7 @@ def main(args: Sequence[str] | None = None) -> int:
         code = 130
     if args is None:
         stopper.over()
+        gc.freeze()  # the interpreter would search all of them for garbage once more as it ends
     return code
 
 
