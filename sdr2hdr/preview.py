@@ -112,6 +112,7 @@ def preview(
     screen: float = SCREEN,
     options: Options = DEFAULTS,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    note: Callable[[str], None] = lambda _sentence: None,
     **changes: Any,
 ) -> list[Shown]:
     """Write a PNG, and with ``hdr`` an AVIF for each model, of single frames of an SDR video.
@@ -122,6 +123,7 @@ def preview(
     ``NAME-preview`` in the current one. ``edge``: the longer one of a picture on the PNG, at most; ``screen``: nits of the screen
     that the PNG is for. Of the ``options``, and of single ``changes`` to them, those count that ``sdr2hdr preview`` has. If
     exposures alternate, or without ``at``, every frame is decoded once; else the look of the whole film is read here and there.
+    ``note`` takes sentences on what was assumed of the film.
 
     Raises :class:`UsageError`, :class:`InputError`, :class:`OutputError` or :class:`ModelError`, with a message for people.
     """
@@ -189,8 +191,7 @@ def preview(
         seconds = (moment.pts[moment.frame] - source.info.start_pts) * source.info.time_base
         files = {folder / f"{name}.png": b""}
         size = shown_size((height, wide), source.info.sample_aspect_ratio, edge)
-        shown = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)]
-        light = {}
+        shown, light = [_column("SDR as it is", as_hdr(rgb), rgb, peak, size, screen)], {}
         for title, result in codes.items():
             light[title] = _light(result)
             shown.append(_column(title, result, None, peak, size, screen))
@@ -208,6 +209,8 @@ def preview(
             write_whole(path, data, o.overwrite)
         written.append(Shown(float(seconds), light, tuple(files)))
     progress("preview", len(named), len(named))
+    for sentence in dict.fromkeys(source.notes if known is None else known.notes):
+        note(sentence)
     return written
 
 

@@ -41,7 +41,7 @@ def look(source: Path, out: Path | None, per: str, quiet: bool, **options: Any) 
     out = out or Path(f"{source.stem}.look.toml")
     bars = Bars(quiet)
     with bars.bar:
-        found = take_look(source, out, per=per, progress=bars, **options)
+        found = take_look(source, out, per=per, progress=bars, note=bars.note, **options)
         bars.finish()
     if not quiet:
         count = len(found.scenes)

@@ -52,7 +52,13 @@ def lut(source: Path, per: str, size: str, form: str, quiet: bool, **options: An
     bars = Bars(quiet)
     with bars.bar:
         files = take_tables(
-            source, options.pop("out"), per=per, size=int(size), progress=bars, **options
+            source,
+            options.pop("out"),
+            per=per,
+            size=int(size),
+            progress=bars,
+            note=bars.note,
+            **options,
         )
         bars.finish()
     if not quiet:

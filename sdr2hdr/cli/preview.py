@@ -56,6 +56,11 @@ class Bars:
             self.tasks[stage] = self.bar.add_task(STAGES[stage], total=total)
         self.bar.update(self.tasks[stage], completed=done, total=total)
 
+    def note(self, sentence: str) -> None:
+        """Show a sentence above the bars."""
+        if not self.bar.disable:
+            self.bar.console.print(Text(printable(sentence)))
+
     def finish(self) -> None:
         """Show every started stage as done; totals of a scan are estimates."""
         for task in self.tasks.values():
@@ -173,7 +178,9 @@ def preview(
         for values in itertools.product(*(each or (None,) for each in lists.values()))
     ]
     with bars.bar:
-        shown = run(source, out, models=models, versions=versions, progress=bars, **options)
+        shown = run(
+            source, out, models=models, versions=versions, progress=bars, note=bars.note, **options
+        )
         bars.finish()
     if as_json:
         show_json([s.to_json() for s in shown])

@@ -1,10 +1,11 @@
 """Colour tables in Adobe's and Resolve's text form, ``.cube``: read, written and applied.
 
-Source: Adobe, *Cube LUT Specification 1.0* (2013); tetrahedral interpolation after Sakamoto and Itooka (US patent 4275413,
-expired), with the choice of tetrahedra that FFmpeg's ``lut3d`` filter takes, too. Red changes fastest.
+Sources: Adobe, *Cube LUT Specification 1.0* (2013); Blackmagic Design, *DaVinci Resolve*, developer documentation, "LUT" (the
+input ranges, and tables for video range); tetrahedral interpolation after Sakamoto and Itooka (US patent 4275413, expired), with
+the choice of tetrahedra that FFmpeg's ``lut3d`` filter takes, too. Red changes fastest.
 """
 
-import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,12 @@ LARGEST = {"LUT_1D_SIZE": 65536, "LUT_3D_SIZE": 65}
 """Entries along an edge that are accepted; the specification's own limits are 65536 and 256."""
 
 _COMMENT = 200  # characters of a comment or title that are kept
+_MOST = 1e6  # of a number's size; codes are from 0 to 1
+_NARROWEST = 1e-3  # domain; a narrower one is a mistake
+_BLACK, _SPAN = (
+    64 / 1023,
+    876 / 1023,
+)  # of video range, in full range of 10 bits (BT.2100-2 table 9)
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,11 @@ def parse_cube(text: str) -> Cube:
     """The table in a ``.cube`` file's text. Raises ValueError with the cause, as a phrase for a sentence."""
     head = _Head()
     values: list[float] = []
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, raw in enumerate(re.split("\r\n|\r|\n", text), 1):
         line = raw.strip()
-        word = line.partition(" ")[0]
         if not line:
             continue
+        word = line.split(maxsplit=1)[0]
         if line[0] == "#" or (line[0].isalpha() and word.lower() not in ("nan", "inf", "infinity")):
             head.read(line, number)
             continue
@@ -111,12 +118,16 @@ def parse_cube(text: str) -> Cube:
         raise ValueError("it names neither LUT_1D_SIZE nor LUT_3D_SIZE")
     if len(values) < 3 * head.entries:
         raise ValueError(f"it ends after {len(values) // 3} of {head.entries} entries")
-    if any(a >= b for a, b in zip(head.low, head.high, strict=True)):
+    if any(b - a < _NARROWEST for a, b in zip(head.low, head.high, strict=True)):
         raise ValueError(f"its domain from {head.low} to {head.high} is empty")
     shape = (head.size,) if head.kind == "LUT_1D_SIZE" else (head.size,) * 3
-    return Cube(
-        torch.tensor(values).view(*shape, 3), head.title, head.low, head.high, tuple(head.comments)
-    )
+    table = torch.tensor(values).view(*shape, 3)
+    low, high = head.low, head.high
+    if head.video_in:
+        low, high = _of_full(low), _of_full(high)
+    if head.video_out:
+        table = (table - _BLACK) / _SPAN
+    return Cube(table, head.title, low, high, tuple(head.comments))
 
 
 @dataclass
@@ -129,6 +140,8 @@ class _Head:
     low: Triple = (0.0, 0.0, 0.0)
     high: Triple = (1.0, 1.0, 1.0)
     comments: list[str] = field(default_factory=list)
+    video_in: bool = False
+    video_out: bool = False
 
     @property
     def entries(self) -> int:
@@ -136,7 +149,8 @@ class _Head:
 
     def read(self, line: str, number: int) -> None:
         """Take in one line; unknown keywords are ignored, as the specification asks."""
-        word, _, rest = line.partition(" ")
+        word, *after = line.split(maxsplit=1)
+        rest = after[0] if after else ""
         if line[0] == "#":
             self.comments.append(line[1:].strip()[:_COMMENT])
         elif word == "TITLE":
@@ -152,6 +166,10 @@ class _Head:
         elif word in ("LUT_1D_INPUT_RANGE", "LUT_3D_INPUT_RANGE"):
             low, high = _numbers(rest, 2, number)
             self.low, self.high = (low, low, low), (high, high, high)
+        elif word == "LUT_IN_VIDEO_RANGE":
+            self.video_in = True
+        elif word == "LUT_OUT_VIDEO_RANGE":
+            self.video_out = True
 
 
 def cube_lines(cube: Cube) -> Iterable[str]:
@@ -187,6 +205,12 @@ def _size(word: str, rest: str, number: int) -> int:
     return int(digits)
 
 
+def _of_full(codes: Triple) -> Triple:
+    """Codes of full range for those of video range, both as fractions of the largest code."""
+    r, g, b = ((code - _BLACK) / _SPAN for code in codes)
+    return r, g, b
+
+
 def _three(text: str, number: int) -> Triple:
     r, g, b = _numbers(text, 3, number)
     return r, g, b
@@ -198,6 +222,6 @@ def _numbers(text: str, count: int, number: int) -> list[float]:
         found = [float(w) for w in words]
     except ValueError:
         found = []
-    if len(found) != count or not all(map(math.isfinite, found)):
+    if len(found) != count or not all(abs(v) <= _MOST for v in found):  # NaN is not, either
         raise ValueError(f"line {number} must hold {count} numbers, not {text.strip()[:40]!r}")
     return found

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import InputError, UsageError
-from sdr2hdr.exports.reading import Progress, read_film
+from sdr2hdr.exports.reading import Note, Progress, read_film
 from sdr2hdr.looks.file import MODEL, LookFile, Numbers, SceneNumbers
 from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.writing import check_free, write_whole
@@ -17,11 +17,13 @@ def take_look(
     per: str = "scene",
     options: Options = DEFAULTS,
     progress: Progress = lambda _stage, _done, _total: None,
+    note: Note = lambda _sentence: None,
     **changes: Any,
 ) -> LookFile:
     """Read the look of a film and write it to ``out``: of the whole film, and with ``per`` ``scene`` of each scene, too.
 
-    With it, ``convert(..., look=out)`` gives the film that ``convert`` alone gives. Raises UsageError, InputError, OutputError or
+    With it, ``convert(..., look=out)`` gives the film that ``convert`` alone gives. ``note`` takes sentences on what
+    was assumed of the film. Raises UsageError, InputError, OutputError or
     ModelError, with a message for people.
     """
     if per not in ("scene", "film"):
@@ -29,7 +31,7 @@ def take_look(
     src, out = Path(src), Path(out)
     o = options.changed(**{**changes, "model": MODEL})
     check_free(out, o.overwrite)
-    reading = read_film(src, o, progress)
+    reading = read_film(src, o, progress, note)
     film, grade = reading.film, reading.grade
     if film.whole is None:
         raise InputError(f"{src} is too short for a look to be read; give convert the film itself.")

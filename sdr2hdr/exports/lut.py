@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.cube import Cube, cube_lines, lattice
+from sdr2hdr.color.display import USUAL
 from sdr2hdr.errors import InputError, ModelError, UsageError
-from sdr2hdr.exports.reading import Progress, Reading, read_film
+from sdr2hdr.exports.reading import Note, Progress, Reading, read_film
 from sdr2hdr.looks.file import MODEL
 from sdr2hdr.options import AUTO, DEFAULTS, Options
 from sdr2hdr.scenes.cutlist import time_code
@@ -27,12 +28,14 @@ def take_tables(
     size: int = 65,
     options: Options = DEFAULTS,
     progress: Progress = lambda _stage, _done, _total: None,
+    note: Note = lambda _sentence: None,
     **changes: Any,
 ) -> list[Path]:
     """Write ``.cube`` tables of a film into the folder ``out``: one of the whole film, or one of each scene.
 
     They map SDR R'G'B' codes of BT.709 (BT.1886, full range) to PQ codes of BT.2020, as ``convert`` maps single pixels with
-    these options; neither its steadying nor its dither is in them. Raises UsageError, InputError, OutputError or ModelError.
+    these options; neither its steadying nor its dither is in them. ``note`` takes sentences on what was assumed of the
+    film. Raises UsageError, InputError, OutputError or ModelError.
     """
     if per not in ("scene", "film"):
         raise UsageError(f"A table is made per scene or per film, not per {per!r}.")
@@ -47,8 +50,13 @@ def take_tables(
             f"Model {o.model} looks at the surroundings of a pixel, which no table holds; take --model look, bt2408 or bt2446a."
         )
     make_folder(folder)
-    reading = read_film(src, o, progress)
-    film = reading.film
+    reading = read_film(src, o, progress, note)
+    film, display = reading.film, reading.display
+    if display != USUAL:
+        note(
+            f"{src} was made for a {display.transfer} display with {display.primaries} primaries, and a table takes BT.709 for "
+            "BT.1886. Convert the picture to that before you apply the table."
+        )
     if reading.loaded.spec.look and film.whole is None:
         raise InputError(f"{src} is too short for a look to be read; take a longer part of it.")
     if per == "film":

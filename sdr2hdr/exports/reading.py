@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.display import Display
 from sdr2hdr.color.grade import Grade
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.looks import Look
@@ -19,6 +20,8 @@ from sdr2hdr.render.renderer import Renderer, told_brightness
 from sdr2hdr.weights.opened import Loaded, open_model
 
 Progress = Callable[[str, int, int], None]
+Note = Callable[[str], None]
+"""Takes sentences for people on what was found in a film and assumed of it."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,18 @@ class Film:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a film, by a model with a grade; ``renderer`` renders pictures of the film's size."""
+    """What was read of a film, by a model with a grade.
+
+    ``display`` is what the film was made for; ``renderer`` renders pictures of the film's size."""
 
     film: Film
+    display: Display
     loaded: Loaded
     grade: Grade
     renderer: Renderer
 
 
-def read_film(src: Path, options: Options, progress: Progress) -> Reading:
+def read_film(src: Path, options: Options, progress: Progress, note: Note) -> Reading:
     """Decode a film once and read its scenes as ``convert`` would with these options. Raises as ``convert`` does."""
     loaded = open_model(options.model, options.weights)
     look = Look.of(options.look)
@@ -62,6 +68,8 @@ def read_film(src: Path, options: Options, progress: Progress) -> Reading:
     )
     if not found.pts:
         raise InputError(f"{src} holds no picture that decodes; check the file.")
+    for sentence in dict.fromkeys(found.notes):
+        note(sentence)
     given = look.scenes(told_brightness(grade), found.cuts, len(found.pts), src) or found.looks
     whole = reads.whole
     if look.file is not None:
@@ -76,6 +84,7 @@ def read_film(src: Path, options: Options, progress: Progress) -> Reading:
             tuple(None if v is None else torch.tensor(v) for v in given or (None,) * len(firsts)),
             whole,
         ),
+        source.info.shown.display,
         loaded,
         grade,
         renderer,

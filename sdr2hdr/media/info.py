@@ -3,6 +3,7 @@
 Sources: ITU-T H.273 tables 2 to 4 (the numbers of primaries, transfers, matrices), RFC 9559 5.1.4.1.28 (Matroska's Colour).
 """
 
+import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,14 +18,15 @@ from sdr2hdr.color.luma import MATRICES
 from sdr2hdr.color.turn import Turn
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.boxes import mp4_hdr
 from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
-from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V
+from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V, matroska_display
 from sdr2hdr.media.opening import first_frame, is_cover, is_still_format, opened
 from sdr2hdr.media.photo import read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
-from sdr2hdr.media.shown import Shown, primaries_of, shown, transfer_of
+from sdr2hdr.media.shown import UNNAMED, Shown, names_of, primaries_of, shown, transfer_of
 
 UNTAGGED = 2  # "unspecified" in all three tables of H.273
 MATRIX_NAMES = {
@@ -53,7 +55,8 @@ class SourceInfo:
     ``coded_size`` is width and height as stored; ``size`` and ``sample_aspect_ratio`` are of the
     upright picture, ``turn`` leads from one to the other. ``matrix_from`` and ``range_from`` say
     how the layout was decided: ``tagged``, ``untagged rule`` or ``given``. ``primaries`` and
-    ``transfer`` are the file's tags, ``untagged`` if it has none; ``shown`` is the display that the
+    ``transfer`` are the tags of the first picture, ``untagged`` if it has none; ``container_display``
+    is the transfer and the primaries that the container names; ``shown`` is the display that the
     picture is taken to be made for. ``frames`` and ``duration`` are
     the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or
     ``Dolby Vision`` where it is one of these. ``clock`` is what was moved, and by how much, so that
@@ -82,6 +85,7 @@ class SourceInfo:
     range_from: str
     primaries: str
     transfer: str
+    container_display: tuple[str, str]
     shown: Shown
     hdr: str | None
     video_streams: int
@@ -169,6 +173,7 @@ def read_info(
             range_from=range_from,
             primaries=primaries_of(frame),
             transfer=transfer_of(frame),
+            container_display=_container_display(path, container, stream),
             shown=shown(frame, transfer, primaries, photo),
             hdr=hdr,
             video_streams=sum(1 for s in streams.video if not is_cover(s)),
@@ -232,6 +237,26 @@ def layout_of(
     sub = (form.chroma_width(16), form.chroma_height(16))
     log2 = (4 - (sub[0].bit_length() - 1), 4 - (sub[1].bit_length() - 1))
     return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from
+
+
+def _container_display(
+    path: Path, container: InputContainer, stream: VideoStream
+) -> tuple[str, str]:
+    """The names of the transfer and the primaries in the header of an MP4, a MOV or a Matroska file, for its first video.
+
+    FFmpeg shows them only as long as the pictures say nothing else.
+    """
+    if stream.index != container.streams.video[0].index:
+        return UNNAMED
+    kind = container.format.name
+    try:
+        if kind.startswith("matroska"):
+            return names_of(*matroska_display(path))
+        if kind.startswith("mov") and (colour := mp4_hdr(path).colour) is not None:
+            return names_of(*colour[:2])
+    except (EOFError, OSError, struct.error, ValueError):
+        pass  # damaged headers say nothing
+    return UNNAMED
 
 
 def _siting(path: Path, container: InputContainer, stream: VideoStream) -> str:

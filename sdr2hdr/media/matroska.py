@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdr2hdr.color.yuv import YuvLayout
-from sdr2hdr.media.ebml import CRC32, VOID, Elements, children, element, elements, variable, whole
+from sdr2hdr.media.ebml import (
+    CRC32,
+    VOID,
+    Elements,
+    children,
+    element,
+    elements,
+    number,
+    variable,
+    whole,
+)
 from sdr2hdr.media.hdr10 import ContainerHdr
 
 MAGIC = b"\x1aE\xdf\xa3"
@@ -110,17 +120,33 @@ def _is_filled(file: BinaryIO, at: int, end: int, last: int) -> bool:
 
 def matroska_hdr(path: Path) -> ContainerHdr:
     """What the Tracks element says of the first video track; empty if it cannot be found."""
+    track = _first_video(path)
+    facts = _colour_facts(_colour_of(track))
+    mapping = children(track.get(_ADDITION_MAPPING, b""))
+    is_dolby = mapping.get(_ADDITION_TYPE) in (b"dvcC", b"dvvC")
+    return replace(facts, dolby=mapping.get(_ADDITION_EXTRA) if is_dolby else None)
+
+
+def matroska_display(path: Path) -> tuple[int, int]:
+    """The primaries and the transfer that Tracks names for the first video track, by their numbers in H.273; 0 for none."""
+    colour = _colour_of(_first_video(path))
+    return number(colour.get(_PRIMARIES, b"")), number(colour.get(_TRANSFER, b""))
+
+
+def _first_video(path: Path) -> Elements:
+    """The first video track's entry in Tracks; empty if it cannot be found."""
     with path.open("rb") as file:
         _, tracks = tracks_of(file)
     body = io.BytesIO(tracks)
     for name, size in elements(body, len(tracks)):
         track = children(body.read(size)) if name == _TRACK_ENTRY else {}
         if track.get(_TRACK_TYPE) == b"\1":
-            facts = _colour_facts(children(children(track.get(_VIDEO, b"")).get(COLOUR, b"")))
-            mapping = children(track.get(_ADDITION_MAPPING, b""))
-            is_dolby = mapping.get(_ADDITION_TYPE) in (b"dvcC", b"dvvC")
-            return replace(facts, dolby=mapping.get(_ADDITION_EXTRA) if is_dolby else None)
-    return ContainerHdr()
+            return track
+    return {}
+
+
+def _colour_of(track: Elements) -> Elements:
+    return children(children(track.get(_VIDEO, b"")).get(COLOUR, b""))
 
 
 def _colour_facts(colour: Elements) -> ContainerHdr:

@@ -12,6 +12,13 @@ from sdr2hdr.color.display import USUAL, Display
 from sdr2hdr.color.names import DISPLAY_PRIMARIES
 from sdr2hdr.media.photo import Photo
 
+UNTAGGED = "untagged"
+"""The name of a tag that a file does not have."""
+UNNAMED = (UNTAGGED, UNTAGGED)
+"""A transfer and primaries that a container says nothing of."""
+WIDE = ("p3-dci", "p3-d65", "bt2020")
+"""Primaries of colours that models, which work in BT.709, do not see."""
+
 PRIMARY_NAMES = {
     1: "bt709",
     4: "bt470m",
@@ -72,9 +79,27 @@ class Shown:
         d = self.display
         return f"{d.transfer} ({self.transfer_from}), {d.primaries} ({self.primaries_from})"
 
-    def doubts(self, transfer: str, primaries: str) -> tuple[str, ...]:
-        """What is assumed of a file with these tags, one sentence for each that is not known."""
+    def doubts(
+        self, transfer: str, primaries: str, container: tuple[str, str] = UNNAMED
+    ) -> tuple[str, ...]:
+        """What is assumed of a file with these tags: one sentence for each that is not known or that the
+        ``container`` (its transfer and primaries) contradicts, and one for colours that are clipped."""
         found = []
+        sides = (
+            ("transfer", self.transfer_from, transfer, container[0]),
+            ("primaries", self.primaries_from, primaries, container[1]),
+        )
+        for what, decided_by, tag, other in sides:
+            same = CURVES.get(tag, tag) == CURVES.get(other, other)
+            if decided_by != "given" and UNTAGGED not in (tag, other) and not same:
+                found.append(
+                    f"The container of the source names the {what} {other}, but its pictures name {tag}; the pictures were "
+                    f"followed. --input-{what} overrides both."
+                )
+        if self.display.primaries in WIDE:
+            found.append(
+                f"The source has {self.display.primaries} primaries; its colours outside BT.709 were clipped to BT.709."
+            )
         if self.transfer_from == "unknown tag":
             found.append(
                 f"The transfer {transfer} that the source is tagged with is not converted here; it was read as BT.1886. "
@@ -91,6 +116,11 @@ class Shown:
                 f" and {self.display.primaries}. --input-transfer and --input-primaries name others."
             )
         return tuple(found)
+
+
+def names_of(primaries: int, transfer: int) -> tuple[str, str]:
+    """The names of a transfer and of primaries, in this order, by their numbers in H.273."""
+    return _named(TRANSFER_NAMES, transfer), _named(PRIMARY_NAMES, primaries)
 
 
 def primaries_of(frame: VideoFrame) -> str:
@@ -132,13 +162,13 @@ def shown(
 
 def _named(names: Mapping[int, str], number: int) -> str:
     return names.get(
-        number, "untagged" if number in (0, 2) else f"number {number}"
+        number, UNTAGGED if number in (0, 2) else f"number {number}"
     )  # 2 is "unspecified"
 
 
 def _decided(given: str, tag: str, known: Mapping[str, str], usual: str) -> tuple[str, str]:
     if given != "auto":
         return given, "given"
-    if tag == "untagged":
+    if tag == UNTAGGED:
         return usual, "untagged rule"
     return (known[tag], "tagged") if tag in known else (usual, "unknown tag")

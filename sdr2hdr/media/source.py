@@ -152,7 +152,9 @@ class Source:
     def notes(self) -> tuple[str, ...]:
         """Sentences for people on what was found and done in the newest :meth:`pictures`."""
         doubts = (
-            self.info.shown.doubts(self.info.transfer, self.info.primaries)
+            self.info.shown.doubts(
+                self.info.transfer, self.info.primaries, self.info.container_display
+            )
             if self.info.hdr is None
             else ()
         )

@@ -35,10 +35,10 @@ def cube_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
 
     Raises ModelError if the file holds no table that can be used.
     """
+    if b"\0" in data:
+        raise ModelError(f"{path} is not a .cube file (it is not text); name one that is.")
     try:
-        cube = parse_cube(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as e:
-        raise ModelError(f"{path} is not a .cube file (it is not text); name one that is.") from e
+        cube = parse_cube(data.decode("utf-8-sig", errors="replace"))  # comments may be in any code
     except ValueError as e:
         raise ModelError(f"{path} cannot be used as a colour table: {e}.") from e
     return {"table": cube.table, "domain": tensor([cube.low, cube.high])}

@@ -112,6 +112,9 @@ def test_ffmpegs_lut3d_agrees(tmp_path: Path) -> None:
         ("LUT_3D_SIZE " + "9" * 6000 + "\n", "sizes from 2"),
         ("LUT_3D_SIZE -4\n", "-4"),
         ("LUT_3D_SIZE 2\nLUT_1D_SIZE 2\n", "two tables"),
+        ("LUT_3D_SIZE 2\n" + "0 0 1e39\n" * 8, "line 2"),
+        ("DOMAIN_MAX 1e-60 1 1\nLUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "empty"),
+        ("DOMAIN_MAX 1e39 1 1\nLUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "line 1"),
         ("DOMAIN_MIN 1 1 1\nDOMAIN_MAX 0 0 0\nLUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "empty"),
     ],
 )
@@ -122,6 +125,23 @@ def test_a_file_that_is_no_table_is_refused_with_the_cause(text: str, says: str)
 
 
 def test_unknown_keywords_and_comments_are_passed_over() -> None:
-    cube = parse_cube("# made by hand\nLUT_IN_VIDEO_RANGE\nLUT_1D_SIZE 2\n0 0 0\n1 1 1\n")
+    cube = parse_cube("# made by hand\nLUT_OF_A_FRIEND\nLUT_1D_SIZE 2\n0 0 0\n1 1 1\n")
     assert cube.comments == ("made by hand",) and cube.size == 2
     assert math.isclose(float(cube(torch.full((3, 1, 1), 0.3))[0, 0, 0]), 0.3, abs_tol=1e-6)
+
+
+def test_keywords_may_be_parted_by_tabs_and_titles_hold_any_character() -> None:
+    title = 'TITLE "Night\u2028LUT_3D_SIZE 9\x0b0 0 0"\n'
+    cube = parse_cube(title + "LUT_1D_SIZE\t2\r\nDOMAIN_MAX\t2 2 2\r\n0\t0\t0\r\n1 1 1\r\n")
+    assert (cube.size, cube.high) == (2, (2.0, 2.0, 2.0))
+
+
+def test_a_table_for_video_range_is_applied_to_the_codes_of_video_range() -> None:
+    """DaVinci Resolve's keywords: black is 64 and white 940 of 1023, on the way in and on the way out."""
+    size = 17
+    text = identity(size).replace("LUT_3D_SIZE", "LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE")
+    codes = torch.tensor([0.0, 0.25, 1.0]).expand(3, 1, 3)
+    as_video = (64 + 876 * codes) / 1023
+    assert torch.allclose(parse_cube(text)(codes), as_video, atol=1e-5)
+    both = text.replace("LUT_3D_SIZE", "LUT_OUT_VIDEO_RANGE\nLUT_3D_SIZE")
+    assert torch.allclose(parse_cube(both)(codes), codes, atol=1e-5)

@@ -132,6 +132,19 @@ def test_what_no_table_can_hold_is_refused(film: Path, tmp_path: Path) -> None:
         take_tables(film, "/proc/luts", model="look")
 
 
+def test_what_is_assumed_of_a_film_is_told(tmp_path: Path) -> None:
+    tags = {"color_range": 1, "colorspace": 1, "color_primaries": 12, "color_trc": 9}
+    clip = make_clip(tmp_path / "p3.mkv", codec="ffv1", size=(32, 32), frames=9, **tags)
+    told: list[str] = []
+    take_look(clip, tmp_path / "p3.toml", note=told.append)
+    clipped, unknown = told
+    assert "clipped to BT.709" in clipped
+    assert "log100" in unknown and "--input-transfer" in unknown
+    take_tables(clip, tmp_path, note=told.append, size=33, input_transfer="srgb")
+    assert told[2] == clipped
+    assert "srgb" in told[3] and "p3-d65" in told[3] and "before you apply" in told[3]
+
+
 def test_the_commands_write_what_they_say(
     film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

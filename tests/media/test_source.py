@@ -953,7 +953,8 @@ def test_the_light_of_the_display_that_a_file_is_tagged_with(
     source = Source(clip)
     (read,) = source.pictures()
     assert bt2408(read.rgb())[:, 0, 0].tolist() == pytest.approx(nits, rel=0.02)
-    assert source.notes == ()
+    wide = tags.get("color_primaries") == 11
+    assert len(source.notes) == wide and all("clipped to BT.709" in note for note in source.notes)
 
 
 def test_unknown_tags_are_named_and_can_be_overruled(tmp_path: Path) -> None:
@@ -980,3 +981,26 @@ def test_unknown_tags_are_named_and_can_be_overruled(tmp_path: Path) -> None:
     assert given.notes == ()
     code = (126 - 16) / 219
     assert bt1886_eotf(read.rgb()).mean().item() == pytest.approx(code, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "other"),
+    [
+        ("a.mp4", b"nclx\0\1\0\x0d", b"nclx\0\1\0\5"),  # ISO/IEC 23001-8: primaries, transfer
+        ("a.mkv", b"\x55\xba\x81\x0d", b"\x55\xba\x81\5"),  # RFC 9559: TransferCharacteristics
+    ],
+)
+def test_a_container_that_contradicts_its_pictures_is_named(
+    tmp_path: Path, name: str, tag: bytes, other: bytes
+) -> None:
+    tags = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 13}
+    clip = make_clip(tmp_path / name, frames=2, **tags)
+    assert Source(clip).notes == ()
+    data = clip.read_bytes()
+    assert data.count(tag) == 1
+    clip.write_bytes(data.replace(tag, other))
+    source = Source(clip)
+    (note,) = source.notes
+    assert "gamma28" in note and "srgb" in note and "--input-transfer" in note
+    assert source.info.shown.display.transfer == "srgb"
+    assert Source(clip, transfer="gamma22").notes == ()

@@ -49,3 +49,10 @@ def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path: Path, conten
 def test_without_a_table_the_message_names_the_option() -> None:
     with pytest.raises(ModelError, match="--lut FILE"):
         open_model("lut")
+
+
+def test_a_comment_in_another_code_than_utf8_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "d.cube"
+    file.write_bytes("# gr\xfcn\n".encode("latin-1") + b"LUT_1D_SIZE 2\n0 0 0\n1 1 1\n")
+    codes, _ = open_model("lut", file).model(torch.full((1, 1, 3, 1, 1), 0.25), {})
+    assert torch.allclose(codes, torch.full_like(codes, 0.25))
