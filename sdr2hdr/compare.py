@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdr2hdr.color.primaries import luminance
 from sdr2hdr.color.transfer import pq_eotf
-from sdr2hdr.errors import InputError, OutputError
+from sdr2hdr.errors import InputError
 from sdr2hdr.media.check import read_hdr10
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.media.source import Source
@@ -95,7 +95,7 @@ def compare(
         raise InputError(
             f"{truth} is SDR and no truth to measure HDR against; give the HDR10 master."
         )
-    _check_page(page, films, overwrite)
+    check_free(page, overwrite, *(film.path for film in films))
     size = _common_size(films)
     meters = (FilmMeter(), FilmMeter())
     detector = Detector(films[0].source.info.time_base) if scenes == "auto" else None
@@ -151,14 +151,6 @@ def compare(
     stills = _stills(films, pts, found, size, most, edge, progress)
     write_whole(page, comparison_page(found, stills), overwrite)
     return found
-
-
-def _check_page(page: Path, films: Sequence[_Film], overwrite: bool) -> None:
-    check_free(page, overwrite)
-    if any(page.exists() and page.samefile(film.path) for film in films):
-        raise OutputError(
-            f"{page} is one of the films, which are never written; choose another name for the page."
-        )
 
 
 def _common_size(films: Sequence[_Film]) -> tuple[int, int]:

@@ -169,7 +169,7 @@ def preview(
     folder = _folder(src, out)
     named = {_name(source, moment): moment for moment in moments}  # two times may mean one frame
     for name in named:
-        check_free(folder / f"{name}.png", o.overwrite)
+        check_free(folder / f"{name}.png", o.overwrite, src)
     written = []
     for done, (name, moment) in enumerate(named.items()):
         progress("preview", done, len(named))

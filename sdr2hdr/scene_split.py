@@ -59,9 +59,7 @@ def scene_split(
     src = Path(src)
     files = [path for path in (csv, qpfile, edl, sheet, html) if path is not None]
     for path in files:
-        check_free(path, overwrite)
-        if path.exists() and src.exists() and path.samefile(src):
-            raise OutputError(f"{path} is the film itself; name another file.")
+        check_free(path, overwrite, src)
     if len({path.absolute() for path in files}) < len(files):
         raise OutputError("Two of the files to write have the same name; give each its own.")
     source = Source(src, matrix=input_matrix, range=input_range)

@@ -52,6 +52,7 @@ def _in_words(text: str) -> str:
     key = where.strip("`.")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
         return f"the key {missing[1]!r} is missing" + (f" in {key}" if key else "")
+    what = what.replace(" | null`", "`")  # TOML has no null
     for name, words in _NAMES.items():
         what = what.replace(f"`{name}`", words)
     what = (
@@ -59,4 +60,4 @@ def _in_words(text: str) -> str:
         .replace(", got", ", not")
         .replace("Invalid enum value", "cannot be")
     )
-    return f"{key!r} {what}"
+    return f"{key!r} {what}" if key else f"it {what}"

@@ -10,13 +10,17 @@ from pathlib import Path
 from sdr2hdr.errors import OutputError
 
 
-def check_free(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if a file of this name must not or cannot be written."""
+def check_free(path: Path, overwrite: bool, *films: Path) -> None:
+    """Raise OutputError if a file of this name must not or cannot be written. ``films`` are never written."""
     try:
         if "\0" in str(path):
             raise OutputError(f"{path} has a NUL character in its name; choose another name.")
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file.")
+        if path.exists() and any(film.exists() and path.samefile(film) for film in films):
+            raise OutputError(
+                f"{path} is the film itself, which is never written; choose another name."
+            )
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; choose another name, or replace it with -y.")
         if not path.parent.is_dir():

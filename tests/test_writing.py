@@ -56,3 +56,14 @@ def test_names_that_cannot_be_taken(tmp_path: Path) -> None:
     check_free(tmp_path / "there", overwrite=True)
     with pytest.raises(OutputError, match="cannot be written"):
         write_whole(tmp_path / ("a" * 300), b"", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_film_is_never_written(tmp_path: Path, overwrite: bool) -> None:
+    film, link = tmp_path / "film.mkv", tmp_path / "link.toml"
+    film.write_text("film")
+    link.symlink_to(film)
+    for path in (film, link):
+        with pytest.raises(OutputError, match="never written"):
+            check_free(path, overwrite, film)
+    check_free(tmp_path / "other.toml", overwrite, film)

@@ -69,7 +69,7 @@ def encoder_params(
             raise UsageError(f"--qpfile is for x265; {encoder} is told the cuts in its options.")
         if any(letter.isspace() for letter in str(qpfile)):
             raise UsageError(f"{qpfile} has a space in its name, at which shells split options.")
-        check_free(qpfile, o.overwrite)
+        check_free(qpfile, o.overwrite, Path(src))
 
     def settings(plan: Plan) -> EncodeSettings:
         return replace(plan.encode, codec=codec, encoder="", crf=o.quality or 0.0, preset=o.speed)

@@ -30,7 +30,7 @@ def take_look(
         raise UsageError(f"A look is read per scene or per film, not per {per!r}.")
     src, out = Path(src), Path(out)
     o = options.changed(**{**changes, "model": MODEL})
-    check_free(out, o.overwrite)
+    check_free(out, o.overwrite, src)
     reading = read_film(src, o, progress, note)
     film, grade = reading.film, reading.grade
     if film.whole is None:

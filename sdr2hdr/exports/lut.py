@@ -68,7 +68,7 @@ def take_tables(
         ]  # fmt: skip
     files = [folder / name for name, *_ in jobs]
     for path in files:
-        check_free(path, o.overwrite)
+        check_free(path, o.overwrite, src)
     for done, (path, (_, what, look)) in enumerate(zip(files, jobs, strict=True), 1):
         text = "".join(cube_lines(_cube(reading, look, what, size, src, o)))
         write_whole(path, text.encode(), overwrite=o.overwrite)

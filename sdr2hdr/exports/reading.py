@@ -50,7 +50,12 @@ class Reading:
     renderer: Renderer
 
 
-def read_film(src: Path, options: Options, progress: Progress, note: Note) -> Reading:
+def read_film(
+    src: Path,
+    options: Options,
+    progress: Progress,
+    note: Note = lambda _sentence: None,
+) -> Reading:
     """Decode a film once and read its scenes as ``convert`` would with these options. Raises as ``convert`` does."""
     loaded = open_model(options.model, options.weights)
     look = Look.of(options.look)

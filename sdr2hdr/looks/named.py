@@ -54,7 +54,7 @@ def named_looks() -> dict[str, NamedLook]:
                 found[name] = typed(table, NamedLook)
             except ValueError as e:
                 raise InputError(
-                    f"{path}: {e} in [{name}]; a look has brightness, highlights, saturation and about."
+                    f"{path}: in [{name}], {e}; a look has brightness, highlights, saturation and about."
                 ) from e
     return found
 

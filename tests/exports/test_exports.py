@@ -155,3 +155,6 @@ def test_the_commands_write_what_they_say(
     assert main(["looks"]) == 0
     assert "phone" in capsys.readouterr().out
     assert main(["look", str(film), "-o", str(tmp_path / "a.toml")]) == 4
+    data = film.read_bytes()
+    assert main(["look", str(film), "-o", str(film), "-y"]) == 4
+    assert film.read_bytes() == data

@@ -64,7 +64,8 @@ def test_looks_of_your_own_are_added_and_replace(own: Path) -> None:
         ("[mine]\nbrightness = 100\n", "mine"),
         ('[mine]\nbrightness = "bright"\n', "mine"),
         ("[mine]\ngamma = 2\n", "gamma"),
-        ("mine = 3\n", "mine"),
+        ("mine = 3\n", r"in \[mine\], it must be a table, not a whole number;"),
+        ('[mine]\nbrightness = "2"\n', "must be a number, not text"),
     ],
 )
 def test_a_table_of_looks_that_is_wrong_is_named(own: Path, text: str, cause: str) -> None:
