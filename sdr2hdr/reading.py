@@ -50,15 +50,15 @@ def open_regular(path: Path, what: str) -> BinaryIO:
     raise InputError(f"{path} is {kind}; name {what}.")
 
 
-def read_bytes(path: Path, what: str) -> bytes:
-    """The whole content, at most ``LARGEST`` bytes. Raises MissingFile or InputError."""
+def read_bytes(path: Path, what: str, largest: int = LARGEST) -> bytes:
+    """The whole content, at most ``largest`` bytes. Raises MissingFile or InputError."""
     try:
         with open_regular(path, what) as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except OSError as e:
         raise InputError(f"{path} cannot be read as {what} ({e.strerror}).") from e
-    if len(data) > LARGEST:
-        raise InputError(f"{path} is too large for {what} (more than {LARGEST >> 20} MiB).")
+    if len(data) > largest:
+        raise InputError(f"{path} is too large for {what} (more than {largest >> 20} MiB).")
     return data
 
 

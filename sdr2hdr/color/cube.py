@@ -223,5 +223,7 @@ def _numbers(text: str, count: int, number: int) -> list[float]:
     except ValueError:
         found = []
     if len(found) != count or not all(abs(v) <= _MOST for v in found):  # NaN is not, either
-        raise ValueError(f"line {number} must hold {count} numbers, not {text.strip()[:40]!r}")
+        raise ValueError(
+            f"line {number} must hold {count} numbers up to {_MOST:g}, not {text.strip()[:40]!r}"
+        )
     return found

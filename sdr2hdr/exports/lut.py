@@ -50,6 +50,9 @@ def take_tables(
             f"Model {o.model} looks at the surroundings of a pixel, which no table holds; take --model look, bt2408 or bt2446a."
         )
     make_folder(folder)
+    whole = folder / f"{src.stem}.cube"
+    if per == "film":
+        check_free(whole, o.overwrite, src)
     reading = read_film(src, o, progress, note)
     film, display = reading.film, reading.display
     if display != USUAL:
@@ -60,7 +63,7 @@ def take_tables(
     if reading.loaded.spec.look and film.whole is None:
         raise InputError(f"{src} is too short for a look to be read; take a longer part of it.")
     if per == "film":
-        jobs = [(f"{src.stem}.cube", "the whole film", film.whole)]
+        jobs = [(whole.name, "the whole film", film.whole)]
     else:
         jobs = [
             (f"{src.stem}-{n:04d}.cube", f"the scene from {time_code(start)}", look if look is not None else film.whole)

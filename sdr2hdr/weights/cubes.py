@@ -11,12 +11,14 @@ from sdr2hdr.reading import read_bytes
 
 SUFFIX = ".cube"
 MODEL = "lut"
+LARGEST = 32 << 20
+"""Bytes. A table of 65 entries an edge has 275,000 lines, of up to 100 characters."""
 
 
 def read_cube(path: Path) -> bytes:
     """The bytes of a ``.cube`` file. Raises ModelError if it cannot be read as a text of reasonable size."""
     try:
-        return read_bytes(path, "a colour table")
+        return read_bytes(path, "a colour table", LARGEST)
     except InputError as e:
         raise ModelError(str(e)) from e
 

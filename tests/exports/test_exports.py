@@ -132,6 +132,14 @@ def test_what_no_table_can_hold_is_refused(film: Path, tmp_path: Path) -> None:
         take_tables(film, "/proc/luts", model="look")
 
 
+def test_a_table_that_exists_is_refused_before_the_film_is_read(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "film.cube").touch()
+    seen: list[str] = []
+    with pytest.raises(OutputError, match="exists"):
+        take_tables(film, tmp_path, progress=lambda stage, *_: seen.append(stage))
+    assert seen == []
+
+
 def test_what_is_assumed_of_a_film_is_told(tmp_path: Path) -> None:
     tags = {"color_range": 1, "colorspace": 1, "color_primaries": 12, "color_trc": 9}
     clip = make_clip(tmp_path / "p3.mkv", codec="ffv1", size=(32, 32), frames=9, **tags)

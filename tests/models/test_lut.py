@@ -56,3 +56,12 @@ def test_a_comment_in_another_code_than_utf8_does_no_harm(tmp_path: Path) -> Non
     file.write_bytes("# gr\xfcn\n".encode("latin-1") + b"LUT_1D_SIZE 2\n0 0 0\n1 1 1\n")
     codes, _ = open_model("lut", file).model(torch.full((1, 1, 3, 1, 1), 0.25), {})
     assert torch.allclose(codes, torch.full_like(codes, 0.25))
+
+
+def test_a_table_with_many_digits_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "e.cube"
+    rows = "\n".join(["0.123456789012345678 0.123456789012345678 0.123456789012345678"] * 65**3)
+    file.write_text(f"LUT_3D_SIZE 65\n{rows}\n")
+    assert file.stat().st_size > 16 << 20
+    codes, _ = open_model("lut", file).model(torch.zeros(1, 1, 3, 1, 1), {})
+    assert torch.allclose(codes, torch.full_like(codes, 0.123456789))
