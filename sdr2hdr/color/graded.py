@@ -14,6 +14,7 @@ from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
 
 _ENTRIES = 1024
 _SAME = 1e-4  # of a brightness: less is not worth a pass over the picture
+_KEPT = 0.5  # saturation takes at most this share of the least channel, as in the model look
 
 GREYS = torch.linspace(0.0, 1.0, _ENTRIES + 1)
 """The SDR codes of the ramp that :meth:`Curve.of` is told."""
@@ -61,11 +62,14 @@ class Curve:
 
 
 def saturated(nits: Tensor, saturation: float, peak: float) -> Tensor:
-    """BT.2020 light ``N,3,H,W`` with its distance from grey multiplied; no channel below 0 or above ``peak``, hue kept."""
+    """BT.2020 light ``N,3,H,W`` with its distance from grey multiplied; no channel above ``peak``, hue kept.
+
+    A colour keeps at least half of its least channel, and with it the detail in saturated areas.
+    """
     grey = luminance(nits).unsqueeze(1)
     least = nits.amin(1, keepdim=True)
-    room = grey / (grey - least).clamp_min(1e-6)  # beyond it a channel would be negative
-    nits = grey + (nits - grey) * room.clamp(1.0, max(saturation, 1.0)).clamp_max(saturation)
+    room = _KEPT * least / (grey - least).clamp_min(1e-6)
+    nits = nits + (nits - grey) * room.clamp_max(saturation - 1)
     return nits.clamp_min(0.0) * (peak / nits.amax(1, keepdim=True).clamp_min(peak))
 
 
