@@ -53,7 +53,7 @@ class Cluster:
     def render(
         self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticker
     ) -> Busy:
-        run = _Run(task, plan, work, todo, tick, Share.of(task, plan, self.workers))
+        run = _Run(task, plan, work, todo, tick, self.workers)
         try:
             return run.finish()
         finally:
@@ -67,6 +67,7 @@ class _Flight:
     group: list[int]
     stream: Any
     arrival: Arrival
+    share: Share
     avoids: frozenset[str]
     at: Begun | None = None
     frames: int = 0
@@ -87,24 +88,25 @@ class _Trouble:
 
 class _Run:
     def __init__(
-        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticker, share: Share
+        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticker, workers: int
     ) -> None:
-        self.task, self.plan, self.work, self.tick, self.share = task, plan, work, tick, share
+        self.task, self.plan, self.work, self.tick, self.workers = task, plan, work, tick, workers
+        self.machines: dict[str, Machine] = {}
+        self._see_machines()
         source, weights = Needed.at(task.source), _weights(task)
         self.home = open_home(frozenset(n.path for n in (source, weights) if n is not None))
         key = uuid.uuid4().hex
         self.token = f"seen-{key}{PART}"
         work.create(self.token).close()
         token = work.folder.absolute() / self.token
-        self.job = Job(key, task, ray.put(plan), source, weights, self.home, share.threads, token)
+        self.job = Job(key, task, ray.put(plan), source, weights, self.home, token)
         self.function = ray.remote(render_chunk)
         self.waiting = deque(sorted(todo, key=self._frames, reverse=True))
         self.flights: dict[Any, _Flight] = {}
         self.trouble: dict[int, _Trouble] = {}
         self.unfit: dict[str, str] = {}
-        self.machines: dict[str, Machine] = {}
         self.processors: set[str] = set()
-        self.looked = 0.0
+        self.looked = time.monotonic()
         self.busy: Busy = {}
         self.speeds = Speeds()
         self.sent = 0
@@ -130,17 +132,28 @@ class _Run:
     def _frames(self, group: list[int]) -> int:
         return sum(self.plan.chunks[i][-1].last - self.plan.chunks[i][0].first for i in group)
 
+    def _see_machines(self) -> None:
+        """Look at the machines. The share of further chunks follows them, so that a smaller machine has work, too."""
+        self.machines = machines()
+        self.share = Share.of(self.task, self.plan, self.workers, self.machines.values())
+
     def _look(self) -> None:
-        """Look at the machines: how many chunks they render at a time, and whether a task waits for one that is gone."""
+        """From time to time, see how many chunks run at a time, and whether a task waits for a machine that is gone."""
         if time.monotonic() - self.looked < _LOOK:
             return
         self.looked = time.monotonic()
-        self.machines = machines()
+        self._see_machines()
         for flight in list(self.flights.values()):
-            if flight.at is None and flight.avoids and not self._able() - flight.avoids:
+            if flight.at is None and self._waits_in_vain(flight):
                 self._drop(flight)
                 self.waiting.appendleft(flight.group)
                 ray.cancel(flight.stream)
+
+    def _waits_in_vain(self, flight: _Flight) -> bool:
+        """Whether no machine may take a task, though there are some for its chunk."""
+        able = self._able()
+        takes = {key for key in able if flight.share.fits(self.machines[key])}
+        return bool(able) and not takes - flight.avoids
 
     def _able(self) -> set[str]:
         """The live machines that can render a chunk."""
@@ -171,7 +184,7 @@ class _Run:
         pulse = 1.0 + len(self.flights) / 500
         arrival = Arrival(self.work, self.plan, index)
         stream = task.remote(self.job, index, states, arrival.parts, pulse)
-        self.flights[stream] = _Flight(group, stream, arrival, avoids)
+        self.flights[stream] = _Flight(group, stream, arrival, self.share, avoids)
 
     def _listen(self, flight: _Flight) -> None:
         """Take the next word of a task, or its end."""
@@ -249,7 +262,7 @@ class _Run:
         if at.node in self.unfit:
             return
         self.unfit[at.node] = why
-        self.machines = machines()
+        self._see_machines()
         if not self._able():
             raise ModelError(
                 f"No machine of the cluster can render {self.task.source}: {why} ({at.host}); see docs/cluster.md."
@@ -269,7 +282,7 @@ class _Run:
     def _failed(self, flight: _Flight, cause: BaseException) -> None:
         """The chunk failed, or its process died. The job ends after three failures on different machines."""
         self._again(flight)
-        self.machines = machines()
+        self._see_machines()
         trouble = self.trouble.setdefault(flight.index, _Trouble())
         if flight.at is not None and flight.at.node not in self.machines:
             trouble.losses += 1  # the process died with its machine

@@ -15,6 +15,7 @@ from sdr2hdr.jobs.plan import Fingerprint
 
 CACHE = 64 << 30
 """Bytes that the cache of a machine holds, unless ``SDR2HDR_CLUSTER_CACHE`` names another number of GiB."""
+_MOST = "SDR2HDR_CLUSTER_CACHE"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Needed:
 
 
 def place(needed: Needed, home: Any) -> Path:
-    """The path of a file on this machine, fetched from the actor ``home`` if it is not seen here. Raises OSError."""
+    """The path of a file on this machine, fetched from the actor ``home`` if it is not seen here.
+
+    Raises OSError, and InputError for a file that the cache cannot hold.
+    """
     if needed.is_at(needed.path):
         return needed.path
     folder = cache_folder()
@@ -46,7 +50,7 @@ def place(needed: Needed, home: Any) -> Path:
     path = folder / f"{needed.found.sha256}-{needed.found.size}{needed.path.suffix}"
     with FileLock(folder / "lock"):  # one task fetches, the others of this machine wait
         if not needed.is_at(path):
-            _make_room(folder, needed.found.size)
+            _make_room(folder, needed)
             _fetch(needed, home, path)
         os.utime(path)
     return path
@@ -76,9 +80,14 @@ def _fetch(needed: Needed, home: Any, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _make_room(folder: Path, size: int) -> None:
-    """Remove what was not used for longest until another file fits."""
-    most = int(float(os.environ.get("SDR2HDR_CLUSTER_CACHE", CACHE / 2**30)) * 2**30)
+def _make_room(folder: Path, needed: Needed) -> None:
+    """Remove what was not used for longest until another file fits. Raises InputError if none would."""
+    most, size = _most(), needed.found.size
+    if size > most:
+        raise InputError(
+            f"{needed.path} has {size / 2**30:.3g} GiB, and the cache for files of others holds {most / 2**30:.3g} GiB; "
+            f"set {_MOST} before `ray start`, or put the file on shared storage."
+        )
     files = sorted(
         (p for p in folder.iterdir() if p.name != "lock"), key=lambda p: p.stat().st_mtime
     )
@@ -89,3 +98,12 @@ def _make_room(folder: Path, size: int) -> None:
         with suppress(OSError):
             held -= path.stat().st_size
             path.unlink()
+
+
+def _most() -> int:
+    """The bytes that the cache may hold. Raises InputError for a limit that is no number."""
+    named = os.environ.get(_MOST)
+    try:
+        return CACHE if named is None else int(float(named) * 2**30)
+    except (ValueError, OverflowError) as e:
+        raise InputError(f"{_MOST} is {named!r}, which is not a number of GiB.") from e

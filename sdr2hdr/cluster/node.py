@@ -50,7 +50,6 @@ class Job:
     source: Needed
     weights: Needed | None
     home: Any
-    threads: int
     token: Path
 
 
@@ -97,7 +96,9 @@ def render_chunk(
     """
     since = time.monotonic()
     _go_on(job)
-    yield Begun(ray.get_runtime_context().get_node_id(), platform.node(), processor())
+    here = ray.get_runtime_context()
+    yield Begun(here.get_node_id(), platform.node(), processor())
+    torch.set_num_threads(int(here.get_assigned_resources()["CPU"]))
     renderer = _renderer(job)
     before = {name: watch.seconds for name, watch in renderer.busy.items()}
     with _scratch() as folder:
@@ -183,7 +184,6 @@ def _renderer(job: Job) -> ChunkRenderer:
     if job.key not in _opened or not _opened[job.key].source.path.exists():
         _opened.clear()
         keep_one_heap()
-        torch.set_num_threads(job.threads)
         plan = answer(job.plan)
         if plan.program != program():
             raise Unfit("it has another version of sdr2hdr or of a package under it")
@@ -193,7 +193,7 @@ def _renderer(job: Job) -> ChunkRenderer:
             with _scratch() as folder:
                 _opened[job.key] = ChunkRenderer(source, plan, Work(folder), loaded)
         except (Sdr2HdrError, OSError) as e:
-            raise Unfit(str(e)) from e
+            raise Unfit(str(e).rstrip(".")) from e
     return _opened[job.key]
 
 

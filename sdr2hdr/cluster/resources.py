@@ -1,5 +1,6 @@
 """What a task asks of a machine, and what the machines of the cluster have."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -44,18 +45,18 @@ class Share:
     memory: int
 
     @classmethod
-    def of(cls, task: Task, plan: Plan, workers: int) -> Self:
-        """The share of a film's chunks, so that the smallest machine that can render it renders ``workers`` at a time."""
-        on_gpu = plan.settings.device != "cpu"
-        found = [m for m in machines().values() if m.cpus >= 1 and (m.gpus >= 1 or not on_gpu)]
-        cpus = int(min((m.cpus for m in found), default=1)) // workers
-        largest = max((m.memory for m in found), default=0.0)
-        memory = int(min(_memory(task, plan, on_gpu=on_gpu), largest))
-        return cls(max(1, cpus), 1 / workers if on_gpu else 0.0, memory)
+    def of(cls, task: Task, plan: Plan, workers: int, among: Iterable[Machine]) -> Self:
+        """The share of a film's chunks, so that the smallest machine that can render it renders ``workers`` at a time.
 
-    @property
-    def threads(self) -> int:
-        return self.cpus
+        Without any such machine it is one processor and all the memory that a chunk needs, so that an autoscaler adds one.
+        """
+        on_gpu = plan.settings.device != "cpu"
+        found = [m for m in among if m.cpus >= 1 and (m.gpus >= 1 or not on_gpu)]
+        cpus = int(min((m.cpus for m in found), default=1)) // workers
+        memory = _memory(task, plan, on_gpu=on_gpu)
+        if found:
+            memory = int(min(memory, max(m.memory for m in found)))
+        return cls(max(1, cpus), 1 / workers if on_gpu else 0.0, memory)
 
     def options(self) -> dict[str, Any]:
         """As options of a Ray task."""

@@ -1,5 +1,6 @@
 """A Ray cluster of several node processes on this machine, and a film to convert on it."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ SIZE = (160, 96)
 FRAMES = 64
 CHUNK = 8
 CUTS = (0, 32, 40, 48, 56)
-_MARK = "SDR2HDR_TEST"
+MARK = "SDR2HDR_TEST"
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,8 @@ def temporary() -> Iterator[Path]:
     holds no file of sdr2hdr."""
     name = uuid.uuid4().hex
     with pytest.MonkeyPatch.context() as patch, cluster_of_nodes.folder() as top:
-        patch.setenv(_MARK, name)
+        patch.setenv(MARK, name)
+        patch.setenv("SDR2HDR_CACHE", str(top / "cache"))
         yield top
         wait_for(lambda: not marked(name), "all processes to end", 60)
         assert not sorted(path.name for path in top.glob("sdr2hdr*"))
@@ -64,7 +66,7 @@ def marked(name: str) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            inside = f"{_MARK}={name}".encode() in (entry / "environ").read_bytes()
+            inside = f"{MARK}={name}".encode() in (entry / "environ").read_bytes()
         except OSError:
             continue
         if entry.name.isdigit() and int(entry.name) != os.getpid() and inside:
@@ -74,6 +76,19 @@ def marked(name: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def nodes(temporary: Path) -> Iterator[Any]:
-    """A head that renders nothing, and two nodes with one processor each."""
-    with cluster_of_nodes.started(2) as cluster:
+    """A head that renders nothing, and two nodes with two processors each, which this process has joined.
+
+    The working folder of the head is ``/tmp/.../head``; that of the nodes is another. A path below ``/proc/self/cwd`` therefore
+    leads to a file on the head, and on the nodes to none.
+    """
+    import ray
+
+    (temporary / "head").mkdir()
+    with contextlib.ExitStack() as stack:
+        with contextlib.chdir(temporary / "head"):
+            cluster = stack.enter_context(cluster_of_nodes.started(0))
+        for _ in range(2):
+            cluster_of_nodes.add_node(cluster, 2)
+        ray.init(cluster.address, configure_logging=False, log_to_driver=False)
+        stack.callback(ray.shutdown)
         yield cluster

@@ -1,5 +1,6 @@
 """Converting on a Ray cluster of several node processes on this machine."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,22 +12,26 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
 import pytest
-from cluster.conftest import FRAMES, marked
+from cluster.conftest import FRAMES, MARK, marked
 
 from benchmarks.nodes import STORE, add_node, kill_raylet, tasks_of, wait_for
 from sdr2hdr import convert
 from sdr2hdr.errors import ModelError, UsageError
-
-CHUNKS = 8
+from sdr2hdr.jobs.work import folder_for
 
 pytest.importorskip("ray")
+
+import ray
+
+from sdr2hdr.cluster.home import answer
+
+CHUNKS = 8
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +42,14 @@ def alone(film: Path, options: dict[str, Any], tmp_path_factory: pytest.TempPath
     return out.read_bytes()
 
 
-@contextmanager
+@contextlib.contextmanager
 def begun(
-    film: Path, out: Path, options: dict[str, Any], nodes: Any
+    command: list[str], out: Path, environment: dict[str, str] | None = None
 ) -> "Iterator[subprocess.Popen[str]]":
-    """The command, in a session of its own, when its first chunk is done and others are being rendered."""
+    """A command, in a session of its own, when the first chunk of ``out`` is done and others are being rendered."""
     process = subprocess.Popen(
-        [*command("convert", film, out, options), "--cluster", nodes.address],
+        command,
+        env={**os.environ, **(environment or {})},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -57,13 +63,14 @@ def begun(
         process.communicate()
 
 
-def command(name: str, source: Path, out: Path, options: dict[str, Any]) -> list[str]:
+def command(name: str, source: Path, out: Path, options: dict[str, Any], cluster: str) -> list[str]:
     words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    return [sys.executable, "-m", "sdr2hdr", name, str(source), str(out), "-q", *words]
+    start = [sys.executable, "-m", "sdr2hdr", name, str(source), str(out), "-q"]
+    return [*start, *words, "--cluster", cluster]
 
 
 def done(out: Path) -> set[str]:
-    return {p.name for p in out.parent.glob(f".{out.name}.sdr2hdr-work/chunk-*.json")}
+    return {p.name for p in folder_for(out).glob("chunk-*.json")}
 
 
 def scratch() -> set[str]:
@@ -82,26 +89,18 @@ def test_the_film_is_that_of_one_machine(
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
 
 
-def test_a_task_that_waits_for_an_answer_keeps_its_processor(nodes: Any) -> None:
-    import ray
-
-    from sdr2hdr.cluster.home import answer
-
+def test_a_task_that_waits_for_an_answer_keeps_its_processors(nodes: Any) -> None:
     def nap() -> None:
-        time.sleep(0.5)
+        time.sleep(0.3)
 
     def work() -> tuple[float, float]:
         begun = time.monotonic()
         answer(napping.remote())
         return begun, time.monotonic()
 
-    ray.init(nodes.address, configure_logging=False, log_to_driver=False)
-    try:
-        napping = ray.remote(nap).options(num_cpus=0)
-        working = ray.remote(work).options(num_cpus=1)
-        times = ray.get([working.remote() for _ in range(6)])
-    finally:
-        ray.shutdown()
+    napping = ray.remote(nap).options(num_cpus=0)
+    working = ray.remote(work).options(num_cpus=2)
+    times = ray.get([working.remote() for _ in range(6)])
     for moment, _ in times:
         assert sum(begun <= moment < ended for begun, ended in times) <= 2
 
@@ -111,7 +110,7 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path, how: int
 ) -> None:
     out, before = tmp_path / "out.mkv", scratch()
-    with begun(film, out, options, nodes) as process:
+    with begun(command("convert", film, out, options, nodes.address), out) as process:
         os.killpg(process.pid, how)
         _, said = process.communicate(timeout=200)
     wait_for(lambda: not tasks_of("chunk *"), "the tasks to end")
@@ -119,7 +118,7 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
         assert process.returncode == 130, said
         assert len(said.strip().splitlines()) == 1 and "run the same command again" in said
         assert scratch() <= before
-        parts = list(tmp_path.glob(".out.mkv.sdr2hdr-work/*.part"))
+        parts = list(folder_for(out).glob("*.part"))
         assert not parts
     kept = len(done(out))
     assert kept >= 1
@@ -131,7 +130,6 @@ def test_a_stopped_driver_leaves_nothing_and_another_goes_on(
     assert out.read_bytes() == alone
 
 
-@pytest.mark.slow
 def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
@@ -161,48 +159,18 @@ def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
     assert out.read_bytes() == alone
 
 
-def test_a_node_without_the_source_fetches_it_and_a_full_store_stops_nothing(
-    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
+def test_nodes_without_the_source_fetch_it_and_a_full_store_stops_nothing(
+    film: Path, options: dict[str, Any], nodes: Any, alone: bytes, temporary: Path
 ) -> None:
-    """A node in a mount namespace of its own, where the folders of source and work are empty, renders while all others are busy;
-    and the driver's object store is full."""
-    import ray
-
-    class Busy:
-        def here(self) -> None:
-            pass
-
-    cache, out = tmp_path / "cache", tmp_path / "made" / "out.mkv"
-    out.parent.mkdir()
-    ray.init(nodes.address, configure_logging=False, log_to_driver=False)
-    alive = len(ray.nodes())
-    occupied: Any = ray.remote(num_cpus=1)(Busy)
-    busy = [occupied.remote() for _ in nodes.worker_nodes]
-    ray.get([each.here.remote() for each in busy])
-    hide = " && ".join(f"mount -t tmpfs none {each}" for each in (film.parent, out.parent))
-    start = f"{hide} && exec ray start --address={nodes.address} --num-cpus=1 --block"
-    environment = {**os.environ, "SDR2HDR_CACHE": str(cache)}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    node = subprocess.Popen(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", start],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        wait_for(lambda: len(ray.nodes()) > alive or node.poll() is not None, "the node")
-        if node.poll() is not None:
-            pytest.skip("mount namespaces are not allowed here")
-        full = ray.put(np.zeros(STORE * 9 // 10, np.uint8))
-        report = convert(film, out, **options, cluster=nodes.address)
-        del full
-    finally:
-        ray.shutdown()
-        os.killpg(node.pid, signal.SIGTERM)
-        node.wait()
-    assert out.read_bytes() == alone
-    (fetched,) = (cache / "cluster").glob("*.mkv")
+    """On no node do the folders of source and work lie where they lie on the head, and the head's object store is full."""
+    shutil.copy(film, temporary / "head" / "film.mkv")
+    seen = Path("/proc/self/cwd")
+    full = ray.put(np.zeros(STORE * 9 // 10, np.uint8))
+    with contextlib.chdir(temporary / "head"):
+        report = convert(seen / "film.mkv", seen / "out.mkv", **options, cluster=nodes.address)
+    del full
+    assert (temporary / "head" / "out.mkv").read_bytes() == alone
+    (fetched,) = (temporary / "cache" / "cluster").glob("*.mkv")
     assert fetched.read_bytes() == film.read_bytes()
     (rendered,) = [note for note in report.notes if note.startswith("Rendered on a cluster")]
     assert " MiB of chunks were sent" in rendered and " 0 MiB of chunks" not in rendered
@@ -216,7 +184,7 @@ def test_a_batch_renders_several_films_at_once(
     for name in ("a.mkv", "b.mkv"):
         shutil.copy(film, source / name)
     ended = subprocess.run(
-        [*command("batch", source, out, options), "--json", "--cluster", nodes.address],
+        [*command("batch", source, out, options, nodes.address), "--json"],
         capture_output=True,
         text=True,
         check=False,
@@ -234,30 +202,42 @@ def test_a_batch_renders_several_films_at_once(
     assert {p.name for p in out.iterdir()} == {"a.mkv", "b.mkv", "report.csv", "report.json"}
 
 
-@pytest.mark.slow
-def test_a_cluster_of_this_machine_alone_ends_with_the_batch(
+def test_ctrl_c_ends_a_batch_with_its_cluster_and_another_goes_on(
     film: Path, options: dict[str, Any], temporary: Path, alone: bytes, tmp_path: Path
 ) -> None:
-    (tmp_path / "in").mkdir()
-    shutil.copy(film, tmp_path / "in" / "a.mkv")
-    name = uuid.uuid4().hex
+    """On a cluster of this machine alone, which must end with either batch, whatever its end."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    out, mark = target / "a.mkv", uuid.uuid4().hex
+    source.mkdir()
+    shutil.copy(film, source / "a.mkv")
+    whole = command("batch", source, target, options, "local")
+    with begun(whole, out, {MARK: mark}) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert len(said.strip().splitlines()) == 1 and "run the same command again" in said
+    wait_for(lambda: not marked(mark), "the cluster to end", 20)
+    assert not list(temporary.glob("sdr2hdr*"))
+    assert not list(target.rglob("*.part"))
+    assert {p.name for p in target.iterdir()} == {folder_for(out).name, "report.csv", "report.json"}
+    kept = len(done(out))
+    assert 1 <= kept < CHUNKS
     ended = subprocess.run(
-        [*command("batch", tmp_path / "in", tmp_path / "out", options), "--cluster", "local"],
-        env={**os.environ, "SDR2HDR_TEST": name},
-        capture_output=True,
-        text=True,
-        check=False,
+        whole, env={**os.environ, MARK: mark}, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / "out" / "a.mkv").read_bytes() == alone
-    wait_for(lambda: not marked(name), "the cluster to end", 20)
+    (row,) = json.loads((target / "report.json").read_text())["files"]
+    assert (row["status"], row["resumed"]) == ("done", True)
+    assert out.read_bytes() == alone
+    wait_for(lambda: not marked(mark), "the cluster to end", 20)
     assert not list(temporary.glob("sdr2hdr*"))
 
 
 def test_lost_nodes_cost_their_chunks_alone_and_a_new_one_takes_work(
     film: Path, options: dict[str, Any], nodes: Any, alone: bytes, tmp_path: Path
 ) -> None:
-    """Every node is killed in the middle of a chunk, and one that comes later finishes the film."""
+    """Every node is killed in the middle of a chunk, and one that comes later finishes the film. It has one processor, and the
+    nodes before had two."""
     out = tmp_path / "out.mkv"
     with ThreadPoolExecutor(1) as pool:
         converting = pool.submit(convert, film, out, **options, cluster=nodes.address)
