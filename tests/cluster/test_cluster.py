@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster.conftest import FRAMES, MARK, marked
+from media_makers import make_clip
 
 from benchmarks.nodes import STORE, add_node, kill_raylet, tasks_of, wait_for
 from sdr2hdr import convert
@@ -35,11 +36,19 @@ CHUNKS = 8
 
 
 @pytest.fixture(scope="module")
-def alone(film: Path, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The film as one process converts it."""
+def work_alone(
+    film: Path, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The film as one process converts it, with its work folder next to it."""
     out = tmp_path_factory.mktemp("alone") / "out.mkv"
-    assert convert(film, out, **options).chunks == CHUNKS
-    return out.read_bytes()
+    assert convert(film, out, **options, keep_work=True).chunks == CHUNKS
+    return out
+
+
+@pytest.fixture(scope="module")
+def alone(work_alone: Path) -> bytes:
+    """The film as one process converts it."""
+    return work_alone.read_bytes()
 
 
 @contextlib.contextmanager
@@ -89,6 +98,18 @@ def test_the_film_is_that_of_one_machine(
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
 
 
+def test_a_cluster_goes_on_with_the_work_of_one_machine(
+    film: Path, options: dict[str, Any], nodes: Any, work_alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mkv"
+    shutil.copytree(folder_for(work_alone), folder_for(out))
+    for index in (3, 5):
+        (folder_for(out) / f"chunk-{index:05d}.json").unlink()
+    report = convert(film, out, **options, cluster=nodes.address)
+    assert report.resumed_chunks == CHUNKS - 2
+    assert out.read_bytes() == work_alone.read_bytes()
+
+
 def test_a_task_that_waits_for_an_answer_keeps_its_processors(nodes: Any) -> None:
     def nap() -> None:
         time.sleep(0.3)
@@ -136,9 +157,11 @@ def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
     over = threading.Event()
 
     def poison() -> None:
+        """Kill the process once it has begun with its first frame."""
         while not over.wait(0.01):
-            for pid in tasks_of("chunk 2"):
-                os.kill(pid, signal.SIGKILL)
+            if any(Path(gettempdir()).glob("sdr2hdr-chunk-*/chunk-00002.packets")):
+                for pid in tasks_of("chunk 2"):
+                    os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=poison)
     thread.start()
@@ -271,13 +294,29 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, film: Path)
         convert(film, tmp_path / "out.mkv", cluster="ray://somewhere:10001")
 
 
-def test_a_conversion_without_a_cluster_does_not_load_ray(tmp_path: Path, film: Path) -> None:
-    code = (
-        "import sys; from sdr2hdr import convert; from sdr2hdr.cli import main; "
-        f"convert({str(film)!r}, {str(tmp_path / 'out.mkv')!r}, model='bt2446a', preset='ultrafast'); "
-        "print('ray' in sys.modules)"
+def test_nothing_else_loads_ray(tmp_path: Path, film: Path) -> None:
+    """A package of its name, which every process finds first, leaves a mark if it is imported."""
+    mark, trap = tmp_path / "imported", tmp_path / "trap" / "ray"
+    trap.mkdir(parents=True)
+    (trap / "__init__.py").write_text(f"open({str(mark)!r}, 'w')")
+    source = tmp_path / "in" / "a.mkv"
+    source.parent.mkdir()
+    make_clip(source, frames=4)
+    out = tmp_path / "out"
+    fast = ["--model", "bt2446a", "--preset", "ultrafast", "-q"]
+    commands = (
+        ["convert", source, tmp_path / "a.mkv", *fast],
+        ["batch", source.parent, out, *fast],
     )
+    code = "import sys; from sdr2hdr.cli.main import main; sys.exit(max(map(main, %r)))"
+    listed = [[*map(str, words)] for words in (*commands, ["probe", out / "a.mkv"])]
+    path = os.pathsep.join((str(trap.parent), os.environ.get("PYTHONPATH", "")))
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code % listed],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ended.stdout.strip() == "False", ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert (out / "a.mkv").exists() and not mark.exists()
