@@ -96,7 +96,7 @@ def render_chunk(
     """
     since = time.monotonic()
     _go_on(job)
-    here = ray.get_runtime_context()
+    here: Any = ray.get_runtime_context()  # without types, where Ray is installed
     yield Begun(here.get_node_id(), platform.node(), processor())
     torch.set_num_threads(int(here.get_assigned_resources()["CPU"]))
     renderer = _renderer(job)

@@ -301,7 +301,7 @@ def test_nothing_else_loads_ray(tmp_path: Path, film: Path) -> None:
     (trap / "__init__.py").write_text(f"open({str(mark)!r}, 'w')")
     source = tmp_path / "in" / "a.mkv"
     source.parent.mkdir()
-    make_clip(source, frames=4)
+    make_clip(source, size=(96, 64), frames=4)
     out = tmp_path / "out"
     fast = ["--model", "bt2446a", "--preset", "ultrafast", "-q"]
     commands = (
