@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import time
@@ -19,7 +18,12 @@ STORE = 80 << 20
 """Bytes of a node's object store; Ray wants no less."""
 
 
-_PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+_PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+    "dashboard_agent_listen_port",
+)
 
 
 @contextlib.contextmanager
@@ -71,8 +75,10 @@ def _node() -> dict[str, int]:
 
 
 def kill_raylet(node: Any) -> None:
-    """Kill a node's raylet, and with it the node."""
-    os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+    """Kill a node's raylet, and with it the node: its workers end once no process has the raylet's number."""
+    raylet = node.all_processes["raylet"][0].process
+    raylet.kill()
+    raylet.wait()
 
 
 def tasks_of(pattern: str) -> list[int]:

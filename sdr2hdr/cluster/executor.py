@@ -18,7 +18,7 @@ from ray.exceptions import (
 from sdr2hdr.cluster.arrival import Arrival
 from sdr2hdr.cluster.files import Needed
 from sdr2hdr.cluster.home import open_home
-from sdr2hdr.cluster.node import Begun, Done, Job, Piece, Unfit, Word, render_chunk
+from sdr2hdr.cluster.node import Begun, Done, Job, Piece, Unfit, Word, mixed, render_chunk
 from sdr2hdr.cluster.resources import Machine, Share, machines
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.chunk import TileTooLarge
@@ -210,7 +210,10 @@ class _Run:
             case Begun():
                 flight.at = word
                 self._count(flight, 0)
-                self._watch_processors(word.processor)
+                if word.processor not in self.processors:
+                    self.processors.add(word.processor)
+                    if said := mixed(self.processors, self.plan.settings.precision):
+                        self._note(said)
             case Piece():
                 flight.arrival.add(word.name, word.data)
                 self.sent += len(word.data)
@@ -230,17 +233,6 @@ class _Run:
     def _count(self, flight: _Flight, frames: int) -> None:
         self.tick(frames, "" if flight.at is None else flight.at.host)
         self.speeds.see(self.tick.machines)
-
-    def _watch_processors(self, processor: str) -> None:
-        """A note once machines with different processors render in a format whose sums depend on them."""
-        before = len(self.processors)
-        self.processors.add(processor)
-        precision = self.plan.settings.precision
-        if len(self.processors) > max(before, 1) and precision != "float32":
-            self._note(
-                f"Machines with different processors render this film in {precision} ({', '.join(sorted(self.processors))}), "
-                "so pictures of their chunks may differ in the last bits; --precision float32 avoids that."
-            )
 
     def _note(self, words: str) -> None:
         self.tick.note(words)

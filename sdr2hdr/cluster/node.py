@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -233,3 +233,13 @@ def processor() -> str:
         text = Path("/proc/cpuinfo").read_text("utf-8")
         name = text.split("model name", 1)[1].split(":", 1)[1].split("\n", 1)[0].strip()
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def mixed(processors: Collection[str], precision: str) -> str | None:
+    """A sentence for the report if chunks of these processors may differ, because sums of that precision depend on them."""
+    if len(processors) < 2 or precision == "float32":
+        return None
+    return (
+        f"Machines with different processors render this film in {precision} ({', '.join(sorted(processors))}), "
+        "so pictures of their chunks may differ in the last bits; --precision float32 avoids that."
+    )

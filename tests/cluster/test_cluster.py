@@ -82,6 +82,13 @@ def done(out: Path) -> set[str]:
     return {p.name for p in folder_for(out).glob("chunk-*.json")}
 
 
+def writes(pid: int, name: str) -> bool:
+    """Whether a process has a file open whose path holds that name."""
+    with contextlib.suppress(OSError):  # it has ended
+        return any(name in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def scratch() -> set[str]:
     return {p.name for p in Path(gettempdir()).glob("sdr2hdr-chunk-*")}
 
@@ -157,10 +164,9 @@ def test_a_chunk_that_kills_its_process_ends_the_job_with_its_cause(
     over = threading.Event()
 
     def poison() -> None:
-        """Kill the process once it has begun with its first frame."""
         while not over.wait(0.01):
-            if any(Path(gettempdir()).glob("sdr2hdr-chunk-*/chunk-00002.packets")):
-                for pid in tasks_of("chunk 2"):
+            for pid in tasks_of("chunk 2"):
+                if writes(pid, "chunk-00002.packets"):  # it has said where it runs
                     os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=poison)
