@@ -1,12 +1,11 @@
 """A Ray cluster of several node processes on this machine, and what can happen to it; for tests and benchmarks."""
 
-import contextlib
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,7 @@ STORE = 80 << 20
 """Bytes of a node's object store; Ray wants no less."""
 
 
-_PORTS = (
-    "metrics_agent_port",
-    "metrics_export_port",
-    "runtime_env_agent_port",
-    "dashboard_agent_listen_port",
-)
-
-
-@contextlib.contextmanager
+@contextmanager
 def folder() -> Iterator[Path]:
     """A folder for all temporary files of this process and of what it starts, with a path that is short enough for sockets."""
     top = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -43,12 +34,17 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(top, ignore_errors=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def started(count: int, cpus: int = 1) -> Iterator[Any]:
     """A head that renders nothing, and ``count`` nodes with ``cpus`` processors each."""
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False, **_node()}
+    head = {
+        "num_cpus": 0,
+        "object_store_memory": STORE,
+        "include_dashboard": False,
+        "include_log_monitor": False,
+    }
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count):
@@ -60,18 +56,7 @@ def started(count: int, cpus: int = 1) -> Iterator[Any]:
 
 def add_node(cluster: Any, cpus: int = 1) -> None:
     """A further node with ``cpus`` processors."""
-    cluster.add_node(num_cpus=cpus, **_node())
-
-
-def _node() -> dict[str, int]:
-    """What every node is started with. Its agents are given their ports: a raylet that has to wait until a busy machine has
-    started them, and they have found some, gives up after 15 seconds."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in _PORTS]
-        for each in sockets:
-            each.bind(("", 0))
-        ports = [each.getsockname()[1] for each in sockets]
-    return {"object_store_memory": STORE, **dict(zip(_PORTS, ports, strict=True))}
+    cluster.add_node(num_cpus=cpus, object_store_memory=STORE)
 
 
 def kill_raylet(node: Any) -> None:
