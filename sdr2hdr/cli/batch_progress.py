@@ -89,7 +89,7 @@ class Screen:
     def __call__(self, index: int, moment: "Progress | None") -> None:
         self.far.see(index, moment)
         if moment is not None and moment.note:
-            if moment.note not in self.told:
+            if moment.note not in self.told and not self.bar.disable:
                 said = printable(f"{self.plan.rows[index].source}: {moment.note}")
                 self.bar.console.print(Text(said))
             self.told.add(moment.note)
