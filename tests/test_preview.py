@@ -271,6 +271,13 @@ def test_one_frame_of_one_grey_is_a_film_too(tmp_path: Path) -> None:
     assert shown.light["look"][0] < 1  # the model that auto takes on a CPU
 
 
+def test_what_is_assumed_of_the_film_is_told(tmp_path: Path) -> None:
+    film = make_clip(tmp_path / "a.mkv", frames=3, colorspace=1, color_primaries=1, color_trc=9)
+    told: list[str] = []
+    preview(film, tmp_path, at=[Fraction(0)], models=["bt2408"], device="cpu", note=told.append)
+    assert len(told) == 1 and "log100" in told[0] and "--input-transfer" in told[0]
+
+
 def test_bad_wishes_end_in_one_sentence(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     at = [Fraction(0)]

@@ -7,7 +7,8 @@ import torch
 
 from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.plan import Plan
-from sdr2hdr.looks.file import MODEL, SUFFIX
+from sdr2hdr.looks.file import MODEL
+from sdr2hdr.looks.named import SUFFIX
 from sdr2hdr.options import AUTO, Options
 from sdr2hdr.render.device import is_out_of_memory, pick_device
 from sdr2hdr.render.renderer import Renderer

@@ -8,8 +8,8 @@ from typing import Self
 
 from sdr2hdr.color.grade import BRIGHTNESS, Grade
 from sdr2hdr.errors import UsageError
-from sdr2hdr.looks.file import MODEL, SUFFIX, LookFile, read_look
-from sdr2hdr.looks.named import Knobs, named_look
+from sdr2hdr.looks.file import MODEL, LookFile, read_look
+from sdr2hdr.looks.named import SUFFIX, Knobs, named_look
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.options import Options
 

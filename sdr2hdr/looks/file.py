@@ -16,7 +16,6 @@ from sdr2hdr.scenes.cutlist import time_code
 from sdr2hdr.text import printable
 from sdr2hdr.typed import typed
 
-SUFFIX = ".toml"
 MODEL = "look"
 
 Whole = Annotated[int, Meta(ge=0)]

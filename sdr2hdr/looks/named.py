@@ -11,6 +11,8 @@ from sdr2hdr.errors import InputError, UsageError
 from sdr2hdr.reading import MissingFile, read_toml
 from sdr2hdr.typed import typed
 
+SUFFIX = ".toml"
+"""The ending of look files, by which ``--look`` tells them from names."""
 BUNDLED = Path(__file__).parent / "looks.toml"
 
 Brightness = Annotated[float, Meta(ge=BRIGHTNESSES[0], le=BRIGHTNESSES[1])]
@@ -50,6 +52,11 @@ def named_looks() -> dict[str, NamedLook]:
         except MissingFile:
             continue
         for name, table in tables.items():
+            if name.lower().endswith(SUFFIX) or "," in name:
+                raise InputError(
+                    f"{path}: [{name}] cannot be the name of a look, because --look takes it for a file or a list; "
+                    "choose another."
+                )
             try:
                 found[name] = typed(table, NamedLook)
             except ValueError as e:

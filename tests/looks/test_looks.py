@@ -64,6 +64,8 @@ def test_looks_of_your_own_are_added_and_replace(own: Path) -> None:
         ("[mine]\nbrightness = 100\n", "mine"),
         ('[mine]\nbrightness = "bright"\n', "mine"),
         ("[mine]\ngamma = 2\n", "gamma"),
+        ('["a,b"]\nbrightness = 2\n', "choose another"),
+        ('["my.toml"]\nbrightness = 2\n', "choose another"),
         ("mine = 3\n", r"in \[mine\], it must be a table, not a whole number;"),
         ('[mine]\nbrightness = "2"\n', "must be a number, not text"),
     ],
