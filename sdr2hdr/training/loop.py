@@ -83,9 +83,10 @@ class Trainer:
             features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
         )
         self.net = self._fresh()
-        self.names = [name for name, _ in self.net.named_parameters()]
+        self.parameters = dict(self.net.named_parameters())  # a walk over modules takes long
+        self.names = list(self.parameters)
         self.carried = [name for name in self.net.state_dict() if name not in set(self.names)]
-        self.master = [p.detach().clone().float() for p in self.net.parameters()]
+        self.master = [p.detach().clone().float() for p in self.parameters.values()]
         self.average = [t.clone() for t in self._now()]
         self.recent: deque[list[Tensor]] = deque(maxlen=recipe.mean_of_last)
         self.memories = Memories() if recipe.scene_memory else None
@@ -110,12 +111,12 @@ class Trainer:
 
     def _now(self) -> list[Tensor]:
         """The weights, then what the network carries besides them."""
-        state = self.net.state_dict()
+        state = self.net.state_dict() if self.carried else {}
         return [*self.master, *(state[name] for name in self.carried)]
 
     def _publish(self) -> None:
         with torch.no_grad():
-            for p, m in zip(self.net.parameters(), self.master, strict=True):
+            for p, m in zip(self.parameters.values(), self.master, strict=True):
                 p.copy_(m)
 
     @property
@@ -211,7 +212,7 @@ class Trainer:
     def loss(self, stage: Stage, within: int) -> Tensor:
         """The loss of this step's batch; its gradients are left in the network."""
         task, recipe = TASKS[stage.task], self.recipe
-        for name, p in self.net.named_parameters():
+        for name, p in self.parameters.items():
             p.requires_grad_(task.trains(name) and not is_frozen(recipe, name))
         batch = self._batch()
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
@@ -227,7 +228,7 @@ class Trainer:
             self._begin_stage(TASKS[before.task], TASKS[stage.task])
         loss = self.loss(stage, within)
         loss.backward()  # type: ignore[no-untyped-call]
-        for p, m in zip(self.net.parameters(), self.master, strict=True):
+        for p, m in zip(self.parameters.values(), self.master, strict=True):
             m.grad = p.grad.float() if p.grad is not None else None
             p.grad = None
         if self.recipe.clip_gradient:
