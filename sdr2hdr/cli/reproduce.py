@@ -77,6 +77,7 @@ def reproduce(
       sdr2hdr reproduce wmnet --data datasets/ --steps 200
     """
     from sdr2hdr.cli.train import clip_makers
+    from sdr2hdr.models.registry import stands_alone
     from sdr2hdr.training.papers import (
         measured,
         measured_pairs,
@@ -87,11 +88,13 @@ def reproduce(
         write_results,
     )
     from sdr2hdr.training.recipe import read_recipe, recipe_path
+    from sdr2hdr.weights.starting import check_sources
 
     of = papers()[paper]
     out = out or Path(f"reproduced-{paper}" + (f"-{steps}-steps" if steps else ""))
     whole = read_recipe(recipe_path(recipe or Path(of.recipe)))
     made = whole if steps is None else rehearsal(whole, steps)
+    check_sources(*made.starts, alone=stands_alone(made.model, made.config))
     corpus = training_set(data, of)
     for table in of.tables:  # what is damaged is found before the training, not after it
         measured_pairs(data, table)

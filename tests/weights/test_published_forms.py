@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from frame_makers import write_frames
+from frame_makers import RECIPE, write_frames
 from media_makers import make_clip
 
 from sdr2hdr.cli.main import main
@@ -57,6 +57,18 @@ def test_train_refuses_before_it_downloads_or_writes(
     assert main([*words, "--start", name]) == 5
     assert f"{name} is a weight of our own form of {name}" in told(capsys)
     assert not fetched and not out.exists()
+
+
+def test_reproduce_refuses_before_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "out"
+    text = RECIPE.replace('base = "bt2408"', 'form = "published"')
+    recipe.write_text(text.replace("warmup = 1", 'start = "wmnet"'))
+    words = ["reproduce", "wmnet", "--data", tmp_path, "--out", out, "--recipe", recipe]
+    assert main(list(map(str, words))) == 5
+    assert "wmnet is a weight of our own form of wmnet" in told(capsys)
+    assert not out.exists()
 
 
 def test_convert_and_evaluate_refuse_it_in_a_sentence(
