@@ -6,19 +6,27 @@ from typing import Any
 
 import pytest
 import tomlkit
+import torch
 from frame_makers import write_pairs, write_septuplets
 
 from sdr2hdr.cli.main import main
 from sdr2hdr.training.loop import Trainer
 from sdr2hdr.training.papers import papers
-from sdr2hdr.training.recipe import read_recipe, recipe_path
+from sdr2hdr.training.recipe import Recipe, read_recipe, recipe_path
 
 STEPS = 200
 NARROW: dict[str, tuple[dict[str, Any], int]] = {
     "didnet": ({"channels": 8, "offset_channels": 4, "condition": "2d"}, 7),
     "fmstfnet": ({"channels": 16, "high": [8], "chunk": 16, "rounds": 1}, 2),
     "hdrvdiff": (
-        {"unet": 8, "widths": [8, 8, 8, 8], "groups": 2, "channels": [16, 16, 16], "steps": 1},
+        {
+            "unet": 8,
+            "multipliers": [1, 2],
+            "widths": [8, 8, 8, 8],
+            "groups": 2,
+            "channels": [16, 16, 16],
+            "steps": 1,
+        },
         3,
     ),
     "kpnet": ({"channels": 8}, 1),
@@ -54,7 +62,8 @@ def narrow(name: str, folder: Path) -> Path:
     stages = len(recipe["stages"])
     for number, stage in enumerate(recipe["stages"]):
         steps = STEPS * (number + 1) // stages - STEPS * number // stages
-        stage |= {"steps": steps, "batch": 2, "frames": frames, "patch": 16}
+        few = min(stage["frames"], frames)
+        stage |= {"steps": steps, "batch": 2, "frames": few, "patch": 16}
     path = folder / "narrow.toml"
     path.write_text(tomlkit.dumps(recipe))
     return path
@@ -74,6 +83,19 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
+def first_losses(recipe: Recipe, out: Path) -> list[float]:
+    """The mean loss of the first batches, with the weights that training began with and with those it ended with."""
+    trainer, means = Trainer(recipe, out / "clips", out), []
+    for _ in range(2):
+        found = []
+        for trainer.step in range(16):
+            with torch.no_grad():
+                found.append(float(trainer.loss(recipe.stages[0], trainer.step)))
+        means.append(fmean(found))
+        assert trainer.resume()
+    return means
+
+
 @pytest.mark.parametrize("name", NARROW)
 def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
     name: str, data: Path, losses: list[float], tmp_path: Path
@@ -81,7 +103,8 @@ def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
     """A step of a whole network with its whole batch takes up to minutes on a CPU, and 200 take hours. So channels, batch
     and patch are small here, the look reader's features stand in for VGG19's, DIDNet's condition network is the
     two-dimensional one, and HDR-V-Diff's clips have three frames and its autoencoder nobody's weights. Tasks, stages, losses,
-    initialisation, optimiser, schedule and clips are the recipe's."""
+    initialisation, optimiser, schedule and clips are the recipe's. Noise hides what few steps of diffusion learn, so its loss
+    is compared on the same batches with the same noise."""
     recipe, out = narrow(name, tmp_path), tmp_path / "run"
     corpus = data / papers()[name].train
     assert main(["train", str(recipe), "--corpus", str(corpus), "--out", str(out)]) == 0
@@ -90,7 +113,11 @@ def test_a_paper_recipe_trains_for_200_steps_and_its_loss_falls(
     for stage in made.stages:
         part, losses = losses[: stage.steps], losses[stage.steps :]
         third = stage.steps // 3
-        assert fmean(part[-third:]) < 0.95 * fmean(part[:third]), stage.task
+        if stage.task == "diffusion":
+            before, after = first_losses(made, out)
+            assert after < 0.995 * before
+        else:
+            assert fmean(part[-third:]) < 0.95 * fmean(part[:third]), stage.task
 
 
 def test_a_missing_vgg19_is_named_before_clips_are_made(

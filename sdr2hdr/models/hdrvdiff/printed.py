@@ -37,7 +37,8 @@ class PrintedHDRVDiff(Model):
 
     ``embedding`` tells the prior exposures, and ``integration`` lets it in by ``zica``, by the same ``attention`` not started
     with zeros, or by ``concat`` (Table 3). The other numbers are sizes: ``channels`` of the temporal branch at 1/2, 1/4 and
-    1/8, ``unet`` of the denoiser's largest level, ``widths`` of the autoencoder, ``groups`` of all group normalisations.
+    1/8, ``unet`` of the denoiser's largest level, whose ``multipliers`` give its levels, ``widths`` of the autoencoder,
+    ``groups`` of all group normalisations.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PrintedHDRVDiff(Model):
         integration: str = "zica",
         channels: Sequence[int] = (64, 96, 128),
         unet: int = 224,
+        multipliers: Sequence[int] = (1, 2, 3, 4),
         widths: Sequence[int] = (128, 256, 512, 512),
         groups: int = 32,
     ) -> None:
@@ -59,7 +61,9 @@ class PrintedHDRVDiff(Model):
             raise ValueError("integration is zica, attention or concat")
         self.steps, self.integration = steps, integration
         self.autoencoder = StableAutoencoder(widths, groups=groups)
-        self.denoiser = UNet(self.autoencoder.latent, unet, groups=groups, embedding=embedding)
+        self.denoiser = UNet(
+            self.autoencoder.latent, unet, multipliers, groups=groups, embedding=embedding
+        )
         a, b, c = channels
         self.temporal = PrintedTemporal((a, b, c))
         joins: list[nn.Module] = [
