@@ -308,7 +308,7 @@ class Options:
         per_folder=False,
     )
     aux_sdr: str | None = option(
-        None, "Also write the restored SDR picture (models didnet, didnet-tiny); .mkv, .mp4 or .mov.",
+        None, "Also write the restored SDR picture (models wmnet, wmnet-fast, wmnet-deep, didnet); .mkv, .mp4 or .mov.",
         metavar="FILE", decides="file", commands=("convert",), saved=False, per_folder=False,
     )  # fmt: skip
 

@@ -183,9 +183,12 @@ class PyramidModel(Model):
 class RepairingModel(RestoringModel):
     """A restoring model that then maps each pixel alone, by what its state holds: its mapping can become a table."""
 
+    shares_work = False
+    """Whether frames next to each other cost less together than apart, so that training takes all frames of a clip."""
+
     @abstractmethod
-    def restored_at(self, frames: Tensor, t: int) -> Tensor:
-        """The restored frame ``t``, ``B,3,H,W``, of ``B,T,3,H,W``; at the ends there is no frame before or after."""
+    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
+        """The restored frames ``which`` of ``B,T,3,H,W``; at the ends there is no frame before or after."""
 
     @abstractmethod
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:

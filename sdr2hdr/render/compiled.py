@@ -56,7 +56,7 @@ class CompiledStream(Stream):
     ) -> Iterator[Finished]:
         first = next(pictures)
         pictures = itertools.chain([first], pictures)
-        if settled and isinstance(self.renderer.model, RepairingModel) and not self.renderer.aux:
+        if settled and isinstance(self.renderer.model, RepairingModel):
             return self._repaired(pictures, run, states[0], pts)
         if (
             settled
@@ -101,8 +101,10 @@ class CompiledStream(Stream):
         table = self._table_for("repaired", grid(), state)
         frames = (self.rgb(picture) for picture in pictures)
         for number, sdr in enumerate(self.renderer.repaired(frames, run), run.first):
-            out = mapped(sdr.unbind(), AS_IT_IS, table, pts[number], self.layout)
-            yield Finished(out, self.light(out))
+            seed = pts[number]
+            out = mapped(sdr[:3].unbind(), AS_IT_IS, table, seed, self.layout)
+            restored = self.packed(sdr[3:], seed, 1.0, self._sdr) if len(sdr) > 3 else None
+            yield Finished(out, self.light(out), restored)
 
     def _kind(self, picture: Coded, state: State) -> _Kind:
         size, most = self.renderer.size, 1 << (16 - picture.layout.depth)

@@ -187,7 +187,7 @@ class Renderer:
         return self._finish(self._tiled(frames, codes), states[0])
 
     def repaired(self, frames: Iterator[Tensor], run: Run) -> Iterator[Tensor]:
-        """The frames ``3,H,W`` of a run that a :class:`RepairingModel` would map, on the CPU."""
+        """The frames ``3,H,W`` of a run that a :class:`RepairingModel` would map, on the CPU; with ``aux`` ``6,H,W`` as codes."""
         for window, past, future in windows(frames, run, self.spec):
             yield from self._repaired(window, past, future)
 
@@ -195,7 +195,8 @@ class Renderer:
     def _repaired(self, frames: Tensor, past: int, future: int) -> Tensor:
         def repair(part: Tensor, _i: int) -> Tensor:
             model = cast(RepairingModel, self.model)
-            return model.repair(Window(part[None], past, future))[0][0]
+            found, restored = model.repair(Window(part[None], past, future))
+            return torch.cat([found, restored], dim=2)[0] if self.aux else found[0]
 
         found = self._tiled(frames, repair)
         self.check(torch.isfinite(found).all())

@@ -121,7 +121,8 @@ class Restoration(Task[RestoringModel]):
 
 
 class Repair(Task[RepairingModel]):
-    """Only the repaired SDR, of any frame of a clip: at the ends of a scene there is no frame before or after.
+    """Only the repaired SDR, of any frame of a clip, or of all if they share work: at the ends of a scene there is no frame
+    before or after.
 
     The loss is L1 and a little of the :func:`damage`, so that weak damage counts as well.
     """
@@ -133,9 +134,13 @@ class Repair(Task[RepairingModel]):
         return True
 
     def loss(self, net: RepairingModel, batch: Batch, step: Step) -> Tensor:
-        t = int(torch.randint(batch.sdr.shape[1], (), generator=step.generator))
-        error = net.restored_at(batch.sdr, t).float() - batch.clean[:, t]
-        return error.abs().mean() + 0.003 * damage(error[:, None], 2e-5)
+        count = batch.sdr.shape[1]
+        first = int(torch.randint(count, (), generator=step.generator))
+        which = range(count) if net.shares_work else range(first, first + 1)
+        error = (
+            net.restored_frames(batch.sdr, which).float() - batch.clean[:, which.start : which.stop]
+        )
+        return error.abs().mean() + 0.003 * damage(error, 2e-5)
 
 
 def retold(batch: Batch, generator: torch.Generator) -> Batch:

@@ -22,8 +22,9 @@ def small(name: str) -> nn.Module:
     """A network whose output layers do something."""
     torch.manual_seed(0)
     model = registry.build(name, SMALL[name.partition("-")[0]])
-    for layer in (model.conv_last, getattr(model, "restore", model.conv_last)):
-        nn.init.normal_(layer.weight, std=0.2)
+    for part in ("conv_last", "restore"):
+        if hasattr(model, part):
+            nn.init.normal_(model.get_submodule(part).weight, std=0.2)  # type: ignore[arg-type]
     return model
 
 

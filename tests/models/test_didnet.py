@@ -238,7 +238,7 @@ def test_the_restoration_starts_from_the_middle_frame() -> None:
 
 
 def test_it_begins_as_the_look_mapping_of_the_middle_frame() -> None:
-    model, look = registry.build("didnet", SMALL), registry.build("look-base")
+    model, look = registry.build("didnet", {"base": "look", **SMALL}), registry.build("look-base")
     for module in (model, look):
         torch.manual_seed(5)
         for p in module.look.parameters():

@@ -1,6 +1,7 @@
-"""The small repairing network: what it may do to a picture, what it costs, and that it repairs."""
+"""Networks that repair before the look: what they may do to a picture, what the small one costs, and that they repair."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ from torch import Tensor, nn
 from sdr2hdr.data.clips import Clip, to_planes
 from sdr2hdr.data.splits import rng
 from sdr2hdr.media.transcode import through_codec
+from sdr2hdr.models import registry
+from sdr2hdr.models.base.corrections import SDR_FAINT, spared
 from sdr2hdr.models.look.network import Look
-from sdr2hdr.models.wmnet.fast import BOUND, WMNetFast
+from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.models.wmnet.fast import WMNetFast
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
@@ -23,15 +27,62 @@ def loud() -> WMNetFast:
     return net
 
 
-def test_before_training_it_is_the_look() -> None:
+SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
+
+
+@pytest.mark.parametrize(("model", "config"), [("wmnet-fast", {}), ("wmnet", SMALL_WMNET)])
+def test_before_training_it_is_the_look(model: str, config: dict[str, Any]) -> None:
     torch.manual_seed(1)
-    net, look = WMNetFast().eval(), Look().eval()
+    net, look = registry.build(model, config), Look().eval()
+    net.initialise()
     look.load_state_dict({k: v for k, v in net.state_dict().items() if k.startswith("reader.")})
     frames, told = torch.rand(1, 5, 3, 32, 32), {"thumbs": torch.rand(1, 5, 3, 64, 64)}
     with torch.no_grad():
         a, _ = net(frames, {}, past=2, future=2, brightness=torch.tensor([2.5]), **told)
         b, _ = look(frames, {}, past=2, future=2, brightness=torch.tensor([2.5]), **told)
     assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_training_does_not_touch_the_reader_and_can_leave_the_look() -> None:
+    """What spares intact areas would hold a correction that starts at nothing there for ever."""
+    net = registry.build("wmnet", SMALL_WMNET).train()
+    assert isinstance(net, RepairingModel)
+    kept = {k: v.clone() for k, v in net.state_dict().items() if k.startswith("reader.")}
+    net.initialise()
+    assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items() if k in kept)
+    frames = torch.rand(1, 3, 3, 32, 32)
+    net.restored_frames(frames, range(3)).square().mean().backward()
+    assert net.conv_last.weight.grad.abs().max() > 0  # type: ignore[union-attr,operator]
+
+
+def test_frames_that_share_work_are_what_each_is_alone() -> None:
+    net = registry.build("wmnet", SMALL_WMNET)
+    assert isinstance(net, RepairingModel) and net.shares_work
+    net.initialise()
+    nn.init.normal_(net.conv_last.weight, std=1.0)  # type: ignore[arg-type]
+    for m in net.modules():
+        if isinstance(m, nn.Conv3d):
+            nn.init.normal_(m.weight, std=0.2)
+    frames = torch.rand(1, 9, 3, 32, 32)
+    with torch.no_grad():
+        together = net.restored_frames(frames, range(9))
+        alone = torch.cat([net.restored_frames(frames, range(t, t + 1)) for t in range(9)], dim=1)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert (together - frames).abs().max() > 0.01
+
+
+def test_faint_corrections_are_taken_back_and_strong_ones_are_not() -> None:
+    faint, strong = (
+        n * torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(2)) / 255
+        for n in (0.1, 3.0)
+    )
+    assert spared(faint, SDR_FAINT).square().mean().sqrt() < 0.05 * faint.square().mean().sqrt()
+    assert torch.allclose(spared(strong, SDR_FAINT), strong, rtol=0.05)
+    # half of a picture is damaged: the other half, away from it, stays as it is
+    half = torch.cat([strong, faint.repeat(1, 1, 1, 2)], dim=-1)
+    found = spared(half, SDR_FAINT)
+    assert found[..., 192:].square().mean() < 0.01 * faint.square().mean()
+    assert torch.allclose(found[..., :48], strong[..., :48], rtol=0.06)
 
 
 def test_a_grown_network_begins_as_the_smaller_one() -> None:
@@ -51,7 +102,7 @@ def test_no_code_changes_by_more_than_the_bound_nor_grey_nor_black() -> None:
     with torch.no_grad():
         change = (net.restored(frames) - frames[:, 1]).abs().max()
         grey = net.restored(ramp)[0]
-    assert 0.99 * BOUND < change <= BOUND + 1e-6
+    assert 0.98 * net.bound < change <= net.bound + 1e-6
     assert torch.allclose(grey, grey[:1].expand_as(grey), atol=1e-6)
     assert grey[..., 0].abs().max() == 0
 

@@ -21,7 +21,7 @@ from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.renderer import Renderer, Run
 
 META = torch.device("meta")
-HEIGHT, WIDTH, COUNT = 128, 192, 9
+HEIGHT, WIDTH, COUNT = 128, 256, 9
 
 
 class OnlyThere(TorchDispatchMode):
@@ -98,7 +98,7 @@ def test_no_tensor_of_the_frame_loop_is_made_elsewhere_than_on_the_device(name: 
 def test_nor_with_tiles_nor_of_a_restored_picture_nor_of_debanded_frames_whose_look_is_not_known() -> (
     None
 ):
-    tiled = on_meta("wmnet", tile=160)
+    tiled = on_meta("fmstfnet", tile=224)
     assert len(tiled.tiles) > 1
     for renderer in (tiled, on_meta("didnet-tiny", aux=True)):
         states = renderer.new_states(look_of(renderer.spec))

@@ -595,13 +595,39 @@ def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) 
     )
 
 
+@pytest.mark.parametrize("name", ["wmnet", "wmnet-fast", "didnet"])
+def test_networks_that_repair_train_from_clips_and_keep_the_look(
+    corpus: Path, tmp_path: Path, name: str
+) -> None:
+    sizes = {
+        "wmnet": {"channels": 8, "blocks": 3},
+        "wmnet-fast": {"channels": 8, "deep": 8},
+        "didnet": {"channels": 8, "offset_channels": 4},
+    }
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    clips = replace(recipe.clips, count=2, height=48, width=64, select=0)
+    stages = tuple(replace(s, steps=3, batch=2, patch=32) for s in recipe.stages)
+    config = {**registry.configuration(recipe.model, recipe.config), **sizes[name]}
+    recipe = replace(recipe, clips=clips, stages=stages, config=config, warmup=1, start="look")
+    scenes = ClipMaker(corpus, "train", size=(48, 64), frames=clips.frames, seed=5)
+    make_clips(scenes, tmp_path / "clips" / "train", range(2))
+    look = {k: v.detach().float() for k, v in load_model("look").named_parameters()}
+    trainer = Trainer(recipe, tmp_path / "clips", tmp_path / "run", start=[look])
+    before = {k: v.clone() for k, v in trainer._named(trainer.master).items()}
+    trainer.run(lambda _: None, every=1)
+    after = trainer._named(trainer.master)
+    assert all(torch.equal(after[k], look[k]) for k in look)
+    heads = [k for k in after if k.split(".")[0] in ("conv_last", "leave", "restore")]
+    assert all(before[k].abs().max() == 0 < after[k].abs().max() for k in heads if "weight" in k)
+
+
 def test_recipes_models_and_training_know_the_same_tasks() -> None:
     named = next(f.type for f in fields(Stage) if f.name == "task")
     known = {name for model in registry.names() for name in registry.spec(model).tasks}
     assert set(get_args(named)) == set(TASKS) == known
 
 
-@pytest.mark.parametrize("name", ["kpnet", "kpnet-light", "didnet", "didnet-tiny"])
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light", "didnet-mapping", "didnet-tiny"])
 def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
     corpus: Path, tmp_path: Path, name: str
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import pq_inverse_eotf
-from sdr2hdr.models.base.corrections import BOUND, SCALE, bounded
+from sdr2hdr.models.base.corrections import BOUND, FAINT, SCALE, bounded
 from sdr2hdr.models.base.mappings import MAPPINGS
 from sdr2hdr.models.base.reader import LookReader, known
 from sdr2hdr.models.base.steady import steadied
@@ -21,8 +21,9 @@ class OnBase(Model):
     static mapping; or ``none``, as in the published networks, whose output stands alone.
 
     All networks correct a base in one way, in float32, because PQ in bfloat16 is wrong by 0.09: the output is scaled by
-    ``SCALE``, leaves greys grey and black black, and changes no code by more than ``BOUND``. The look maps frames that are
-    :func:`steadied`; networks themselves see the frames as they are. Training never reinitialises the reader's weights.
+    ``SCALE``, leaves greys grey, black black and intact areas nearly alone, and changes no code by more than ``BOUND``. The
+    look maps frames that are :func:`steadied`; networks themselves see the frames as they are. Training never reinitialises
+    the reader's weights.
     """
 
     scale = SCALE
@@ -77,7 +78,12 @@ class OnBase(Model):
         if self.base == "none":
             return added
         return self.mapped(frame, look) + bounded(
-            added, frame, scale=self.scale, reach=self.reach, bound=BOUND
+            added,
+            frame,
+            scale=self.scale,
+            reach=self.reach,
+            bound=BOUND,
+            faint=None if self.training else FAINT,
         )
 
     def own_modules(self) -> Iterator[nn.Module]:

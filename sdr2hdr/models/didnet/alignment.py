@@ -1,15 +1,22 @@
 """Temporal-spatial alignment and fusion (section III-C): seven frames to the features of the middle one."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.parts.blocks import ResidualBlock
+from sdr2hdr.models.parts.blocks import ResidualBlock, start_with_detail
 from sdr2hdr.models.parts.deform import TAPS, deform_conv2d
 
 NEIGHBOURS = 3
 """Frames seen before and after the one that is made."""
 FRAMES = 2 * NEIGHBOURS + 1
+
+
+def around(t: int, count: int) -> list[int]:
+    """The numbers of the frames that are seen for frame ``t`` of ``count``; at the ends the outermost frame is repeated."""
+    return [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -63,6 +70,24 @@ class Alignment(nn.Module):
             inputs, channels, 3, padding=1
         )  # only its kernel and bias are used; sampling is deformed
         self.fuse = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+
+    def initialise(self) -> None:
+        """Nothing moved and half of every tap, once all convolutions keep their input's variance."""
+        nets = self.offsets
+        for layer in (self.align, cast(nn.Conv2d, nets.enter[0])):
+            start_with_detail(layer)
+        self.align.weight.data.mul_(3.0)
+        for m in nets.modules():  # each ReLU takes half of the variance, each enlargement more
+            if isinstance(m, nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out")
+                m.weight.data.mul_(2.0)
+            elif isinstance(m, nn.Conv2d):
+                m.weight.data.mul_(2**0.5)
+        for head in (nets.offset, nets.mask):
+            if head is not None:
+                nn.init.zeros_(head.weight)
+        for block in self.fuse:
+            cast(ResidualBlock, block).conv2.weight.data.mul_(0.1)
 
     def forward(self, frames: Tensor, still: bool = False) -> Tensor:
         """Fused features ``B,C,H,W`` of the frames ``B,21,H,W`` (float32, frame by frame).

@@ -5,21 +5,24 @@ auxiliary loss trains (III-D); wavelet attention (III-E) and dual modulated conv
 (III-F, III-G), then give the HDR frame. No code is published: docs/models/didnet.md lists what the paper says and leaves open.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.base.corrections import SCALE, bounded
+from sdr2hdr.models.base.corrections import SCALE, SDR_FAINT, bounded
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
-from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment
+from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment, around
 from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
 from sdr2hdr.models.didnet.wavelet import WaveletAttention
-from sdr2hdr.models.model import RestoringModel, Window
-from sdr2hdr.models.parts.blocks import ResidualBlock, keep_variance, start_with_detail
+from sdr2hdr.models.look import tone
+from sdr2hdr.models.look.repairing import Repairing
+from sdr2hdr.models.model import Model, RestoringModel, Window
+from sdr2hdr.models.parts.blocks import keep_variance
 from sdr2hdr.models.parts.precision import Float32Conv2d
 from sdr2hdr.models.spec import WHOLE, ModelSpec, State
 
@@ -29,6 +32,13 @@ lost 13 codes of their blue."""
 
 _TITLE = "Seven aligned frames for compressed SDR; also restores SDR"
 _PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
+
+_CORRECTS: dict[str, Any] = {
+    "look": VECTOR,
+    "brightness": False,
+    "tasks": ("mapping", "restoration"),
+}
+"""What the spec has otherwise where the network corrects a base or stands alone."""
 
 DIDNET_SPEC = ModelSpec(
     name="didnet",
@@ -40,8 +50,9 @@ DIDNET_SPEC = ModelSpec(
     multiple=8,
     stateful=True,
     thumb=64,
-    look=VECTOR,
+    look=tone.NUMBERS,
     state_from_thumbs=True,
+    brightness=True,
     tile=512,
     overlap=96,
     margin=32,
@@ -49,8 +60,8 @@ DIDNET_SPEC = ModelSpec(
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=4200,
     has_aux=True,
-    tasks=("mapping", "restoration"),
-    config={"base": "look", "attention": "window", "channels": 48, "offset_channels": 32},
+    tasks=("mapping", "restoration", "repair"),
+    config={"base": "repair", "channels": 48, "offset_channels": 32},
     published={
         "base": "none",
         "attention": "whole",
@@ -125,8 +136,14 @@ class DIDNet(OnBase, RestoringModel):
         self.initialise()
 
     @classmethod
+    def form(cls, config: Mapping[str, Any]) -> type[Model]:
+        return RepairingDIDNet if config["base"] == "repair" else cls
+
+    @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        spec = super().as_configured(spec)
+        if spec.config["base"] == "repair":
+            return spec
+        spec = super().as_configured(replace(spec, **_CORRECTS))
         if spec.config.get("sees") != "frames":
             return spec
         thumb = spec.thumb if spec.look else 0
@@ -138,21 +155,9 @@ class DIDNet(OnBase, RestoringModel):
         Features that start as noise in the result are unlearnt within a few steps, and the network stays there.
         """
         keep_variance(self.own_modules())
-        nets = self.alignment.offsets
-        for layer in (self.alignment.align, cast(nn.Conv2d, nets.enter[0])):
-            start_with_detail(layer)
-        self.alignment.align.weight.data.mul_(3.0)
-        for m in nets.modules():  # each ReLU takes half of the variance, each enlargement more
-            if isinstance(m, nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(m.weight, mode="fan_out")
-                m.weight.data.mul_(2.0)
-            elif isinstance(m, nn.Conv2d):
-                m.weight.data.mul_(2**0.5)
-        heads = [nets.offset, self.restore, self.conv_last]
-        for head in heads if nets.mask is None else [*heads, nets.mask]:
+        self.alignment.initialise()
+        for head in (self.restore, self.conv_last):
             nn.init.zeros_(head.weight)
-        for block in self.alignment.fuse:
-            cast(ResidualBlock, block).conv2.weight.data.mul_(0.1)
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
         return self._restored(frames, still)[1]
@@ -165,7 +170,14 @@ class DIDNet(OnBase, RestoringModel):
         if self.restores == "frame":
             return fused, added
         if self.base != "none":
-            added = bounded(added, middle, scale=SCALE, reach=self.reach, bound=RESTORED_BOUND)
+            added = bounded(
+                added,
+                middle,
+                scale=SCALE,
+                reach=self.reach,
+                bound=RESTORED_BOUND,
+                faint=None if self.training else SDR_FAINT,
+            )
         return fused, middle + added
 
     def output(self, fused: Tensor, seen: Tensor) -> Tensor:
@@ -180,8 +192,7 @@ class DIDNet(OnBase, RestoringModel):
         count = window.frames.shape[1]
         codes, restored = [], []
         for t in window.inner:
-            # at the ends of a scene the outermost frame is repeated
-            near = [min(max(i, 0), count - 1) for i in range(t - NEIGHBOURS, t + NEIGHBOURS + 1)]
+            near = around(t, count)
             look, state = self.scene_look(window, t, state)
             frames = window.frames[:, near]
             fused, sdr = self._restored(frames)
@@ -195,3 +206,42 @@ class DIDNet(OnBase, RestoringModel):
             codes.append(self.corrected(added, frame.clamp(0.0, 1.0), look))
             restored.append(sdr)
         return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state
+
+
+class RepairingDIDNet(Repairing):
+    """The first half of the network, which restores the SDR picture, in front of
+    :class:`~sdr2hdr.models.look.network.Look`, which takes the place of the second.
+    """
+
+    scale = SCALE
+    bound = RESTORED_BOUND
+
+    def __init__(
+        self,
+        base: str = "repair",
+        channels: int = 48,
+        offset_channels: int = 32,
+        masks: bool = True,
+    ) -> None:
+        super().__init__()
+        if base != "repair":
+            raise ValueError("this form's base is repair")
+        self.alignment = Alignment(channels, offset_channels, masks=masks)
+        self.restore = nn.Conv2d(channels, 3, 3, padding=1)
+        self.initialise()
+
+    def initialise(self) -> None:
+        keep_variance((*self.alignment.modules(), self.restore))
+        self.alignment.initialise()
+        nn.init.zeros_(self.restore.weight)
+
+    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
+        if not still:
+            return super().restored(frames)
+        added = self.restore(self.alignment(frames.flatten(1, 2), still))
+        return self.corrected(frames[:, NEIGHBOURS].float(), added)
+
+    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+        for t in which:
+            near = around(t, frames.shape[1])
+            yield self.restore(self.alignment(frames[:, near].flatten(1, 2)))

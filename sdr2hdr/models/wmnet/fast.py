@@ -1,10 +1,11 @@
 """A small network that repairs the SDR picture before the look maps it: the one for a laptop.
 
-What a network can do for a picture is to repair what the codec took; its tone and colour are the look's. So this one sees
-three frames as Haar bands of half size, works mostly at a quarter, and adds what is missing to the middle frame. A gate on
-the strength of the whole correction was tried: it closed within a thousand steps, and nothing was learnt behind it.
+It sees three frames as Haar bands of half size, works mostly at a quarter, and adds what is missing to the middle frame. A
+learnt gate on the strength of the whole correction was tried: it closed within a thousand steps, and nothing was learnt behind
+it.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -12,20 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.color.transfer import pq_inverse_eotf
-from sdr2hdr.models.base.corrections import bounded
-from sdr2hdr.models.base.steady import STEADY_REACH, steadied
+from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.look import tone
-from sdr2hdr.models.look.network import Look
-from sdr2hdr.models.model import RepairingModel, Window
+from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.parts.blocks import zero
 from sdr2hdr.models.parts.haar import haar, unhaar
-from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.spec import ModelSpec
 
-BOUND = 10 / 255
-"""The largest change of an SDR code."""
-SCALE = 0.1
-"""The change of a code by an output of 1."""
 DETAIL = 8.0
 """What the network sees is multiplied by this."""
 LEAK = 0.1
@@ -44,8 +38,8 @@ WMNET_FAST_SPEC = ModelSpec(
     state_from_thumbs=True,
     brightness=True,
     tile=1024,
-    overlap=96,
-    margin=16,
+    overlap=128,
+    margin=48,
     tolerance=0.004,
     precisions=("float32", "bfloat16"),
     bytes_per_pixel=400,
@@ -59,20 +53,17 @@ WMNET_DEEP_SPEC = replace(
     name="wmnet-deep",
     title="The same network with more layers; repairs more",
     paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a fifth of its cost",
-    overlap=160,
-    margin=48,
+    overlap=192,
+    margin=72,
     config={"channels": 32, "deep": 64, "blocks": 8},
 )
 
 
-class WMNetFast(RepairingModel, Look):
+class WMNetFast(Repairing):
     """The repairing network in front of :class:`Look`. Sides are multiples of 8.
 
     ``channels`` are features of half size, ``deep`` those of a quarter, which go through ``blocks`` residual blocks.
     """
-
-    reach = 4
-    """Pixels around a grey pixel that must be grey, too."""
 
     def __init__(self, channels: int = 32, deep: int = 64, blocks: int = 2) -> None:
         super().__init__()
@@ -97,18 +88,16 @@ class WMNetFast(RepairingModel, Look):
             zero(cast(LeakyBlock, block).conv2)
         zero(self.leave)
 
-    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
-        return self.restored_at(frames, frames.shape[1] // 2)
-
-    def restored_at(self, frames: Tensor, t: int) -> Tensor:
-        """Frame ``t`` of ``B,T,3,H,W`` with what compression took, in float32; outermost frames are repeated."""
-        middle, last = frames[:, t].float(), frames.shape[1] - 1
-        before, after = frames[:, max(t - 1, 0)].float(), frames[:, min(t + 1, last)].float()
-        x = F.leaky_relu(self.enter(self._bands(middle, before, after)), LEAK)
-        y = self.body(F.leaky_relu(self.down(x), LEAK))
-        y = self.detail(F.leaky_relu(x + F.pixel_shuffle(self.up(y), 2), LEAK))
-        added = unhaar(self.leave(y).float())
-        return middle + bounded(added, middle, scale=SCALE, reach=self.reach, bound=BOUND)
+    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+        last = frames.shape[1] - 1
+        for t in which:  # a scene's first and last frames are repeated
+            middle, before, after = (
+                frames[:, n].float() for n in (t, max(t - 1, 0), min(t + 1, last))
+            )
+            x = F.leaky_relu(self.enter(self._bands(middle, before, after)), LEAK)
+            y = self.body(F.leaky_relu(self.down(x), LEAK))
+            y = self.detail(F.leaky_relu(x + F.pixel_shuffle(self.up(y), 2), LEAK))
+            yield unhaar(self.leave(y).float())
 
     def _bands(self, middle: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Haar bands ``B,36,H/2,W/2`` of a frame and of how its neighbours differ from it.
@@ -120,24 +109,6 @@ class WMNetFast(RepairingModel, Look):
         neighbours = haar(before - middle), haar(after - middle)
         bands = DETAIL * torch.cat([low, across, down, diagonal, *neighbours], dim=1)
         return bands.to(self.enter.weight.dtype, memory_format=torch.channels_last)
-
-    def repair(self, window: Window) -> tuple[Tensor, Tensor]:
-        frames = window.frames
-        restored = [self.restored_at(frames, t) for t in window.inner]
-        steadier = [steadied(frames, t) - frames[:, t].float() for t in window.inner]
-        mapped = [a + b for a, b in zip(restored, steadier, strict=True)]
-        return torch.stack(mapped, dim=1), torch.stack(restored, dim=1)
-
-    def mapped(self, frames: Tensor, state: State) -> Tensor:
-        return pq_inverse_eotf(tone.light(frames, state["look"].float()))
-
-    def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
-        frames, restored = self.repair(window)
-        codes = []
-        for frame, t in zip(frames.unbind(1), window.inner, strict=True):
-            _, state = self.scene_look(window, t, state)
-            codes.append(self.mapped(frame, state))
-        return torch.stack(codes, dim=1), restored, state
 
 
 class LeakyBlock(nn.Module):

@@ -7,22 +7,31 @@ The frames of a window are visited one by one, in training too, so that memory h
 a window, and the memory module sees them in order.
 """
 
-from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
-from sdr2hdr.models.model import MaskedModel, Window
-from sdr2hdr.models.parts.blocks import ResidualBlock, start_with_detail, zero
+from sdr2hdr.models.look import tone
+from sdr2hdr.models.look.repairing import Repairing
+from sdr2hdr.models.model import MaskedModel, Model, Window
+from sdr2hdr.models.parts.blocks import zero
 from sdr2hdr.models.parts.film import films
-from sdr2hdr.models.parts.fused import conv, conv_shuffle
-from sdr2hdr.models.parts.precision import Float32, Float32Conv2d
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.wmnet.experts import TemporalExperts
 from sdr2hdr.models.wmnet.memory import PublishedMemory, TokenMemory
+from sdr2hdr.models.wmnet.trunk import Trunk
+
+_CORRECTS: dict[str, Any] = {
+    "look": VECTOR,
+    "has_aux": False,
+    "brightness": False,
+    "tasks": ("mapping", "masked"),
+}
+"""What the spec has otherwise where the network corrects a base or stands alone."""
 
 WMNET_SPEC = ModelSpec(
     name="wmnet",
@@ -31,18 +40,21 @@ WMNET_SPEC = ModelSpec(
     past=2,
     future=2,
     block=16,
-    multiple=2,
+    multiple=8,
     stateful=True,
     thumb=64,
-    look=VECTOR,
+    look=tone.NUMBERS,
     state_from_thumbs=True,
     tile=768,
-    overlap=72,
+    overlap=160,
+    margin=48,
     tolerance=0.004,
     precisions=("float32", "bfloat16", "float16"),
     bytes_per_pixel=1600,
-    tasks=("mapping", "masked"),
-    config={"attention": "tokens", "base": "look", "edges": "repeat", "memory_size": 2},
+    has_aux=True,
+    brightness=True,
+    tasks=("mapping", "masked", "restoration", "repair"),
+    config={"base": "repair", "edges": "repeat"},
     published={
         "attention": "published",
         "base": "none",
@@ -55,7 +67,7 @@ WMNET_SPEC = ModelSpec(
 )
 
 
-class WMNet(OnBase, MaskedModel):
+class WMNet(Trunk, OnBase, MaskedModel):
     """The network. ``attention`` is ``published``, ``printed`` (eq. 13 to the letter, with ``hidden`` channels, as
     :class:`PublishedMemory` has them) or ``tokens``; ``base`` a mapping added in float32, or ``none``.
 
@@ -69,7 +81,7 @@ class WMNet(OnBase, MaskedModel):
     """
 
     reach = 2
-    encoder = ("conv_first.", "recon_trunk_res.", "look.")
+    encoder = (*Trunk.encoder, "look.")
 
     def __init__(
         self,
@@ -83,20 +95,14 @@ class WMNet(OnBase, MaskedModel):
         hidden: int | None = None,
     ) -> None:
         super().__init__(base)
-        if edges not in ("zero", "repeat"):
-            raise ValueError("edges is zero or repeat")
-        if attention not in ("published", "printed", "tokens", "none") or blocks % 3:
-            raise ValueError(
-                "attention is published, printed, tokens or none, blocks a multiple of 3"
-            )
+        if attention not in ("published", "printed", "tokens", "none"):
+            raise ValueError("attention is published, printed, tokens or none")
         if hidden is not None and attention not in ("published", "printed"):
             raise ValueError("hidden is for the attention published or printed")
         self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
         if self.modulate is not None:
             zero(self.modulate)
-        self.conv_first = nn.Conv2d(3, channels, 3, stride=2, padding=1)
-        self.recon_trunk_res = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
-        self.propagation = TemporalExperts(channels, repeat=edges == "repeat") if experts else None
+        self.build(channels, blocks, edges, experts, alone=base == "none")
         self.memory: PublishedMemory | TokenMemory | None = None
         self.remembers = attention in ("published", "printed")
         if attention == "tokens":
@@ -110,67 +116,23 @@ class WMNet(OnBase, MaskedModel):
                 nn.ReLU(),
                 nn.Conv2d(channels // 4, channels, 1),
             )
-        self.upconv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
-        self.HRconv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_last = (Float32Conv2d if base == "none" else nn.Conv2d)(channels, 3, 3, padding=1)
+
+    @classmethod
+    def form(cls, config: Mapping[str, Any]) -> type[Model]:
+        return RepairingWMNet if config["base"] == "repair" else cls
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        attention, found = spec.config["attention"], super().as_configured(spec)
+        if spec.config["base"] == "repair":
+            return spec
+        found = super().as_configured(replace(spec, **_CORRECTS))
+        attention = spec.config.get("attention", "tokens")
         found = replace(found, state_from_thumbs=attention in ("tokens", "none"))
         alone = attention != "tokens" and spec.config["base"] == "none"
         return replace(found, thumb=0) if alone else found
 
     def initialise(self) -> None:
-        """Residual blocks start close to the identity, and the correction at zero.
-
-        The published code scales every 2-D convolution by 0.1, which costs the first thousands of steps of a short
-        schedule.
-        """
-        trunk = set(self.recon_trunk_res.modules())
-        for m in self.own_modules():
-            if isinstance(
-                m, nn.Conv3d
-            ):  # single frames, which training begins with, teach the middle tap alone
-                m.weight.data[:, :, 0] = 0.0
-                m.weight.data[:, :, 2] = 0.0
-            if isinstance(m, nn.Conv2d):
-                nn.init.kaiming_normal_(m.weight)
-                if m in trunk:
-                    m.weight.data.mul_(0.1)
-                if m.bias is not None:
-                    nn.init.zeros_(m.bias)
-        if self.base != "none":
-            # noise at the output is unlearnt fastest by killing the layer before it
-            nn.init.zeros_(self.conv_last.weight)
-            start_with_detail(self.conv_first)
-
-    def encode(self, frame: Tensor) -> list[Tensor]:
-        """Features of three depths, each ``B,C,H/2,W/2``, of a frame ``B,3,H,W``."""
-        # the base needs the frame in float32, so the network casts its own copy
-        x = frame.to(self.conv_first.weight.dtype, memory_format=torch.channels_last)
-        x = conv(self.conv_first, x, relu=True)
-        depths = []
-        third = len(self.recon_trunk_res) // 3
-        for i, block in enumerate(self.recon_trunk_res, start=1):
-            x = block(x)
-            if i % third == 0:
-                depths.append(x)
-        return depths
-
-    def _mixed(
-        self, before: list[Tensor] | None, at: list[Tensor], after: list[Tensor] | None
-    ) -> Tensor:
-        return at[-1] if self.propagation is None else self.propagation.mix(before, at, after)
-
-    def decode(self, feature: Tensor) -> Tensor:
-        """Codes ``B,3,H,W`` from features ``B,C,H/2,W/2``."""
-        x = conv(self.HRconv, conv_shuffle(self.upconv, feature), relu=True)
-        return self.conv_last(x) if isinstance(self.conv_last, Float32) else conv(self.conv_last, x)
-
-    def reconstruct(self, pictures: Tensor) -> Tensor:
-        """Phase I: pictures ``B,3,H,W`` from their masked low bands, by encoder and decoder alone."""
-        return self.decode(self.encode(pictures)[-1])
+        self.start(self.own_modules(), alone=self.base == "none")
 
     def remember(
         self, feature: Tensor, window: Window, t: int, state: State
@@ -188,27 +150,43 @@ class WMNet(OnBase, MaskedModel):
         return feature, self.memory.write(feature, state)
 
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:
-        frames, count = window.frames, window.frames.shape[1]
-        # Three frames of encoder features and three of mixed features are held, whatever the window's length.
-        depths: deque[list[Tensor] | None] = deque([None, None, None], maxlen=3)
-        mixed: deque[Tensor | None] = deque([None, None, None], maxlen=3)
-        out = []
-        for t in range(count + 2):
-            depths.append(self.encode(frames[:, t]) if t < count else None)
-            at = depths[1]  # frame t - 1
-            mixed.append(self._mixed(depths[0], at, depths[2]) if at is not None else None)
-            centre, i = mixed[1], t - 2
-            if centre is None or i not in window.inner:
-                continue
-            feature = (
-                centre
-                if self.propagation is None
-                else self.propagation.fuse_at(mixed[0], centre, mixed[2])
-            )
-            feature, state = self.remember(feature, window, i, state)
-            look, state = self.scene_look(window, i, state)
+        frames, out = window.frames, []
+        for t, mixed in zip(window.inner, self.features(frames, window.inner), strict=True):
+            feature, state = self.remember(mixed, window, t, state)
+            look, state = self.scene_look(window, t, state)
             if look is not None and self.modulate is not None:
                 (film,) = films(self.modulate(look.to(feature.dtype)), 1)
                 feature = film(feature)
-            out.append(self.corrected(self.decode(feature), self.base_frame(frames, i), look))
+            out.append(self.corrected(self.decode(feature), self.base_frame(frames, t), look))
         return torch.stack(out, dim=1), state
+
+
+class RepairingWMNet(Trunk, Repairing, MaskedModel):
+    """The network in front of :class:`~sdr2hdr.models.look.network.Look`: it repairs the SDR picture, which the look then maps.
+
+    It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here.
+    """
+
+    encoder = (*Trunk.encoder, "reader.")
+    shares_work = True
+
+    def __init__(
+        self,
+        base: str = "repair",
+        channels: int = 64,
+        blocks: int = 15,
+        edges: str = "repeat",
+        experts: bool = True,
+    ) -> None:
+        super().__init__()
+        if base != "repair":
+            raise ValueError("this form's base is repair")
+        self.build(channels, blocks, edges, experts, alone=False)
+
+    def initialise(self) -> None:
+        theirs = set(self.reader.modules())
+        self.start((m for m in self.modules() if m not in theirs), alone=False)
+
+    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+        for feature in self.features(frames, which):
+            yield self.decode(feature)

@@ -1,0 +1,67 @@
+"""Networks that repair the SDR picture, which the look then maps.
+
+What a network can do for a picture is to repair what the codec took; its tone and colour are the look's.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.models.base.corrections import SDR_FAINT, bounded
+from sdr2hdr.models.base.steady import steadied
+from sdr2hdr.models.look import tone
+from sdr2hdr.models.look.network import Look
+from sdr2hdr.models.model import RepairingModel, Window
+from sdr2hdr.models.spec import State
+
+
+class Repairing(RepairingModel, Look):
+    """A repairing network in front of :class:`Look`."""
+
+    scale = 0.1
+    """The change of an SDR code 0..1 by an output of 1."""
+    bound = 10 / 255
+    """The largest change of a code."""
+    reach = 4
+    """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
+
+    @abstractmethod
+    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+        """The network's output ``B,3,H,W`` for each of the frames ``which`` of ``B,T,3,H,W``, before scale and bound."""
+
+    def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
+        return self.restored_at(frames, frames.shape[1] // 2)
+
+    def restored_at(self, frames: Tensor, t: int) -> Tensor:
+        return self.restored_frames(frames, range(t, t + 1))[:, 0]
+
+    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
+        outputs = zip(which, self.added(frames, which), strict=True)
+        return torch.stack([self.corrected(frames[:, t].float(), x) for t, x in outputs], dim=1)
+
+    def corrected(self, frame: Tensor, added: Tensor) -> Tensor:
+        """A frame ``B,3,H,W`` with the network's output."""
+        faint = None if self.training else SDR_FAINT
+        return frame + bounded(
+            added, frame, scale=self.scale, reach=self.reach, bound=self.bound, faint=faint
+        )
+
+    def repair(self, window: Window) -> tuple[Tensor, Tensor]:
+        frames, which = window.frames, window.inner
+        restored = self.restored_frames(frames, which)
+        steadier = [steadied(frames, t) - frames[:, t].float() for t in which]
+        return restored + torch.stack(steadier, dim=1), restored
+
+    def mapped(self, frames: Tensor, state: State) -> Tensor:
+        return pq_inverse_eotf(tone.light(frames, state["look"].float()))
+
+    def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
+        frames, restored = self.repair(window)
+        codes = []
+        for frame, t in zip(frames.unbind(1), window.inner, strict=True):
+            _, state = self.scene_look(window, t, state)
+            codes.append(self.mapped(frame, state))
+        return torch.stack(codes, dim=1), restored, state
