@@ -84,8 +84,8 @@ def wait_cost(count: int) -> float:
     with folder(), started(0) as nodes:
         ray.init(nodes.address, configure_logging=False, log_to_driver=False)
         try:
-            task = ray.remote(time.sleep).options(num_cpus=1)
-            waiting = [task.remote(0) for _ in range(count)]
+            task = ray.remote(lambda: None).options(num_cpus=1)
+            waiting = [task.remote() for _ in range(count)]
             looks = []
             for _ in range(9):
                 since = time.perf_counter()
