@@ -108,10 +108,9 @@ class Plan:
     def __post_init__(self) -> None:
         if self.settings.model not in registry.names():
             raise ValueError(f"there is no model {self.settings.model!r}")
-        looks, length = self.survey.looks, registry.spec(self.settings.model).look
-        if len(looks) not in (0, len(self.survey.cuts) + 1) or any(
-            v is not None and len(v) != length for v in looks
-        ):
+        looks = self.survey.looks
+        lengths = {len(v) for v in looks if v is not None}
+        if len(looks) not in (0, len(self.survey.cuts) + 1) or len(lengths) > 1:
             raise ValueError("the looks do not fit the scenes")
         self._check_chunks()
 
