@@ -124,6 +124,7 @@ def train_recipe(
     from sdr2hdr.training import speed
     from sdr2hdr.training.curves import draw
     from sdr2hdr.training.loop import Report, Trainer, check
+    from sdr2hdr.training.perceptual import features
     from sdr2hdr.weights.starting import check_sources, starting_tensors
 
     keep_one_heap()
@@ -131,6 +132,8 @@ def train_recipe(
     alone = registry.stands_alone(r.model, r.config)
     sources = (*r.starts, *start)
     check_sources(*sources, alone=alone)
+    if r.perceptual_weight:
+        features(r.perceptual)
     makers = clip_makers(r, corpus, scenes)  # what is wrong with it is found before a download
     tensors = starting_tensors(*sources, alone=alone)
     clips = clips or out / "clips"
