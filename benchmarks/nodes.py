@@ -5,10 +5,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
@@ -67,16 +69,17 @@ def kill_raylet(node: Any) -> None:
 
 
 def tasks_of(pattern: str) -> list[int]:
-    """The processes that run a task now whose name fits a shell pattern."""
+    """The processes of this program's clusters that run a task now whose name fits a shell pattern.
+
+    A worker is a child of its raylet, and so of this process; without its raylet it has no parent that lives.
+    """
+    here = {p.pid for p in psutil.Process().children(recursive=True)}
     found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                title = (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
-                if fnmatchcase(title, f"ray::{pattern}"):
-                    found.append(int(entry.name))
-        except OSError:
-            continue
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            title = " ".join(process.cmdline()).rstrip()
+            if fnmatchcase(title, f"ray::{pattern}") and (process.pid in here or process.ppid() == 1):
+                found.append(process.pid)
     return found
 
 

@@ -171,7 +171,7 @@ def main() -> None:
         print(f"| {chunk} | " + " | ".join(f"{f.render / 60:.3g} min" for f in found_) + " |")
 
 
-MEASURED = Costs(frame=3.0, chunk=0.5, sent=0.021, flight=2e-6, scan=0.05, assemble=0.0015)
+MEASURED = Costs(frame=3.0, chunk=0.32, sent=0.027, flight=1.7e-6, scan=0.05, assemble=0.0015)
 """Some of these were measured, others are assumed: lab/scaling.md says which."""
 
 if __name__ == "__main__":
