@@ -78,7 +78,9 @@ def tasks_of(pattern: str) -> list[int]:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             title = " ".join(process.cmdline()).rstrip()
-            if fnmatchcase(title, f"ray::{pattern}") and (process.pid in here or process.ppid() == 1):
+            if fnmatchcase(title, f"ray::{pattern}") and (
+                process.pid in here or process.ppid() == 1
+            ):
                 found.append(process.pid)
     return found
 

@@ -25,6 +25,8 @@ class Repairing(RepairingModel, Look):
     """The change of an SDR code 0..1 by an output of 1."""
     bound = 10 / 255
     """The largest change of a code."""
+    faint = SDR_FAINT
+    """The change of a code that is halved if all around it is as faint."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
 
@@ -44,7 +46,7 @@ class Repairing(RepairingModel, Look):
 
     def corrected(self, frame: Tensor, added: Tensor) -> Tensor:
         """A frame ``B,3,H,W`` with the network's output."""
-        faint = None if self.training else SDR_FAINT
+        faint = None if self.training else self.faint
         return frame + bounded(
             added, frame, scale=self.scale, reach=self.reach, bound=self.bound, faint=faint
         )
