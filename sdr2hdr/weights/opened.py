@@ -40,7 +40,7 @@ def open_model(name: str = "wmnet", weights: str | Path | None = None) -> Loaded
         tensors, metadata = parse(fetch.read(entry), path)
         check_agrees(entry, metadata, path)
     if registry.stands_alone(entry.model, entry.config) and any(
-        k.startswith("look.") for k in tensors
+        k.startswith(("look.", "reader.")) for k in tensors
     ):
         raise ModelError(
             f"{path}: its tensors are of our own form of {entry.model}, while its configuration is that of a published form; "

@@ -13,7 +13,7 @@ from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.weights.opened import open_model
 
 GIVEN: dict[str, tuple[str, tuple[float, ...]]] = {
-    "wmnet": ("3e81205dff773ca7", (0.47291, 0.56682, 0.30421, 0.45279, 0.13507)),
+    "wmnet": ("bb1ba0b2e592b2a0", (0.46381, 0.54757, 0.29445, 0.44008, 0.13574)),
     "wmnet-fast": ("87a3e19f5281af94", (0.45896, 0.54866, 0.29624, 0.44050, 0.13689)),
     "wmnet-deep": ("3dc93e01634b6ad7", (0.46067, 0.54575, 0.29259, 0.44081, 0.13590)),
     "kpnet": ("8e31f893b1c395e8", (0.47398, 0.56745, 0.31291, 0.45280, 0.13505)),

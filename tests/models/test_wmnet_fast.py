@@ -139,7 +139,7 @@ def damaged(qp: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("qp", [37, 42])
-@pytest.mark.parametrize("model", ["wmnet-fast", "wmnet-deep"])
+@pytest.mark.parametrize("model", ["wmnet-fast", "wmnet-deep", "wmnet"])
 def test_the_bundled_weights_repair_what_a_codec_took(model: str, qp: int) -> None:
     clean, source = damaged(qp)
     with torch.no_grad():

@@ -169,6 +169,7 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
 
     encoder = (*Trunk.encoder, "reader.")
     shares_work = True
+    faint = 1 / 255
 
     def __init__(
         self,
