@@ -259,7 +259,7 @@ CHANGES = {
     "unknown key": ("warmup = 1", "warmpu = 1", "the key 'warmpu' is unknown"),
     "impossible size": ("patch = 32", "patch = 40", "more than a clip has"),
     "unknown model": ('"wmnet"', '"wnet"', "There is no model 'wnet'"),
-    "bad configuration": ("blocks = 3", "blocks = 4", "blocks a multiple of 3"),
+    "bad configuration": ("blocks = 3", "blocks = 4", "blocks is a multiple of 3"),
     "unknown configuration": ("blocks = 3", "blokcs = 3", "blokcs"),
     "nothing to train": ('"wmnet"', '"bt2408"', "trains nothing"),
     "no masking": ('"wmnet"', '"look"', "blocks|masked stage"),
