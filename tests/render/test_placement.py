@@ -81,8 +81,11 @@ def look_of(spec: ModelSpec) -> torch.Tensor | None:
     return torch.zeros(spec.look, device=META) if spec.look else None
 
 
+LONG = ("hdrvdiff", "kpnet-light", "didnet-tiny", "wmnet-deep")
+"""Run with ``-m slow``: one takes half a minute, and the others are smaller forms of networks that are here."""
+
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "hdrvdiff" else name
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
     for name in registry.names()
     if name != "lut"
 ]
