@@ -223,7 +223,7 @@ def test_a_list_of_starts_is_read(tmp_path: Path) -> None:
 
 
 def test_a_configuration_has_a_name() -> None:
-    assert registry.configuration("wmnet")["base"] == "look"
+    assert registry.configuration("wmnet")["base"] == "repair"
     named = registry.configuration("wmnet", "published")
     assert (named["base"], named["edges"], named["attention"]) == ("none", "zero", "published")
     assert registry.configuration("wmnet", {"form": "published", "blocks": 3})["blocks"] == 3
