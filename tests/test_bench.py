@@ -43,7 +43,8 @@ def test_operations_are_those_of_the_fused_and_of_the_plain_convolutions() -> No
         list(renderer.run(iter(frames), Run(0, 3, 0, 3), renderer.new_states()))
     thumbs = torch.rand(1, 3, 3, 64, 64)
     with FlopCounterMode(display=False) as plain:  # gradients keep convolutions from being fused
-        model(frames[None], model.new_state((64, 64)), thumbs=thumbs)
+        told = torch.tensor([2.5])
+        model(frames[None], model.new_state((64, 64)), thumbs=thumbs, brightness=told)
     assert fused.get_total_flops() == pytest.approx(plain.get_total_flops(), rel=0.05)
 
 

@@ -12,7 +12,7 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.wmnet.network import WMNET_SPEC, WMNet
+from sdr2hdr.models.wmnet.network import WMNet
 from sdr2hdr.render.device import is_out_of_memory, pick_device, pick_precision
 from sdr2hdr.render.looks import SceneLooks, scene_look
 from sdr2hdr.render.renderer import Renderer, Run, windows
@@ -20,6 +20,7 @@ from sdr2hdr.render.scene import render_scene
 from sdr2hdr.render.tiles import blend_weights, choose_tile, cut
 
 CPU = torch.device("cpu")
+WMNET_SPEC = registry.spec("wmnet", {"base": "bt2408", "attention": "tokens"})
 
 
 def small_wmnet(attention: str = "tokens") -> WMNet:
@@ -189,10 +190,10 @@ def test_tiles_are_exact_where_the_margin_is_the_networks_reach() -> None:
     torch.manual_seed(0)
     model, spec = registry.build("kpnet-light", {"channels": 16}), registry.spec("kpnet-light")
     nn.init.normal_(model.conv_last.weight, std=0.2)  # it begins with zeros there
-    frames = torch.rand(1, 3, 90, 150)
+    frames = torch.rand(1, 3, 300, 400)
     run = [Run(0, 1, 0, 1)]
-    whole = rendered(renderer(model, spec, (90, 150)), frames, run)
-    tiled = renderer(model, spec, (90, 150), tile=80)
+    whole = rendered(renderer(model, spec, (300, 400)), frames, run)
+    tiled = renderer(model, spec, (300, 400), tile=272)
     assert len(tiled.tiles) > 3
     assert (rendered(tiled, frames, run) - whole).abs().max() <= spec.tolerance
 

@@ -128,6 +128,9 @@ def test_half_downloaded_septuplets_are_found_before_a_download(
 ) -> None:
     fetched: list[object] = []  # the recipe starts from a file of the hub
     monkeypatch.setattr("sdr2hdr.weights.download.from_hub", lambda *a: fetched.append(a))
+    monkeypatch.setattr(
+        "sdr2hdr.training.perceptual.features", lambda _: None
+    )  # as if VGG19 were there
     folder, out = write_septuplets(tmp_path / "vimeo_septuplet"), tmp_path / "out"
     (folder / "sequences/00001/0002/im5.png").unlink()
     assert main([*command.split(), str(folder), "--out", str(out)]) == 3

@@ -50,6 +50,8 @@ height = 48
 width = 64
 select = 2
 [config]
+base = "look"
+attention = "tokens"
 blocks = 3
 [[stages]]
 task = "masked"
@@ -503,7 +505,9 @@ def test_fmstfnet_trains_from_clips_and_keeps_its_look(corpus: Path, tmp_path: P
     text = RECIPE.replace(
         '"wmnet"', '"fmstfnet"\nfrozen = "look."\npyramid_weight = 1\nperceptual_weight = 0.1'
     )
-    text = text.replace("blocks = 3", "channels = 16\nhigh = [16, 16]\nblocks = 1")
+    text = text.replace(
+        'attention = "tokens"\nblocks = 3', "channels = 16\nhigh = [16, 16]\nblocks = 1"
+    )
     first, second = text.index("[[stages]]"), text.index("[[stages]]", text.index("[[stages]]") + 1)
     path = tmp_path / "tiny.toml"
     path.write_text(text[:first] + text[second:])

@@ -29,6 +29,8 @@ _CORRECTS: dict[str, Any] = {
     "look": VECTOR,
     "has_aux": False,
     "brightness": False,
+    "overlap": 72,
+    "margin": 0,
     "tasks": ("mapping", "masked"),
 }
 """What the spec has otherwise where the network corrects a base or stands alone."""
