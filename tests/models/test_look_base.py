@@ -70,9 +70,8 @@ def test_bundled_weights_keep_greys_grey_and_rising_and_black_black(name: str) -
     steps = torch.linspace(0, 1, 16).repeat_interleave(16)
     ramp = steps.expand(1, 1, 3, 64, 256).contiguous()
     with torch.inference_mode():
-        codes = model(ramp, {}, thumbs=torch.nn.functional.adaptive_avg_pool2d(ramp[0], 64)[None])[
-            0
-        ][0, 0]
+        thumbs = torch.nn.functional.adaptive_avg_pool2d(ramp[0], 64)[None]
+        codes = model(ramp, {}, thumbs=thumbs, brightness=torch.tensor([2.5]))[0][0, 0]
     inner = torch.stack(
         [codes[:, 16:48, i * 16 + 4 : i * 16 + 12].mean((1, 2)) for i in range(16)], dim=1
     )
