@@ -35,10 +35,8 @@ class Repairing(RepairingModel, Look):
         """The network's output ``B,3,H,W`` for each of the frames ``which`` of ``B,T,3,H,W``, before scale and bound."""
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
-        return self.restored_at(frames, frames.shape[1] // 2)
-
-    def restored_at(self, frames: Tensor, t: int) -> Tensor:
-        return self.restored_frames(frames, range(t, t + 1))[:, 0]
+        middle = frames.shape[1] // 2
+        return self.restored_frames(frames, range(middle, middle + 1))[:, 0]
 
     def restored_frames(self, frames: Tensor, which: range) -> Tensor:
         outputs = zip(which, self.added(frames, which), strict=True)

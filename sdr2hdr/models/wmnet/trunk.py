@@ -13,12 +13,12 @@ from sdr2hdr.models.wmnet.experts import TemporalExperts
 
 
 class Trunk(nn.Module):
-    """Layers that both forms of the network have, under their published names. ``alone``: the output is the picture itself."""
+    """Layers that both forms of the network have, under their published names."""
 
     encoder: tuple[str, ...] = ("conv_first.", "recon_trunk_res.")
 
     def build(self, channels: int, blocks: int, edges: str, experts: bool, *, alone: bool) -> None:
-        """Make the layers; raises ValueError for numbers and names that do not fit."""
+        """Make the layers; ``alone``: the output is the picture itself. Raises ValueError for options that do not fit."""
         if edges not in ("zero", "repeat"):
             raise ValueError("edges is zero or repeat")
         if blocks % 3:
