@@ -1,7 +1,7 @@
 """The contract of all models, as types."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -112,6 +112,10 @@ class Model(nn.Module, ABC):
         Only for models whose spec has ``greys``; the first item of the state's batch decides.
         """
         raise ValueError("this model has no mapping of greys")
+
+    def own_modules(self) -> Iterable[nn.Module]:
+        """The modules that training initialises: all but those of a look reader that comes trained."""
+        return self.modules()
 
     def initialise(self) -> None:
         """Initialise the weights for training."""

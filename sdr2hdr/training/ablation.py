@@ -59,7 +59,7 @@ from sdr2hdr.metrics.measures import Measure, Meter, choose
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.inputs import thumbnail
-from sdr2hdr.models.model import Model, RestoringModel
+from sdr2hdr.models.model import Model, RepairingModel, RestoringModel
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import scene_look
@@ -205,19 +205,22 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
 @torch.inference_mode()
 def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) -> dict[str, float]:
     """The :data:`REPAIRS` of a network's ``result 3,H,W`` for frame ``at`` of a clip."""
-    if not isinstance(net, OnBase) or not spec.look:
-        return {}
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
-    read = scene_look(net, spec, clip.sdr())
-    look = None if read is None else read[None]
-    wanted, base = (net.mapped(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
-    found = {"repaired": psnr(result, wanted) - psnr(base, wanted)}
-    if isinstance(net, RestoringModel):
-        _, restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
-        found["restored"] = psnr(restored[0, at].float().clamp(0, 1), clean[0, at]) - psnr(
-            sdr[0, at], clean[0, at]
-        )
-    return found
+    found = {}
+    if isinstance(net, OnBase) and spec.look:
+        read = scene_look(net, spec, clip.sdr())
+        look = None if read is None else read[None]
+        wanted, base = (net.mapped(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
+        found["repaired"] = psnr(result, wanted) - psnr(base, wanted)
+    if isinstance(net, RepairingModel):
+        restored = net.restored_frames(sdr, range(at, at + 1))[0, 0]
+    elif isinstance(net, RestoringModel) and spec.look:
+        _, all_restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
+        restored = all_restored[0, at]
+    else:
+        return found
+    before = psnr(sdr[0, at], clean[0, at])
+    return found | {"restored": psnr(restored.float().clamp(0, 1), clean[0, at]) - before}
 
 
 @torch.inference_mode()

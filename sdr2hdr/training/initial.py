@@ -7,7 +7,6 @@ layers, and PyTorch's for others, as WMNet's published code has it. ``xavier`` i
 
 from torch import nn
 
-from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.model import Model
 from sdr2hdr.training.recipe import Initial
 
@@ -21,7 +20,7 @@ def initialise(net: Model, name: Initial) -> None:
         net.initialise()
         return
     kinds = {"torch": (), "msra/10": _FLAT}.get(name, _ALL)
-    for m in net.own_modules() if isinstance(net, OnBase) else net.modules():
+    for m in net.own_modules():
         if callable(reset := getattr(m, "reset_parameters", None)):
             reset()  # many constructors begin with the network's own
         if not isinstance(m, kinds):

@@ -375,10 +375,8 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
 
 
 def check(recipe: Recipe, out: Path, start: Starts) -> None:
-    """Raise what :class:`Trainer` would raise for recipe, start, loss and checkpoint, before the clips are made."""
+    """Raise what :class:`Trainer` would raise for recipe, start and checkpoint, before the clips are made."""
     fresh(recipe, start)
-    if recipe.perceptual_weight:
-        features(recipe.perceptual)
     if (out / "checkpoint.pt").exists():
         read_checkpoint(out / "checkpoint.pt", recipe)
 

@@ -52,15 +52,6 @@ class Mapping(Task[Model]):
 
     def loss(self, net: Model, batch: Batch, step: Step) -> Tensor:
         recipe, spec = step.recipe, step.spec
-        if isinstance(net, RestoringModel):
-            inner = slice(spec.past, batch.sdr.shape[1] - spec.future)
-            codes, aux, _ = net.forward_with_aux(
-                batch.sdr, {}, past=spec.past, future=spec.future, thumbs=batch.thumbs
-            )
-            restored = restored_loss(aux, batch.clean[:, inner], recipe)
-            loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
-            loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
-            return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
         if spec.brightness:
             batch = retold(batch, step.generator)
         inputs = Inputs(
@@ -68,6 +59,14 @@ class Mapping(Task[Model]):
             place=batch.place if spec.place else None,
             brightness=batch.brightness if spec.brightness else None,
         )
+        if isinstance(net, RestoringModel):
+            inner = slice(spec.past, batch.sdr.shape[1] - spec.future)
+            inputs |= {"past": spec.past, "future": spec.future}
+            codes, aux, _ = net.forward_with_aux(batch.sdr, {}, **inputs)
+            restored = restored_loss(aux, batch.clean[:, inner], recipe)
+            loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
+            loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
+            return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
         if recipe.every_size and isinstance(net, PyramidModel):
             sizes, _ = net.forward_sizes(batch.sdr, {}, **inputs)
             return sum_over_sizes(sizes, batch.hdr, step)

@@ -1,6 +1,6 @@
 """Models that correct a base: a mapping of the frame that works without them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -86,7 +86,6 @@ class OnBase(Model):
             faint=None if self.training else FAINT,
         )
 
-    def own_modules(self) -> Iterator[nn.Module]:
-        """The modules whose weights are the network's own: all but those of the look reader."""
+    def own_modules(self) -> Iterable[nn.Module]:
         theirs = set() if self.look is None else set(self.look.modules())
         return (m for m in self.modules() if m not in theirs)

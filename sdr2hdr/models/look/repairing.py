@@ -4,10 +4,10 @@ What a network can do for a picture is to repair what the codec took; its tone a
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.base.corrections import SDR_FAINT, bounded
@@ -29,6 +29,10 @@ class Repairing(RepairingModel, Look):
     """The change of a code that is halved if all around it is as faint."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
+
+    def own_modules(self) -> Iterable[nn.Module]:
+        theirs = set(self.reader.modules())
+        return (m for m in self.modules() if m not in theirs)
 
     @abstractmethod
     def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:

@@ -187,8 +187,7 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         self.build(channels, blocks, edges, experts, alone=False)
 
     def initialise(self) -> None:
-        theirs = set(self.reader.modules())
-        self.start((m for m in self.modules() if m not in theirs), alone=False)
+        self.start(self.own_modules(), alone=False)
 
     def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
