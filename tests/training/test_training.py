@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import OpenEXR
@@ -599,14 +599,16 @@ def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) 
     )
 
 
-@pytest.mark.parametrize("name", ["wmnet", "wmnet-fast"])
+@pytest.mark.parametrize(
+    ("name", "task"), [("wmnet", "repair"), ("wmnet", "mapping"), ("wmnet-fast", "repair")]
+)
 def test_networks_that_repair_train_from_clips_and_keep_the_look(
-    corpus: Path, tmp_path: Path, name: str
+    corpus: Path, tmp_path: Path, name: str, task: Literal["repair", "mapping"]
 ) -> None:
     sizes = {"wmnet": {"channels": 8, "blocks": 3}, "wmnet-fast": {"channels": 8, "deep": 8}}
     recipe = read_recipe(RECIPES / f"{name}.toml")
     clips = replace(recipe.clips, count=2, height=48, width=64, select=0)
-    stages = tuple(replace(s, steps=3, batch=2, patch=32) for s in recipe.stages)
+    stages = tuple(replace(s, task=task, steps=3, batch=2, patch=32) for s in recipe.stages)
     config = {**registry.configuration(recipe.model, recipe.config), **sizes[name]}
     recipe = replace(recipe, clips=clips, stages=stages, config=config, warmup=1, start="look")
     scenes = ClipMaker(corpus, "train", size=(48, 64), frames=clips.frames, seed=5)
