@@ -114,6 +114,15 @@ def test_an_initialisation_has_the_spread_of_its_name(name: Initial) -> None:
     assert found["propagation.fuse.weight"] == pytest.approx(of_three, rel=0.03)
 
 
+@pytest.mark.parametrize("name", ["own", "msra"])
+def test_an_initialisation_leaves_the_reader_of_looks_as_it_came(name: Initial) -> None:
+    net = registry.build("wmnet", {"channels": 8, "blocks": 3})
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    initialise(net, name)
+    moved = {k for k, v in net.state_dict().items() if not torch.equal(v, before[k])}
+    assert "conv_first.weight" in moved and not any(k.startswith("reader.") for k in moved)
+
+
 def test_plain_adam_is_what_the_keys_leave(clips: Path, tmp_path: Path) -> None:
     """Without clipping, running mean and warm-up, a step is the textbook's, with the recipe's betas."""
     changes = {"ema": 0.0, "clip_gradient": 0.0, "betas": (0.5, 0.75), "mse_weight": 0.0}
