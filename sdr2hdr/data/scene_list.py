@@ -17,7 +17,7 @@ from sdr2hdr.data.paired import PairedScene
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_png
 from sdr2hdr.reading import read_text
-from sdr2hdr.scenes.likeness import likeness, structure
+from sdr2hdr.scenes.likeness import Structure, likeness
 from sdr2hdr.scenes.small import small_frame
 
 _PNG = YuvLayout("rgb", full_range=True)
@@ -73,7 +73,7 @@ def list_scenes(
         before = None
         for path in scene.sdr:
             small = small_frame(tuple(read_png(path)), _PNG)
-            here = structure(small)
+            here = Structure(small.numpy())
             alike, found = (0.0, 0.0) if before is None else likeness(before, here)
             if alike > _ALIKE or found > _FOUND:
                 runs[-1][1].append(path.stem)

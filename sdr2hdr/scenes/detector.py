@@ -8,10 +8,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from sdr2hdr.scenes.likeness import detail, likeness, structure
+from sdr2hdr.scenes.likeness import Picture, Structure, detail, likeness
 from sdr2hdr.scenes.small import HEIGHT, WIDTH
 
 # Ticks are frames at least TICK seconds apart: the measure of time for whatever takes time, at any frame rate.
@@ -34,18 +34,11 @@ _VALLEY = 0.35  # a fade's darkest (or palest) contrast to the contrast on both 
 _OTHER_COLOURS = 0.012  # mean distance of the sorted chroma
 _MIXED = 1.25  # detail in the middle of a dissolve at most, to that of the two pictures mixed
 _WAIT = 22  # ticks after a gradual change until it is judged
-_LENGTHS = (
-    5,
-    6,
-    8,
-    11,
-    15,
-    20,
-    28,
-    40,
-    48,
-)  # ticks from the last old to the first new picture of a dissolve
-_INSIDE = torch.arange(1, 8) / 8  # positions in a dissolve at which the mix is tested
+# ticks from the last old to the first new picture of a dissolve, and from the old one to those at which the mix is tested
+_LENGTHS = np.array([5, 6, 8, 11, 15, 20, 28, 40, 48])
+_INSIDE = (_LENGTHS[:, None] * (np.arange(1, 8) / 8)).round().astype(np.int64)
+_CHANGE = 0.0015  # the smallest mean square between the pictures of a dissolve
+_WEIGHTS = np.array([1.0, 2.0, 2.0], np.float32)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -64,23 +57,23 @@ class Cut:
 class _Frame:
     """A small frame and its measurements."""
 
-    def __init__(self, index: int, pts: int, small: Tensor, previous: "_Frame | None") -> None:
+    def __init__(self, index: int, pts: int, small: Picture, previous: "_Frame | None") -> None:
         self.index, self.pts, self.small = index, pts, small
-        self.weighted = small * torch.tensor([1.0, 2.0, 2.0])[:, None, None]
-        self.jump = (
-            0.0 if previous is None else float((self.weighted - previous.weighted).abs().mean() * 3)
-        )
-        self.contrast = float(self.weighted.flatten(1).std(1).sum())
+        self.weighted = small * _WEIGHTS
+        self.jump = 0.0
+        if previous is not None:
+            self.jump = float(abs(self.weighted - previous.weighted).mean()) * 3
+        self.contrast = float(self.weighted.reshape(3, -1).std(1, ddof=1).sum())
         self.blank = self.contrast < _BLANK
 
     @cached_property
-    def structure(self) -> Tensor:
-        return structure(self.small)
+    def structure(self) -> Structure:
+        return Structure(self.small)
 
     @cached_property
-    def colours(self) -> Tensor:
+    def colours(self) -> Picture:
         """Cb and Cr in order of size (``2,2304``): their mean distance between two frames does not feel motion."""
-        return self.small[1:].flatten(1).sort(1).values
+        return np.sort(self.small[1:].reshape(2, -1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +106,10 @@ class Detector:
         self._count = 0
         self._frames: deque[_Frame] = deque(maxlen=_FRAMES)
         self._ticks: deque[_Frame] = deque(maxlen=MEMORY)
-        self._products = torch.zeros(
-            DELAY, DELAY
-        )  # of the ticks' pictures with one another, newest last
-        self._vectors = torch.zeros(DELAY, 3 * HEIGHT * WIDTH // 16)
+        # the last ticks' pictures and their products with one another; tick n lies in slot n % DELAY
+        self._vectors = np.zeros((DELAY, 3 * HEIGHT * WIDTH // 16), np.float32)
+        self._products = np.zeros((DELAY, DELAY), np.float32)
+        self._slot = DELAY - 1  # of the newest tick
         self._judged = -1  # the last frame tested for a hard cut
         self._dissolves: list[_Dissolve] = []  # not yet judged
         self._cuts: list[Cut] = []  # found, not yet handed out
@@ -128,7 +121,8 @@ class Detector:
 
     def push(self, small: Tensor, pts: int) -> list[Cut]:
         """Take the next frame (``3,36,64`` Y'CbCr 0..1, see ``small_frame``); returns the cuts that are now certain."""
-        frame = _Frame(self._count, pts, small, self._frames[-1] if self._frames else None)
+        previous = self._frames[-1] if self._frames else None
+        frame = _Frame(self._count, pts, small.numpy(), previous)
         self._count += 1
         self._frames.append(frame)
         self._seek_hard(_AFTER[-1] * self._stride())
@@ -172,15 +166,16 @@ class Detector:
 
     def _remember(self, frame: _Frame) -> None:
         self._ticks.append(frame)
-        picture = frame.weighted.view(3, HEIGHT // 4, 4, WIDTH // 4, 4).mean((2, 4))
+        rows = frame.weighted.reshape(3, HEIGHT // 4, 4, WIDTH).sum(2)
+        picture = rows.reshape(3, HEIGHT // 4, WIDTH // 4, 4).sum(3) / 16
         # without its mean brightness: a change of light alone is no change of picture
-        vector = torch.cat([picture[:1] - picture[0].mean(), picture[1:] - 1]).flatten()
-        self._vectors = torch.cat([self._vectors[1:], vector[None]])
-        row = (self._vectors * vector).mean(
-            1
-        )  # not a matrix product: that would wake threads for a trifle
-        self._products = torch.cat([self._products[1:, 1:], row[:-1, None]], 1)
-        self._products = torch.cat([self._products, row[None]])
+        picture[0] -= picture[0].mean()
+        picture[1:] -= 1
+        self._slot = (self._slot + 1) % DELAY
+        self._vectors[self._slot] = vector = picture.reshape(-1)
+        # not a matrix product: that would wake threads for a trifle
+        row = np.einsum("ij,j->i", self._vectors, vector) / len(vector)
+        self._products[self._slot] = self._products[:, self._slot] = row
 
     def _is_free(self, first: int, last: int) -> bool:
         """No cut lies in these frames, and the first is not in a scene that was left."""
@@ -287,37 +282,34 @@ class Detector:
 
         Of overlapping windows the one with the greatest change is kept: it holds the whole of the transition.
         """
-        n = len(self._ticks)
-        lengths = torch.tensor([k for k in _LENGTHS if k < n])
-        if not len(lengths):
-            return
-        new = DELAY - 1
-        old = new - lengths
-        inside = old[:, None] + (lengths[:, None] * _INSIDE).round().long()
-        g = self._products
+        count = int((len(self._ticks) > _LENGTHS).sum())
+        new, g = self._slot, self._products
+        old = (new - _LENGTHS[:count]) % DELAY
         change = g[new, new] + g[old, old] - 2 * g[old, new]
-        toward = g[inside, new] - g[inside, old[:, None]] - (g[old, new] - g[old, old])[:, None]
-        share = toward / change[:, None].clamp(min=1e-6)
-        distance = g[inside, inside] - 2 * g[inside, old[:, None]] + g[old, old][:, None]
-        misfit = distance / change[:, None].clamp(min=1e-6) - share**2
-        edges = torch.cat([torch.zeros(len(old), 1), share, torch.ones(len(old), 1)], 1).diff(dim=1)
+        if not (change > _CHANGE).any():
+            return
+        inside, old = (old[:, None] + _INSIDE[:count]) % DELAY, old[:, None]
+        from_old, least = g[inside, old], np.maximum(change, 1e-6)[:, None]
+        share = (g[inside, new] - from_old - (g[old, new] - g[old, old])) / least
+        misfit = (g[inside, inside] - 2 * from_old + g[old, old]) / least - share**2
+        steps = np.diff(share, axis=1, prepend=0, append=1)
         fits = (
-            (change > 0.0015)
+            (change > _CHANGE)
             & (misfit.mean(1) < 0.08)
-            & (misfit.amax(1) < 0.25)
-            & (edges.amax(1) < 0.4)
+            & (misfit.max(1) < 0.25)
+            & (steps.max(1) < 0.4)
         )
-        for k in fits.nonzero().flatten().tolist():
-            first, last = self._ticks[-1 - int(lengths[k])], self._ticks[-1]
+        for k in np.flatnonzero(fits):
+            first, last = self._ticks[-1 - int(_LENGTHS[k])], self._ticks[-1]
             if first.blank or last.blank or not self._is_free(first.index, last.index):
                 continue
-            half = int((share[k] - 0.5).abs().argmin())
-            middle = self._ticks[int(inside[k][half]) - DELAY]
+            half = int(abs(share[k] - 0.5).argmin())
+            middle = self._ticks[int(_INSIDE[k, half] - _LENGTHS[k]) - 1]
             window = _Dissolve(
                 first,
                 last,
                 middle,
-                float(share[k][half]),
+                float(share[k, half]),
                 float(change[k]),
                 float(misfit[k].mean()),
             )
@@ -381,12 +373,17 @@ def _alike(
     for a in before:
         for b in after:
             found, found_share = likeness(a.structure, b.structure)
-            # different colours speak against likeness; a change of light alters them little
-            apart = float((a.colours - b.colours).abs().mean(1).max())
-            leave = (
-                0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))
-            )
-            if found > mean + leave or found_share > share + 1.5 * leave:
-                return None
+            if found > mean or found_share > share:
+                leave = _leave(a, b)
+                if found > mean + leave or found_share > share + 1.5 * leave:
+                    return None
             greatest = max(greatest, found)
     return greatest
+
+
+def _leave(a: _Frame, b: _Frame) -> float:
+    """How much liker two frames may be that show different places: different colours speak against one place.
+
+    A change of light alters them little."""
+    apart = float(abs(a.colours - b.colours).mean(1).max())
+    return 0.0 if apart < _OTHER_COLOURS else min(0.15, 0.06 + 2 * (apart - _OTHER_COLOURS))
