@@ -1,0 +1,87 @@
+"""How much of the codec's damage repairing networks take back, by strength of compression.
+
+    python -m benchmarks.repairs CLIPS [--models wmnet-fast,wmnet-deep,wmnet,didnet] [--every 1]
+
+CLIPS is a folder of clips that `sdr2hdr train` made (RUN/clips/select). A model is a weight's name or a file, so that exports
+of checkpoints make a learning curve. Measured is the middle frame of each clip against its undamaged SDR: by how many dB the
+repaired frame is nearer to it than the source. *PQ* is the same of both as PQ codes of a screen of 250 nits, where dark areas
+count for more. For clips that were never compressed it is the root mean square of the change, in codes of 255.
+"""
+
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from benchmarks.command import parser
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.data.store import clip_paths, read_clip
+from sdr2hdr.errors import Sdr2HdrError
+from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.weights.opened import open_model
+
+STEP = 5
+"""QPs in a row of the table."""
+SCREEN, GAMMA = 250.0, 2.4
+
+
+def seen(codes: Tensor) -> Tensor:
+    """PQ codes of SDR codes 0..1 on a screen of :data:`SCREEN` nits."""
+    return pq_inverse_eotf(SCREEN * codes.clamp(0, 1) ** GAMMA)
+
+
+@torch.inference_mode()
+def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, ...]]:
+    """The clips' means by the lowest QP of their row: dB of SDR and of PQ; for 0, without compression, the change."""
+    found: dict[int, list[tuple[float, ...]]] = {}
+    for path in paths:
+        clip = read_clip(path)
+        frames = clip.sdr()
+        middle = len(frames) // 2
+        result = net.restored_frames(frames[None], range(middle, middle + 1))[0, 0].float()
+        source, truth = frames[middle], clip.undamaged()[middle]
+        if clip.qp:
+            gain = psnr(result, truth) - psnr(source, truth)
+            pq = psnr(seen(result), seen(truth)) - psnr(seen(source), seen(truth))
+            found.setdefault(max(clip.qp // STEP * STEP, 1), []).append((gain, pq))
+        else:
+            change = float((result - source).square().mean().sqrt()) * 255
+            found.setdefault(0, []).append((change,))
+    return {qp: tuple(map(fmean, zip(*rows, strict=True))) for qp, rows in sorted(found.items())}
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("clips", type=Path)
+    options.add_argument("--models", default="wmnet-fast,wmnet-deep,wmnet,didnet", metavar="A,B,C")
+    options.add_argument("--every", type=int, default=1)
+    a = options.parse_args()
+    paths = clip_paths(a.clips, 10**9)[:: a.every]
+    if not paths:
+        options.error(f"{a.clips} holds no clips; `sdr2hdr train` makes them")
+    names = a.models.split(",")
+    columns = {}
+    for name in names:
+        net = open_model(name).model
+        if not isinstance(net, RepairingModel):
+            options.error(f"{name} repairs no SDR picture in front of a look")
+        columns[name] = repaired(net, paths)
+    print(f"| QP | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    for qp in columns[names[0]]:
+        cells = (columns[name][qp] for name in names)
+        if qp == 0:
+            row, texts = "none: change, codes", [f"{c[0]:.3f}" for c in cells]
+        else:
+            row = f"{qp} to {qp // STEP * STEP + STEP - 1}"
+            texts = [f"{c[0]:+.2f} (PQ {c[1]:+.2f})" for c in cells]
+        print(f"| {row} | {' | '.join(texts)} |")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Sdr2HdrError as e:
+        sys.exit(f"Error: {e}")
