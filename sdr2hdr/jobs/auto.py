@@ -15,8 +15,11 @@ from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.weights.load import choose, model_of
 from sdr2hdr.weights.opened import open_model
 
-NETWORKS, ELSEWHERE = ("wmnet", "wmnet-deep", "wmnet-fast"), "look"
-"""The models for a GPU, the better and slower one first, and the one for every other machine."""
+NETWORKS, ELSEWHERE = ("wmnet-deep", "wmnet-fast"), "look"
+"""The models for a GPU, the better and slower one first, and the one for every other machine.
+
+WMNet is not among them: it costs five times as much as WMNet-deep and does not repair more (docs/which-model.md).
+"""
 
 LEAST = 10.0
 """Frames a second that a GPU must render with one of :data:`NETWORKS` at the film's size."""

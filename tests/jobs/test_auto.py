@@ -51,19 +51,20 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     return make
 
 
-def test_a_gpu_of_ten_frames_a_second_gets_wmnet_and_every_other_machine_look(
+def test_a_gpu_of_ten_frames_a_second_gets_a_network_and_every_other_machine_look(
     gpu: Callable[[Any], None],
 ) -> None:
     choice = choose_model(Options(device="cpu"), HD)
     assert choice.model == "look" and "runs on the CPU" in choice.reason
     gpu(10.0)
     assert choose_model(DEFAULTS, HD) == Choice(
-        "wmnet", "The model is wmnet: cuda renders 10 frames a second with wmnet at 1920x1080."
+        "wmnet-deep",
+        "The model is wmnet-deep: cuda renders 10 frames a second with wmnet-deep at 1920x1080.",
     )
     gpu(9.99)
     slow = choose_model(DEFAULTS, HD)
     assert slow.model == "look" and "9.99 frames a second" in slow.reason
-    gpu({"wmnet": 3.0, "wmnet-deep": 9.0, "wmnet-fast": 40.0})
+    gpu({"wmnet-deep": 9.0, "wmnet-fast": 40.0})
     assert choose_model(DEFAULTS, HD).model == "wmnet-fast"
     gpu(torch.OutOfMemoryError("CUDA out of memory"))
     small = choose_model(DEFAULTS, HD)
@@ -112,7 +113,7 @@ def test_an_interrupted_film_keeps_its_model_on_its_device(
         "look", "The model is look: slow."
     )
     for other in (replace(chosen, chosen=""), replace(chosen, device="cuda:1")):
-        assert choose_model(DEFAULTS, HD, replace(plan, settings=other)).model == "wmnet"
+        assert choose_model(DEFAULTS, HD, replace(plan, settings=other)).model == "wmnet-deep"
 
 
 def test_the_forecast_comes_once_after_the_first_chunk_of_this_run(
