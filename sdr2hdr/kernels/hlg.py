@@ -16,7 +16,7 @@ from sdr2hdr.color.transfer import hlg_eotf, hlg_gamma, hlg_inverse_eotf, pq_eot
 from sdr2hdr.color.yuv import KB, KG, KR, YuvLayout
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.metering import count
+from sdr2hdr.kernels.metering import count, counted
 from sdr2hdr.kernels.reading import read, reading
 from sdr2hdr.kernels.rows import Row, f4, i4
 
@@ -138,7 +138,7 @@ def metered(planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout, peak: floa
     lit_rows = np.zeros(height, np.uint8)
 
     def band(a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        counts, tops = np.zeros(FINE_BINS, np.int32), np.zeros(width, np.float32)
+        counts, tops = np.zeros((2, FINE_BINS), np.int32), np.zeros(width, np.float32)
         _meter(rgb, t.scene, t.ootf, t.pq, counts, lit_rows, tops, a, b)
         return counts, tops
 
@@ -146,7 +146,7 @@ def metered(planes: tuple[Tensor, Tensor, Tensor], layout: YuvLayout, peak: floa
     tops = np.maximum.reduce([tops for _, tops in bands])
     return FrameLight(
         torch.from_numpy(tops).max(),
-        torch.from_numpy(sum(counts for counts, _ in bands)),
+        torch.from_numpy(counted([counts for counts, _ in bands])),
         torch.from_numpy(lit_rows.astype(bool)),
         torch.from_numpy(tops > BAR),
     )

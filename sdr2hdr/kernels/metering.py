@@ -1,5 +1,7 @@
 """Holding the peak of finished planes and metering their light, in one pass."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -40,37 +42,43 @@ def _between(own: Row, below: Row, out: Row) -> None:
 
 
 @row
-def _most(r: Row, g: Row, b: Row, out: Row) -> None:
-    """The largest of three tints at every pixel of a row, chroma on the even ones."""
-    for i in range(len(out) // 2):
-        out[2 * i] = max(r[i], g[i], b[i])
+def _most(r: Row, g: Row, b: Row, even: Row, odd: Row) -> None:
+    """The largest of three tints at the pixels of a row, chroma on the even ones."""
+    for i in range(len(even)):
+        even[i] = max(r[i], g[i], b[i])
+    for i in range(len(odd)):
         red = r[i] * f4(0.5) + r[i + 1] * f4(0.5)
         green = g[i] * f4(0.5) + g[i + 1] * f4(0.5)
         blue = b[i] * f4(0.5) + b[i + 1] * f4(0.5)
-        out[2 * i + 1] = max(red, green, blue)
+        odd[i] = max(red, green, blue)
 
 
 @row
-def _most_whole(r: Row, g: Row, b: Row, out: Row) -> None:
-    """The largest of three tints at every pixel of a row with as much chroma."""
-    for i in range(len(out)):
-        out[i] = max(r[i], g[i], b[i])
+def _most_whole(r: Row, g: Row, b: Row, even: Row, odd: Row) -> None:
+    """The largest of three tints at the pixels of a row with as much chroma."""
+    for i in range(len(even)):
+        even[i] = max(r[2 * i], g[2 * i], b[2 * i])
+        odd[i] = max(r[2 * i + 1], g[2 * i + 1], b[2 * i + 1])
 
 
 @row
-def _held(most: Row, peak: np.float32, levels: Row, y: _Plane) -> None:
+def _held(even: Row, odd: Row, peak: np.float32, levels: Row, y: _Plane) -> None:
     """Lower Y' to the highest code with which no channel passes the peak (:func:`sdr2hdr.color.yuv.to_yuv`)."""
     black, steps, off = levels[0], levels[1], levels[4]
-    for i in range(len(y)):
-        limit = max((-most[i] + peak) * steps + off, black)
-        y[i] = np.uint16(min(i4(y[i]), i4(limit)))
+    for i in range(len(even)):
+        one = max((-even[i] + peak) * steps + off, black)
+        two = max((-odd[i] + peak) * steps + off, black)
+        y[2 * i] = np.uint16(min(i4(y[2 * i]), i4(one)))
+        y[2 * i + 1] = np.uint16(min(i4(y[2 * i + 1]), i4(two)))
 
 
 @row
-def _brightest(y: _Plane, most: Row, levels: Row, out: Row) -> None:
+def _brightest(y: _Plane, even: Row, odd: Row, levels: Row, one: Row, two: Row) -> None:
+    """The brightest channel's codes at the even and at the odd pixels of a row, of the largest tints there."""
     black, steps = levels[0], levels[1]
-    for i in range(len(y)):
-        out[i] = min(max((f4(y[i]) - black) / steps + most[i], f4(0.0)), f4(1.0))
+    for i in range(len(one)):
+        one[i] = min(max((f4(y[2 * i]) - black) / steps + even[i], f4(0.0)), f4(1.0))
+        two[i] = min(max((f4(y[2 * i + 1]) - black) / steps + odd[i], f4(0.0)), f4(1.0))
 
 
 @row
@@ -131,19 +139,18 @@ def _brightest_rgb(r: _Plane, g: _Plane, b: _Plane, top: np.float32, out: Row) -
 
 
 @row
-def _lit(code: Row, tops: Row) -> bool:
-    """Raise ``tops`` to each column's brightest code; returns whether any pixel of the row is lit."""
-    lit = i4(0)
-    for i in range(len(code)):
-        tops[i] = max(tops[i], code[i])
-    for i in range(len(code)):
-        lit |= i4(code[i] > _BAR)
-    return bool(lit)
+def _is_lit(code: Row) -> bool:
+    i = 0
+    while i < len(code) and code[i] <= _BAR:
+        i += 1
+    return i < len(code)
 
 
 @row
-def _fine(code: Row, out: NDArray[np.int32]) -> None:
+def _fine(code: Row, tops: Row, out: NDArray[np.int32]) -> None:
+    """The steps that codes lie in; raises ``tops`` to each column's brightest code."""
     for i in range(len(code)):
+        tops[i] = max(tops[i], code[i])
         out[i] = min(i4(code[i] * _BINS), _TOP)
 
 
@@ -156,11 +163,18 @@ def count(
     tops: Row,
     at: int,
 ) -> None:
-    """Count the pixels of row ``at`` by the code of their brightest channel."""
-    lit_rows[at] = _lit(code, tops)
-    _fine(code, fine)
-    for i in range(len(fine)):
-        counts[np.uint32(fine[i])] += 1
+    """Count the pixels of row ``at`` by the code of their brightest channel; in which order they come does not matter.
+
+    ``counts`` ``2,FINE_BINS`` belong to the row's halves: where many pixels are alike, an addition would wait for the one before.
+    """
+    lit_rows[at] = _is_lit(code)
+    _fine(code, tops, fine)
+    half = len(fine) // 2
+    for i in range(half):
+        counts[0, np.uint32(fine[i])] += 1
+        counts[1, np.uint32(fine[half + i])] += 1
+    if len(fine) % 2:
+        counts[1, np.uint32(fine[2 * half])] += 1
 
 
 @kernel
@@ -181,12 +195,15 @@ def _meter(
 ) -> None:
     """Pairs of rows ``first:last``: the peak held, their pixels counted.
 
-    ``channels`` are the tops of columns in R', G' and B', ``3,W``, or ``0,W`` if nobody asks for them.
+    ``tops`` are of the even columns, then of the odd ones. ``channels`` are the tops of columns in R', G' and B', ``3,W``, or
+    ``0,W`` if nobody asks for them.
     """
     width, chroma_rows = y.shape[1], cb.shape[0]
+    half = width // 2
     tints = np.empty((9, cb.shape[1] + 1), np.float32)
     code, most = np.empty(width, np.float32), np.empty(width, np.float32)
     fine = np.empty(width, np.int32)
+    even, odd = most[:half], most[half:]
     own, below = 0, 3
     start = 2 * first >> sub[1]
     _tints(cb[start], cr[start], gains, levels, tints[0], tints[1], tints[2])
@@ -214,12 +231,12 @@ def _meter(
                     _between(tints[own + c], tints[below + c], tints[6 + c])
                 a = 6
             if sub[0]:
-                _most(tints[a], tints[a + 1], tints[a + 2], most)
+                _most(tints[a], tints[a + 1], tints[a + 2], even, odd)
             else:
-                _most_whole(tints[a], tints[a + 1], tints[a + 2], most)
+                _most_whole(tints[a], tints[a + 1], tints[a + 2], even, odd)
             if peak < f4(1.0):
-                _held(most, peak, levels, y[at])
-            _brightest(y[at], most, levels, code)
+                _held(even, odd, peak, levels, y[at])
+            _brightest(y[at], even, odd, levels, code[:half], code[half:])
             count(code, fine, counts, lit_rows, tops, at)
             _raised_all(y[at], tints[a], tints[a + 1], tints[a + 2], sub[0], levels, code, channels)
             if between or not sub[1]:
@@ -254,6 +271,12 @@ def _meter_rgb(
             _raised_rgb(b[at], top, channels[2])
 
 
+def counted(bands: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """The counts of all bands and halves of rows together."""
+    total: NDArray[np.int32] = np.add.reduce([half for band in bands for half in band])
+    return total
+
+
 def metered(
     planes: tuple[Tensor, Tensor, Tensor],
     peak_code: float,
@@ -276,13 +299,14 @@ def metered(
     sub = np.array(layout.sub, dtype=np.int32)
 
     def band(a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        counts, tops = np.zeros(FINE_BINS, np.int32), np.zeros(width, np.float32)
+        counts, tops = np.zeros((2, FINE_BINS), np.int32), np.zeros(width, np.float32)
         apart = np.zeros((3 if channels else 0, width), np.float32)
         found = (counts, lit_rows, tops, apart, a, b)
         if layout.matrix == "rgb":
             _meter_rgb(first, second, third, i4(rgb_peak(peak_code, layout)), top, *found)
         else:
             _meter(first, second, third, f4(peak_code), _GAINS, levels, sub, *found)
+            tops = tops.reshape(2, -1).T.reshape(-1)
         return counts, tops, apart
 
     bands = in_bands(height // 2, band)
@@ -290,7 +314,7 @@ def metered(
     apart = np.maximum.reduce([apart for _, _, apart in bands])
     return FrameLight(
         torch.from_numpy(tops).max(),
-        torch.from_numpy(sum(counts for counts, _, _ in bands)),
+        torch.from_numpy(counted([counts for counts, _, _ in bands])),
         torch.from_numpy(lit_rows.astype(bool)),
         torch.from_numpy(tops > _BAR),
         torch.from_numpy(apart).amax(1).clamp_(max=1.0) if channels else None,
