@@ -215,6 +215,7 @@ class RepairingDIDNet(Repairing):
 
     scale = SCALE
     bound = RESTORED_BOUND
+    faint = 1 / 255
 
     def __init__(
         self,
