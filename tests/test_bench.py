@@ -27,7 +27,9 @@ def test_a_measurement_has_every_stage_and_agrees_with_itself(
     assert found["versions"]["torch"] == torch.__version__ and found["peak"]["operations"] > 0
     assert [m["model"] for m in found["measured"]] == ["bt2408", "look"]
     for m in found["measured"]:
-        assert list(m["stages"]) == ["decode", "colour in", "model", "colour out", "encode"]
+        assert list(m["stages"]) == [
+            "decode", "colour in", "model", "colour out", "render", "encode",
+        ]  # fmt: skip
         assert min(m["stages"].values()) > 0 and 0 < m["share"] <= 1
         assert m["film_hours"] * 3600 * m["frames_per_second"] == pytest.approx(172_800)
 

@@ -15,6 +15,7 @@ _SHORT = {
     "colour in": "in",
     "model": "model",
     "colour out": "out",
+    "render": "render",
     "encode": "encode",
 }
 """Stages and the headings of their columns."""
@@ -36,7 +37,7 @@ def _models(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str
 
 @click.command()
 @click.option(
-    "--models", default="look,wmnet", show_default=True, callback=_models, metavar="A,B,C", shell_complete=values.models,
+    "--models", default="look,wmnet-deep", show_default=True, callback=_models, metavar="A,B,C", shell_complete=values.models,
     help="Models or named weights to measure.",
 )  # fmt: skip
 @click.option(
@@ -112,7 +113,8 @@ def _show(found: dict[str, Any]) -> None:
         )
     screen.print(table)
     screen.print(
-        "decode to encode: milliseconds per frame of each stage alone; frames/s, slowest: of a whole conversion; "
+        "decode to encode: milliseconds per frame of each stage alone; render: what a conversion does for in, model and out; "
+        "frames/s, slowest: of a whole conversion; "
         "peak: the model's share of the device's; GiB: peak memory"
     )
     for m in found["measured"]:
