@@ -23,6 +23,12 @@ _Map = NDArray[np.float32]
 
 
 @row
+def _steps(one: np.int32, two: np.int32) -> np.int32:
+    """The distance of two samples. Sums are cast, too: 64 bits, which they else become, would halve the vector code's width."""
+    return i4(max(one, two) - min(one, two))
+
+
+@row
 def _columns(
     a: Plane,
     b: Plane,
@@ -38,16 +44,15 @@ def _columns(
 
     ``below`` is the row after them."""
     last = len(top) - 1
-    for i in range(last):
+    for i in range(len(top)):
         p, q, r, s = i4(a[i]), i4(b[i]), i4(c[i]), i4(d[i])
         top[i], bottom[i] = max(p, q, r, s), min(p, q, r, s)
-        total[i] = p + q + r + s
-        right = abs(i4(a[i + 1]) - p) + abs(i4(b[i + 1]) - q)
-        right += abs(i4(c[i + 1]) - r) + abs(i4(d[i + 1]) - s)
-        change[i] = right + abs(q - p) + abs(r - q) + abs(s - r) + abs(i4(below[i]) - s)
-    p, q, r, s = i4(a[last]), i4(b[last]), i4(c[last]), i4(d[last])
-    top[last], bottom[last], total[last] = max(p, q, r, s), min(p, q, r, s), p + q + r + s
-    change[last] = abs(q - p) + abs(r - q) + abs(s - r) + abs(i4(below[last]) - s)
+        total[i] = i4(p + q) + i4(r + s)
+        change[i] = i4(_steps(p, q) + _steps(q, r)) + i4(_steps(r, s) + _steps(s, i4(below[i])))
+    for i in range(last):
+        upper = i4(_steps(i4(a[i + 1]), i4(a[i])) + _steps(i4(b[i + 1]), i4(b[i])))
+        lower = i4(_steps(i4(c[i + 1]), i4(c[i])) + _steps(i4(d[i + 1]), i4(d[i])))
+        change[i] = change[i] + i4(upper + lower)
 
 
 @row
@@ -59,8 +64,9 @@ def _judge(
         i = 4 * b
         high[b] = f4(max(top[i], top[i + 1], top[i + 2], top[i + 3]))
         low[b] = f4(min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3]))
-        mean[b] = f4(total[i] + total[i + 1] + total[i + 2] + total[i + 3]) * f4(1 / 16)
-        busy[b] = f4(change[i] + change[i + 1] + change[i + 2] + change[i + 3]) * f4(1 / 16)
+        samples = i4(i4(total[i] + total[i + 1]) + i4(total[i + 2] + total[i + 3]))
+        changes = i4(i4(change[i] + change[i + 1]) + i4(change[i + 2] + change[i + 3]))
+        mean[b], busy[b] = f4(samples) * f4(1 / 16), f4(changes) * f4(1 / 16)
 
 
 @kernel
@@ -85,15 +91,15 @@ def _blocks(
 
 
 @row
-def _larger(x: Row, out: Row) -> None:
+def _largest(x: Row, y: Row, z: Row, out: Row) -> None:
     for i in range(len(out)):
-        out[i] = max(out[i], x[i])
+        out[i] = max(x[i], y[i], z[i])
 
 
 @row
-def _added(x: Row, out: Row) -> None:
+def _added(x: Row, y: Row, out: Row) -> None:
     for i in range(len(out)):
-        out[i] += x[i]
+        out[i] = (out[i] + x[i]) + y[i]
 
 
 @row
@@ -103,18 +109,17 @@ def _scaled(x: Row, by: np.float32, out: Row) -> None:
 
 
 @kernel
-def _most(x: _Map, radius: int, across: _Map, out: _Map, room: Row) -> None:
-    """The largest of the (2 radius + 1)^2 around each; a border is repeated outwards."""
+def _most(x: _Map, step: int, across: _Map, room: Row) -> None:
+    """In place: the largest within a radius becomes the largest within ``step`` more; a border is repeated outwards.
+
+    ``step`` is at most twice the radius and 1, so that no sample is left out."""
     height, width = x.shape
     for y in range(height):
-        _edged(x[y], radius, room)
-        across[y] = room[:width]
-        for k in range(1, 2 * radius + 1):
-            _larger(room[k : k + width], across[y])
+        _edged(x[y], step, room)
+        _largest(room[:width], room[step : step + width], room[2 * step :], across[y])
     for y in range(height):
-        out[y] = across[max(y - radius, 0)]
-        for k in range(max(y - radius, 0) + 1, min(y + radius, height - 1) + 1):
-            _larger(across[k], out[y])
+        above, below = max(y - step, 0), min(y + step, height - 1)
+        _largest(across[above], across[y], across[below], x[y])
 
 
 @kernel
@@ -124,13 +129,14 @@ def _mean(x: _Map, radius: int, across: _Map, out: _Map, room: Row) -> None:
     for y in range(height):
         _edged(x[y], radius, room)
         across[y] = room[:width]
-        for k in range(1, 2 * radius + 1):
-            _added(room[k : k + width], across[y])
+        for k in range(1, 2 * radius + 1, 2):
+            _added(room[k : k + width], room[k + 1 : k + 1 + width], across[y])
     share = f4(1.0) / f4((2 * radius + 1) ** 2)
     for y in range(height):
         out[y] = across[max(y - radius, 0)]
-        for k in range(y - radius + 1, y + radius + 1):
-            _added(across[min(max(k, 0), height - 1)], out[y])
+        for k in range(y - radius + 1, y + radius + 1, 2):
+            upper, lower = min(max(k, 0), height - 1), min(max(k + 1, 0), height - 1)
+            _added(across[upper], across[lower], out[y])
         _scaled(out[y], share, room[:width])
         out[y] = room[:width]
 
@@ -199,10 +205,13 @@ def _kept(x: Plane, finer: np.float32, out: NDArray[np.uint16]) -> None:
 
 @kernel
 def _apply(
-    plane: Plane, share: _Map, value: _Map, finer: np.float32, black: np.float32, out: NDArray[np.uint16],
-    first: int, last: int,
+    plane: Plane, share: _Map, flat_rows: NDArray[np.bool_], value: _Map, finer: np.float32, black: np.float32,
+    out: NDArray[np.uint16], first: int, last: int,
 ) -> None:  # fmt: skip
-    """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares, in ``finer`` steps."""
+    """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares, in ``finer`` steps.
+
+    ``flat_rows``: which rows of blocks have shares at all.
+    """
     blocks, across = share.shape
     width = out.shape[1]
     room, wide_share, wide_value = (
@@ -215,7 +224,7 @@ def _apply(
         upper = int(np.floor(at))
         part = at - f4(upper)
         a, b = min(max(upper, 0), blocks - 1), min(max(upper + 1, 0), blocks - 1)
-        if share[a].max() == 0.0 and share[b].max() == 0.0:
+        if not (flat_rows[a] or flat_rows[b]):
             _kept(plane[y], finer, out[y])
             continue
         _between(share[a], share[b], part, room)
@@ -247,16 +256,17 @@ def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor
     numbers = np.array([limits.far, FADE, begin, end - begin], np.float32)
     share, value = np.ones_like(mean), mean.copy()
     np.negative(low, out=low)
-    top, depth, around, average, across = (np.empty_like(mean) for _ in range(5))
+    around, average, across = (np.empty_like(mean) for _ in range(3))
     room = np.empty(width + 2 * RADII[-1], np.float32)
-    nearest = share
+    nearest, reached = share, 0
     for radius in RADII:
-        _most(high, radius, across, top, room)
-        _most(low, radius, across, depth, room)
+        _most(high, radius - reached, across, room)
+        _most(low, radius - reached, across, room)
+        reached = radius
         _mean(busy, radius, across, around, room)
         _mean(mean, radius, across, average, room)
         _weigh(
-            *(x.reshape(-1) for x in (top, depth, mean, around)),
+            *(x.reshape(-1) for x in (high, low, mean, around)),
             numbers,
             *(x.reshape(-1) for x in (average, share, value)),
         )
@@ -265,6 +275,7 @@ def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor
         if not share.any():
             break
     out = torch.empty(plane.shape, dtype=torch.uint16)
-    work = partial(_apply, samples, nearest, value, f4(finer), f4(black), out.numpy())
+    flat_rows = nearest.any(1)
+    work = partial(_apply, samples, nearest, flat_rows, value, f4(finer), f4(black), out.numpy())
     in_bands(plane.shape[0], work)
     return out
