@@ -129,38 +129,38 @@ def _compare(
 
 
 @row
-def _begin(now: Plane, base: np.float32, total: Row, weights: Row) -> None:
-    for i in range(len(now)):
-        total[i] = f4(now[i]) * base
-    for i in range(len(now)):
-        weights[i] = base
-
-
-@row
-def _add(other: Plane, weight: Row, total: Row, weights: Row) -> None:
-    for i in range(len(other)):
-        total[i] = total[i] + weight[i] * f4(other[i])
-    for i in range(len(other)):
-        weights[i] = weights[i] + weight[i]
-
-
-@row
-def _end(total: Row, weights: Row, finer: np.float32, out: NDArray[np.uint16]) -> None:
+def _mean(
+    now: Plane,
+    a: Plane,
+    b: Plane,
+    c: Plane,
+    d: Plane,
+    weights: tuple[Plane | Row, ...],
+    base: np.float32,
+    finer: np.float32,
+    out: NDArray[np.uint16],
+) -> None:
+    """The mean of five rows, of which the first weighs ``base``."""
+    one, two, three, four = weights
     for i in range(len(out)):
-        out[i] = np.uint16(i4(total[i] / weights[i] * finer + f4(0.5)))
-
-
-@row
-def _single(weight: _Weights, out: Row) -> None:
-    for i in range(len(out)):
-        out[i] = f4(weight[i])
+        total, w = f4(now[i]) * base, f4(one[i])
+        total, all_weights = total + w * f4(a[i]), base + w
+        w = f4(two[i])
+        total, all_weights = total + w * f4(b[i]), all_weights + w
+        w = f4(three[i])
+        total, all_weights = total + w * f4(c[i]), all_weights + w
+        w = f4(four[i])
+        total, all_weights = total + w * f4(d[i]), all_weights + w
+        out[i] = np.uint16(i4(total / all_weights * finer + f4(0.5)))
 
 
 @row
 def _paired(one: _Weights, two: _Weights, out: Row) -> None:
     """The sums of 2x2 weights; an odd last column counts twice."""
     for i in range(len(one) // 2):
-        out[i] = f4(i4(one[2 * i]) + i4(one[2 * i + 1]) + i4(two[2 * i]) + i4(two[2 * i + 1]))
+        upper = i4(i4(one[2 * i]) + i4(one[2 * i + 1]))
+        lower = i4(i4(two[2 * i]) + i4(two[2 * i + 1]))
+        out[i] = f4(i4(upper + lower))
     if len(one) % 2:
         i = len(one) // 2
         out[i] = f4(2 * i4(one[2 * i]) + 2 * i4(two[2 * i]))
@@ -181,23 +181,26 @@ def _average(
 ) -> None:
     """Rows ``first:last`` of a plane whose samples lie 2^across and 2^down pixels apart, in steps ``finer`` than its codes'."""
     count, height = out.shape[1], weights[0].shape[0]
-    total, sums, weight = (
-        np.empty(count, np.float32),
-        np.empty(count, np.float32),
-        np.empty(count, np.float32),
-    )
+    room = np.empty((4, count), np.float32)
     base = f4(255.0 * (4.0 if across == 1 else 1.0))
     for at in range(first, last):
         one = at << down
         two = min(one + down, height - 1)
-        _begin(now[at, :count], base, total, sums)
-        for n in range(4):
-            if across == 1:
-                _paired(weights[n][one, :width], weights[n][two, :width], weight)
-            else:
-                _single(weights[n][one, :width], weight)
-            _add(others[n][at, :count], weight, total, sums)
-        _end(total, sums, finer, out[at])
+        a, b, c, d = (
+            others[0][at, :count], others[1][at, :count],
+            others[2][at, :count], others[3][at, :count],
+        )  # fmt: skip
+        if across == 1:
+            for n in range(4):
+                _paired(weights[n][one, :width], weights[n][two, :width], room[n])
+            sums = room[0], room[1], room[2], room[3]
+            _mean(now[at, :count], a, b, c, d, sums, base, finer, out[at])
+        else:
+            own = (
+                weights[0][one, :width], weights[1][one, :width],
+                weights[2][one, :width], weights[3][one, :width],
+            )  # fmt: skip
+            _mean(now[at, :count], a, b, c, d, own, base, finer, out[at])
 
 
 class Steadier:
