@@ -24,44 +24,36 @@ _MOST = 4  # neighbours
 
 
 @row
+def _tints(tints: tuple[Plane, ...], i: int, gains: Row) -> tuple[np.float32, np.float32]:
+    """The least and the greatest difference of R'-Y', G'-Y' and B'-Y' at a chroma sample."""
+    cb, cr, other_cb, other_cr = tints
+    u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
+    r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
+    return min(r, g, b), max(r, g, b)
+
+
+@row
 def _apart(
-    y: Plane,
-    other: Plane,
-    tints: tuple[Plane, ...],
-    across: int,
-    gains: Row,
-    low: Row,
-    high: Row,
-    out: Row,
+    y: Plane, other: Plane, tints: tuple[Plane, ...], across: int, gains: Row, out: Row
 ) -> None:
     """The largest difference of R', G' and B' at each pixel of a row, 0..1; ``out[2:-2]``."""
-    cb, cr, other_cb, other_cr = tints
-    for i in range(len(cb)):
-        u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
-        r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
-        low[i] = min(r, g, b)
-    for i in range(len(cb)):
-        u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
-        r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
-        high[i] = max(r, g, b)
-    scale = f4(1.0) / gains[1]
+    scale, count = f4(1.0) / gains[1], len(y)
     if across == 1:
-        for i in range(len(y) // 2):
-            a, b = (
-                (f4(y[2 * i]) - f4(other[2 * i])) * scale,
-                (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale,
-            )
-            out[2 * i + 2] = max(a + high[i], -(a + low[i]))
-            out[2 * i + 3] = max(b + high[i], -(b + low[i]))
-        if len(y) % 2:
-            i = len(y) // 2
+        for i in range(count // 2):
+            low, high = _tints(tints, i, gains)
             a = (f4(y[2 * i]) - f4(other[2 * i])) * scale
-            out[2 * i + 2] = max(a + high[i], -(a + low[i]))
+            b = (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale
+            out[2 * i + 2] = max(a + high, -(a + low))
+            out[2 * i + 3] = max(b + high, -(b + low))
+        if count % 2:
+            low, high = _tints(tints, count // 2, gains)
+            a = (f4(y[count - 1]) - f4(other[count - 1])) * scale
+            out[count + 1] = max(a + high, -(a + low))
     else:
-        for i in range(len(y)):
+        for i in range(count):
+            low, high = _tints(tints, i, gains)
             a = (f4(y[i]) - f4(other[i])) * scale
-            out[i + 2] = max(a + high[i], -(a + low[i]))
-    count = len(y)
+            out[i + 2] = max(a + high, -(a + low))
     out[0] = out[1] = out[2]
     out[count + 2] = out[count + 3] = out[count + 1]
 
@@ -95,8 +87,6 @@ def _compare(
     across, down = sub[0], sub[1]
     small = (width + across) >> across
     apart = np.empty((5, width + 4), np.float32)
-    low = np.empty(width + 4, np.float32)
-    high = np.empty(width + 4, np.float32)
     sums = np.empty(width + 4, np.float32)
     ready = max(first - 2, 0)  # the next row to compare; row n lies in slot n % 5
     for at in range(first, last):
@@ -109,8 +99,6 @@ def _compare(
                 tints,
                 across,
                 gains,
-                low,
-                high,
                 apart[ready % 5],
             )
             ready += 1
