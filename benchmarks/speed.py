@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.command import EXAMPLE, parser
 from benchmarks.cost import least
 from sdr2hdr import convert, load_model
+from sdr2hdr.color.grade import BRIGHTNESS
 from sdr2hdr.models import registry
 from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.render.device import keep_one_heap, pick_precision
@@ -70,9 +71,10 @@ def arithmetic(name: str) -> float:
     model = prepared(load_model(name), cpu, precision)
     frames = torch.rand(1, FRAMES, 3, *SIZE)
     thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
+    brightness = torch.full((1,), BRIGHTNESS) if spec.brightness else None
 
     def whole() -> None:
-        model(frames, model.new_state(SIZE), thumbs=thumbs)
+        model(frames, model.new_state(SIZE), thumbs=thumbs, brightness=brightness)
 
     with Convolutions() as seen:
         whole()  # with gradients, without which some are fused and not seen
