@@ -11,12 +11,12 @@ from sdr2hdr.system import let_threads_sleep
 
 SIZES = ("540p", "1080p", "2160p")
 _SHORT = {
-    "decode": "decode",
+    "decode": "dec",
     "colour in": "in",
     "model": "model",
     "colour out": "out",
     "render": "render",
-    "encode": "encode",
+    "encode": "enc",
 }
 """Stages and the headings of their columns."""
 
@@ -85,7 +85,6 @@ def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     peak = found["peak"]
@@ -95,10 +94,10 @@ def _show(found: dict[str, Any]) -> None:
     screen.print(
         f"{peak['device']} ({peak['name']}): {peak['operations'] / 1e12:.3g} TFLOP/s in bfloat16"
     )
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for title in ("size", "model"):
         table.add_column(title, no_wrap=True)
-    for title in (*_SHORT.values(), "frames/s", "slowest", "peak", "GiB"):
+    for title in (*_SHORT.values(), "fps", "slowest", "peak", "GiB"):
         table.add_column(title, justify="right", no_wrap=True)
     for m in found["measured"]:
         memory = m["memory"] if m["gpu_memory"] is None else m["gpu_memory"]
@@ -113,8 +112,8 @@ def _show(found: dict[str, Any]) -> None:
         )
     screen.print(table)
     screen.print(
-        "decode to encode: milliseconds per frame of each stage alone; render: what a conversion does for in, model and out; "
-        "frames/s, slowest: of a whole conversion; "
+        "dec to enc: milliseconds per frame of each stage alone, from decode to encode; render: what a conversion does for in, "
+        "model and out; fps (frames per second), slowest: of a whole conversion; "
         "peak: the model's share of the device's; GiB: peak memory"
     )
     for m in found["measured"]:
