@@ -59,7 +59,7 @@ def main() -> None:
     options.add_argument("--models", default="wmnet-fast,wmnet-deep,wmnet,didnet", metavar="A,B,C")
     options.add_argument("--every", type=int, default=1)
     a = options.parse_args()
-    paths = clip_paths(a.clips, 10**9)[:: a.every]
+    paths = clip_paths(a.clips)[:: a.every]
     if not paths:
         options.error(f"{a.clips} holds no clips; `sdr2hdr train` makes them")
     names = a.models.split(",")

@@ -214,12 +214,12 @@ def _stages(
     settled = look is not None or not renderer.spec.stateful
     pts = [picture.pts for picture in pictures]
 
-    def rendered() -> list[Finished]:
+    def rendered(part: Run) -> list[Finished]:
         states = renderer.new_states(look)
-        return list(stream.run(iter(pictures), run, states, pts, settled=settled))
+        return list(stream.run(iter(pictures), part, states, pts, settled=settled))
 
-    rendered()  # a table is made for each scene
-    _, render = _timed(rendered, where)
+    rendered(Run(0, 1, 0, count))  # a table is made once for each scene
+    _, render = _timed(lambda: rendered(run), where)
     settings = EncodeSettings(
         options.codec,
         options.quality or 0.0,
