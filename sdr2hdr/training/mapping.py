@@ -14,6 +14,7 @@ from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.kpnet.network import KPNet
 from sdr2hdr.models.model import Inputs, Model, PyramidModel, RepairingModel, RestoringModel
 from sdr2hdr.models.parts.pyramid import gaussian
+from sdr2hdr.models.registry import network
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import BRIGHTNESS_RANGE
 from sdr2hdr.training.losses import clean_loss, damage, mapping_loss, perceptual_loss, restored_loss
@@ -39,10 +40,10 @@ class Mapping(Task[Model]):
                 f"Recipe {recipe.name} has every_size, and model {recipe.model} as configured makes the picture at one size; "
                 "leave it out."
             )
-        if recipe.clean_weight and not spec.look:
+        if recipe.clean_weight and not (spec.look and _on_base(recipe, spec)):
             raise InputError(
-                f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured has "
-                "another; leave it out."
+                f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured does "
+                "not correct it; leave it out."
             )
 
         if bool(recipe.block_weight) != bool(spec.config.get("heads")):
@@ -162,6 +163,10 @@ def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:
         raise InputError(
             f"Recipe {recipe.name} has a stage of fewer frames than model {recipe.model} sees at once, {window}; give it as many."
         )
+
+
+def _on_base(recipe: Recipe, spec: ModelSpec) -> bool:
+    return issubclass(network(recipe.model).form(spec.config), OnBase)
 
 
 def _damage(net: Model, codes: Tensor, clean: Tensor, thumbs: Tensor, recipe: Recipe) -> Tensor:

@@ -571,10 +571,16 @@ def test_strong_compression_is_drawn_more_often(corpus: Path, tmp_path: Path) ->
     assert 70 <= shares[0] <= 130 and 30 <= shares[1] <= 70  # of 200: a half, and a half of a half
 
 
-def test_a_clean_weight_without_the_look_base_is_refused(recipe_file: Path) -> None:
-    recipe = replace(
-        read_recipe(recipe_file), clean_weight=1.0, config={"blocks": 3, "base": "bt2408"}
-    )
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [("kpnet", {"blocks": 3, "base": "bt2408"}), ("wmnet-fast", {}), ("wmnet", {}), ("look", {})],
+)
+def test_a_clean_weight_without_the_look_base_is_refused(
+    recipe_file: Path, model: str, config: dict[str, object]
+) -> None:
+    recipe = read_recipe(recipe_file)
+    stages = (replace(recipe.stages[1], frames=5),)
+    recipe = replace(recipe, model=model, config=config, clean_weight=1.0, stages=stages)
     with pytest.raises(InputError, match="clean_weight, which needs the base look"):
         fresh(recipe, ())
 
