@@ -42,8 +42,8 @@ class Mapping(Task[Model]):
             )
         if recipe.clean_weight and not (spec.look and _on_base(recipe, spec)):
             raise InputError(
-                f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured does "
-                "not correct it; leave it out."
+                f"Recipe {recipe.name} has a clean_weight, which needs the base look, and model {recipe.model} as configured "
+                "does not correct it; leave it out."
             )
 
         if bool(recipe.block_weight) != bool(spec.config.get("heads")):
