@@ -37,8 +37,8 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def started(count: int, cpus: int = 1) -> Iterator[Any]:
-    """A head that renders nothing, and ``count`` nodes with ``cpus`` processors each."""
+def started(count: int, cpus: int = 1, port: int | None = None) -> Iterator[Any]:
+    """A head that renders nothing, at a free port or this one, and ``count`` nodes with ``cpus`` processors each."""
     from ray.cluster_utils import Cluster
 
     head = {
@@ -46,6 +46,7 @@ def started(count: int, cpus: int = 1) -> Iterator[Any]:
         "object_store_memory": STORE,
         "include_dashboard": False,
         "include_log_monitor": False,
+        "gcs_server_port": port,
     }
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
@@ -66,6 +67,14 @@ def kill_raylet(node: Any) -> None:
     raylet = node.all_processes["raylet"][0].process
     raylet.kill()
     raylet.wait()
+
+
+def kill_head(cluster: Any) -> None:
+    """Kill the head, which forgets the cluster: its record is in the memory of this process."""
+    record = cluster.head_node.all_processes["gcs_server"][0].process
+    record.kill()
+    record.wait()
+    kill_raylet(cluster.head_node)
 
 
 def tasks_of(pattern: str) -> list[int]:

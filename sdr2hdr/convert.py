@@ -111,7 +111,7 @@ def _cluster(options: Options) -> Iterator[Executor | None]:
     if options.cluster is None:
         yield None
         return
-    from sdr2hdr.cluster.connection import joined
+    from sdr2hdr.cluster.driver import joined
 
     with joined(options.cluster, options.workers) as executor:
         yield executor

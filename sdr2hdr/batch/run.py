@@ -1,32 +1,27 @@
 """Runs a batch with one process per file, so that a crash affects only its own file."""
 
 import errno
-import multiprocessing
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from sdr2hdr.batch.plan import BatchPlan
 from sdr2hdr.batch.report import Row, leads_out, write_rows
-from sdr2hdr.cluster.connection import shared
+from sdr2hdr.cluster.driver import shared
 from sdr2hdr.convert import convert
 from sdr2hdr.errors import Interrupted, OutputError, Sdr2HdrError
+from sdr2hdr.jobs.child import Child, begin
 from sdr2hdr.jobs.folder import Folder
 from sdr2hdr.jobs.progress import Progress
 from sdr2hdr.jobs.report import Report
 from sdr2hdr.jobs.work import Work, folder_for
-from sdr2hdr.jobs.workers import end_with_parent
 from sdr2hdr.options import AUTO, Options
-from sdr2hdr.system import heed, signals_held
 
 RESERVE = 64 << 20
 """Free bytes below which nothing more is written, so that the report still fits."""
@@ -45,9 +40,8 @@ class Ended:
 
 
 @dataclass
-class _Child:
-    process: BaseProcess
-    pipe: Connection
+class _Running:
+    child: Child
     begun: float
 
 
@@ -73,7 +67,7 @@ class _Runner:
         cluster: str | None,
     ) -> None:
         self.plan, self.jobs, self.progress, self.cluster = plan, jobs, progress, cluster
-        self.children: dict[int, _Child] = {}
+        self.children: dict[int, _Running] = {}
         self.todo = plan.todo
         if cluster is not None:  # so that no long one is left alone at the end
             self.todo.sort(key=lambda index: plan.seconds(plan.rows[index]), reverse=True)
@@ -140,20 +134,15 @@ class _Runner:
         self._write()
         self.progress(index, None)
 
-    def _start(self, source: Path, out: Path, options: Options) -> _Child:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_convert, args=(source, out, options, self.threads, theirs)
-        )
-        with signals_held():
-            process.start()
-        theirs.close()
-        return _Child(process, ours, time.monotonic())
+    def _start(self, source: Path, out: Path, options: Options) -> _Running:
+        child = Child.start(_convert, source, out, options, self.threads)
+        return _Running(child, time.monotonic())
 
     def _listen(self) -> None:
-        for index, child in list(self.children.items()):
-            if child.pipe not in wait([c.pipe for c in self.children.values()], timeout=0.5):
+        for index, running in list(self.children.items()):
+            child = running.child
+            pipes = [c.child.pipe for c in self.children.values()]
+            if child.pipe not in wait(pipes, timeout=0.5):
                 continue
             try:
                 message = child.pipe.recv()
@@ -169,7 +158,7 @@ class _Runner:
                 child.process.join()
                 child.pipe.close()
                 del self.children[index]
-                self._end(index, message, time.monotonic() - child.begun)
+                self._end(index, message, time.monotonic() - running.begun)
             else:
                 self.progress(index, message)
 
@@ -204,14 +193,10 @@ class _Runner:
         """Stop the children at their next frame; unfinished files wait."""
         if not self.children and not self.todo:
             return
-        for child in self.children.values():
-            child.process.terminate()
-        for child in self.children.values():
-            while child.process.is_alive():
-                with suppress(EOFError, OSError):
-                    if child.pipe.poll(0.1):
-                        child.pipe.recv()  # a full pipe would block it
-                child.process.join(0.05)
+        for running in self.children.values():
+            running.child.process.terminate()
+        for running in self.children.values():
+            running.child.end()
         for index in [*self.children, *self.todo]:
             row = self.plan.rows[index]
             row.status, row.cause, row.exit_code = "waiting", cause, exit_code
@@ -249,13 +234,8 @@ def _convert(source: Path, out: Path, options: Options, threads: int, pipe: Conn
             told = time.monotonic()
             pipe.send(moment)
 
-    def stop(_signum: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        signal.signal(signal.SIGTERM, stop)  # Ctrl-C stays blocked: the parent stops its children
-        heed(signal.SIGTERM)
+        begin()
         torch.set_num_threads(threads)
         ended = Ended(convert(source, out, options=options, progress=tell))
     except (KeyboardInterrupt, Interrupted):

@@ -3,68 +3,76 @@
 import logging
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import Any
 
 from sdr2hdr.errors import ModelError, UsageError
 
-if TYPE_CHECKING:
-    from sdr2hdr.cluster.executor import Cluster
+AUTO, LOCAL = "auto", "local"
+_ANSWER = 5.0
+"""Seconds in which a head takes a connection."""
 
-LOCAL = "local"
+
+def is_connected() -> bool:
+    """Whether this process has joined a cluster itself."""
+    return sys.modules.get("ray") is not None and bool(sys.modules["ray"].is_initialized())
+
+
+def check(address: str) -> None:
+    """Raise UsageError without Ray, and for an address that cannot be used; ModelError if nothing answers there."""
+    if find_spec("ray") is None:
+        raise UsageError(
+            "--cluster needs Ray, which is not installed: pip install 'sdr2hdr[cluster]'."
+        )
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"{address} is a Ray Client address; run the command on a machine of the cluster and give --cluster auto."
+        )
+    if address in (AUTO, LOCAL):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(
+            f"--cluster takes auto, local or HOST:PORT, and {address!r} is none of them."
+        )
+    try:  # Ray itself would try for minutes
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
+    except (OSError, OverflowError) as e:
+        raise cannot_join(address, getattr(e, "strerror", None) or str(e)) from e
+
+
+def cannot_join(address: str, why: str) -> ModelError:
+    """The error for people."""
+    return ModelError(
+        f"The Ray cluster {address!r} cannot be joined ({why}); start one with `ray start --head`, or use --cluster local."
+    )
 
 
 @contextmanager
-def joined(address: str, workers: int) -> Iterator["Cluster"]:
-    """The executor of a cluster: that of this machine (``auto``), one that lives as long as the block (``local``), or the one
-    whose head has the address ``HOST:PORT``.
+def connected(address: str) -> Iterator[str]:
+    """Joins a cluster in this process, as :func:`sdr2hdr.cluster.driver.joined` does in another, and gives the address of its
+    head.
 
-    ``workers`` is the number of chunks that the smallest machine renders at a time. A connection that the process has
-    already is used, and kept. Raises UsageError without Ray, and ModelError if the cluster cannot be joined.
+    Raises ModelError if the cluster cannot be joined.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anyone
     os.environ.setdefault(
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
     )  # else it warns of a change to come
-    try:
-        import ray
+    import ray
 
-        from sdr2hdr.cluster.executor import Cluster
-    except ImportError as e:
-        raise UsageError(
-            "--cluster needs Ray, which is not installed: pip install 'sdr2hdr[cluster]'."
-        ) from e
-    if address.startswith("ray://"):
-        raise UsageError(
-            f"{address} is a Ray Client address; run the command on a machine of the cluster and give --cluster auto."
-        )
-    if ray.is_initialized():
-        yield Cluster(workers)
-        return
     with _folder() if address == LOCAL else nullcontext() as folder:
         try:
             _join(ray, address, folder)
-            yield Cluster(workers)
+            yield ray.get_runtime_context().gcs_address
         finally:
             ray.shutdown()
-
-
-@contextmanager
-def shared(address: str | None) -> Iterator[str | None]:
-    """The address under which several processes join one cluster: for ``local``, a cluster that lives as long as the block.
-
-    Raises as :func:`joined` does.
-    """
-    if address != LOCAL:
-        yield address
-        return
-    with joined(LOCAL, 1):
-        import ray
-
-        yield ray.get_runtime_context().gcs_address
 
 
 @contextmanager
@@ -91,10 +99,9 @@ def _join(ray: Any, address: str, folder: str | None) -> None:
         ray.init(address, **how, configure_logging=False, log_to_driver=False)
     except Exception as e:  # of many kinds
         why = " ".join(str(e).split(". ")[0].split()).rstrip(".")
-        raise ModelError(
-            f"The Ray cluster {address!r} cannot be joined ({why}); start one with `ray start --head`, "
-            "or use --cluster local."
-        ) from e
+        if "auth" in why.lower():
+            why += "; give the command the head's token, with RAY_AUTH_MODE=token, as docs/cluster.md says"
+        raise cannot_join(address, why) from e
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray takes the signal over

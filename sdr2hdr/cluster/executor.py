@@ -23,7 +23,7 @@ from sdr2hdr.cluster.resources import Machine, Share, machines
 from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.jobs.chunk import TileTooLarge
 from sdr2hdr.jobs.plan import Plan
-from sdr2hdr.jobs.progress import Speeds, Ticker
+from sdr2hdr.jobs.progress import Speeds, Ticks
 from sdr2hdr.jobs.run import Busy, Task
 from sdr2hdr.jobs.work import PART, Work
 from sdr2hdr.media.encoder import EncoderGone
@@ -51,7 +51,7 @@ class Cluster:
     workers: int
 
     def render(
-        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticker
+        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticks
     ) -> Busy:
         run = _Run(task, plan, work, todo, tick, self.workers)
         try:
@@ -88,7 +88,7 @@ class _Trouble:
 
 class _Run:
     def __init__(
-        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticker, workers: int
+        self, task: Task, plan: Plan, work: Work, todo: list[list[int]], tick: Ticks, workers: int
     ) -> None:
         self.task, self.plan, self.work, self.tick, self.workers = task, plan, work, tick, workers
         self.machines: dict[str, Machine] = {}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.kernels.compiled import seconds_compiling
@@ -73,6 +74,16 @@ class Speeds:
             f"{name} {frames} frames at {rates[name]:.3g} a second"
             for name, frames in self.frames().items()
         )
+
+
+class Ticks(Protocol):
+    """What a rendering tells: frames, with the machine that rendered them, and sentences for people."""
+
+    machines: dict[str, int]
+
+    def __call__(self, frames: int, machine: str = "") -> None: ...
+
+    def note(self, words: str) -> None: ...
 
 
 class Ticker:

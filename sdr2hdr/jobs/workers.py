@@ -1,7 +1,6 @@
 """Renders chunks on this machine: one by one in this process, or groups of them in several."""
 
 import multiprocessing
-import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdr2hdr.errors import ModelError
+from sdr2hdr.jobs.child import end_with_parent
 from sdr2hdr.jobs.chunk import ChunkRenderer
 from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.jobs.progress import Ticker
@@ -83,14 +83,6 @@ def _start_worker(
     )
     number = int(multiprocessing.current_process().name.rpartition("-")[2])  # they count up from 1
     _worker = _Worker(renderer, rendered, number % len(rendered), stop)
-
-
-def end_with_parent() -> None:
-    """A killed parent cannot stop its workers, which must not keep writing next to those of the next run."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work_off(group: list[int]) -> Busy:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.conftest import FRAMES, MARK, marked
+from cluster.conftest import CHUNKS, FRAMES, MARK, begun, command, done, marked
 from media_makers import make_clip
 
 from benchmarks.nodes import STORE, add_node, kill_raylet, tasks_of, wait_for
@@ -31,55 +30,6 @@ pytest.importorskip("ray")
 import ray
 
 from sdr2hdr.cluster.home import answer
-
-CHUNKS = 8
-
-
-@pytest.fixture(scope="module")
-def work_alone(
-    film: Path, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The film as one process converts it, with its work folder next to it."""
-    out = tmp_path_factory.mktemp("alone") / "out.mkv"
-    assert convert(film, out, **options, keep_work=True).chunks == CHUNKS
-    return out
-
-
-@pytest.fixture(scope="module")
-def alone(work_alone: Path) -> bytes:
-    """The film as one process converts it."""
-    return work_alone.read_bytes()
-
-
-@contextlib.contextmanager
-def begun(
-    command: list[str], out: Path, environment: dict[str, str] | None = None
-) -> "Iterator[subprocess.Popen[str]]":
-    """A command, in a session of its own, when the first chunk of ``out`` is done and others are being rendered."""
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        wait_for(lambda: done(out) or process.poll() is not None, "the first chunk")
-        assert process.poll() is None, process.communicate()[1]
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def command(name: str, source: Path, out: Path, options: dict[str, Any], cluster: str) -> list[str]:
-    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    start = [sys.executable, "-m", "sdr2hdr", name, str(source), str(out), "-q"]
-    return [*start, *words, "--cluster", cluster]
-
-
-def done(out: Path) -> set[str]:
-    return {p.name for p in folder_for(out).glob("chunk-*.json")}
 
 
 def writes(pid: int, name: str) -> bool:
