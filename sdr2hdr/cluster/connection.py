@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from sdr2hdr.errors import ModelError, UsageError
 
 AUTO, LOCAL = "auto", "local"
+AUTH = "RAY_AUTH_MODE"
+"""The variable that says whether a cluster asks for a token. Ray sets it as it starts a cluster, and reads it once, as it is
+imported."""
 _ANSWER = 5.0
 """Seconds in which a head takes a connection."""
 
@@ -66,8 +68,6 @@ def connected(address: str) -> Iterator[str]:
     os.environ.setdefault(
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
     )  # else it warns of a change to come
-    if _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray reads it once, as it is imported
     import ray
 
     with _folder() if address == LOCAL else nullcontext() as folder:
@@ -76,13 +76,6 @@ def connected(address: str) -> Iterator[str]:
             yield ray.get_runtime_context().gcs_address
         finally:
             ray.shutdown()
-
-
-def _has_token() -> bool:
-    """Whether this user has the token that a head may ask for. A head without one takes it, too."""
-    if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
-        return True
-    return (Path.home() / ".ray" / "auth_token").is_file()
 
 
 @contextmanager
@@ -110,7 +103,7 @@ def _join(ray: Any, address: str, folder: str | None) -> None:
     except Exception as e:  # of many kinds
         why = " ".join(str(e).split(". ")[0].split()).rstrip(".")
         if "auth" in why.lower():
-            why += "; copy ~/.ray/auth_token from the machine of the head, as docs/cluster.md says"
+            why += "; set RAY_AUTH_MODE=token, and have the head's ~/.ray/auth_token here (docs/cluster.md)"
         raise cannot_join(address, why) from e
     finally:
         if threading.current_thread() is threading.main_thread():

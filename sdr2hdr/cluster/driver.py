@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sdr2hdr.cluster.connection import LOCAL, cannot_join, check, connected, is_connected
+from sdr2hdr.cluster.connection import AUTH, LOCAL, cannot_join, check, connected, is_connected
 from sdr2hdr.errors import ModelError
 from sdr2hdr.jobs.child import Child, begin
 from sdr2hdr.jobs.plan import Plan
@@ -37,6 +37,7 @@ def joined(address: str, workers: int) -> Iterator[Executor]:
     ``workers`` is the number of chunks that the smallest machine renders at a time. If this process has joined a cluster
     itself, that one is used. Raises UsageError without Ray, and ModelError if the cluster cannot be joined.
     """
+    check(address)
     if is_connected():
         from sdr2hdr.cluster.executor import Cluster
 
@@ -58,10 +59,17 @@ def shared(address: str | None) -> Iterator[str | None]:
     if address != LOCAL:
         yield address
         return
+    check(LOCAL)
     driver = Driver(LOCAL, 1)
+    before = os.environ.get(AUTH)
+    os.environ[AUTH] = driver.auth  # for the processes that join it
     try:
         yield driver.head
     finally:
+        if before is None:
+            del os.environ[AUTH]
+        else:
+            os.environ[AUTH] = before
         driver.leave()
 
 
@@ -83,9 +91,10 @@ class Driver:
     workers: int
     head: str = field(init=False)
     """The address under which other processes join the cluster."""
+    auth: str = field(init=False)
+    """What :data:`AUTH` must be in them."""
 
     def __post_init__(self) -> None:
-        check(self.address)
         self._join()
 
     def _join(self) -> None:
@@ -96,7 +105,7 @@ class Driver:
                 raise cannot_join(self.address, f"it has not answered for {_JOINING:.0f} seconds")
             if isinstance(said := self._next(), Exception):
                 raise said
-            self.head = said
+            self.head, self.auth = said
         except BaseException as e:
             self._child.process.kill()
             self._child.end()
@@ -214,7 +223,7 @@ def _main(address: str, workers: int, pipe: Connection) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             with connected(address) as head:
-                pipe.send(head)
+                pipe.send((head, os.environ.get(AUTH, "disabled")))
                 while (wanted := _wanted(pipe)) is not None:
                     pipe.send(_rendered(wanted, workers, pipe))
         except Exception as e:

@@ -5,5 +5,5 @@ from multiprocessing.connection import Connection
 
 def end_when_asked(_address: str, _workers: int, pipe: Connection) -> None:
     """Join a cluster, and end when something is to be rendered."""
-    pipe.send("127.0.0.1:1")
+    pipe.send(("127.0.0.1:1", "disabled"))
     pipe.recv_bytes()

@@ -96,5 +96,5 @@ def test_a_token_that_is_missing_is_named() -> None:
             "RPC error: InvalidAuthToken: Authentication token is missing or incorrect. Note: ..."
         )
 
-    with pytest.raises(ModelError, match=r"token is missing or incorrect.*auth_token"):
+    with pytest.raises(ModelError, match=r"token is missing or incorrect.* RAY_AUTH_MODE=token"):
         _join(SimpleNamespace(init=init), "127.0.0.1:1", None)
