@@ -25,9 +25,15 @@ pytest.importorskip("ray")
 
 @pytest.mark.usefixtures("temporary")
 def test_a_restarted_head_costs_the_chunks_that_were_being_rendered(
-    film: Path, options: dict[str, Any], alone: bytes, tmp_path: Path
+    film: Path,
+    options: dict[str, Any],
+    alone: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The new head has the address of the old one, and knows nothing of the old cluster. The command goes on there."""
+    # seconds, else 60, in which what is left of the first cluster waits for its head
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
     out, port = tmp_path / "out.mkv", free_port()
     with started(1, 1, port) as first:
         line = [*command("convert", film, out, options, first.address), "--keep-work", "--json"]
