@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.models import registry
 from sdr2hdr.models.kpnet.blocks import Fusion, PublishedAttention, WindowAttention
-from sdr2hdr.models.kpnet.network import KPNet
+from sdr2hdr.models.kpnet.network import KPNet, RepairingKPNet
 from sdr2hdr.weights.importers import import_checkpoint
 from sdr2hdr.weights.opened import open_model
 
@@ -246,12 +246,43 @@ def test_a_window_over_the_whole_picture_is_the_published_attention() -> None:
 def spoken(name: str, **options: object) -> KPNet:
     """A network that adds something to its base, and tells looks apart."""
     torch.manual_seed(0)
-    model = cast(KPNet, registry.build(name, {"channels": 16, **options}))
+    model = cast(KPNet, registry.build(name, {"channels": 16, "base": "look", **options}))
     nn.init.normal_(model.conv_last.weight, std=0.01)
     for module in (model.look, model.modulate):
         for p in module.parameters() if module is not None else ():
             nn.init.normal_(p, std=0.1)
     return model
+
+
+def repairing(blocks: int, channels: int = 16) -> RepairingKPNet:
+    """A network in front of the look that changes the picture."""
+    torch.manual_seed(0)
+    options = {"base": "repair", "blocks": blocks, "channels": channels}
+    model = registry.build("kpnet-light", options)
+    assert isinstance(model, RepairingKPNet)
+    nn.init.normal_(model.conv_last.weight, std=0.01)
+    return model
+
+
+@pytest.mark.parametrize(("blocks", "reach"), [(3, 148), (1, 62)])
+def test_a_repair_does_not_see_what_lies_far_away(blocks: int, reach: int) -> None:
+    """48 pixels of the reach are those over which a correction's strength is measured."""
+    model = repairing(blocks, channels=8)
+    frames = torch.rand(1, 1, 3, 16, 2 * reach + 40)
+    other = frames.clone()
+    other[..., :16] = 1.0 - other[..., :16]
+    with torch.no_grad():
+        one, two = model.restored(frames), model.restored(other)
+    assert ((one - frames[:, 0]) - (two - other[:, 0]))[..., :16].abs().max() > 1e-3
+    assert torch.equal(one[..., 16 + reach :], two[..., 16 + reach :])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_in_front_of_the_look_every_weight_but_the_readers_repairs(blocks: int) -> None:
+    model, frames = repairing(blocks), torch.rand(1, 2, 3, 16, 24)
+    model.restored_frames(frames, range(2)).square().mean().backward()
+    unused = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.abs().max()]
+    assert unused == [k for k, _ in model.named_parameters() if k.startswith("reader.")]
 
 
 @pytest.mark.parametrize(("name", "reach"), [("kpnet", 100), ("kpnet-light", 62)])
@@ -298,8 +329,7 @@ def test_on_the_look_base_windows_with_their_state_equal_one_run(name: str) -> N
 
 @pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
 def test_it_begins_as_the_look_mapping(name: str) -> None:
-    model = registry.build(name)
-    look = registry.build("look-base")
+    model, look = registry.build(name, {"base": "look"}), registry.build("look-base")
     for module in (model, look):
         torch.manual_seed(5)
         for p in module.look.parameters():

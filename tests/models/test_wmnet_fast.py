@@ -30,7 +30,14 @@ def loud() -> WMNetFast:
 SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
 
 
-@pytest.mark.parametrize(("model", "config"), [("wmnet-fast", {}), ("wmnet", SMALL_WMNET)])
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("wmnet-fast", {}),
+        ("wmnet", SMALL_WMNET),
+        ("kpnet-light", {"channels": 16}),
+    ],
+)
 def test_before_training_it_is_the_look(model: str, config: dict[str, Any]) -> None:
     torch.manual_seed(1)
     net, look = registry.build(model, config), Look().eval()
