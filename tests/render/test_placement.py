@@ -21,7 +21,7 @@ from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.renderer import Renderer, Run
 
 META = torch.device("meta")
-HEIGHT, WIDTH, COUNT = 128, 256, 9
+HEIGHT, WIDTH = 128, 256
 
 
 class OnlyThere(TorchDispatchMode):
@@ -35,11 +35,11 @@ class OnlyThere(TorchDispatchMode):
         return out
 
 
-def on_meta(name: str, tile: int | None = None, aux: bool = False) -> Renderer:
+def on_meta(name: str, tile: int | None = None, aux: bool = False, **config: Any) -> Renderer:
     """A renderer as on a GPU: nobody may name the meta device, so it is moved there once it is made."""
-    spec = registry.spec(name)
+    spec = registry.spec(name, config)
     renderer = Renderer(
-        registry.build(name), spec, (HEIGHT, WIDTH), device="cpu", precision="float32", tile=tile or 256, aux=aux
+        registry.build(name, config), spec, (HEIGHT, WIDTH), device="cpu", precision="float32", tile=tile or 256, aux=aux
     )  # fmt: skip
     renderer.device = META
     renderer.model.to(META)
@@ -56,13 +56,12 @@ def pictures(count: int, deband: str) -> Iterator[Picture]:
 
 
 def frames(renderer: Renderer, states: list[State], deband: str = "off") -> int:
-    """Render a scene in two runs, of which the first warms up what is made once; how many frames came."""
+    """Render a scene's second window and the frame after it, once its last frame has warmed up what is made once; how many
+    frames came."""
     stream, spec = DeviceStream(renderer), renderer.spec
     meter, count = LightMeter(), 0
-    runs = (
-        Run(0, spec.block, 0, 2 * spec.block + 1),
-        Run(spec.block, 2 * spec.block + 1, 0, 2 * spec.block + 1),
-    )
+    end = 2 * spec.block + 1
+    runs = Run(end - 1, end, 0, end), Run(spec.block, end, 0, end)
     for number, run in enumerate(runs):
         low, high = run.needs(spec)
         coming = stream.run(pictures(high - low, deband), run, states, range(100), settled=True)
@@ -101,7 +100,7 @@ def test_no_tensor_of_the_frame_loop_is_made_elsewhere_than_on_the_device(name: 
 def test_nor_with_tiles_nor_of_a_restored_picture_nor_of_debanded_frames_whose_look_is_not_known() -> (
     None
 ):
-    tiled = on_meta("fmstfnet", tile=224)
+    tiled = on_meta("fmstfnet", tile=224, parts=["memory"])  # the others do not know of tiles
     assert len(tiled.tiles) > 1
     for renderer in (tiled, on_meta("didnet-tiny", aux=True)):
         states = renderer.new_states(look_of(renderer.spec))
