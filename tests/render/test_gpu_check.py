@@ -39,7 +39,7 @@ def test_it_runs_from_a_copy_of_the_tree(tmp_path: Path) -> None:
         "--sizes",
         "64x48",
         "--models",
-        "look,didnet-tiny",
+        "look,wmnet-fast",
         "--seconds",
         "0.01",
     ]
@@ -49,7 +49,7 @@ def test_it_runs_from_a_copy_of_the_tree(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
-    assert found["models"].keys() == {"look", "didnet-tiny"}
+    assert found["models"].keys() == {"look", "wmnet-fast"}
     for model in found["models"].values():
         assert (
             model["apart"]["float32 worst"] == 0 and not model["passed_limits"]
