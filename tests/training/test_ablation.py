@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The same within this process."""
+
+    def run_here(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["ablation", *map(str, words)])
+        ablation.main()
+
+    return run_here
+
+
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("room")
@@ -54,7 +66,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> None:
+def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(
+    room: Path, here: Callable[..., None]
+) -> None:
     words = (
         room / "variants.toml",
         "--clips",
@@ -87,7 +101,7 @@ def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> 
     # as if it had been killed between training and measuring the last
     (room / "out/w_mim/scores.json").unlink()
     before = (room / "out/baseline/checkpoint.pt").stat().st_mtime_ns
-    assert run(*words).returncode == 0
+    here(*words)
     again = (room / "out/ablation.md").read_text().splitlines()
     assert (
         again[:-1] == table.splitlines()[:-1]
@@ -96,14 +110,13 @@ def test_variants_have_one_budget_and_a_stopped_ablation_goes_on(room: Path) -> 
     assert again[-1].split(" | ")[3:] == table.splitlines()[-1].split(" | ")[3:]
 
 
-def test_rows_may_take_over_what_another_trained(room: Path) -> None:
+def test_rows_may_take_over_what_another_trained(room: Path, here: Callable[..., None]) -> None:
     path = room / "shared.toml"
     row = '[[variants]]\nname = "first"\ntasks = ["mapping"]\nscored = false\nsteps = 2\n'
     path.write_text(
         f'recipe = "tiny.toml"\n{row}[[variants]]\nname = "second"\nbefore = "first"\ntasks = ["mapping"]\nuntrained = true\n'
     )
-    done = run(path, "--clips", room / "run/clips", "--out", room / "shared", "--steps", 1)
-    assert done.returncode == 0, done.stderr
+    here(path, "--clips", room / "run/clips", "--out", room / "shared", "--steps", 1)
     table = (room / "shared/ablation.md").read_text()
     assert (
         "\n| second |" in table
@@ -120,24 +133,21 @@ def test_rows_may_take_over_what_another_trained(room: Path) -> None:
         and all(torch.equal(first[key], second[key]) for key in first)
     )
     path.write_text(f'recipe = "tiny.toml"\n{row}before = "second"\n')
-    assert (
-        "is no variant before it"
-        in run(path, "--clips", room / "run/clips", "--out", room / "no").stderr
-    )
+    done = run(path, "--clips", room / "run/clips", "--out", room / "no")
+    assert done.returncode == 1 and done.stderr.startswith("Error:"), done.stderr
+    assert "is no variant before it" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_rows_are_measured_on_the_test_part_of_a_data_set(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    room: Path, tmp_path: Path, here: Callable[..., None]
 ) -> None:
     table = room / "tested.toml"
     table.write_text(
         'recipe = "tiny.toml"\n[[variants]]\nname = "plain"\nuntrained = true\ntasks = ["mapping"]\n'
     )
     test = write_pairs(tmp_path, "test_sdr", "test_hdr", ["s1/0", "s1/1", "s1/2"], (64, 64))
-    words = ["ablation", table, "--clips", room / "run/clips", "--out", tmp_path / "out"]
-    words += ["--test", test, "--qp", "37,42", "--middle", "3"]
-    monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    ablation.main()
+    words = [table, "--clips", room / "run/clips", "--out", tmp_path / "out"]
+    here(*words, "--test", test, "--qp", "37,42", "--middle", "3")
     found = json.loads((tmp_path / "out/plain/scores.json").read_text())["scores"]
     table_of = (tmp_path / "out/ablation.md").read_text()
     assert f"the test frames of {test}, QP 37, 42, the middle of 3 frames" in table_of
@@ -164,10 +174,12 @@ def test_rows_are_measured_on_the_test_part_of_a_data_set(
     ],
 )
 def test_bad_variants_are_one_sentence(
-    change: tuple[str, str], said: str, room: Path, tmp_path: Path
+    change: tuple[str, str], said: str, room: Path, tmp_path: Path, here: Callable[..., None]
 ) -> None:
     path = room / f"{tmp_path.name}.toml"
     path.write_text(VARIANTS.replace(*change))
-    done = run(path, "--clips", room / "run/clips", "--out", tmp_path / "out", "--steps", 3)
-    assert done.returncode == 1 and done.stderr.startswith("Error:") and said in done.stderr
-    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as ended:
+        here(path, "--clips", room / "run/clips", "--out", tmp_path / "out", "--steps", 3)
+    words = str(ended.value.code)  # a text goes to standard error, and the exit code is 1
+    assert words.startswith("Error:") and said in words
+    assert not (tmp_path / "out").exists()
