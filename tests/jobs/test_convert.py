@@ -22,6 +22,7 @@ from judges import ffprobe, mediainfo
 from media_makers import Planes, make_clip, plane_shapes
 
 from sdr2hdr import convert, detect_scenes
+from sdr2hdr.cli.main import main
 from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
@@ -303,7 +304,7 @@ def test_kill_9_and_again_gives_the_undisturbed_file(clip: Path, tmp_path: Path)
         assert not out.exists()
     done = run_cli("convert", clip, out, "-y", *args)
     assert done.returncode == 0, done.stderr
-    assert run_cli("convert", clip, undisturbed, *args).returncode == 0
+    assert main(["convert", str(clip), str(undisturbed), *args]) == 0
     assert packets_of(out) == packets_of(undisturbed)
 
 
@@ -378,7 +379,6 @@ def bad_cases(clip: Path, tmp: Path) -> dict[str, tuple[list[object], int, str]]
 
 
 def test_bad_input_ends_in_one_sentence(clip: Path, tmp_path: Path) -> None:
-    from sdr2hdr.cli.main import main
 
     for name, (args, code, word) in bad_cases(clip, tmp_path).items():
         said = io.StringIO()
@@ -450,7 +450,7 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(
     assert full.returncode == 4, full.stderr
     assert "Traceback" not in full.stderr and len(full.stderr.strip().splitlines()) == 1
     assert not out.exists()
-    assert run_cli(*args).returncode == 0
+    assert main(args) == 0
     assert out.exists()
 
 
@@ -507,7 +507,6 @@ def test_work_that_was_tampered_with_is_done_again(clip: Path, tmp_path: Path) -
     [b"[/b]x.mkv", b"[red]x.mkv", b"\xff\xfe.mkv", b"a\nb\x1b[2J.mkv", "日本 ü.mkv".encode()],
 )
 def test_the_report_shows_any_name(clip: Path, tmp_path: Path, name: bytes) -> None:
-    from sdr2hdr.cli.main import main
 
     out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     out.parent.mkdir(exist_ok=True)
