@@ -379,7 +379,6 @@ def bad_cases(clip: Path, tmp: Path) -> dict[str, tuple[list[object], int, str]]
 
 
 def test_bad_input_ends_in_one_sentence(clip: Path, tmp_path: Path) -> None:
-
     for name, (args, code, word) in bad_cases(clip, tmp_path).items():
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
@@ -507,7 +506,6 @@ def test_work_that_was_tampered_with_is_done_again(clip: Path, tmp_path: Path) -
     [b"[/b]x.mkv", b"[red]x.mkv", b"\xff\xfe.mkv", b"a\nb\x1b[2J.mkv", "日本 ü.mkv".encode()],
 )
 def test_the_report_shows_any_name(clip: Path, tmp_path: Path, name: bytes) -> None:
-
     out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     out.parent.mkdir(exist_ok=True)
     said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
