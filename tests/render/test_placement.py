@@ -35,11 +35,11 @@ class OnlyThere(TorchDispatchMode):
         return out
 
 
-def on_meta(name: str, tile: int | None = None, aux: bool = False, **config: Any) -> Renderer:
+def on_meta(name: str, tile: int | None = None, aux: bool = False) -> Renderer:
     """A renderer as on a GPU: nobody may name the meta device, so it is moved there once it is made."""
-    spec = registry.spec(name, config)
+    spec = registry.spec(name)
     renderer = Renderer(
-        registry.build(name, config), spec, (HEIGHT, WIDTH), device="cpu", precision="float32", tile=tile or 256, aux=aux
+        registry.build(name), spec, (HEIGHT, WIDTH), device="cpu", precision="float32", tile=tile or 256, aux=aux
     )  # fmt: skip
     renderer.device = META
     renderer.model.to(META)
@@ -100,7 +100,7 @@ def test_no_tensor_of_the_frame_loop_is_made_elsewhere_than_on_the_device(name: 
 def test_nor_with_tiles_nor_of_a_restored_picture_nor_of_debanded_frames_whose_look_is_not_known() -> (
     None
 ):
-    tiled = on_meta("fmstfnet", tile=224, parts=["memory"])  # the others do not know of tiles
+    tiled = on_meta("fmstfnet", tile=224)
     assert len(tiled.tiles) > 1
     for renderer in (tiled, on_meta("didnet-tiny", aux=True)):
         states = renderer.new_states(look_of(renderer.spec))
