@@ -20,7 +20,7 @@ NETWORKS = ("wmnet", "kpnet", "didnet", "fmstfnet", "hdrvdiff")
 SMALL: dict[str, dict[str, Any]] = {
     "wmnet": {"channels": 16, "blocks": 3, "base": "look", "attention": "tokens"},
     "kpnet": {"channels": 16},
-    "kpnet-light": {"channels": 16, "base": "look"},
+    "kpnet-light": {"channels": 16},
     "didnet-tiny": {"channels": 16, "offset_channels": 8},
     "fmstfnet": {"channels": 16, "high": (16, 16), "blocks": 1},
 }

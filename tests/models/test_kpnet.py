@@ -246,7 +246,7 @@ def test_a_window_over_the_whole_picture_is_the_published_attention() -> None:
 def spoken(name: str, **options: object) -> KPNet:
     """A network that adds something to its base, and tells looks apart."""
     torch.manual_seed(0)
-    model = cast(KPNet, registry.build(name, {"channels": 16, "base": "look", **options}))
+    model = cast(KPNet, registry.build(name, {"channels": 16, **options}))
     nn.init.normal_(model.conv_last.weight, std=0.01)
     for module in (model.look, model.modulate):
         for p in module.parameters() if module is not None else ():
@@ -329,7 +329,7 @@ def test_on_the_look_base_windows_with_their_state_equal_one_run(name: str) -> N
 
 @pytest.mark.parametrize("name", ["kpnet", "kpnet-light"])
 def test_it_begins_as_the_look_mapping(name: str) -> None:
-    model, look = registry.build(name, {"base": "look"}), registry.build("look-base")
+    model, look = registry.build(name), registry.build("look-base")
     for module in (model, look):
         torch.manual_seed(5)
         for p in module.look.parameters():

@@ -35,7 +35,7 @@ SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
     [
         ("wmnet-fast", {}),
         ("wmnet", SMALL_WMNET),
-        ("kpnet-light", {"channels": 16}),
+        ("kpnet-light", {"channels": 16, "base": "repair"}),
     ],
 )
 def test_before_training_it_is_the_look(model: str, config: dict[str, Any]) -> None:

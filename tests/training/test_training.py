@@ -611,7 +611,7 @@ def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) 
         ("wmnet", "repair"),
         ("wmnet", "mapping"),
         ("wmnet-fast", "repair"),
-        ("kpnet-light", "repair"),
+        ("kpnet-repair", "repair"),
     ],
 )
 def test_networks_that_repair_train_from_clips_and_keep_the_look(
@@ -620,7 +620,7 @@ def test_networks_that_repair_train_from_clips_and_keep_the_look(
     sizes = {
         "wmnet": {"channels": 8, "blocks": 3},
         "wmnet-fast": {"channels": 8, "deep": 8},
-        "kpnet-light": {"channels": 8},
+        "kpnet-repair": {"channels": 8},
     }
     recipe = read_recipe(RECIPES / f"{name}.toml")
     clips = replace(recipe.clips, count=2, height=48, width=64, select=0)
@@ -645,7 +645,7 @@ def test_recipes_models_and_training_know_the_same_tasks() -> None:
     assert set(get_args(named)) == set(TASKS) == known
 
 
-@pytest.mark.parametrize("name", ["kpnet", "didnet", "didnet-tiny"])
+@pytest.mark.parametrize("name", ["kpnet", "kpnet-light", "didnet", "didnet-tiny"])
 def test_networks_for_compressed_sdr_train_from_clips_and_keep_their_look(
     corpus: Path, tmp_path: Path, name: str
 ) -> None:

@@ -66,7 +66,7 @@ KPNET_LIGHT_SPEC = replace(
     overlap=128,
     margin=48,
     tolerance=0.0001,
-    config={"base": "repair", "blocks": 1},
+    config={"base": "look", "blocks": 1},
     published={"base": "none", "context": False, "channels": 64},
 )
 
