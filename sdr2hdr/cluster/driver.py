@@ -107,8 +107,8 @@ class Driver:
                 raise said
             self.head, self.auth = said
         except BaseException as e:
-            self._child.process.kill()
-            self._child.end()
+            self._child.process.terminate()
+            self._child.end(_LEAVING)
             if isinstance(e, EOFError):
                 raise cannot_join(self.address, "Ray ended; its logs in /tmp/ray say why") from None
             raise
