@@ -1,4 +1,4 @@
-"""Kills of workers, nodes and drivers of a Ray cluster while it renders; a part of :mod:`benchmarks.kills`."""
+"""Kills of workers, nodes, drivers and heads of a Ray cluster while it renders; a part of :mod:`benchmarks.kills`."""
 
 import os
 import random
@@ -9,15 +9,24 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kills import FRAMES, packets
-from benchmarks.nodes import add_node, folder, kill_raylet, started, tasks_of, wait_for
+from benchmarks.nodes import (
+    add_node,
+    folder,
+    free_port,
+    kill_head,
+    kill_raylet,
+    started,
+    tasks_of,
+    wait_for,
+)
 from sdr2hdr.jobs.work import folder_for
 
-VICTIMS = ("worker", "node", "driver")
+VICTIMS = ("worker", "node", "driver", "head")
 NODES = 2
 _SCENE, _CHUNK = 15, 5
 
@@ -74,6 +83,9 @@ def _kill(victim: str, process: "subprocess.Popen[str]", nodes: Any, rng: random
     if victim == "driver":
         process.send_signal(signal.SIGKILL)
         return True
+    if victim == "head":
+        kill_head(nodes)
+        return True
     if victim == "node":
         node = rng.choice(sorted(nodes.worker_nodes, key=lambda n: str(n.unique_id)))
         kill_raylet(node)
@@ -90,7 +102,9 @@ def attack(count: int, rng: random.Random, model: str, source: Path, outputs: Pa
     (source.with_name("cuts.txt")).write_text("\n".join(map(str, range(0, FRAMES, _SCENE))))
     wrong = killed = missed = twice = kept = 0
     counted: Counter[str] = Counter()
-    with folder(), started(NODES) as nodes:
+    port = free_port()
+    with folder(), ExitStack() as stack:
+        nodes = stack.enter_context(started(NODES, port=port))
         whole = outputs / "whole.mkv"
         process = _command(source, whole, model, nodes.address)
         wait_for(lambda: folder_for(whole).exists() or process.poll() is not None, "the plan")
@@ -113,6 +127,9 @@ def attack(count: int, rng: random.Random, model: str, source: Path, outputs: Pa
                     shutil.rmtree(folder_for(out))
                     out.unlink(missing_ok=True)
                     continue
+                if victim == "head":
+                    nodes.shutdown()
+                    nodes = stack.enter_context(started(NODES, port=port))
                 _, said = process.communicate()
                 if victim == "driver":
                     process = _command(source, out, model, nodes.address)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,12 @@ def started(count: int, cpus: int = 1, port: int | None = None) -> Iterator[Any]
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def free_port() -> int:
+    """A port on which a head can listen, and another after it."""
+    with socket.create_server(("", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def add_node(cluster: Any, cpus: int = 1) -> None:

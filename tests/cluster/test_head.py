@@ -1,7 +1,6 @@
 """A head that is lost while a film is rendered."""
 
 import shutil
-import socket
 from pathlib import Path
 from tempfile import gettempdir
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ import pytest
 from cluster.conftest import CHUNKS, begun, command, done
 from cluster.lost import end_when_asked
 
-from benchmarks.nodes import kill_head, started
+from benchmarks.nodes import free_port, kill_head, started
 from sdr2hdr.cluster import driver
 from sdr2hdr.cluster.connection import _join, check
 from sdr2hdr.cluster.driver import joined
@@ -59,11 +58,6 @@ def facts_of(out: Path) -> dict[str, tuple[int, int]]:
     """The finished chunks, each with what changes if it is written again."""
     found = {name: (folder_for(out) / name).stat() for name in done(out)}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
-
-
-def free_port() -> int:
-    with socket.create_server(("", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_a_cluster_that_is_lost_again_and_again_ends_the_job(
