@@ -100,23 +100,35 @@ class Driver:
     def _join(self) -> None:
         """Raises ModelError if the cluster cannot be joined."""
         self._child = Child.start(_main, self.address, self.workers)
+        begun = False
         try:
-            if not self._child.pipe.poll(_JOINING):
-                raise cannot_join(self.address, f"it has not answered for {_JOINING:.0f} seconds")
-            if isinstance(said := self._next(), Exception):
+            while (said := self._next(_JOINING)) is None:
+                begun = True
+            if isinstance(said, Exception):
                 raise said
             self.head, self.auth = said
         except BaseException as e:
-            self._child.process.terminate()
+            if begun:
+                self._child.process.terminate()
+            else:
+                self._child.process.kill()
             self._child.end(_LEAVING)
             if isinstance(e, EOFError):
                 raise cannot_join(self.address, "Ray ended; its logs in /tmp/ray say why") from None
+            if isinstance(e, TimeoutError):
+                raise cannot_join(
+                    self.address, f"it has not answered for {_JOINING:.0f} seconds"
+                ) from None
             raise
 
-    def _next(self) -> Any:
-        """What the child says next. Raises EOFError if it has ended."""
+    def _next(self, seconds: float | None = None) -> Any:
+        """What the child says next, within many ``seconds``. Raises EOFError if it has ended, and TimeoutError."""
         try:
+            if not self._child.pipe.poll(seconds):
+                raise TimeoutError
             return self._child.pipe.recv()
+        except TimeoutError:
+            raise
         except OSError:
             raise EOFError from None
 
@@ -220,6 +232,7 @@ def _main(address: str, workers: int, pipe: Connection) -> None:
     """
     with suppress(KeyboardInterrupt):
         begin()
+        pipe.send(None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             with connected(address) as head:
