@@ -131,11 +131,13 @@ def attack(count: int, rng: random.Random, model: str, source: Path, outputs: Pa
                     nodes.shutdown()
                     nodes = stack.enter_context(started(NODES, port=port))
                 _, said = process.communicate()
-                if victim == "driver":
+                # it may have been killed as it left the cluster, after the film had appeared
+                finished = victim == "driver" and out.exists()
+                if victim == "driver" and not finished:
                     process = _command(source, out, model, nodes.address)
                     _, said = process.communicate()
             words = ""
-            if process.returncode != 0:
+            if process.returncode != 0 and not finished:
                 words = f"exit code {process.returncode}: {said}"
             elif packets(out) != truth:
                 words = "other packets than undisturbed"
