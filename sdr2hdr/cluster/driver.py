@@ -17,12 +17,14 @@ from sdr2hdr.jobs.progress import Ticker
 from sdr2hdr.jobs.run import Busy, Executor, Task, unfinished
 from sdr2hdr.jobs.work import Work
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds in which a cluster is joined again after its head was lost."""
 LOSSES = 3
 """Losses without a finished chunk in between that end the job."""
 _JOINING = 60.0
 """Seconds in which Ray joins a cluster; it would try for longer."""
+_JOINING_AGAIN = 30.0
+"""The same after a loss: it may have turned to a machine of the old cluster, and then never joins the new one."""
 _PAUSE = 1.0
 """Seconds between two attempts."""
 _LEAVING = 30.0
@@ -97,12 +99,12 @@ class Driver:
     def __post_init__(self) -> None:
         self._join()
 
-    def _join(self) -> None:
-        """Raises ModelError if the cluster cannot be joined."""
+    def _join(self, seconds: float = _JOINING) -> None:
+        """Raises ModelError if the cluster cannot be joined within many ``seconds``."""
         self._child = Child.start(_main, self.address, self.workers)
         begun = False
         try:
-            while (said := self._next(_JOINING)) is None:
+            while (said := self._next(seconds if begun else _JOINING)) is None:
                 begun = True
             if isinstance(said, Exception):
                 raise said
@@ -117,7 +119,7 @@ class Driver:
                 raise cannot_join(self.address, "Ray ended; its logs in /tmp/ray say why") from None
             if isinstance(e, TimeoutError):
                 raise cannot_join(
-                    self.address, f"it has not answered for {_JOINING:.0f} seconds"
+                    self.address, f"it has not answered for {seconds:.0f} seconds"
                 ) from None
             raise
 
@@ -171,21 +173,18 @@ class Driver:
     def _join_again(self, task: Task, fruitless: int) -> None:
         """Wait for a new head. Raises ModelError if none comes, or if heads are lost without a chunk in between."""
         deadline = time.monotonic() + PATIENCE
-        while fruitless < LOSSES:
+        cause = ModelError("Ray ended again and again")
+        while fruitless < LOSSES and time.monotonic() < deadline:
             try:
                 check(self.address if self.address == LOCAL else self.head)
-                return self._join()
+                return self._join(_JOINING_AGAIN)
             except ModelError as e:
-                if time.monotonic() > deadline:
-                    raise self._lost(task) from e
+                cause = e
             time.sleep(_PAUSE)
-        raise self._lost(task)
-
-    def _lost(self, task: Task) -> ModelError:
-        return ModelError(
+        raise ModelError(
             f"The connection to the Ray cluster {self.address!r} was lost while {task.source} was rendered; finished chunks are "
-            "kept: see whether its head runs, then run the same command again to continue."
-        )
+            f"kept: see whether its head runs, then run the same command again to continue ({cause})."
+        ) from cause
 
     def leave(self) -> None:
         """Leave the cluster."""
