@@ -173,7 +173,7 @@ class Driver:
     def _join_again(self, task: Task, fruitless: int) -> None:
         """Wait for a new head. Raises ModelError if none comes, or if heads are lost without a chunk in between."""
         deadline = time.monotonic() + PATIENCE
-        cause = ModelError("Ray ended again and again")
+        cause: ModelError | None = None
         while fruitless < LOSSES and time.monotonic() < deadline:
             try:
                 check(self.address if self.address == LOCAL else self.head)
@@ -183,7 +183,7 @@ class Driver:
             time.sleep(_PAUSE)
         raise ModelError(
             f"The connection to the Ray cluster {self.address!r} was lost while {task.source} was rendered; finished chunks are "
-            f"kept: see whether its head runs, then run the same command again to continue ({cause})."
+            "kept: see whether its head runs, then run the same command again to continue."
         ) from cause
 
     def leave(self) -> None:
