@@ -56,6 +56,6 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def discard() -> None:
-    """Throw away what still waits to be printed: the interpreter would try again as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def discard(fd: int = 1) -> None:
+    """Throw away what still waits to be printed: the interpreter would try again as it ends, and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)

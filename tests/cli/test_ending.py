@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shell(line: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    """A line of bash in which ``sdr2hdr`` is the command."""
+    """A line of bash in which ``sdr2hdr`` is the command. Its output is buffered, as a user's is, whatever it is here."""
     script = f'sdr2hdr() {{ "$PYTHON" -m sdr2hdr "$@"; }}; {line}'
     return subprocess.run(
         ["bash", "-c", script],
@@ -31,7 +31,7 @@ def shell(line: str, **env: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHON": sys.executable, **env},
+        env={**os.environ, "PYTHONUNBUFFERED": "", "PYTHON": sys.executable, **env},
     )
 
 
