@@ -59,7 +59,7 @@ def started(count: int, cpus: int = 1, port: int | None = None) -> Iterator[Any]
 
 
 def free_port() -> int:
-    """A port on which a head can listen, and another after it."""
+    """A port on which a head, and later the one that replaces it, can listen."""
     with socket.create_server(("", 0)) as server:
         return int(server.getsockname()[1])
 

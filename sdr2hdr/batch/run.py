@@ -155,8 +155,7 @@ class _Runner:
                     5,
                 )
             if isinstance(message, Ended):
-                child.process.join()
-                child.pipe.close()
+                child.end()
                 del self.children[index]
                 self._end(index, message, time.monotonic() - running.begun)
             else:
