@@ -1,8 +1,7 @@
 """How a command ends: every error becomes one line on standard error and an exit code."""
 
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -52,29 +51,18 @@ def _say(error: BaseException, flags: Flags) -> int:
     else:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         line = f"This is a bug in sdr2hdr: {what}; run again with --debug and report the output."
-    with _if_possible():
-        if flags.debug:
-            traceback.print_exception(error)
-        click.echo(printable(line), err=True)
+    if flags.debug:
+        traceback.print_exception(error)
+    click.echo(printable(line), err=True)
     return error.exit_code if isinstance(error, Sdr2HdrError) else 1
-
-
-@contextmanager
-def _if_possible() -> Iterator[None]:
-    """Shows what it can on standard error, which may be closed or full."""
-    try:
-        yield
-    except OSError:
-        standard.discard(2)
 
 
 def _teach(error: click.ClickException) -> None:
     """The error in the command line, and how to get help. It may quote the user's text."""
-    with _if_possible():
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            click.echo(error.ctx.get_usage(), err=True)
-            click.echo(f"Try `{error.ctx.command_path} --help`.\n", err=True)
-        click.echo(printable(f"Error: {error.format_message()}"), err=True)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        click.echo(f"Try `{error.ctx.command_path} --help`.\n", err=True)
+    click.echo(printable(f"Error: {error.format_message()}"), err=True)
 
 
 def _aborted_by(error: BaseException) -> BaseException:

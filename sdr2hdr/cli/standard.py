@@ -25,6 +25,16 @@ class _Output(io.FileIO):
             raise PrintError(e.errno, e.strerror) from e
 
 
+class _Messages(io.FileIO):
+    """The standard error. What it cannot take is lost: no work ends because a message could not be shown."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def complete() -> None:
     """Open what the caller has closed, or the next file opened would become the standard output and be printed into.
 
@@ -41,10 +51,11 @@ def complete() -> None:
         sys.stdout = io.TextIOWrapper(
             out, encoding, errors="backslashreplace", line_buffering=out.isatty()
         )
-    if sys.stderr is None:
+    if sys.platform != "win32" or not os.isatty(2):
+        messages = io.BufferedWriter(_Messages(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(
-            io.FileIO(2, "w", closefd=False),
-            "utf-8",
+            messages,
+            sys.stderr.encoding if sys.stderr else "utf-8",
             errors="backslashreplace",
             line_buffering=True,
         )
@@ -56,6 +67,6 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def discard(fd: int = 1) -> None:
-    """Throw away what still waits to be printed: the interpreter would try again as it ends, and change the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+def discard() -> None:
+    """Throw away what still waits for the standard output: the interpreter would try again, and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

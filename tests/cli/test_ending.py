@@ -56,6 +56,12 @@ def test_a_message_that_cannot_be_printed_changes_no_code() -> None:
     assert shell("sdr2hdr convert 2>/dev/full").returncode == 2
 
 
+def test_progress_that_cannot_be_shown_ends_no_conversion(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", size=(64, 64), frames=4)
+    done = shell(f"sdr2hdr convert {clip} {tmp_path}/out.mkv --model bt2408 2>/dev/full")
+    assert done.returncode == 0 and (tmp_path / "out.mkv").exists()
+
+
 def test_closed_streams_are_not_taken_by_other_files(tmp_path: Path) -> None:
     code = (
         "import os, sys; from sdr2hdr.cli import standard; standard.complete()\n"
