@@ -14,12 +14,12 @@ from torch import Tensor
 from sdr2hdr.color.deband import FADE, MOST, RADII, STRENGTHS, Limits
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels.bands import in_bands
+from sdr2hdr.kernels.boxes import Map, averaged, edged
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import flat
 from sdr2hdr.kernels.rows import Plane, Row, f4, i4
 
 Ints = NDArray[np.int32]
-_Map = NDArray[np.float32]
 
 
 @row
@@ -71,7 +71,7 @@ def _judge(
 
 @kernel
 def _blocks(
-    plane: Plane, width: int, high: _Map, low: _Map, mean: _Map, busy: _Map, first: int, last: int
+    plane: Plane, width: int, high: Map, low: Map, mean: Map, busy: Map, first: int, last: int
 ) -> None:
     """Rows ``first:last`` of blocks of the first ``width`` columns; the last column and row are repeated outwards."""
     end, across = plane.shape[0] - 1, 4 * mean.shape[1]
@@ -96,60 +96,18 @@ def _largest(x: Row, y: Row, z: Row, out: Row) -> None:
         out[i] = max(x[i], y[i], z[i])
 
 
-@row
-def _added(x: Row, y: Row, out: Row) -> None:
-    for i in range(len(out)):
-        out[i] = (out[i] + x[i]) + y[i]
-
-
-@row
-def _scaled(x: Row, by: np.float32, out: Row) -> None:
-    for i in range(len(out)):
-        out[i] = x[i] * by
-
-
 @kernel
-def _most(x: _Map, step: int, across: _Map, room: Row) -> None:
+def _most(x: Map, step: int, across: Map, room: Row) -> None:
     """In place: the largest within a radius becomes the largest within ``step`` more; a border is repeated outwards.
 
     ``step`` is at most twice the radius and 1, so that no sample is left out."""
     height, width = x.shape
     for y in range(height):
-        _edged(x[y], step, room)
+        edged(x[y], step, room)
         _largest(room[:width], room[step : step + width], room[2 * step :], across[y])
     for y in range(height):
         above, below = max(y - step, 0), min(y + step, height - 1)
         _largest(across[above], across[y], across[below], x[y])
-
-
-@kernel
-def _mean(x: _Map, radius: int, across: _Map, out: _Map, room: Row) -> None:
-    """The mean of the (2 radius + 1)^2 around each; a border is repeated outwards."""
-    height, width = x.shape
-    for y in range(height):
-        _edged(x[y], radius, room)
-        across[y] = room[:width]
-        for k in range(1, 2 * radius + 1, 2):
-            _added(room[k : k + width], room[k + 1 : k + 1 + width], across[y])
-    share = f4(1.0) / f4((2 * radius + 1) ** 2)
-    for y in range(height):
-        out[y] = across[max(y - radius, 0)]
-        for k in range(y - radius + 1, y + radius + 1, 2):
-            upper, lower = min(max(k, 0), height - 1), min(max(k + 1, 0), height - 1)
-            _added(across[upper], across[lower], out[y])
-        _scaled(out[y], share, room[:width])
-        out[y] = room[:width]
-
-
-@row
-def _edged(x: Row, radius: int, out: Row) -> None:
-    """A row with its ends repeated ``radius`` times."""
-    count = len(x)
-    for i in range(radius):
-        out[i] = x[0]
-        out[count + radius + i] = x[count - 1]
-    for i in range(count):
-        out[i + radius] = x[i]
 
 
 @kernel
@@ -205,7 +163,7 @@ def _kept(x: Plane, finer: np.float32, out: NDArray[np.uint16]) -> None:
 
 @kernel
 def _apply(
-    plane: Plane, share: _Map, flat_rows: NDArray[np.bool_], value: _Map, finer: np.float32, black: np.float32,
+    plane: Plane, share: Map, flat_rows: NDArray[np.bool_], value: Map, finer: np.float32, black: np.float32,
     out: NDArray[np.uint16], first: int, last: int,
 ) -> None:  # fmt: skip
     """Rows ``first:last`` of the plane, moved towards the blocks' values by the blocks' shares, in ``finer`` steps.
@@ -263,8 +221,8 @@ def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor
         _most(high, radius - reached, across, room)
         _most(low, radius - reached, across, room)
         reached = radius
-        _mean(busy, radius, across, around, room)
-        _mean(mean, radius, across, average, room)
+        averaged(busy, radius, across, around, room)
+        averaged(mean, radius, across, average, room)
         _weigh(
             *(x.reshape(-1) for x in (high, low, mean, around)),
             numbers,

@@ -1,6 +1,7 @@
-"""A mapping of pixels as a table: R'G'B' to Y'CbCr of HDR10, 65 steps an axis, tetrahedral between them.
+"""A mapping of pixels as a table: R'G'B' to Y'CbCr of HDR10, 67 nodes an axis, tetrahedral between them.
 
-Steps are closer together in the dark, where PQ rises steeply (:func:`axis`). A node is two words of 32 bits, one of Y' and Cb,
+Nodes are closer together in the dark, where PQ rises steeply (:func:`axis`). The 65th is code 1, the last one is for clipped
+areas (:data:`sdr2hdr.color.clipped.HIGHEST`). A node is two words of 32 bits, one of Y' and Cb,
 one of Cr, in 64ths of a 10-bit code; a processor fetches those of several pixels at once. Interpolating Y'CbCr gives what
 interpolating R'G'B' would give, since the one is linear in the other.
 """
@@ -14,10 +15,10 @@ from sdr2hdr.color.yuv import C_STEPS, KB, KG, KR, Y_STEPS
 from sdr2hdr.kernels.compiled import row
 from sdr2hdr.kernels.rows import Row, f4, i4, u4
 
-SIZE = 65
+SIZE = 67
 _BEND = 0.01
 _ROOT = _BEND**0.5
-_CELLS = (SIZE - 1) / ((1.0 + _BEND) ** 0.5 - _ROOT)
+_CELLS = 64 / ((1.0 + _BEND) ** 0.5 - _ROOT)
 _FINE = 64.0
 
 BEND, ROOT, CELLS, LAST = f4(_BEND), f4(_ROOT), f4(_CELLS), i4(SIZE - 2)
@@ -27,14 +28,14 @@ ACROSS = i4(SIZE * SIZE + SIZE + 1)
 
 
 def axis() -> Tensor:
-    """The codes 0..1 of the 65 steps of an axis: equal steps of the square root of the code plus 0.01."""
+    """The codes 0..1.058 of the 67 nodes of an axis: equal steps of the square root of the code plus 0.01."""
     steps = torch.arange(SIZE, dtype=torch.float64) / _CELLS + _ROOT
-    codes: Tensor = (steps * steps - _BEND).clamp(0.0, 1.0).float()
+    codes: Tensor = (steps * steps - _BEND).clamp_min(0.0).float()
     return codes
 
 
 def grid() -> Tensor:
-    """The R'G'B' of all nodes as a picture ``3,65*65,65``: a row for each red and green."""
+    """The R'G'B' of all nodes as a picture ``3,67*67,67``: a row for each red and green."""
     codes = axis()
     return torch.stack(torch.meshgrid(codes, codes, codes, indexing="ij")).reshape(
         3, SIZE * SIZE, SIZE
@@ -42,7 +43,7 @@ def grid() -> Tensor:
 
 
 def packed_table(codes: Tensor) -> NDArray[np.uint32]:
-    """The table of PQ codes ``3,65*65,65`` 0..1 that a mapping gives for :func:`grid`."""
+    """The table of PQ codes ``3,67*67,67`` 0..1 that a mapping gives for :func:`grid`."""
     r, g, b = codes.double().flatten(1)
     y = KR * r + KG * g + KB * b
     cb, cr = (b - y) / (2.0 * (1.0 - KB)), (r - y) / (2.0 * (1.0 - KR))

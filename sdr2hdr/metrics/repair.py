@@ -47,31 +47,44 @@ def detail_kept(result: Tensor, base: Tensor) -> float:
 
 
 class Clipped(NamedTuple):
-    """What a result shows inside clipped areas: means over areas, PQ codes 0..1.
+    """What a result shows inside a clipped area, or the means over several areas, in PQ codes 0..1 of luma.
 
     ``correlation`` with the truth, of what is left in both after a straight line over the SDR luma; ``std``; ``error``, the
-    absolute difference of an area's mean from the truth's.
+    absolute difference of the area's mean from the truth's; ``mse``, the mean square of the difference from the truth.
     """
 
     correlation: float
     std: float
     error: float
+    mse: float
 
 
 def clipped(result: Tensor, truth: Tensor, sdr: Tensor) -> Clipped | None:
-    """Figures over the clipped areas of the SDR picture, all ``3,H,W``; None if it has none."""
+    """Means over the clipped areas of the SDR picture, all ``3,H,W``; None if it has none."""
     here, there, seen = luma(result.float()), luma(truth.float()), luma(sdr.float())
-    each = []
-    for area in areas(sdr.amax(0) >= CLIPPED):
-        a, b, s = here[area], there[area], seen[area]
-        s = s - s.mean()
-        power = s.square().sum().clamp_min(1e-9)
-        left, right = (v - v.mean() - s * ((v * s).sum() / power) for v in (a, b))
-        norm = (left.norm() * right.norm()).clamp_min(1e-9)
-        each.append(
-            torch.stack([(left * right).sum() / norm, a.std(), (a.mean() - b.mean()).abs()])
-        )
-    return Clipped(*torch.stack(each).mean(0).tolist()) if each else None
+    found = areas(sdr.amax(0) >= CLIPPED)
+    if not found:
+        return None
+    each = [torch.cat(inside(here[a][None], there[a][None], seen[a][None])) for a in found]
+    return Clipped(*torch.stack(each).mean(0).tolist())
+
+
+def inside(result: Tensor, truth: Tensor, sdr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The figures ``A`` of :class:`Clipped`, area by area, of the luma of their pixels ``A,N``."""
+    s = sdr - sdr.mean(1, keepdim=True)
+    power = s.square().sum(1, keepdim=True).clamp_min(1e-9)
+    means = result.mean(1, keepdim=True), truth.mean(1, keepdim=True)
+    left, right = (
+        v - m - s * ((v * s).sum(1, keepdim=True) / power)
+        for v, m in zip((result, truth), means, strict=True)
+    )
+    norm = (left.norm(dim=1) * right.norm(dim=1)).clamp_min(1e-9)
+    return (
+        (left * right).sum(1) / norm,
+        result.std(1),
+        (means[0] - means[1]).abs()[:, 0],
+        (result - truth).square().mean(1),
+    )
 
 
 def areas(mask: Tensor) -> list[Tensor]:

@@ -185,7 +185,8 @@ class PyramidModel(Model):
 
 
 class RepairingModel(RestoringModel):
-    """A restoring model that then maps each pixel alone, by what its state holds: its mapping can become a table."""
+    """A restoring model whose picture is lit in its clipped areas (:func:`sdr2hdr.color.clipped.lit`) and then mapped pixel by
+    pixel, by what the state holds: that mapping can become a table."""
 
     shares_work = False
     """Whether frames next to each other cost less together than apart, so that training takes all frames of a clip."""
@@ -196,11 +197,11 @@ class RepairingModel(RestoringModel):
 
     @abstractmethod
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
-        """The frames that are mapped, R'G'B' ``B,T-past-future,3,H,W``, and the restored frames, of that shape."""
+        """The frames that are lit and mapped, R'G'B' ``B,T-past-future,3,H,W``, and the restored frames, of that shape."""
 
     @abstractmethod
     def mapped(self, frames: Tensor, state: State) -> Tensor:
-        """PQ codes ``B,3,H,W`` of repaired frames ``B,3,H,W`` in a scene with this state."""
+        """PQ codes ``B,3,H,W`` of repaired and lit frames ``B,3,H,W`` in a scene with this state."""
 
 
 class MaskedModel(Model):

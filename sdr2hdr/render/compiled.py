@@ -12,6 +12,7 @@ from torch import Tensor
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels import hlg as in_hlg
+from sdr2hdr.kernels.clipping import lit
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import AS_IT_IS, Reading, can_read, read, reading, turned
@@ -97,12 +98,12 @@ class CompiledStream(Stream):
     def _repaired(
         self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
     ) -> Iterator[Finished]:
-        """The frames of a run that are repaired and then mapped pixel by pixel."""
+        """The frames of a run that are repaired, :func:`lit`, and then mapped pixel by pixel."""
         table = self._table_for("repaired", grid(), state)
         frames = (self.rgb(picture) for picture in pictures)
         for number, sdr in enumerate(self.renderer.repaired(frames, run), run.first):
             seed = pts[number]
-            out = mapped(sdr[:3].unbind(), AS_IT_IS, table, seed, self.layout)
+            out = mapped(lit(sdr[:3]).unbind(), AS_IT_IS, table, seed, self.layout)
             restored = self.packed(sdr[3:], seed, 1.0, self._sdr) if len(sdr) > 3 else None
             yield Finished(out, self.light(out), restored)
 
@@ -117,7 +118,7 @@ class CompiledStream(Stream):
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
-        return self._table_for(picture.coding, picture.recoded(grid()), state)
+        return self._table_for(picture.coding, picture.recoded(grid().clamp_max(1.0)), state)
 
     def _table_for(self, coding: Hashable, codes: Tensor, state: State) -> NDArray[np.uint32]:
         key = (

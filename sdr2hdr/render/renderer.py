@@ -187,7 +187,7 @@ class Renderer:
         return self._finish(self._tiled(frames, codes), states[0])
 
     def repaired(self, frames: Iterator[Tensor], run: Run) -> Iterator[Tensor]:
-        """The frames ``3,H,W`` of a run that a :class:`RepairingModel` would map, on the CPU; with ``aux`` ``6,H,W`` as codes."""
+        """The repaired frames ``3,H,W`` of a run of a :class:`RepairingModel`, on the CPU; with ``aux`` ``6,H,W`` as codes."""
         for window, past, future in windows(frames, run, self.spec):
             yield from self._repaired(window, past, future)
 

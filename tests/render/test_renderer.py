@@ -186,6 +186,24 @@ def test_blending_weights_add_up_to_one_everywhere(
     assert torch.allclose(total, torch.ones_like(total), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["wmnet-fast", "didnet"])
+def test_tiles_give_clipped_areas_the_light_that_the_whole_frame_gives_them(name: str) -> None:
+    """The networks repair nothing before they are trained."""
+    model, spec = registry.build(name).eval(), registry.spec(name)
+    few = torch.rand(1, 3, 16, 22, generator=torch.Generator().manual_seed(1))
+    frames = (0.6 + 0.8 * nn.functional.interpolate(few, (300, 400), mode="bilinear")).clamp(0, 1)
+    look = model.read_look(torch.rand(1, 3, 64, 64), torch.tensor([2.5]))[0]
+
+    def codes(tile: int) -> Tensor:
+        r = renderer(model, spec, (300, 400), tile=tile)
+        return rendered(r, frames, [Run(0, 1, 0, 1)], r.new_states(look))
+
+    whole = codes(4096)
+    state = renderer(model, spec, (300, 400)).new_states(look)[0]
+    assert (whole - model.mapped(frames, state)).abs().max() > 0.005  # type: ignore[operator]
+    assert (codes(272) - whole).abs().max() <= 1e-5
+
+
 def test_tiles_are_exact_where_the_margin_is_the_networks_reach() -> None:
     torch.manual_seed(0)
     model, spec = registry.build("kpnet-light", {"channels": 16}), registry.spec("kpnet-light")

@@ -28,11 +28,14 @@ PTS = [100 * n for n in range(COUNT)]
 
 
 def film(
-    layout: YuvLayout = YuvLayout("bt709"), turn: Turn = Turn(), primaries: str = "bt709"
+    layout: YuvLayout = YuvLayout("bt709"),
+    turn: Turn = Turn(),
+    primaries: str = "bt709",
+    gain: float = 1.0,
 ) -> list[Picture]:
-    """Pictures that stand still under noise, but for a square that moves."""
+    """Pictures that stand still under noise, but for a square that moves; above a ``gain`` of 1 they are clipped in places."""
     few = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(4))
-    still = torch.nn.functional.interpolate(few, (HEIGHT, WIDTH), mode="bilinear")[0]
+    still = gain * torch.nn.functional.interpolate(few, (HEIGHT, WIDTH), mode="bilinear")[0]
     out = []
     for n in range(COUNT):
         rgb = still + 0.004 * torch.randn(
@@ -131,6 +134,22 @@ def test_compiled_frames_are_those_of_the_formulas(name: str) -> None:
         assert abs(brightest[0] - brightest[1]) <= 3
         assert facts[0].max_fall == pytest.approx(facts[1].max_fall, rel=0.001)
         assert max(f.max_cll for f in facts) <= peak
+
+
+@compiled
+@pytest.mark.parametrize("peak", [1000.0, 600.0])
+def test_compiled_frames_of_clipped_areas_are_those_of_the_formulas(peak: float) -> None:
+    renderer, pictures = opened("wmnet-fast", peak=peak), film(gain=2.0)
+    fast, slow = (
+        rendered(stream, pictures) for stream in (open_stream(renderer), Stream(renderer))
+    )
+    mean, most = apart(fast, slow)
+    assert mean < 0.2  # as of look, where a picture is so bright
+    assert most <= (
+        2 if peak == 1000.0 else 4
+    )  # a table does not bend where light begins to roll off
+    for frames in (fast, slow):
+        assert max(float(frame.light.brightest) for frame in frames) <= pq_code(peak) + 1e-6
 
 
 @pytest.mark.parametrize("name", ["yuv422p10", "yuv444p12", "gbrp16"])

@@ -1,4 +1,4 @@
-"""Networks that repair the SDR picture, which the look then maps.
+"""Networks that repair the SDR picture, which is then lit in its clipped areas and mapped by the look.
 
 What a network can do for a picture is to repair what the codec took; its tone and colour are the look's.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.color.clipped import lit
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.base.corrections import SDR_FAINT, bounded
 from sdr2hdr.models.base.steady import steadied
@@ -67,5 +68,5 @@ class Repairing(RepairingModel, Look):
         codes = []
         for frame, t in zip(frames.unbind(1), window.inner, strict=True):
             _, state = self.scene_look(window, t, state)
-            codes.append(self.mapped(frame, state))
+            codes.append(self.mapped(lit(frame.clamp(0, 1)), state))
         return torch.stack(codes, dim=1), restored, state

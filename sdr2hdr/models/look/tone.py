@@ -47,6 +47,7 @@ PEAK = 1000.0
 _ENTRIES = 1024  # of the curve, with linear interpolation between
 _STEEPEST = 3.5  # natural logarithm of the largest gain, against that of mid-grey
 _KEPT = 0.5  # saturation takes at most this share of the least channel
+_RISE = 3.0  # of the natural logarithm of light by code, above code 1
 _FLOOR = 1e-4  # nits; the gradient of PQ has no end at 0
 
 
@@ -82,9 +83,13 @@ def curve(look: Tensor) -> Tensor:
 
 
 def light(sdr: Tensor, look: Tensor) -> Tensor:
-    """BT.2020 nits ``B,3,H,W``, no channel above 1000, of SDR BT.709 codes ``B,3,H,W`` 0..1 by looks ``B,18``."""
+    """BT.2020 nits ``B,3,H,W``, no channel above 1000, of SDR BT.709 codes ``B,3,H,W`` by looks ``B,18``.
+
+    Codes above 1 (:func:`sdr2hdr.color.clipped.lit`) are more light of the colour that they have at 1.
+    """
     gains, numbers = curve(look), look[:, :, None, None]
-    codes = sdr.float().clamp(0, 1)
+    above = (sdr.float().amax(1, keepdim=True) - 1).clamp_min(0)
+    codes = (sdr.float() / (1 + above)).clamp(0, 1)
     linear = bt1886_eotf(codes)
     brightest = codes.amax(1, keepdim=True)
     luma = bt1886_inverse_eotf(luminance(linear, "bt709").clamp_min(1e-7)).unsqueeze(1)
@@ -106,7 +111,7 @@ def light(sdr: Tensor, look: Tensor) -> Tensor:
         1e-6
     )  # a saturated colour keeps its least channel
     nits = torch.lerp(grey, nits, torch.minimum(saturation, room))
-    nits = convert(nits, "bt709", "bt2020").clamp_min(_FLOOR)
+    nits = convert(nits, "bt709", "bt2020").clamp_min(_FLOOR) * (_RISE * above).exp()
     return nits * (PEAK / nits.amax(1, keepdim=True).clamp_min(PEAK))
 
 

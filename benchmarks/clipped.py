@@ -1,0 +1,242 @@
+"""Light in clipped areas: what models show there, and the weights of the filter that distributes it.
+
+    python -m benchmarks.clipped CLIPS [--models look,wmnet-fast,wmnet-deep,wmnet,didnet]
+    python -m benchmarks.clipped CLIPS --fit
+
+CLIPS is a folder of clips that `sdr2hdr train` made (RUN/clips), with `train` and `select` in it. Measured is the middle frame of
+the select clips that have clipped areas of 50 pixels or more. Correlation, deviation and error of the mean are those of
+`sdr2hdr/metrics/repair.py`; PSNR inside is that of the mean square over areas. Change is the mean change from one frame to the
+next of those of an area's pixels that are clipped in all frames, in PQ codes of 1023. The chart, which is in both sets, is left
+out of select.
+
+With ``--fit`` the weights of `sdr2hdr/color/clipped.py` are fitted to the areas of the training clips: for 1 minus the
+correlation and the MSE, with the mean over all areas held at the look's. Tables are by the strength of what is added: of the
+scenes that each of four fits left out, and of select.
+"""
+
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.command import parser
+from benchmarks.which import BASE, converted
+from sdr2hdr.color.clipped import OFFSET, RANGE, WEIGHTS, averaged, points, share
+from sdr2hdr.color.transfer import pq_inverse_eotf
+from sdr2hdr.data.clips import Clip
+from sdr2hdr.data.footage import scene_of
+from sdr2hdr.data.store import clip_paths, read_clip
+from sdr2hdr.errors import Sdr2HdrError
+from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.metrics.filters import luma
+from sdr2hdr.metrics.repair import CLIPPED, LEAST, areas, inside
+from sdr2hdr.models.inputs import thumbnail
+from sdr2hdr.models.look import tone
+from sdr2hdr.models.look.network import Look
+from sdr2hdr.weights.opened import open_model
+
+MODELS = "look,wmnet-fast,wmnet-deep,wmnet,didnet"
+BOTH = "chart"
+"""The scene that is in train and in select."""
+FOLDS = 4
+PIXELS = 96
+"""Pixels of an area that a fit sees: random ones, over again in a smaller area."""
+MSE, SHIFT, RIDGE = 100.0, 3e3, 1e-3
+"""What counts besides 1 minus the correlation: the MSE, the square of the shift of all areas' mean, and of the weights."""
+STEP = 0.03
+"""The deviation of what is added, for a weight of 1 of a map that is white noise."""
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+
+
+def with_areas(folder: Path) -> Iterator[tuple[Clip, Tensor, list[Tensor]]]:
+    """The clips of a folder that have clipped areas, the SDR of their middle frame, and the areas."""
+    for path in clip_paths(folder):
+        clip = read_clip(path)
+        at = clip.codes.shape[0] // 2
+        sdr = clip.sdr(slice(at, at + 1))[0]
+        mask = sdr.amax(0) >= CLIPPED
+        if int(mask.sum()) >= LEAST and (found := areas(mask)):
+            yield clip, sdr, found
+
+
+def measured(folder: Path, names: list[str]) -> str:
+    """A row for each model, and one for the truth."""
+    models = {name: open_model(name) for name in names}
+    figures: dict[str, list[Tensor]] = {name: [] for name in (*names, "the truth")}
+    whole: dict[str, list[float]] = {name: [] for name in names}
+    for clip, sdr, found in with_areas(folder):
+        if clip.scene == BOTH:
+            continue
+        truth, at = clip.hdr(), clip.codes.shape[0] // 2
+        always = (clip.sdr().amax(1) >= CLIPPED).all(0)
+        pictures = {name: converted(loaded, clip)[0] for name, loaded in models.items()}
+        for name, codes in (*pictures.items(), ("the truth", truth)):
+            shown, there, seen = luma(codes), luma(truth[at]), luma(sdr)
+            change = 1023 * shown.diff(dim=0).abs().mean(0)
+            for area in found:
+                told = inside(shown[at][area][None], there[area][None], seen[area][None])
+                figures[name].append(torch.cat([*told, change[area & always].mean()[None]]))
+        for name, codes in pictures.items():
+            whole[name].append(psnr(codes[at], truth[at]))
+    lines = [
+        f"| {len(figures['the truth'])} areas in {len(whole[names[0]])} frames | correlation | deviation | error of the mean"
+        " | PSNR inside | change | PSNR of frames |",
+        "|---" * 7 + "|",
+    ]
+    for name, rows in figures.items():
+        lines.append(f"| {name} | {_cells(torch.stack(rows))}")
+        lines[-1] += f" {sum(whole[name]) / len(whole[name]):.2f} |" if name in whole else " |"
+    return "\n".join(lines)
+
+
+def _cells(rows: Tensor) -> str:
+    """Cells of the figures of :func:`inside`, ``A,4``, or with the change as well, ``A,5``."""
+    correlation, std, error, mse, *change = rows.nanmean(0).tolist()
+    decibel = -10 * torch.tensor(mse).log10()
+    cells = [f"{correlation:.3f}", f"{std:.4f}", f"{error:.4f}"]
+    cells += [f"{decibel:.2f}" if mse else "", *(f"{c:.2f}" for c in change)]
+    return " | ".join(cells) + " |"
+
+
+class Areas(NamedTuple):
+    """Pixels of clipped areas: the filter's maps less 1 ``A,8,N``, SDR codes ``A,3,N``, how much of the filter counts ``A,N``,
+    the master's luma ``A,N``, the look's numbers ``A,18``, and the fold of the scene ``A``."""
+
+    maps: Tensor
+    codes: Tensor
+    share: Tensor
+    truth: Tensor
+    look: Tensor
+    fold: Tensor
+
+    def part(self, which: Tensor) -> "Areas":
+        """Some of the areas."""
+        return Areas(*(x[which] for x in self))
+
+    def shown(self, added: Tensor) -> Tensor:
+        """The luma ``A,N`` of what the look makes of the codes with ``A,N`` added to their factor."""
+        codes = self.codes * (1 + self.share * added.clamp(*RANGE))[:, None]
+        return luma(pq_inverse_eotf(tone.light(codes[:, :, None], self.look)))[:, 0]
+
+    def figures(self, shown: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The figures ``A`` of :func:`sdr2hdr.metrics.repair.inside` for luma ``A,N``."""
+        return inside(shown, self.truth, luma(self.codes[:, :, None])[:, 0])
+
+
+@torch.no_grad()
+def gathered(folder: Path, look: Look, *, chart: bool) -> Areas:
+    """The areas of a folder's clips; without ``chart`` those of the scene that is in both sets are left out."""
+    random = torch.Generator().manual_seed(0)
+    rows: list[list[Tensor]] = []
+    for clip, sdr, found in with_areas(folder):
+        if clip.scene == BOTH and not chart:
+            continue
+        at = clip.codes.shape[0] // 2
+        maps = torch.cat([averaged(x, reach) for reach, x in points(sdr[None]).items()], 1)[0] - 1
+        thumb, told = thumbnail(sdr[None, None], 64)[:, 0], torch.tensor([clip.brightness])
+        numbers = look.read_look(thumb, told)[0]
+        there = luma(clip.hdr(slice(at, at + 1))[0])
+        fold = torch.tensor(zlib.crc32(scene_of(clip.scene).encode()) % FOLDS)
+        counts = share(sdr[None])[0, 0]
+        for area in found:
+            pixels = area.nonzero()
+            order = torch.randperm(len(pixels), generator=random)
+            y, x = pixels[order.repeat(-(-PIXELS // len(pixels)))[:PIXELS]].unbind(1)
+            rows.append([maps[:, y, x], sdr[:, y, x], counts[y, x], there[y, x], numbers, fold])
+    return Areas(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def fitted(areas: Areas) -> tuple[Tensor, Tensor]:
+    """The weights ``8`` of the maps and the offset."""
+    count = areas.share.sum()
+    middle = (areas.maps * areas.share[:, None]).sum((0, 2)) / count
+    apart = areas.maps - middle[:, None]
+    spread = torch.einsum("akn,aln,an->kl", apart, apart, areas.share) / count
+    power, axes = torch.linalg.eigh(spread + 1e-6 * torch.eye(len(spread)))
+    whitened = STEP * axes / power.sqrt()  # so that the search does not follow a narrow valley
+    numbers = torch.zeros(len(spread) + 1, requires_grad=True)
+    held = areas.shown(torch.zeros_like(areas.share)).mean()
+    search = torch.optim.LBFGS(
+        [numbers], max_iter=100, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def weights() -> tuple[Tensor, Tensor]:
+        each = whitened @ numbers[:-1]
+        return each, STEP * numbers[-1] - each @ middle
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        shown = areas.shown(added(areas, *weights()))
+        correlation, _, _, mse = areas.figures(shown)
+        shift = (shown.mean() - held).square()
+        found = (
+            1 - correlation.mean() + MSE * mse.mean() + SHIFT * shift
+        ) + RIDGE * numbers.square().sum()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    search.step(loss)  # type: ignore[no-untyped-call]
+    each, offset = weights()
+    return each.detach(), offset.detach()
+
+
+def added(areas: Areas, weights: Tensor, offset: Tensor) -> Tensor:
+    """What is added to the factor, ``A,N``."""
+    return offset + torch.einsum("k,akn->an", weights, areas.maps)
+
+
+def fit(folder: Path) -> str:
+    """The tables by strength, and the weights at full strength."""
+    look = open_model(BASE).model
+    assert isinstance(look, Look)
+    train, select = (
+        gathered(folder / name, look, chart=chart)
+        for name, chart in (("train", True), ("select", False))
+    )
+    left_out = torch.empty(len(train.truth), PIXELS)
+    for fold in range(FOLDS):
+        out = train.fold == fold
+        left_out[out] = added(train.part(out), *fitted(train.part(~out)))
+    weights, offset = fitted(train)
+    ours = torch.tensor([w for each in WEIGHTS.values() for w in each]), torch.tensor(OFFSET)
+    parts = []
+    for title, of, found in (
+        ("left out", train, left_out),
+        ("select", select, added(select, weights, offset)),
+        ("select, by the converter's weights", select, added(select, *ours)),
+    ):
+        lines = [
+            f"| {title}: {len(of.truth)} areas | correlation | deviation | error of the mean | PSNR |"
+        ]
+        lines.append("|---" * 5 + "|")
+        for strength in STRENGTHS:
+            rows = torch.stack(of.figures(of.shown(strength * found)), 1)
+            lines.append(f"| {strength:g} | {_cells(rows)}")
+        parts.append("\n".join(lines))
+    numbers = ", ".join(f"{w:.4f}" for w in weights)
+    parts.append(f"weights {numbers}; offset {offset:.4f}")
+    ends = added(train, weights, offset)[train.share > 0].quantile(torch.tensor([0.001, 0.999]))
+    parts.append(
+        "all but a thousandth of pixels at each end: {:.3f} to {:.3f}".format(*ends.tolist())
+    )
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("clips", type=Path)
+    options.add_argument("--models", default=MODELS)
+    options.add_argument("--fit", action="store_true")
+    a = options.parse_args()
+    print(fit(a.clips) if a.fit else measured(a.clips / "select", a.models.split(",")))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Sdr2HdrError as e:
+        sys.exit(f"Error: {e}")

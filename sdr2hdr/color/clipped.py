@@ -1,0 +1,84 @@
+"""Light in areas that an SDR picture shows as flat white, as far as what lies around each pixel tells it.
+
+Our own: a linear filter of eight maps, whose weights ``python -m benchmarks.clipped --fit`` found; lab/training.md has what it
+is worth.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sdr2hdr.color.luma import weights
+
+KR, KG, KB = weights("bt709")
+
+WEIGHTS = {1: (0.0307, 0.1051), 2: (-0.1015, 0.0363, -0.0337), 8: (0.0223, 0.0165, -0.0176)}
+"""By reach, what each map of :func:`points` adds to the factor of the codes where it falls from white to 0."""
+
+OFFSET = 0.0287
+"""What is added to the factor in the middle of a white area."""
+
+RANGE = (-0.04, 0.0575)
+"""The least and the most that is added to the factor."""
+
+HIGHEST = 1.0 + RANGE[1]
+"""The highest code that :func:`lit` gives."""
+
+NEAR_CLIPPED, PALE = (235 / 255, 250 / 255), (0.5, 0.8)
+"""Codes of a pixel's largest and of its least channel: nothing changes up to the first, and all of the filter counts from the
+second on. Light of a saturated colour cannot be told from its surroundings, and drawn pictures are full of it."""
+
+BRIGHT, WHITE, FULL = (225 / 255, 1.0), (235 / 255, 1.0), (242 / 255, 250 / 255)
+"""Codes between which ramps of the maps rise: of the largest channel, the least one, and the largest one."""
+
+
+def lit(sdr: Tensor) -> Tensor:
+    """R'G'B' ``B,3,H,W`` 0..1 with light distributed in its white areas: codes up to :data:`HIGHEST`.
+
+    All channels of a pixel are multiplied alike. Pixels that are not nearly white stay as they are.
+    """
+    added = sdr.new_full((), OFFSET)
+    for reach, maps in points(sdr).items():
+        each = sdr.new_tensor(WEIGHTS[reach]).view(-1, 1, 1)
+        added = added + averaged(((maps - 1) * each).sum(1, keepdim=True), reach)
+    return sdr * (1 + share(sdr) * added.clamp(*RANGE))
+
+
+def points(sdr: Tensor) -> dict[int, Tensor]:
+    """The maps ``B,N,H,W`` of R'G'B' ``B,3,H,W`` by the reach over which they are then averaged; 1 where it is white."""
+    r, g, b = sdr.unbind(1)
+    luma, least, most = KR * r + KG * g + KB * b, sdr.amin(1), sdr.amax(1)
+    return {
+        1: torch.stack([luma**6, least], 1),
+        2: torch.stack([least, _ramp(most, *BRIGHT), luma**2.5], 1),
+        8: torch.stack([_ramp(least, *WHITE), _ramp(most, *FULL), least**2.5], 1),
+    }
+
+
+def share(sdr: Tensor) -> Tensor:
+    """How much of the filter counts at each pixel of R'G'B' ``B,3,H,W``, 0..1: ``B,1,H,W``."""
+    most, least = sdr.amax(1, keepdim=True), sdr.amin(1, keepdim=True)
+    return _ramp(most, *NEAR_CLIPPED) * _ramp(least, *PALE)
+
+
+def averaged(x: Tensor, reach: int) -> Tensor:
+    """The mean ``B,N,H,W`` over ``2 reach + 1`` pixels across and down, twice; a picture's border is repeated outwards."""
+    count = 2 * reach + 1
+    for _ in range(2):
+        x = _sums(F.pad(x, (reach, reach, 0, 0), mode="replicate"), count, -1)
+        x = _sums(F.pad(x, (0, 0, reach, reach), mode="replicate"), count, -2) / count**2
+    return x
+
+
+def _sums(x: Tensor, count: int, axis: int) -> Tensor:
+    """Sums of ``count`` neighbours along an axis, by doubling: ``avg_pool2d`` takes ten times as long."""
+    if count == 1:
+        return x
+    half, size = _sums(x, count // 2, axis), x.shape[axis] - count + 1
+    found = half.narrow(axis, 0, size) + half.narrow(axis, count // 2, size)
+    return found + x.narrow(axis, count - 1, size) if count % 2 else found
+
+
+def _ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    return ((x - low) / (high - low)).clamp(0, 1)

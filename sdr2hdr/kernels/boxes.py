@@ -1,0 +1,51 @@
+"""Means over squares of samples of maps ``H,W``, a map's border repeated outwards."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdr2hdr.kernels.compiled import kernel, row
+from sdr2hdr.kernels.rows import Row, f4
+
+Map = NDArray[np.float32]
+
+
+@row
+def edged(x: Row, radius: int, out: Row) -> None:
+    """A row with its ends repeated ``radius`` times."""
+    count = len(x)
+    for i in range(radius):
+        out[i] = x[0]
+        out[count + radius + i] = x[count - 1]
+    for i in range(count):
+        out[i + radius] = x[i]
+
+
+@row
+def _added(x: Row, y: Row, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = (out[i] + x[i]) + y[i]
+
+
+@row
+def _scaled(x: Row, by: np.float32, out: Row) -> None:
+    for i in range(len(out)):
+        out[i] = x[i] * by
+
+
+@kernel
+def averaged(x: Map, radius: int, across: Map, out: Map, room: Row) -> None:
+    """The mean of the (2 radius + 1)^2 around each; a border is repeated outwards."""
+    height, width = x.shape
+    for y in range(height):
+        edged(x[y], radius, room)
+        across[y] = room[:width]
+        for k in range(1, 2 * radius + 1, 2):
+            _added(room[k : k + width], room[k + 1 : k + 1 + width], across[y])
+    share = f4(1.0) / f4((2 * radius + 1) ** 2)
+    for y in range(height):
+        out[y] = across[max(y - radius, 0)]
+        for k in range(y - radius + 1, y + radius + 1, 2):
+            upper, lower = min(max(k, 0), height - 1), min(max(k + 1, 0), height - 1)
+            _added(across[upper], across[lower], out[y])
+        _scaled(out[y], share, room[:width])
+        out[y] = room[:width]
