@@ -12,24 +12,24 @@ from sdr2hdr.color.luma import weights
 
 KR, KG, KB = weights("bt709")
 
-WEIGHTS = {1: (0.0307, 0.1051), 2: (-0.1015, 0.0363, -0.0337), 8: (0.0223, 0.0165, -0.0176)}
-"""By reach, what each map of :func:`points` adds to the factor of the codes where it falls from white to 0."""
+WEIGHTS = {1: (0.0319, 0.1068), 2: (-0.1021, 0.0386, -0.0369), 8: (0.0230, 0.0167, -0.0183)}
+"""By reach, the weights of the maps of :func:`points`, less 1, in what is added to the factor of the codes."""
 
-OFFSET = 0.0287
+OFFSET = 0.0296
 """What is added to the factor in the middle of a white area."""
 
-RANGE = (-0.04, 0.0575)
-"""The least and the most that is added to the factor."""
+RANGE = (-0.03, 0.05)
+"""The least and the most that is added to the factor. With less, a brighter pixel could become darker than another."""
 
 HIGHEST = 1.0 + RANGE[1]
 """The highest code that :func:`lit` gives."""
 
-NEAR_CLIPPED, PALE = (235 / 255, 250 / 255), (0.5, 0.8)
+CLIPPED, PALE = (242 / 255, 250 / 255), (0.5, 0.8)
 """Codes of a pixel's largest and of its least channel: nothing changes up to the first, and all of the filter counts from the
 second on. Light of a saturated colour cannot be told from its surroundings, and drawn pictures are full of it."""
 
-BRIGHT, WHITE, FULL = (225 / 255, 1.0), (235 / 255, 1.0), (242 / 255, 250 / 255)
-"""Codes between which ramps of the maps rise: of the largest channel, the least one, and the largest one."""
+BRIGHT, WHITE = (225 / 255, 1.0), (235 / 255, 1.0)
+"""Codes of the largest and of the least channel between which ramps of the maps rise."""
 
 
 def lit(sdr: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ def points(sdr: Tensor) -> dict[int, Tensor]:
     return {
         1: torch.stack([luma**6, least], 1),
         2: torch.stack([least, _ramp(most, *BRIGHT), luma**2.5], 1),
-        8: torch.stack([_ramp(least, *WHITE), _ramp(most, *FULL), least**2.5], 1),
+        8: torch.stack([_ramp(least, *WHITE), _ramp(most, *CLIPPED), least**2.5], 1),
     }
 
 
 def share(sdr: Tensor) -> Tensor:
     """How much of the filter counts at each pixel of R'G'B' ``B,3,H,W``, 0..1: ``B,1,H,W``."""
     most, least = sdr.amax(1, keepdim=True), sdr.amin(1, keepdim=True)
-    return _ramp(most, *NEAR_CLIPPED) * _ramp(least, *PALE)
+    return _ramp(most, *CLIPPED) * _ramp(least, *PALE)
 
 
 def averaged(x: Tensor, reach: int) -> Tensor:

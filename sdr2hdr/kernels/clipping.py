@@ -15,7 +15,7 @@ from sdr2hdr.kernels.rows import ONE, Row, copied, f4, i4
 
 _Picture = NDArray[np.float32]
 _Ramps = NDArray[np.float32]
-"""Where ramps begin, and one over how wide they are, ``5,2``."""
+"""Where ramps begin, and one over how wide they are, ``4,2``."""
 
 _STRIP = 96  # rows that are worked on at once: what is held of them fits in a cache
 _REACHES = np.array(list(clipped.WEIGHTS), np.int32)
@@ -28,11 +28,10 @@ _RAMPS = np.array(
     [
         (low, 1 / (high - low))
         for low, high in (
-            clipped.NEAR_CLIPPED,
+            clipped.CLIPPED,
             clipped.PALE,
             clipped.BRIGHT,
             clipped.WHITE,
-            clipped.FULL,
         )
     ],
     np.float32,
@@ -71,7 +70,7 @@ def _points(
         )
         far[i] = (
             _ramp(least, ramps[3]) * weights[5]
-            + _ramp(most, ramps[4]) * weights[6]
+            + _ramp(most, ramps[0]) * weights[6]
             + least * least * np.sqrt(least) * weights[7]
         )
 

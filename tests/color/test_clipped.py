@@ -37,13 +37,24 @@ def test_a_lamp_is_brightest_in_its_middle_and_has_no_ring() -> None:
 
 def test_nothing_changes_where_nothing_is_clipped_or_colours_are_saturated() -> None:
     random = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(lit(random * 235 / 255), random * 235 / 255)
+    assert torch.equal(lit(random * 242 / 255), random * 242 / 255)
     saturated = random.clone()
     saturated[:, 0], saturated[:, 2] = 1.0, random[:, 2] / 2
     assert torch.equal(lit(saturated), saturated)
     _, sdr = lamp()
-    outside = (sdr.amax(1, keepdim=True) < 235 / 255).expand_as(sdr)
+    outside = (sdr.amax(1, keepdim=True) < 242 / 255).expand_as(sdr)
     assert torch.equal(lit(sdr)[outside], sdr[outside])
+
+
+def test_a_brighter_grey_stays_brighter() -> None:
+    """Also next to the darkest and the brightest surroundings."""
+    for around in (0.0, 0.9, 1.0):
+        picture = torch.full((1, 3, 41, 41), around)
+        found = []
+        for code in range(236, 256):
+            picture[..., 18:23, 18:23] = code / 255
+            found.append(float(lit(picture)[0, 0, 20, 20]))
+        assert sorted(found) == found
 
 
 def test_greys_stay_grey_and_hues_as_they_are() -> None:
@@ -57,7 +68,7 @@ def test_greys_stay_grey_and_hues_as_they_are() -> None:
 
 def test_codes_above_one_are_more_light_of_the_same_colour_up_to_the_peak() -> None:
     colour = torch.tensor([1.0, 0.97, 0.9]).view(1, 3, 1, 1)
-    at = torch.linspace(1.0, 1.0575, 24)
+    at = torch.linspace(1.0, 1.05, 24)
     nits = tone.light(colour * at, LOOK)[0, :, 0]
     assert (nits[0].diff() > 0).all()
     assert torch.allclose(nits / nits[0], (nits / nits[0])[:, :1].expand(3, 24), atol=1e-4)
