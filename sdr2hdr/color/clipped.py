@@ -39,8 +39,8 @@ def lit(sdr: Tensor) -> Tensor:
     """
     added = sdr.new_full((), OFFSET)
     for reach, maps in points(sdr).items():
-        each = sdr.new_tensor(WEIGHTS[reach]).view(-1, 1, 1)
-        added = added + averaged(((maps - 1) * each).sum(1, keepdim=True), reach)
+        weighted = [(m - 1) * w for m, w in zip(maps.unbind(1), WEIGHTS[reach], strict=True)]
+        added = added + averaged(torch.stack(weighted).sum(0)[:, None], reach)
     return sdr * (1 + share(sdr) * added.clamp(*RANGE))
 
 
