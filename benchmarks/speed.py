@@ -21,6 +21,7 @@ from sdr2hdr import convert, load_model
 from sdr2hdr.color.grade import BRIGHTNESS
 from sdr2hdr.models import registry
 from sdr2hdr.models.inputs import thumbnail
+from sdr2hdr.models.model import RepairingModel, Window
 from sdr2hdr.render.device import keep_one_heap, pick_precision
 from sdr2hdr.render.renderer import prepared
 
@@ -63,7 +64,10 @@ class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def arithmetic(name: str) -> float:
-    """Prints a network's rate beside that of bare convolutions of its shapes, and returns their ratio."""
+    """Prints a network's rate beside that of bare convolutions of its shapes, and returns their ratio.
+
+    Of a network that repairs in front of the look it is the repairing: a conversion then maps through a table, as `look` does.
+    """
     keep_one_heap()  # as a conversion does
     torch.set_num_threads(1)
     spec, cpu = registry.spec(name), torch.device("cpu")
@@ -74,7 +78,10 @@ def arithmetic(name: str) -> float:
     brightness = torch.full((1,), BRIGHTNESS) if spec.brightness else None
 
     def whole() -> None:
-        model(frames, model.new_state(SIZE), thumbs=thumbs, brightness=brightness)
+        if isinstance(model, RepairingModel):
+            model.repair(Window(frames))
+        else:
+            model(frames, model.new_state(SIZE), thumbs=thumbs, brightness=brightness)
 
     with Convolutions() as seen:
         whole()  # with gradients, without which some are fused and not seen
@@ -91,7 +98,7 @@ def arithmetic(name: str) -> float:
     took = f"{a / FRAMES * 1e3:.0f} ms a frame, {work / a / 1e9:.0f} GFLOP/s"
     print(f"{name} in {precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
     print(
-        f"bare convolutions of the same shapes: {work / b / 1e9:.0f} GFLOP/s; ratio {b / a:.2f} (asked: at least 0.6)"
+        f"bare convolutions of the same shapes: {work / b / 1e9:.0f} GFLOP/s; ratio {b / a:.2f} (asked: at least 0.8)"
     )
     return b / a
 

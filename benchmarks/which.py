@@ -1,6 +1,6 @@
 """Which model for which source: every model on the same val clips, by strength of compression, and what it costs.
 
-    python -m benchmarks.which --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--crops 3]
+    python -m benchmarks.which --corpus CORPUS --out DIR [--models bt2408,look,wmnet,...] [--every 5] [--qps 0,37,42] [--crops 3]
 
 Clips of seven frames, the same master and SDR rendition without compression, at QP 18, and at QP 22, 27, 32, 37, 42 and 47 (every
 ``--every``-th pair of scene and look). Every model is told the clip's brightness, and reaches each frame as `convert` does, from
@@ -137,42 +137,45 @@ def measured(names: list[str], a: argparse.Namespace) -> dict[str, list[dict[str
 def identity(name: str, a: argparse.Namespace) -> dict[str, Any]:
     """What rows are of: the weight and the clips."""
     entry = choose_entry(name)
-    return {"sha256": entry.sha256 if entry else "", "every": a.every}
+    return {"sha256": entry.sha256 if entry else "", "every": a.every, "qps": a.qps}
 
 
 def clips(a: argparse.Namespace) -> Any:
-    """Every n-th pair of scene and look of the val set, at all QPs."""
+    """Every n-th pair of scene and look of the val set, at the strengths asked for."""
     maker = ClipMaker(a.corpus, "val", frames=FRAMES)
     pairs = list(
         dict.fromkeys((still, look, number) for still, look, _, number in maker.val_clips())
     )
     for still, look, number in pairs[:: a.every]:
-        for qp in QPS:
+        for qp in a.qps:
             yield maker.val_clip(still, look, qp, number)
 
 
-def quality(rows: dict[str, list[dict[str, Any]]]) -> str:
+def quality(rows: dict[str, list[dict[str, Any]]], qps: list[int]) -> str:
     """A table for each measure: a row a model, a column a QP."""
-    named = "clean", *(f"QP {q}" for q in QPS[1:])
+    named = [f"QP {q}" if q else "clean" for q in qps]
+    compressed = [q for q in qps if q]
     parts = []
     for key, m in {**{k: MEASURES[k] for k in KEYS}, **OTHERS}.items():
         if not any(key in r for found in rows.values() for r in found):
             continue
         lines = [f"| {m.title} {'↑' if m.higher else '↓'} | {' | '.join(named)} | all |"]
-        lines.append("|---" * (len(QPS) + 2) + "|")
+        lines.append("|---" * (len(qps) + 2) + "|")
         for name, found in rows.items():
-            means = [_mean([r[key] for r in found if r["qp"] == q and key in r]) for q in QPS]
+            means = [_mean([r[key] for r in found if r["qp"] == q and key in r]) for q in qps]
             cells = (f"{v:.{m.digits}f}" for v in [*means, _mean(means)])
             lines.append(f"| {name} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     lines = []
     for name, found in rows.items():
         if any("aux" in r for r in found):
-            gains = [fmean(r["aux"] - r["given"] for r in found if r["qp"] == q) for q in QPS[1:]]
+            gains = [
+                fmean(r["aux"] - r["given"] for r in found if r["qp"] == q) for q in compressed
+            ]
             lines.append(f"| {name} | {' | '.join(f'{v:+.2f}' for v in [*gains, fmean(gains)])} |")
     if lines:
-        head = f"| restored SDR over its source, dB | {' | '.join(named[1:])} | all |"
-        parts.append("\n".join([head, "|---" * (len(QPS) + 1) + "|", *lines]))
+        head = f"| restored SDR over its source, dB | {' | '.join(f'QP {q}' for q in compressed)} | all |"
+        parts.append("\n".join([head, "|---" * (len(compressed) + 2) + "|", *lines]))
     return "\n\n".join(parts)
 
 
@@ -256,6 +259,13 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--models", default=MODELS)
     options.add_argument("--every", type=int, default=5)
+    options.add_argument(
+        "--qps",
+        type=lambda text: [int(q) for q in text.split(",")],
+        default=list(QPS),
+        metavar="A,B,C",
+        help="strengths of compression; 0 is none",
+    )
     options.add_argument("--crops", type=int, default=3)
     options.add_argument("--no-cost", action="store_true", help="leave out what models cost")
     a = options.parse_args()
@@ -276,7 +286,7 @@ def main() -> None:
                 f"{fmean(r['psnr'] for r in rows[name]):.2f} dB over {len(rows[name])} clips",
                 flush=True,
             )
-        parts = [quality(rows)]
+        parts = [quality(rows, a.qps)]
         if not a.no_cost:
             head = "| model | M parameters | MiB | GFLOP a megapixel | peak MiB, 960x540 | frames/s, 960x540 |"
             parts.append("\n".join([head, "|---" * 6 + "|", *(cost(n) for n in names)]))

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.models.parts.boxes import box_sums
+
 STEADY_REACH = 2
 """Neighbouring frames on each side that a frame is averaged with."""
 
@@ -22,21 +24,9 @@ def steadied(frames: Tensor, at: int) -> Tensor:
     total, weights = now.clone(), now.new_ones(now.shape[0], 1, *now.shape[2:])
     for step in range(1, min(STEADY_REACH, at, frames.shape[1] - 1 - at) + 1):
         for other in (frames[:, at - step].float(), frames[:, at + step].float()):
-            apart = _around((other - now).abs_().amax(1, keepdim=True)).div_(25 * UNLIKE)
+            far = (other - now).abs_().amax(1, keepdim=True)
+            apart = box_sums(F.pad(far, (2, 2, 2, 2), mode="replicate"), 5).div_(25 * UNLIKE)
             weight = (1 - apart.square_()).clamp_min_(0.0).square_()  # Tukey's biweight
             total.addcmul_(weight, other)
             weights += weight
     return total.div_(weights)
-
-
-def _around(plane: Tensor) -> Tensor:
-    """Sums over 5x5 pixels of ``B,1,H,W``; ``avg_pool2d`` takes ten times as long."""
-    height, width = plane.shape[-2:]
-    padded = F.pad(plane, (2, 2, 2, 2), mode="replicate")
-    rows = padded[..., :height, :] + padded[..., 1 : height + 1, :]
-    for i in (2, 3, 4):
-        rows += padded[..., i : height + i, :]
-    sums = rows[..., :width] + rows[..., 1 : width + 1]
-    for i in (2, 3, 4):
-        sums += rows[..., i : width + i]
-    return sums

@@ -1,7 +1,6 @@
 """The Haar transform, by which a picture becomes bands of half size without loss."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -16,5 +15,8 @@ def unhaar(bands: Tensor) -> Tensor:
     """Back from :func:`haar`."""
     low, across, down, diagonal = (bands * 0.5).chunk(4, dim=1)
     top, bottom, left, right = low + down, low - down, across + diagonal, across - diagonal
-    corners = torch.stack([top + left, top - left, bottom + right, bottom - right], dim=2)
-    return F.pixel_shuffle(corners.flatten(1, 2), 2)
+    b, c, h, w = low.shape
+    out = low.new_empty(b, c, h, 2, w, 2)
+    out[..., 0, :, 0], out[..., 0, :, 1] = top + left, top - left
+    out[..., 1, :, 0], out[..., 1, :, 1] = bottom + right, bottom - right
+    return out.view(b, c, 2 * h, 2 * w)

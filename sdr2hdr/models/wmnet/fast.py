@@ -17,6 +17,7 @@ from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.parts.blocks import zero
+from sdr2hdr.models.parts.boxes import box_sums
 from sdr2hdr.models.parts.haar import haar, unhaar
 from sdr2hdr.models.spec import ModelSpec
 
@@ -90,25 +91,28 @@ class WMNetFast(Repairing):
 
     def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
         last = frames.shape[1] - 1
+        known: dict[int, Tensor] = {}
         for t in which:  # a scene's first and last frames are repeated
-            middle, before, after = (
-                frames[:, n].float() for n in (t, max(t - 1, 0), min(t + 1, last))
-            )
-            x = F.leaky_relu(self.enter(self._bands(middle, before, after)), LEAK)
-            y = self.body(F.leaky_relu(self.down(x), LEAK))
-            y = self.detail(F.leaky_relu(x + F.pixel_shuffle(self.up(y), 2), LEAK))
+            near = max(t - 1, 0), t, min(t + 1, last)
+            known = {n: known[n] if n in known else self._haar(frames[:, n]) for n in near}
+            x = F.leaky_relu_(self.enter(self._bands(*(known[n] for n in near))), LEAK)
+            y = self.body(F.leaky_relu_(self.down(x), LEAK))
+            y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(self.up(y), 2), LEAK))
             yield unhaar(self.leave(y).float())
 
-    def _bands(self, middle: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    def _haar(self, frame: Tensor) -> Tensor:
+        return DETAIL * haar(frame.float())
+
+    def _bands(self, before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
         """Haar bands ``B,36,H/2,W/2`` of a frame and of how its neighbours differ from it.
 
         The low band is what it differs from its surroundings: damage is in the detail, a tenth of a picture's range.
         """
-        low, across, down, diagonal = haar(middle).chunk(4, dim=1)
-        low = low - F.avg_pool2d(low, 9, stride=1, padding=4, count_include_pad=False)
-        neighbours = haar(before - middle), haar(after - middle)
-        bands = DETAIL * torch.cat([low, across, down, diagonal, *neighbours], dim=1)
-        return bands.to(self.enter.weight.dtype, memory_format=torch.channels_last)
+        low, rest = middle[:, :3], middle[:, 3:]
+        padded, ones = (F.pad(p, (4, 4, 4, 4)) for p in (low, torch.ones_like(low[:, :1])))
+        low = low - box_sums(padded, 9) / box_sums(ones, 9)
+        bands = torch.cat([low, rest, before - middle, after - middle], dim=1)
+        return bands.to(self.enter.weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 class LeakyBlock(nn.Module):
@@ -120,5 +124,5 @@ class LeakyBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.leaky_relu(self.conv1(x), LEAK))
+        out: Tensor = x + self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
         return out
