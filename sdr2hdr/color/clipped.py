@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdr2hdr.color.boxes import box_sums
 from sdr2hdr.color.luma import weights
 
 KR, KG, KB = weights("bt709")
@@ -65,18 +66,8 @@ def averaged(x: Tensor, reach: int) -> Tensor:
     """The mean ``B,N,H,W`` over ``2 reach + 1`` pixels across and down, twice; a picture's border is repeated outwards."""
     count = 2 * reach + 1
     for _ in range(2):
-        x = _sums(F.pad(x, (reach, reach, 0, 0), mode="replicate"), count, -1)
-        x = _sums(F.pad(x, (0, 0, reach, reach), mode="replicate"), count, -2) / count**2
+        x = box_sums(F.pad(x, (reach,) * 4, mode="replicate"), count) / count**2
     return x
-
-
-def _sums(x: Tensor, count: int, axis: int) -> Tensor:
-    """Sums of ``count`` neighbours along an axis, by doubling: ``avg_pool2d`` takes ten times as long."""
-    if count == 1:
-        return x
-    half, size = _sums(x, count // 2, axis), x.shape[axis] - count + 1
-    found = half.narrow(axis, 0, size) + half.narrow(axis, count // 2, size)
-    return found + x.narrow(axis, count - 1, size) if count % 2 else found
 
 
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdr2hdr.models.parts.boxes import box_sums
+from sdr2hdr.color.boxes import box_sums
 
 STEADY_REACH = 2
 """Neighbouring frames on each side that a frame is averaged with."""

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdr2hdr.color.boxes import box_sums
 from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.parts.blocks import zero
-from sdr2hdr.models.parts.boxes import box_sums
 from sdr2hdr.models.parts.haar import haar, unhaar
 from sdr2hdr.models.spec import ModelSpec
 
