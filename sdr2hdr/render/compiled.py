@@ -2,10 +2,11 @@
 
 import itertools
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +28,10 @@ from sdr2hdr.render.renderer import Run
 from sdr2hdr.render.stream import Finished, Planes, Stream
 
 _Planes = tuple[Tensor, ...]
+
+_TOGETHER = 160
+"""Rows of a table's nodes that are mapped at once. PyTorch shares more than 32767 numbers out to its threads, and a power at the
+end of a share may differ in its last bit: tables would depend on the number of threads."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class CompiledStream(Stream):
         self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
     ) -> Iterator[Finished]:
         """The frames of a run that are repaired, :func:`lit`, and then mapped pixel by pixel."""
-        table = self._table_for("repaired", grid(), state)
+        table = self._table_for("repaired", lambda codes: codes, state)
         frames = (self.rgb(picture) for picture in pictures)
         for number, sdr in enumerate(self.renderer.repaired(frames, run), run.first):
             seed = pts[number]
@@ -118,16 +123,24 @@ class CompiledStream(Stream):
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
-        return self._table_for(picture.coding, picture.recoded(grid().clamp_max(1.0)), state)
+        return self._table_for(
+            picture.coding, lambda codes: picture.recoded(codes.clamp_max(1.0)), state
+        )
 
-    def _table_for(self, coding: Hashable, codes: Tensor, state: State) -> NDArray[np.uint32]:
+    def _table_for(
+        self, coding: Hashable, recoded: Callable[[Tensor], Tensor], state: State
+    ) -> NDArray[np.uint32]:
+        """The table of what is made of the nodes' codes ``3,H,W`` after ``recoded``; the last one is kept."""
         key = (
             coding,
             tuple((name, value.numpy().tobytes()) for name, value in sorted(state.items())),
         )
         if self._table[0] != key:
-            finished = self.renderer.mapped(codes, state)
-            self._table = key, packed_table(super().coded(finished))
+            parts = [
+                super(CompiledStream, self).coded(self.renderer.mapped(recoded(codes), state))
+                for codes in torch.split(grid(), _TOGETHER, dim=1)
+            ]
+            self._table = key, packed_table(torch.cat(parts, dim=1))
         return self._table[1]
 
     def rgb(self, picture: Coded) -> Tensor:
