@@ -112,8 +112,9 @@ def _devices() -> Iterator[Finding]:
 
 
 def _kernels() -> Finding:
-    if (why := why_not() or why_not_kept()) is not None:  # with the way out in it
-        return Finding("kernels", "compiled", "absent", why)
+    if (why := why_not() or why_not_kept()) is not None:
+        said, way_out = why.removesuffix(".").rsplit("; ", 1)
+        return Finding("kernels", "compiled", "absent", said, way_out)
     return Finding(
         "kernels", "compiled", "ok", f"numba {version('numba')}, kept in {cache_folder()}"
     )

@@ -1,5 +1,6 @@
 """The three standard streams, whatever the program was begun with: closed, full, or a pipe whose reader has gone."""
 
+import contextlib
 import io
 import os
 import sys
@@ -25,14 +26,18 @@ class _Output(io.FileIO):
             raise PrintError(e.errno, e.strerror) from e
 
 
-class _Messages(io.FileIO):
+class _Messages(io.TextIOWrapper):
     """The standard error. What it cannot take is lost: no work ends because a message could not be shown."""
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, text: str, /) -> int:
         try:
-            return super().write(data)
+            return super().write(text)
         except OSError:
-            return memoryview(data).nbytes
+            return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def complete() -> None:
@@ -52,9 +57,8 @@ def complete() -> None:
             out, encoding, errors="backslashreplace", line_buffering=out.isatty()
         )
     if sys.platform != "win32" or not os.isatty(2):
-        messages = io.BufferedWriter(_Messages(2, "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(
-            messages,
+        sys.stderr = _Messages(
+            io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
             sys.stderr.encoding if sys.stderr else "utf-8",
             errors="backslashreplace",
             line_buffering=True,

@@ -28,7 +28,7 @@ def switched_off() -> str | None:
         ("NUMBA_DISABLE_JIT", os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")),
     ):
         if is_off:
-            return f"The compiled kernels are switched off by {name}; converting takes longer."
+            return f"The compiled kernels are switched off by {name}, so converting takes longer; unset it to use them."
     return None
 
 

@@ -27,6 +27,7 @@ from sdr2hdr.codecs import CODECS
 from sdr2hdr.errors import InputError, Interrupted, ModelError, OutputError
 from sdr2hdr.jobs.chunk import ChunkRenderer, TileTooLarge
 from sdr2hdr.jobs.progress import Progress
+from sdr2hdr.kernels.compiled import SWITCH
 from sdr2hdr.render.renderer import Renderer
 
 SIZE = (96, 64)
@@ -277,7 +278,7 @@ def test_without_numba_a_film_is_converted_and_one_sentence_says_that_it_takes_l
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     out = tmp_path / "out.mkv"
     done = run_cli("convert", clip, out, "--model", "bt2446a", "--preset", "ultrafast", "--json",
-                   env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+                   env={**os.environ, "PYTHONPATH": path, SWITCH: "on"})  # fmt: skip
     assert done.returncode == 0, done.stderr
     wanted = "numba does not load here (built for another processor), so nothing is compiled"
     assert [n for n in json.loads(done.stdout)["notes"] if n.startswith(wanted)]
