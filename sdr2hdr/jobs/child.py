@@ -49,11 +49,15 @@ class Child:
 def begin() -> None:
     """The first call in a child: from now on SIGTERM raises KeyboardInterrupt, and the child ends with its parent."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGTERM, _stop)  # Ctrl-C stays blocked: the parent stops its children
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the parent stops its children; a library may let it through
     heed(signal.SIGTERM)
 
 
 def _stop(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is being ended is not interrupted again
     raise KeyboardInterrupt
 
 
