@@ -38,8 +38,8 @@ _HELD = 4
 """Pieces of a chunk that may wait in the object store."""
 _LOOK = 2.0
 """Seconds between two looks at the cluster's machines."""
-_SOON = 3.0
-"""Seconds in which the first word of a task that has begun arrives, on a busy machine, too."""
+_SOON = 0.5
+"""Seconds in which the first word of a task that has begun arrives."""
 _PATIENCE = 20.0
 """Seconds that tasks have to end by themselves."""
 

@@ -50,9 +50,7 @@ def begin() -> None:
     """The first call in a child: from now on SIGTERM raises KeyboardInterrupt, and the child ends with its parent."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _stop)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the parent stops its children; a library may let it through
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
     heed(signal.SIGTERM)
 
 

@@ -176,10 +176,9 @@ def test_a_slow_reader_holds_rendering_back(clip: Path, monkeypatch: pytest.Monk
     out = Slow()
     pipe(clip, out, **FAST, format="raw")
     assert out.taken == FRAMES * FRAME_BYTES
-    block = (
-        0 if why_not() is None else registry.spec(FAST["model"]).block
-    )  # the formulas take so many
-    assert 0 < max(ahead) <= 2 * DEPTH + 4 + block  # two queues, and what each stage holds
+    # two queues, what each stage holds, and without kernels a block of frames that is rendered together
+    block = 0 if why_not() is None else registry.spec(FAST["model"]).block
+    assert 0 < max(ahead) <= 2 * DEPTH + 4 + block
 
 
 def test_frames_without_equal_steps_are_told(tmp_path: Path) -> None:
