@@ -39,6 +39,7 @@ from sdr2hdr.media.made import write_clip
 from sdr2hdr.media.source import Source
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks
+from sdr2hdr.system import let_threads_sleep
 from sdr2hdr.weights.opened import open_model
 from sdr2hdr.writing import write_whole
 
@@ -368,6 +369,9 @@ def main() -> None:
     options.add_argument("--clip", type=Path, help="1920x1080, 120 frames")
     options.add_argument("--out", type=Path, help="a Markdown page to write")
     a = options.parse_args()
+    # for every process to come: threads as in a conversion, modules compiled once as in an installed package
+    let_threads_sleep()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     wanted = a.rows.split(",")
     if unknown := [name for name in wanted if name not in ROWS]:
         options.error(f"there is no row {unknown[0]!r}; choose of {', '.join(ROWS)}")
