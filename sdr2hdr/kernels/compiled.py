@@ -136,6 +136,7 @@ def row(function: F) -> F:
 def _numba() -> Any:
     """numba, which loads SciPy's linear algebra, where there is any, only if a function is compiled that multiplies matrices."""
     numba = importlib.import_module("numba")
+    _use_wide_vectors(numba.config)
     if "scipy.linalg" not in sys.modules:
         sys.modules["scipy.linalg"] = None  # type: ignore[assignment] # it cannot be imported for now
         try:
@@ -144,6 +145,18 @@ def _numba() -> Any:
         finally:
             del sys.modules["scipy.linalg"]
     return numba
+
+
+def _use_wide_vectors(config: Any) -> None:
+    """Use the whole width of AVX-512, unless somebody has chosen a processor.
+
+    LLVM keeps to half of it on all of Intel's processors, because the first ones with AVX-512, up to Cascade Lake, slow down for
+    the other half.
+    """
+    codegen: Any = importlib.import_module("numba.core.codegen")
+    features = codegen.get_host_cpu_features()
+    if config.CPU_NAME is None and config.CPU_FEATURES is None and "+avx512vbmi2" in features:
+        config.CPU_FEATURES = f"{features},-prefer-256-bit"
 
 
 def _jit(function: F, keep: Path | None) -> F:
