@@ -18,6 +18,8 @@ _HUB = "hf:"
 def starting_tensors(*sources: str, alone: bool = False) -> list[dict[str, Tensor]]:
     """The tensors by name, float32, of each source, for training to start with: a model's or a weight's own file.
 
+    ``first.=wmnet-deep`` is a source for the part ``first`` of the network.
+
     They are for a network that stands ``alone`` (:func:`~sdr2hdr.models.registry.stands_alone`) or corrects a base. Raises
     ModelError if it stands alone and a weight is of one that corrects a base, before any source is downloaded or opened.
 
@@ -25,12 +27,15 @@ def starting_tensors(*sources: str, alone: bool = False) -> list[dict[str, Tenso
     layout, which HDR-V-Diff's published form contains. Raises ModelError for a file of another network.
     """
     check_sources(*sources, alone=alone)
-    return [_tensors(source) for source in sources]
+    found = []
+    for part, source in map(_placed, sources):
+        found.append({part + name: t for name, t in _tensors(source).items()})
+    return found
 
 
 def check_sources(*sources: str, alone: bool) -> None:
     """Raise ModelError as :func:`starting_tensors` does for what can be told without a download."""
-    for source in sources:
+    for _, source in map(_placed, sources):
         if source.startswith(_HUB):
             hub_file(source)
             if fetch.offline():
@@ -44,6 +49,12 @@ def check_sources(*sources: str, alone: bool) -> None:
                 f"{source} is a weight of our own form of {spec.name}, from which a published form cannot start; leave the "
                 "start out, or name a weight of a published form."
             )
+
+
+def _placed(source: str) -> tuple[str, str]:
+    """The part of the network that a source is for, with its full stop, or nothing; and the source."""
+    part, equals, rest = source.partition(".=")
+    return (f"{part}.", rest) if equals else ("", source)
 
 
 def _tensors(source: str) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ def loud() -> WMNetFast:
 
 
 SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
+WITH_A_FIRST = {**SMALL_WMNET, "first_blocks": 1}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
     [
         ("wmnet-fast", {}),
         ("wmnet", SMALL_WMNET),
+        ("wmnet", WITH_A_FIRST),
         ("kpnet-light", {"channels": 16, "base": "repair"}),
     ],
 )
@@ -63,11 +65,14 @@ def test_training_does_not_touch_the_reader_and_can_leave_the_look() -> None:
     assert net.conv_last.weight.grad.abs().max() > 0  # type: ignore[union-attr,operator]
 
 
-def test_frames_that_share_work_are_what_each_is_alone() -> None:
-    net = registry.build("wmnet", SMALL_WMNET)
+@pytest.mark.parametrize("config", [SMALL_WMNET, WITH_A_FIRST])
+def test_frames_that_share_work_are_what_each_is_alone(config: dict[str, Any]) -> None:
+    net = registry.build("wmnet", config)
     assert isinstance(net, RepairingModel) and net.shares_work
     net.initialise()
     nn.init.normal_(net.conv_last.weight, std=1.0)  # type: ignore[arg-type]
+    if "first_blocks" in config:
+        nn.init.normal_(net.first.leave.weight, std=1.0)  # type: ignore[arg-type,union-attr]
     for m in net.modules():
         if isinstance(m, nn.Conv3d):
             nn.init.normal_(m.weight, std=0.2)

@@ -46,6 +46,14 @@ def test_a_published_form_starts_from_its_own(weight: Path) -> None:
     assert found.keys() == load_model(str(weight)).state_dict().keys()
 
 
+def test_a_source_can_be_for_a_part_of_a_network() -> None:
+    whole, part = starting_tensors("wmnet-fast", "first.=wmnet-fast")
+    assert part.keys() == {f"first.{name}" for name in whole}
+    assert all(part[f"first.{name}"].equal(t) for name, t in whole.items())
+    with pytest.raises(ModelError, match="nothing"):
+        starting_tensors("first.=nothing")
+
+
 @pytest.mark.parametrize("name", ["wmnet", "hdrvdiff"])
 def test_train_refuses_before_it_downloads_or_writes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -49,8 +49,11 @@ class Repairing(RepairingModel, Look):
 
     def corrected(self, frame: Tensor, added: Tensor) -> Tensor:
         """A frame ``B,3,H,W`` with the network's output."""
-        faint = None if self.training else self.faint
-        return frame + bounded(
+        return frame + self.limited(added, frame, faint=None if self.training else self.faint)
+
+    def limited(self, added: Tensor, frame: Tensor, *, faint: float | None) -> Tensor:
+        """The correction ``B,3,H,W`` of a frame ``B,3,H,W`` that an output comes to (:func:`bounded`)."""
+        return bounded(
             added, frame, scale=self.scale, reach=self.reach, bound=self.bound, faint=faint
         )
 

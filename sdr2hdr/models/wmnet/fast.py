@@ -60,23 +60,23 @@ WMNET_DEEP_SPEC = replace(
 )
 
 
-class WMNetFast(Repairing):
-    """The repairing network in front of :class:`Look`. Sides are multiples of 8.
+class FastTrunk(nn.Module):
+    """The layers of the small network, without the look. Sides are multiples of 8.
 
     ``channels`` are features of half size, ``deep`` those of a quarter, which go through ``blocks`` residual blocks.
     """
 
-    def __init__(self, channels: int = 32, deep: int = 64, blocks: int = 2) -> None:
-        super().__init__()
+    def build(self, channels: int, deep: int, blocks: int) -> None:
+        """Make the layers."""
         self.enter = nn.Conv2d(36, channels, 3, padding=1)
         self.down = nn.Conv2d(channels, deep, 3, stride=2, padding=1)
         self.body = nn.Sequential(*(LeakyBlock(deep) for _ in range(blocks)))
         self.up = nn.Conv2d(deep, 4 * channels, 1)
         self.detail = LeakyBlock(channels)
         self.leave = nn.Conv2d(channels, 12, 3, padding=1)
-        self.initialise()
+        self.start()
 
-    def initialise(self) -> None:
+    def start(self) -> None:
         """Nothing is added at first. Blocks beyond the second begin as the identity, so that a smaller network can grow."""
         for part in (self.enter, self.down, self.body, self.up, self.detail):
             for m in part.modules():
@@ -113,6 +113,17 @@ class WMNetFast(Repairing):
         low = low - box_sums(padded, 9) / box_sums(ones, 9)
         bands = torch.cat([low, rest, before - middle, after - middle], dim=1)
         return bands.to(self.enter.weight.dtype).contiguous(memory_format=torch.channels_last)
+
+
+class WMNetFast(FastTrunk, Repairing):
+    """The repairing network in front of :class:`Look`."""
+
+    def __init__(self, channels: int = 32, deep: int = 64, blocks: int = 2) -> None:
+        super().__init__()
+        self.build(channels, deep, blocks)
+
+    def initialise(self) -> None:
+        self.start()
 
 
 class LeakyBlock(nn.Module):

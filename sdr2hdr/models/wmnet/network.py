@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdr2hdr.models.base.corrections import spared
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.look import tone
@@ -22,6 +23,7 @@ from sdr2hdr.models.model import MaskedModel, Model, Window
 from sdr2hdr.models.parts.blocks import zero
 from sdr2hdr.models.parts.film import films
 from sdr2hdr.models.spec import ModelSpec, State
+from sdr2hdr.models.wmnet.fast import FastTrunk
 from sdr2hdr.models.wmnet.memory import PublishedMemory, TokenMemory
 from sdr2hdr.models.wmnet.trunk import Trunk
 
@@ -126,7 +128,8 @@ class WMNet(Trunk, OnBase, MaskedModel):
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         if spec.config["base"] == "repair":
-            return spec
+            first = spec.config.get("first_blocks", 0)  # it sees a frame more
+            return replace(spec, past=3, future=3) if first else spec
         found = super().as_configured(replace(spec, **_CORRECTS))
         attention = spec.config.get("attention", "tokens")
         found = replace(found, state_from_thumbs=attention in ("tokens", "none"))
@@ -166,7 +169,9 @@ class WMNet(Trunk, OnBase, MaskedModel):
 class RepairingWMNet(Trunk, Repairing, MaskedModel):
     """The network in front of :class:`~sdr2hdr.models.look.network.Look`: it repairs the SDR picture, which the look then maps.
 
-    It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here.
+    It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here. With
+    ``first_blocks`` the small network of :class:`~sdr2hdr.models.wmnet.fast.WMNetFast`, of that many blocks, repairs every frame
+    first, at a quarter of the size, where large blocks are; this one repairs what that leaves.
     """
 
     encoder = (*Trunk.encoder, "reader.")
@@ -180,14 +185,41 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         blocks: int = 15,
         edges: str = "repeat",
         experts: bool = True,
+        first_blocks: int = 0,
     ) -> None:
         super().__init__()
         if base != "repair":
             raise ValueError("this form's base is repair")
         self.build(channels, blocks, edges, experts, alone=False)
+        self.first = FastTrunk() if first_blocks else None
+        if self.first is not None:
+            self.first.build(32, 64, first_blocks)
 
     def initialise(self) -> None:
-        self.start(self.own_modules(), alone=False)
+        firsts = set() if self.first is None else set(self.first.modules())
+        self.start((m for m in self.own_modules() if m not in firsts), alone=False)
+        if self.first is not None:
+            self.first.start()
+
+    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
+        if self.first is None:
+            return super().restored_frames(frames, which)
+        near = range(max(which.start - 2, 0), min(which.stop + 2, frames.shape[1]))
+        begun = torch.stack(
+            [
+                frames[:, t].float() + self.limited(x, frames[:, t], faint=None)
+                for t, x in zip(near, self.first.added(frames, near), strict=True)
+            ],
+            dim=1,
+        )
+        out = []
+        inner = range(which.start - near.start, which.stop - near.start)
+        for t, i, x in zip(which, inner, self.added(begun, inner), strict=True):
+            frame, now = frames[:, t].float(), begun[:, i]
+            change = now - frame + self.limited(x, now, faint=None)
+            change = change.clamp(-self.bound, self.bound)
+            out.append(frame + (change if self.training else spared(change, self.faint)))
+        return torch.stack(out, dim=1)
 
     def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
