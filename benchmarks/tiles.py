@@ -13,21 +13,23 @@ import imageio.v3 as iio
 import torch
 
 from benchmarks.command import EXAMPLE, parser
-from sdr2hdr import load_model
 from sdr2hdr.errors import ModelError
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
+from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.models.wmnet.network import WMNet
 from sdr2hdr.render.renderer import Renderer, Run
+from sdr2hdr.weights.opened import open_model
 
 TILES = (256, 320, 448)  # those that are wide enough for the model's overlap are taken
 FRAMES = 4
 
 
-def loaded(name: str, weights: str | None) -> Model:
+def loaded(name: str, weights: str | None) -> tuple[Model, ModelSpec]:
     try:
-        return load_model(name, weights=weights)
+        found = open_model(weights or name)
+        return found.model, found.spec
     except ModelError:
         if weights is not None:
             raise
@@ -41,14 +43,14 @@ def loaded(name: str, weights: str | None) -> Model:
             if key.startswith("conv_last"):
                 torch.nn.init.kaiming_normal_(m.weight)
                 m.weight.data.mul_(0.03 if name == "fmstfnet" else 0.1)
-        return model
+        return model, registry.spec(name)
 
 
 def render(
-    model: Model, name: str, frames: torch.Tensor, tile: int, precision: str
+    model: Model, spec: ModelSpec, frames: torch.Tensor, tile: int, precision: str
 ) -> tuple[torch.Tensor, int]:
     size = frames.shape[-2], frames.shape[-1]
-    r = Renderer(model, registry.spec(name), size, device="cpu", precision=precision, tile=tile)
+    r = Renderer(model, spec, size, device="cpu", precision=precision, tile=tile)
     run = Run(0, len(frames), 0, len(frames))
     return torch.stack(list(r.run(iter(frames), run, r.new_states()))), len(r.tiles)
 
@@ -84,13 +86,14 @@ def main() -> None:
         [p.rgb() for i, p in zip(range(50), source.pictures(), strict=False) if i >= 50 - FRAMES]
     )
     for precision in ("float32", "bfloat16"):
-        whole, _ = render(loaded(name, a.weights), name, frames, 1 << 20, precision)
-        for tile in (t for t in TILES if t > 2 * registry.spec(name).overlap):
-            tiled, count = render(loaded(name, a.weights), name, frames, tile, precision)
+        model, spec = loaded(name, a.weights)
+        whole, _ = render(model, spec, frames, 1 << 20, precision)
+        for tile in (t for t in TILES if t > 2 * spec.overlap):
+            tiled, count = render(model, spec, frames, tile, precision)
             difference = (tiled - whole).abs()
             print(
                 f"{name} {precision}, tiles of {tile} ({count}): max {difference.max():.5f}, mean {difference.mean():.6f}, "
-                f"stated tolerance {registry.spec(name).tolerance}"
+                f"stated tolerance {spec.tolerance}"
             )
             if a.picture and precision == "float32" and count > 1 and not a.picture.exists():
                 iio.imwrite(
