@@ -14,7 +14,7 @@ from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.weights.opened import open_model
 
 GIVEN: dict[str, tuple[str, tuple[float, ...]]] = {
-    "wmnet": ("bb1ba0b2e592b2a0", (0.46381, 0.54757, 0.29445, 0.43987, 0.13542)),
+    "wmnet": ("f255157f5ed0bbc4", (0.46158, 0.54555, 0.28625, 0.44071, 0.13572)),
     "wmnet-fast": ("87a3e19f5281af94", (0.45896, 0.54866, 0.29624, 0.44033, 0.13664)),
     "wmnet-deep": ("3dc93e01634b6ad7", (0.46067, 0.54575, 0.29259, 0.44064, 0.13564)),
     "kpnet": ("8e31f893b1c395e8", (0.47398, 0.56745, 0.31291, 0.45280, 0.13505)),
