@@ -28,7 +28,7 @@ LEAK = 0.1
 WMNET_FAST_SPEC = ModelSpec(
     name="wmnet-fast",
     title="Small network that repairs compression before the look; for laptops",
-    paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a thirteenth of its cost",
+    paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a sixteenth of its cost",
     past=STEADY_REACH,
     future=STEADY_REACH,
     block=8,
@@ -53,7 +53,7 @@ WMNET_DEEP_SPEC = replace(
     WMNET_FAST_SPEC,
     name="wmnet-deep",
     title="The same network with more layers; repairs more",
-    paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a fifth of its cost",
+    paper="our own, after Zhang et al., WMNet: wavelet bands and neighbouring frames, at a sixth of its cost",
     overlap=192,
     margin=72,
     config={"channels": 32, "deep": 64, "blocks": 8},
