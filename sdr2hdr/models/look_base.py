@@ -1,4 +1,4 @@
-"""The base that other networks correct, without a correction: the former ``look``, which guesses the brightness of each scene."""
+"""The former ``look``, which guesses the brightness of each scene. Training starts from its reader."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from sdr2hdr.models.spec import State
 LOOK_BASE_SPEC = replace(
     LOOK_SPEC,
     name="look-base",
-    title="The base that the networks correct, alone; fast",
+    title="The former look, which guesses the brightness; fast",
     paper="our own, after the global branches of Chen et al., HDRTVNet (ICCV 2021)",
     look=VECTOR,
     brightness=False,

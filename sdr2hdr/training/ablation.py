@@ -45,6 +45,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdr2hdr.color.grade import Grade
 from sdr2hdr.data.clips import Clip
 from sdr2hdr.data.exposures import CYCLES, Cycles, shoot
 from sdr2hdr.data.objects import with_object
@@ -208,14 +209,16 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) ->
     sdr, clean = clip.sdr()[None], clip.undamaged()[None]
     found = {}
     if isinstance(net, OnBase) and spec.look:
-        read = scene_look(net, spec, clip.sdr())
+        read = scene_look(net, spec, clip.sdr(), grade=Grade(clip.brightness))
         look = None if read is None else read[None]
-        wanted, base = (net.mapped(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
+        wanted, base = (net.base_codes(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
         found["repaired"] = psnr(result, wanted) - psnr(base, wanted)
     if isinstance(net, RepairingModel):
         restored = net.restored_frames(sdr, range(at, at + 1))[0, 0]
     elif isinstance(net, RestoringModel) and spec.look:
-        _, all_restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbnail(sdr, spec.thumb))
+        told = torch.tensor([clip.brightness])
+        thumbs = thumbnail(sdr, spec.thumb)
+        _, all_restored, _ = net.forward_with_aux(sdr, {}, thumbs=thumbs, brightness=told)
         restored = all_restored[0, at]
     else:
         return found

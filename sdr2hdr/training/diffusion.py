@@ -170,7 +170,7 @@ def _told(net: HDRVDiff, seen: Tensor, clean: Tensor, truth: Tensor, look: Tenso
     before it was compressed. Elsewhere the master's brightness cannot be known, and the network would learn nothing but a
     guess of it."""
     clipped = ((seen.amax(1, keepdim=True) - 0.92) / 0.06).clamp(0, 1)
-    return clipped * _tone(truth) + (1 - clipped) * _tone(net.mapped(clean, look))
+    return clipped * _tone(truth) + (1 - clipped) * _tone(net.base_codes(clean, look))
 
 
 def _reconstructed(

@@ -75,20 +75,22 @@ def damage(error: Tensor, floor: float) -> Tensor:
     return (error.square().mean(dim=(-3, -2, -1)) + floor).log().mean()
 
 
-def clean_loss(net: OnBase, codes: Tensor, clean: Tensor, thumbs: Tensor) -> Tensor:
+def clean_loss(
+    net: OnBase, codes: Tensor, clean: Tensor, thumbs: Tensor, brightness: Tensor
+) -> Tensor:
     """:func:`damage` of codes against the base's mapping of the undamaged SDR ``clean``, both ``B,T,3,H,W``.
 
-    The look is that of the compressed picture's ``thumbs B,T,3,S,S``, as the network reads it. Most of an error against the
-    master is a look that the picture does not show; this loss measures only the codec's damage. Its floor (40 dB) is well
-    below the error of looks.
+    The look is that of the compressed picture's ``thumbs B,T,3,S,S`` at a ``brightness B``, as the network reads it. Most of an
+    error against the master is a look that the picture does not show; this loss measures only the codec's damage. Its floor
+    (40 dB) is well below the error of looks.
     """
     with torch.no_grad():
         state: State = {}
         wanted = []
-        window = Window(clean, thumbs=thumbs)
+        window = Window(clean, thumbs=thumbs, brightness=brightness)
         for t in window.inner:
             look, state = net.scene_look(window, t, state)
-            wanted.append(net.mapped(clean[:, t], look))
+            wanted.append(net.base_codes(clean[:, t], look))
     return damage(codes.float() - torch.stack(wanted, dim=1), 1e-4)
 
 

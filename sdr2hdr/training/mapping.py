@@ -66,7 +66,7 @@ class Mapping(Task[Model]):
             codes, aux, _ = net.forward_with_aux(batch.sdr, {}, **inputs)
             restored = restored_loss(aux, batch.clean[:, inner], recipe)
             loss = mapping_loss(codes.float(), batch.hdr[:, inner], recipe)
-            loss = loss + _damage(net, codes, batch.clean[:, inner], batch.thumbs[:, inner], recipe)
+            loss = loss + _damage(net, codes, batch, inner, recipe)
             return (1 - recipe.aux_weight) * loss + recipe.aux_weight * restored
         if recipe.every_size and isinstance(net, PyramidModel):
             sizes, _ = net.forward_sizes(batch.sdr, {}, **inputs)
@@ -80,7 +80,7 @@ class Mapping(Task[Model]):
         if recipe.block_weight and isinstance(net, KPNet):
             each = [(x - batch.hdr).abs().mean() for x in net.block_pictures(batch.sdr)]
             loss = loss + recipe.block_weight * torch.stack(each).sum()
-        return loss + _damage(net, codes, batch.clean, batch.thumbs, recipe)
+        return loss + _damage(net, codes, batch, slice(None), recipe)
 
 
 def picture_loss(codes: Tensor, truth: Tensor, step: Step) -> Tensor:
@@ -169,8 +169,9 @@ def _on_base(recipe: Recipe, spec: ModelSpec) -> bool:
     return issubclass(network(recipe.model).form(spec.config), OnBase)
 
 
-def _damage(net: Model, codes: Tensor, clean: Tensor, thumbs: Tensor, recipe: Recipe) -> Tensor:
-    """The weighted damage that is left in codes of the undamaged SDR ``clean``; all ``B,T,3,H,W``."""
+def _damage(net: Model, codes: Tensor, batch: Batch, inner: slice, recipe: Recipe) -> Tensor:
+    """The weighted damage that is left in codes ``B,T,3,H,W`` of the frames ``inner`` of a batch."""
     if not recipe.clean_weight or not isinstance(net, OnBase):
         return torch.zeros((), device=codes.device)
-    return recipe.clean_weight * clean_loss(net, codes, clean, thumbs)
+    clean, thumbs = batch.clean[:, inner], batch.thumbs[:, inner]
+    return recipe.clean_weight * clean_loss(net, codes, clean, thumbs, batch.brightness)

@@ -190,12 +190,11 @@ def baked(mapping: Callable[[Tensor], Tensor]) -> np.ndarray:
 
 def look_mapping() -> Callable[[Tensor], Tensor]:
     model = load_model("look-base")
-    assert isinstance(model, LookBase) and model.look is not None
-    reader = model.look
+    assert isinstance(model, LookBase)
     thumb = torch.nn.functional.adaptive_avg_pool2d(smooth(180, 320)[None], 64)
     with torch.inference_mode():
-        look = reader.vector(thumb)
-        return lambda rgb: reader.codes(rgb[None], look)[0]
+        look = model.read_look(thumb, torch.ones(1))
+        return lambda rgb: model.mapped(rgb[None], look)[0]
 
 
 MAPPINGS = {

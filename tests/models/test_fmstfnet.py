@@ -253,7 +253,7 @@ def test_greys_stay_grey_and_black_black_whatever_the_weights() -> None:
     ramp = torch.linspace(0, 1, 96).expand(1, 2, 3, 32, 96).contiguous()
     with torch.no_grad():
         codes, _ = model(ramp, {}, thumbs=torch.rand(1, 2, 3, 64, 64))
-        base = model.look.codes(ramp[:, 0], model.look.vector(torch.rand(1, 3, 64, 64)))
+        base = model.mapped(ramp[:, 0], model.read_look(torch.rand(1, 3, 64, 64), torch.ones(1)))
     assert torch.allclose(codes, codes[:, :, :1].expand_as(codes), atol=1e-5)
     assert codes[..., 0].max() < 1e-6 and not torch.allclose(codes[:, 0], base, atol=1e-3)
 

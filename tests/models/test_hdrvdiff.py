@@ -241,8 +241,8 @@ def test_an_untrained_network_is_the_looks_mapping_or_the_aligned_merge() -> Non
     thumbs = THUMBS[:, :5]
     with torch.inference_mode():
         codes, state = model(frames, {}, thumbs=thumbs)
-        look, _ = model.look.remember(thumbs[:, 0], {})
-        assert torch.allclose(codes[:, 0], model.look.codes(frames[:, 0], look), atol=2e-5)
+        look = model.read_look(thumbs[:, 0], torch.ones(1))
+        assert torch.allclose(codes[:, 0], model.mapped(frames[:, 0], look), atol=2e-5)
         assert set(state) == {"look", "look_frames"}
         exposures = torch.tensor([[1, 0.25, 1, 0.25, 1]])
         nits = torch.linspace(5, 700, 64).expand(1, 5, 3, 64, 64)

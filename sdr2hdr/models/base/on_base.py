@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
+from sdr2hdr.color.clipped import lit
 from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.base.corrections import BOUND, FAINT, SCALE, bounded
 from sdr2hdr.models.base.mappings import MAPPINGS
-from sdr2hdr.models.base.reader import LookReader, known
+from sdr2hdr.models.base.reader import VECTOR, LookMapping, LookReader, known, remembered
 from sdr2hdr.models.base.steady import steadied
+from sdr2hdr.models.look import tone
+from sdr2hdr.models.look.reader import SceneReader
 from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
 
@@ -17,31 +21,42 @@ from sdr2hdr.models.spec import ModelSpec, State
 class OnBase(Model):
     """A model with a base, which it does not own.
 
-    ``base`` is ``look``, the mapping that a :class:`LookReader` chooses from the scene's look; ``bt2408`` or ``bt2446a``, a
-    static mapping; or ``none``, as in the published networks, whose output stands alone.
+    ``base`` is ``told``, the mapping of :class:`~sdr2hdr.models.look.network.Look` at the brightness that the model is told;
+    ``look``, the mapping of the former look (:class:`LookMapping`), which guesses the brightness; ``bt2408`` or ``bt2446a``, a
+    static mapping; or ``none``, as in the published networks, whose output stands alone. On both looks the network reads the
+    vector of a :class:`LookReader`; on ``told`` the scene's look is that vector and then the 18 numbers of the mapping.
 
     All networks correct a base in one way, in float32, because PQ in bfloat16 is wrong by 0.09: the output is scaled by
-    ``SCALE``, leaves greys grey, black black and intact areas nearly alone, and changes no code by more than ``BOUND``. The
-    look maps frames that are :func:`steadied`; networks themselves see the frames as they are. Training never reinitialises
-    the reader's weights.
+    ``scale``, leaves greys grey, black black and intact areas nearly alone, and changes no code by more than ``BOUND``. The
+    looks map frames that are :func:`steadied`, ``told`` also with light in their clipped areas (:func:`lit`); networks
+    themselves see the frames as they are. Training never reinitialises the weights of readers.
     """
 
     scale = SCALE
     """The change of the base by an output of 1."""
+    faint = FAINT
+    """The change of the base's codes that is halved if all around it is as faint."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
 
     def __init__(self, base: str = "look") -> None:
         super().__init__()
-        if base not in ("none", "look", *MAPPINGS):
-            raise ValueError("base is none, look, bt2408 or bt2446a")
+        if base not in ("none", "told", "look", *MAPPINGS):
+            raise ValueError("base is none, told, look, bt2408 or bt2446a")
         self.base = base
-        self.look = LookReader() if base == "look" else None
+        self.look: LookReader | None = None
+        if base in ("told", "look"):
+            self.look = LookReader() if base == "told" else LookMapping()
+        self.reader = SceneReader() if base == "told" else None
 
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         base = spec.config.get("base", "look")
-        return spec if base == "look" else replace(spec, look=0, greys=base != "none")
+        if base == "told":
+            return replace(spec, look=VECTOR + tone.NUMBERS, brightness=True)
+        if base == "look":
+            return replace(spec, look=VECTOR, brightness=False)
+        return replace(spec, look=0, brightness=False, greys=base != "none")
 
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         return super().new_state(size, look) if look is None or self.look is None else known(look)
@@ -49,7 +64,10 @@ class OnBase(Model):
     def read_look(self, thumbs: Tensor, brightness: Tensor) -> Tensor:
         if self.look is None:
             return super().read_look(thumbs, brightness)
-        return self.look.vector(thumbs)
+        vector = self.look.vector(thumbs)
+        if self.reader is None:
+            return vector
+        return torch.cat([vector, self.reader(thumbs, brightness)], 1)
 
     def greys(self, codes: Tensor, state: State) -> Tensor:
         if self.base == "none":
@@ -59,33 +77,45 @@ class OnBase(Model):
 
     def scene_look(self, window: Window, t: int, state: State) -> tuple[Tensor | None, State]:
         """The look ``B,V`` of the scene up to frame ``t`` and the state that holds it; None without a reader."""
-        return (None, state) if self.look is None else self.look.remember(window.thumb(t), state)
+        if self.look is None:
+            return None, state
+        thumb = window.thumb(t)
+        told = thumb.new_ones(len(thumb)) if self.reader is None else window.told
+        return remembered(lambda: self.read_look(thumb, told), state)
 
     def base_frame(self, frames: Tensor, t: int) -> Tensor:
         """Frame ``t`` of ``B,T,3,H,W`` as the base maps it, ``B,3,H,W``."""
         return frames[:, t] if self.look is None else steadied(frames, t)
 
     def mapped(self, frame: Tensor, look: Tensor | None) -> Tensor:
-        """The base's codes ``B,3,H,W``, float32, of a frame ``B,3,H,W`` in a scene of that look. Not for the base ``none``."""
-        if self.look is not None:
-            if look is None:
-                raise ValueError("the look mapping needs a look")
+        """The base's codes ``B,3,H,W``, float32, of a frame ``B,3,H,W`` in a scene of that look, pixel by pixel. Not for the base
+        ``none``."""
+        if self.look is None:
+            return pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
+        if look is None:
+            raise ValueError("the look mapping needs a look")
+        if isinstance(self.look, LookMapping):
             return self.look.codes(frame, look)
-        return pq_inverse_eotf(MAPPINGS[self.base](frame.float()))
+        return pq_inverse_eotf(tone.light(frame, look[:, VECTOR:]))
+
+    def base_codes(self, frame: Tensor, look: Tensor | None) -> Tensor:
+        """The codes ``B,3,H,W`` of a frame that the network corrects: :meth:`mapped`, on ``told`` after clipped areas are lit."""
+        return self.mapped(frame if self.reader is None else lit(frame.float().clamp(0, 1)), look)
 
     def corrected(self, added: Tensor, frame: Tensor, look: Tensor | None) -> Tensor:
         """The codes ``B,3,H,W`` of a frame ``B,3,H,W`` with the network's output ``added``; alone for the base ``none``."""
         if self.base == "none":
             return added
-        return self.mapped(frame, look) + bounded(
+        return self.base_codes(frame, look) + bounded(
             added,
             frame,
             scale=self.scale,
             reach=self.reach,
             bound=BOUND,
-            faint=None if self.training else FAINT,
+            faint=None if self.training else self.faint,
         )
 
     def own_modules(self) -> Iterable[nn.Module]:
-        theirs = set() if self.look is None else set(self.look.modules())
+        readers = (r for r in (self.look, self.reader) if r is not None)
+        theirs = {m for r in readers for m in r.modules()}
         return (m for m in self.modules() if m not in theirs)

@@ -1,8 +1,8 @@
-"""Reads a scene's look from the whole picture, and maps tone and colour to undo it.
+"""Reads a scene's look from the whole picture as a vector, and maps tone and colour by it.
 
 Which HDR picture an SDR picture comes from depends on how it was graded: the same grey may stand for 20 or for 60 nits. A
-patch does not show that; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector,
-remembers its mean over the scene, and maps every pixel with a small network that the vector modulates.
+patch does not show that; the whole picture does, to some degree. :class:`LookReader` reads a thumbnail into a vector, and
+:class:`LookMapping` also maps every pixel with a small network that the vector modulates.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from sdr2hdr.models.spec import State
 VECTOR = 128
 """Numbers of a look vector."""
 LOOK_STATE = {"look", "look_frames"}
-"""The look in a state: the mean vector ``B,128`` and its number of frames, ``B,1``. A look that was read from the whole
+"""The look in a state: the mean vector ``B,V`` and its number of frames, ``B,1``. A look that was read from the whole
 scene has no such number and stays as it is."""
 
 _BINS = 48
@@ -33,9 +33,9 @@ _LONGEST = 120
 
 
 class LookReader(Float32):
-    """Thumbnails to look vectors, and the mapping they choose. Always computes in float32: it makes codes, not corrections."""
+    """Thumbnails to look vectors. Always computes in float32."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
         c = (3, 32, 64, 96, 128)
         layers: list[nn.Module] = []
@@ -48,15 +48,6 @@ class LookReader(Float32):
             nn.Linear(2 * VECTOR, VECTOR),
             nn.ReLU(),
         )
-        self.enter, self.middle, self.leave = (
-            nn.Linear(3, width),
-            nn.Linear(width, width),
-            nn.Linear(width, 3),
-        )
-        self.modulate = nn.Linear(VECTOR, 4 * width)
-        for layer in (self.modulate, self.leave):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
 
     def vector(self, thumb: Tensor) -> Tensor:
         """Look vectors ``B,128`` of thumbnails ``B,3,S,S``: from what they show, how their light is distributed, and which
@@ -66,9 +57,21 @@ class LookReader(Float32):
         out: Tensor = self.embed(torch.cat([f.mean((2, 3)), f.amax((2, 3)), distribution(x)], 1))
         return out
 
-    def remember(self, thumb: Tensor, state: State) -> tuple[Tensor, State]:
-        """:func:`remembered` of the looks ``B,128`` of thumbnails ``B,3,S,S``."""
-        return remembered(lambda: self.vector(thumb), state)
+
+class LookMapping(LookReader):
+    """The mapping that look vectors choose, with its reader: it makes codes, not corrections."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.enter, self.middle, self.leave = (
+            nn.Linear(3, width),
+            nn.Linear(width, width),
+            nn.Linear(width, 3),
+        )
+        self.modulate = nn.Linear(VECTOR, 4 * width)
+        for layer in (self.modulate, self.leave):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def codes(self, frame: Tensor, look: Tensor) -> Tensor:
         """PQ codes ``B,3,H,W`` of a frame ``B,3,H,W``: the direct mapping plus the look's change. Greys stay grey.

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from sdr2hdr.models.base.corrections import SCALE, SDR_FAINT, bounded
 from sdr2hdr.models.base.on_base import OnBase
-from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment, around
 from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
 from sdr2hdr.models.didnet.wavelet import WaveletAttention
@@ -33,11 +32,7 @@ lost 13 codes of their blue."""
 _TITLE = "Seven aligned frames for compressed SDR; also restores SDR"
 _PAPER = "Xu et al., Towards Robust SDRTV-to-HDRTV via Dual Inverse Degradation Network"
 
-_CORRECTS: dict[str, Any] = {
-    "look": VECTOR,
-    "brightness": False,
-    "tasks": ("mapping", "restoration"),
-}
+_CORRECTS: dict[str, Any] = {"tasks": ("mapping", "restoration")}
 """What the spec has otherwise where the network corrects a base or stands alone."""
 
 DIDNET_SPEC = ModelSpec(

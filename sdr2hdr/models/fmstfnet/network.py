@@ -166,6 +166,7 @@ class FMSTFNet(OnBase, PyramidModel):
     """
 
     scale = 1.0  # as the bundled weight was trained; a zero-initialised sum over sizes starts small enough
+    faint = 4.5 / 1023
 
     def __init__(
         self,
@@ -195,7 +196,7 @@ class FMSTFNet(OnBase, PyramidModel):
         self.reach = 2**self.levels
         self.predicts, self.detail_scale = predicts, detail_scale
         self.modulation: Modulation | PrintedModulation = (
-            Modulation(channels, VECTOR if base == "look" else 0, "local" in parts)
+            Modulation(channels, VECTOR if self.look is not None else 0, "local" in parts)
             if sees == "thumbs"
             else PrintedModulation(channels, "local" in parts)
         )
@@ -270,7 +271,8 @@ class FMSTFNet(OnBase, PyramidModel):
         if isinstance(self.modulation, PrintedModulation):
             feature = self.modulation(low)
         else:
-            feature = self.modulation(low, window.thumb(t), look, window.place)
+            vector = None if look is None else look[:, :VECTOR]
+            feature = self.modulation(low, window.thumb(t), vector, window.place)
         return _Features(feature, details, look, look_state)
 
     def _output(self, made: Tensor, details: list[Tensor]) -> list[Tensor]:

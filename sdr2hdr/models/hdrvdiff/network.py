@@ -16,7 +16,7 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.models.base.corrections import guarded
+from sdr2hdr.models.base.corrections import guarded, spared
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
@@ -73,14 +73,19 @@ class HDRVDiff(OnBase):
     in the mu-law domain, and the light that clipped areas lack, which its prior is to give, is far more than damage.
     """
 
+    faint = 3 / 1023
+
     def __init__(
         self,
         steps: int = STEPS,
         *,
         embedding: bool = True,
         integration: str = "zica",
+        base: str = "look",
     ) -> None:
-        super().__init__("look")
+        super().__init__(base)
+        if self.look is None:
+            raise ValueError("base is told, look or none")
         if steps < 0 or integration not in ("zica", "attention", "concat"):
             raise ValueError("steps is 0 or more, integration is zica, attention or concat")
         self.steps, self.integration = steps, integration
@@ -161,7 +166,7 @@ class HDRVDiff(OnBase):
             every, times = torch.stack(moved, 1), at[:, [t, *near]]
             light = linear(every, times)
             if look is not None:
-                base = mu_law(pq_eotf(self.mapped(self.base_frame(frames, t), look)))
+                base = mu_law(pq_eotf(self.base_codes(self.base_frame(frames, t), look)))
             else:
                 base = mu_law(
                     convert(merge(every, times, torch.stack(alike, 1)), "bt709", "bt2020")
@@ -177,9 +182,12 @@ class HDRVDiff(OnBase):
         return self.autoencoder.decode(z)
 
     def toned(self, aligned: Aligned, added: Tensor, *, graded: bool) -> Tensor:
-        """The result ``B,3,H,W`` in the mu-law domain: a base and its correction. A graded picture's greys stay grey and its
-        black stays black."""
-        return aligned.base + (guarded(added, aligned.reference[:, :3], CELL) if graded else added)
+        """The result ``B,3,H,W`` in the mu-law domain: a base and its correction. A graded picture's greys stay grey, its black
+        stays black, and what is intact nearly as it is."""
+        if not graded:
+            return aligned.base + added
+        change = guarded(added, aligned.reference[:, :3], CELL)
+        return aligned.base + (change if self.training else spared(change, self.faint))
 
     @classmethod
     def from_published(cls, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -26,12 +26,7 @@ from sdr2hdr.models.spec import ModelSpec, State
 _TITLE = "Knowledge-inspired parallel network for compressed SDR"
 _PAPER = "Wang et al., KPNet: knowledge-inspired parallel network for compressed-SDR to HDR video reconstruction"
 
-_CORRECTS: dict[str, Any] = {
-    "look": VECTOR,
-    "has_aux": False,
-    "brightness": False,
-    "tasks": ("mapping",),
-}
+_CORRECTS: dict[str, Any] = {"has_aux": False, "tasks": ("mapping",)}
 """What the spec has otherwise where the network corrects a base or stands alone."""
 
 KPNET_SPEC = ModelSpec(
@@ -100,6 +95,7 @@ class KPNet(Branches, OnBase):
         equations: str = "published",
     ) -> None:
         super().__init__(base)
+        self.faint = (7.0 if blocks == 1 else 2.5) / 1023  # the light variant's errors are larger
         if equations not in ("published", "printed"):
             raise ValueError("equations is published or printed")
         self.build(
@@ -146,7 +142,8 @@ class KPNet(Branches, OnBase):
             found: list[Film] = self.context(window.thumb(t))
             return found
         if self.modulate is not None and look is not None:
-            return films(self.modulate(look.to(self.modulate.weight.dtype)), _FILMS)
+            vector = look[:, :VECTOR].to(self.modulate.weight.dtype)
+            return films(self.modulate(vector), _FILMS)
         return None
 
     def render(self, window: Window, state: State) -> tuple[Tensor, State]:

@@ -28,9 +28,7 @@ from sdr2hdr.models.wmnet.memory import PublishedMemory, TokenMemory
 from sdr2hdr.models.wmnet.trunk import Trunk
 
 _CORRECTS: dict[str, Any] = {
-    "look": VECTOR,
     "has_aux": False,
-    "brightness": False,
     "overlap": 72,
     "margin": 0,
     "tasks": ("mapping", "masked"),
@@ -85,7 +83,7 @@ class WMNet(Trunk, OnBase, MaskedModel):
     """
 
     reach = 2
-    encoder = (*Trunk.encoder, "look.")
+    encoder = (*Trunk.encoder, "look.", "reader.")
 
     def __init__(
         self,
@@ -103,7 +101,7 @@ class WMNet(Trunk, OnBase, MaskedModel):
             raise ValueError("attention is published, printed, tokens or none")
         if hidden is not None and attention not in ("published", "printed"):
             raise ValueError("hidden is for the attention published or printed")
-        self.modulate = nn.Linear(VECTOR, 2 * channels) if base == "look" else None
+        self.modulate = nn.Linear(VECTOR, 2 * channels) if self.look is not None else None
         if self.modulate is not None:
             zero(self.modulate)
         self.build(channels, blocks, edges, experts, alone=base == "none")
@@ -160,7 +158,7 @@ class WMNet(Trunk, OnBase, MaskedModel):
             feature, state = self.remember(mixed, window, t, state)
             look, state = self.scene_look(window, t, state)
             if look is not None and self.modulate is not None:
-                (film,) = films(self.modulate(look.to(feature.dtype)), 1)
+                (film,) = films(self.modulate(look[:, :VECTOR].to(feature.dtype)), 1)
                 feature = film(feature)
             out.append(self.corrected(self.decode(feature), self.base_frame(frames, t), look))
         return torch.stack(out, dim=1), state
