@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -134,16 +133,8 @@ def row(function: F) -> F:
 
 @cache
 def _numba() -> Any:
-    """numba, which loads SciPy's linear algebra, where there is any, only if a function is compiled that multiplies matrices."""
     numba = importlib.import_module("numba")
     _use_wide_vectors(numba.config)
-    if "scipy.linalg" not in sys.modules:
-        sys.modules["scipy.linalg"] = None  # type: ignore[assignment] # it cannot be imported for now
-        try:
-            arrays: Any = importlib.import_module("numba.np.arraymath")
-            arrays._HAVE_BLAS = importlib.util.find_spec("scipy") is not None
-        finally:
-            del sys.modules["scipy.linalg"]
     return numba
 
 

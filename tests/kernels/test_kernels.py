@@ -393,17 +393,6 @@ def test_without_a_cache_folder_kernels_compile_all_the_same(tmp_path: Path) -> 
     assert total == 63 and before == 0 < after < 600
 
 
-def test_kernels_load_no_linear_algebra_and_take_none_from_others() -> None:
-    pytest.importorskip("scipy.linalg")
-    code = (
-        "import sys, numba, numpy, torch; from sdr2hdr.kernels import small;"
-        "small.shrunk(torch.zeros(9, 9, dtype=torch.uint8), (3, 3), 3); print('scipy.linalg' in sys.modules);"
-        "print(numba.njit(lambda a: numpy.cov(a))(numpy.array([[1.0, 3.0], [2.0, 2.0]]))[0, 0])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "2.0"]
-
-
 def test_a_processor_without_avx2_gives_the_same_samples() -> None:
     code = (
         "import hashlib, torch; from sdr2hdr.color.yuv import YuvLayout;"
