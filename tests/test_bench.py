@@ -51,7 +51,7 @@ def test_operations_are_those_of_the_fused_and_of_the_plain_convolutions() -> No
 
 
 def test_the_peak_is_a_rate_of_this_device() -> None:
-    found = bench.peak_of("cpu", edge=64, seconds=0.01)
+    found = bench.peak_of("cpu", edge=64, seconds=0.0)  # a busy machine may not get further
     assert found.device == "cpu" and 0 < found.operations < 1e15
 
 
