@@ -610,7 +610,7 @@ def test_keys_that_came_later_leave_older_checkpoints_theirs(recipe_file: Path) 
     ("name", "task"),
     [
         ("wmnet", "repair"),
-        ("wmnet", "mapping"),
+        ("wmnet-alone", "mapping"),
         ("wmnet-fast", "repair"),
         ("kpnet-repair", "repair"),
     ],
@@ -619,7 +619,8 @@ def test_networks_that_repair_train_from_clips_and_keep_the_look(
     corpus: Path, tmp_path: Path, name: str, task: Literal["repair", "mapping"]
 ) -> None:
     sizes = {
-        "wmnet": {"channels": 8, "blocks": 3},
+        "wmnet": {"channels": 8, "blocks": 3, "first_blocks": 1},
+        "wmnet-alone": {"channels": 8, "blocks": 3},
         "wmnet-fast": {"channels": 8, "deep": 8},
         "kpnet-repair": {"channels": 8},
     }
