@@ -26,7 +26,6 @@ from torch import Tensor
 from benchmarks.command import parser
 from benchmarks.which import BASE, converted
 from sdr2hdr.color.clipped import OFFSET, RANGE, WEIGHTS, averaged, points, share
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.data.clips import Clip
 from sdr2hdr.data.footage import scene_of
 from sdr2hdr.data.store import clip_paths, read_clip
@@ -123,7 +122,7 @@ class Areas(NamedTuple):
         """The luma ``A,N`` of what the look makes of the codes with ``A,N`` added to their factor, by its strength."""
         within = added.clamp(RANGE[0] / CHOSEN, RANGE[1] / CHOSEN)
         codes = self.codes * (1 + strength * self.share * within)[:, None]
-        return luma(pq_inverse_eotf(tone.light(codes[:, :, None], self.look)))[:, 0]
+        return luma(tone.mapped(codes[:, :, None], self.look))[:, 0]
 
     def figures(self, shown: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The figures ``A`` of :func:`sdr2hdr.metrics.repair.inside` for luma ``A,N``."""

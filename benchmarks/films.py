@@ -21,7 +21,7 @@ from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.data.clips import ClipMaker
 from sdr2hdr.data.grading import LOOKS, grade, render_sdr
 from sdr2hdr.metrics.basic import psnr
-from sdr2hdr.models.base.on_base import OnBase
+from sdr2hdr.models.look import tone
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.looks import SceneLooks
 from sdr2hdr.weights.opened import open_model
@@ -63,7 +63,6 @@ def main() -> None:
     keep_one_heap()
     loaded = open_model("look")
     model, spec = loaded.model, loaded.spec
-    assert isinstance(model, OnBase)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for kind, scenes in films(
         ClipMaker(args.corpus, "val", size=(160, 256), frames=1, seed=3), args.films
@@ -74,7 +73,7 @@ def main() -> None:
                 looks.see(i, sdr)
             for (sdr, truth), look in zip(scenes, looks.of(range(len(scenes) + 1)), strict=True):
                 assert look is not None
-                codes = model.mapped(sdr[None], look[None])[0].clamp(0, 1)
+                codes = tone.mapped(sdr[None], look[None])[0].clamp(0, 1)
                 scores = psnr(codes, truth), float(delta_e_itp(codes, truth).mean())
                 found.setdefault((kind, where), []).append(scores)
     print(

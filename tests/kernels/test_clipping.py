@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color import clipped
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.kernels import compiled
 from sdr2hdr.models.look import tone
 
@@ -49,7 +48,7 @@ def test_a_table_goes_on_above_code_one() -> None:
     look = tone.bounded(torch.tensor([[2.5, *[0.0] * 17]]))
 
     def codes(sdr: Tensor) -> Tensor:
-        return pq_inverse_eotf(tone.light(sdr[None], look))[0]
+        return tone.mapped(sdr[None], look)[0]
 
     assert axis()[64] == 1 and axis()[-1] >= clipped.HIGHEST
     table = packed_table(codes(grid()))

@@ -96,7 +96,7 @@ class OnBase(Model):
             raise ValueError("the look mapping needs a look")
         if isinstance(self.look, LookMapping):
             return self.look.codes(frame, look)
-        return pq_inverse_eotf(tone.light(frame, look[:, VECTOR:]))
+        return tone.mapped(frame, look[:, VECTOR:])
 
     def base_codes(self, frame: Tensor, look: Tensor | None) -> Tensor:
         """The codes ``B,3,H,W`` of a frame that the network corrects: :meth:`mapped`, on ``told`` after clipped areas are lit."""

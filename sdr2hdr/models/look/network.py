@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.base.reader import known, remembered
 from sdr2hdr.models.base.steady import STEADY_REACH, steadied
 from sdr2hdr.models.look import tone
@@ -48,7 +47,7 @@ class Look(Model):
 
     def greys(self, codes: Tensor, state: State) -> Tensor:
         grey = codes.expand(1, 3, 1, -1)
-        return pq_inverse_eotf(tone.light(grey, state["look"][:1].float()))[0, 1, 0]
+        return tone.mapped(grey, state["look"][:1].float())[0, 1, 0]
 
     def scene_look(self, window: Window, t: int, state: State) -> tuple[Tensor, State]:
         """The look ``B,18`` of the scene up to frame ``t`` and the state that holds it."""
@@ -58,5 +57,5 @@ class Look(Model):
         out = []
         for t in window.inner:
             look, state = self.scene_look(window, t, state)
-            out.append(pq_inverse_eotf(tone.light(steadied(window.frames, t), look)))
+            out.append(tone.mapped(steadied(window.frames, t), look))
         return torch.stack(out, dim=1), state

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color.clipped import lit
-from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.models.base.corrections import SDR_FAINT, bounded
 from sdr2hdr.models.base.steady import steadied
 from sdr2hdr.models.look import tone
@@ -64,7 +63,7 @@ class Repairing(RepairingModel, Look):
         return restored + torch.stack(steadier, dim=1), restored
 
     def mapped(self, frames: Tensor, state: State) -> Tensor:
-        return pq_inverse_eotf(tone.light(frames, state["look"].float()))
+        return tone.mapped(frames, state["look"].float())
 
     def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
         frames, restored = self.repair(window)

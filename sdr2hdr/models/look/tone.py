@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr.color.primaries import convert, luminance
-from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf
+from sdr2hdr.color.transfer import bt1886_eotf, bt1886_inverse_eotf, pq_inverse_eotf
 
 KNOTS = 12
 """Control points of the curve, over SDR codes 0 to 1."""
@@ -80,6 +80,11 @@ def curve(look: Tensor) -> Tensor:
     linear = 2.4 * torch.linspace(0, 1, _ENTRIES + 1, device=look.device).clamp_min(1e-3).log()
     gains = (gains + linear).cummax(1).values - linear
     return (gains - gains[:, _ENTRIES // 2 : _ENTRIES // 2 + 1]).clamp_max(_STEEPEST)
+
+
+def mapped(sdr: Tensor, look: Tensor) -> Tensor:
+    """PQ codes ``B,3,H,W`` of the :func:`light` of SDR codes ``B,3,H,W`` by looks ``B,18``."""
+    return pq_inverse_eotf(light(sdr, look))
 
 
 def light(sdr: Tensor, look: Tensor) -> Tensor:
