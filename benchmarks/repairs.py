@@ -41,7 +41,8 @@ def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, .
         clip = read_clip(path)
         frames = clip.sdr()
         middle = len(frames) // 2
-        result = net.restored_frames(frames[None], range(middle, middle + 1))[0, 0].float()
+        qp = torch.tensor([float(clip.qp)])
+        result = net.restored_frames(frames[None], range(middle, middle + 1), qp)[0, 0].float()
         source, truth = frames[middle], clip.undamaged()[middle]
         if clip.qp:
             gain = psnr(result, truth) - psnr(source, truth)

@@ -39,6 +39,7 @@ class ResidentSampler(Sampler):
             raise ValueError("clips that lie together must have one size")
         self._sdr, self._hdr, self._clean = (torch.stack(kept) for kept in (sdr, hdr, clean))
         self._brightness = torch.tensor(told, device=device)
+        self._qp = torch.tensor([float(f.qp) for f in self._facts], device=device)
         self._thumbs: dict[int, Tensor] = {}
 
     def facts(self, index: int) -> Facts:
@@ -84,6 +85,7 @@ class ResidentSampler(Sampler):
             self._thumbs_of(thumb, numbers, frames, sdr),
             torch.tensor(places).to(self.device),
             self._brightness[numbers[:, 0]],
+            self._qp[numbers[:, 0]],
             tuple(self._scenes[d.clip] for d in draws),
         )
 

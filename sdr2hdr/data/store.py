@@ -75,7 +75,7 @@ class Batch:
     """Patches of clips: SDR R'G'B' ``sdr`` and PQ codes ``hdr``, ``B,T,3,P,P``; the SDR from before it was compressed, ``clean``,
     of the same shape (``sdr`` again unless it is asked for); thumbnails of the whole pictures ``thumbs B,T,3,S,S`` (S is 0 unless
     asked for); where in them the patches are, ``place B,4``: top, left, bottom, right as shares of the picture; the clips'
-    ``brightness B``; and the names of their ``scenes``."""
+    ``brightness B`` and ``qp B``, float, 0 for those that went through no codec; and the names of their ``scenes``."""
 
     sdr: Tensor
     hdr: Tensor
@@ -83,6 +83,7 @@ class Batch:
     thumbs: Tensor
     place: Tensor
     brightness: Tensor
+    qp: Tensor
     scenes: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Self:
@@ -166,7 +167,7 @@ class Sampler:
         ``undamaged`` asks for the SDR from before compression; ``strong_from`` is that of :meth:`draws`.
         """
         damaged, clean, masters, thumbs = ([] for _ in range(4))
-        places, brightness, scenes = [], [], []
+        places, brightness, qps, scenes = [], [], [], []
         draws = list(self.draws(step, size, frames, patch, strong_from))
         for draw in draws:
             which = slice(draw.first, draw.first + frames)
@@ -183,6 +184,7 @@ class Sampler:
                     thumbs.append(thumbnail(picture[None], thumb)[0])
                 meta = f.metadata()
                 brightness.append(float(meta["brightness"]))
+                qps.append(float(meta["qp"]))
                 scenes.append(scene_of(meta["scene"]))
             places.append(place(draw, patch, height, width))
 
@@ -199,6 +201,7 @@ class Sampler:
             _turned(torch.stack(thumbs), draws) if thumb else sdr[..., :0, :0],
             torch.tensor(places),
             torch.tensor(brightness),
+            torch.tensor(qps),
             tuple(scenes),
         )
 

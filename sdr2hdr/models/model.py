@@ -19,7 +19,8 @@ class Inputs(TypedDict, total=False):
     position of the frames in the picture: top, left, bottom, right as fractions (default: the whole picture). ``exposures
     B,T`` are relative times if they alternate, else None. ``noise B,C,h,w`` is normally distributed and belongs to areas of
     the picture (:func:`sdr2hdr.models.inputs.field`). ``brightness B`` is what is asked for
-    (:mod:`sdr2hdr.color.exposure`).
+    (:mod:`sdr2hdr.color.exposure`). ``qp B`` is how strongly the scene was compressed (:mod:`sdr2hdr.media.quantiser`), NaN where
+    that is not known.
     """
 
     past: int
@@ -29,6 +30,7 @@ class Inputs(TypedDict, total=False):
     exposures: Tensor | None
     noise: Tensor | None
     brightness: Tensor | None
+    qp: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Window:
     exposures: Tensor | None = None
     noise: Tensor | None = None
     brightness: Tensor | None = None
+    qp: Tensor | None = None
 
     @property
     def inner(self) -> range:
@@ -192,8 +195,11 @@ class RepairingModel(RestoringModel):
     """Whether frames next to each other cost less together than apart, so that training takes all frames of a clip."""
 
     @abstractmethod
-    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
-        """The restored frames ``which`` of ``B,T,3,H,W``; at the ends there is no frame before or after."""
+    def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
+        """The restored frames ``which`` of ``B,T,3,H,W``; at the ends there is no frame before or after.
+
+        ``qp`` is that of :class:`Inputs`.
+        """
 
     @abstractmethod
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,8 @@ class ModelSpec:
     default edge of a tile. ``tolerance`` is the largest difference between tiles and the whole frame in PQ codes 0..1,
     as measured by ``benchmarks/tiles.py``. ``bytes_per_pixel`` estimates the working memory for one frame in float32.
 
-    A model with ``brightness`` is told which one is asked for (:mod:`sdr2hdr.color.exposure`), and gives it. A model with
+    A model with ``brightness`` is told which one is asked for (:mod:`sdr2hdr.color.exposure`), and gives it. One with ``qp`` is
+    told how strongly its source was compressed. A model with
     ``greys`` says what it makes of them (:meth:`~sdr2hdr.models.model.Model.greys`), so its brightness and highlights can be
     changed.
 
@@ -67,6 +68,7 @@ class ModelSpec:
     has_weights: bool = True
     has_aux: bool = False
     brightness: bool = False
+    qp: bool = False
     greys: bool = True
     pixelwise: bool = False
     sizes: int = 0

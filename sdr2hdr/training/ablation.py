@@ -214,7 +214,7 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) ->
         wanted, base = (net.base_codes(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
         found["repaired"] = psnr(result, wanted) - psnr(base, wanted)
     if isinstance(net, RepairingModel):
-        restored = net.restored_frames(sdr, range(at, at + 1))[0, 0]
+        restored = net.restored_frames(sdr, range(at, at + 1), torch.tensor([float(clip.qp)]))[0, 0]
     elif isinstance(net, RestoringModel) and spec.look:
         told = torch.tensor([clip.brightness])
         thumbs = thumbnail(sdr, spec.thumb)

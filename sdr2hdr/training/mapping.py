@@ -59,6 +59,7 @@ class Mapping(Task[Model]):
             thumbs=batch.thumbs if spec.thumb else None,
             place=batch.place if spec.place else None,
             brightness=batch.brightness if spec.brightness else None,
+            qp=told_qp(batch, step.generator) if spec.qp else None,
         )
         if isinstance(net, RestoringModel):
             inner = slice(spec.past, batch.sdr.shape[1] - spec.future)
@@ -137,9 +138,9 @@ class Repair(Task[RepairingModel]):
         count = batch.sdr.shape[1]
         first = int(torch.randint(count, (), generator=step.generator))
         which = range(count) if net.shares_work else range(first, first + 1)
-        error = (
-            net.restored_frames(batch.sdr, which).float() - batch.clean[:, which.start : which.stop]
-        )
+        qp = told_qp(batch, step.generator) if step.spec.qp else None
+        restored = net.restored_frames(batch.sdr, which, qp).float()
+        error = restored - batch.clean[:, which.start : which.stop]
         return error.abs().mean() + 0.003 * damage(error, 2e-5)
 
 
@@ -154,6 +155,22 @@ def retold(batch: Batch, generator: torch.Generator) -> Batch:
         for master, told, was in zip(batch.hdr, moved.tolist(), own.tolist(), strict=True)
     ]
     return replace(batch, hdr=torch.stack(masters), brightness=moved.to(batch.hdr.device))
+
+
+def told_qp(batch: Batch, generator: torch.Generator) -> Tensor:
+    """What a network is told of the clips' QPs ``B``: NaN for one in seven, as films have whose codec does not say it.
+
+    One in seven is told a lower QP than its own, as a film that was compressed twice; the others are told theirs within a few, as
+    the pictures of a scene have. Clips that went through no codec are told a QP of up to 16.
+    """
+    qp = batch.qp.cpu()
+    count = len(qp)
+    share = torch.rand(count, generator=generator)
+    near = qp + 0.5 + 1.5 * torch.randn(count, generator=generator)
+    lower = 8 + (near - 8) * torch.rand(count, generator=generator)
+    told = torch.where(share < 1 / 7, lower, near).clamp_min(1)
+    told = torch.where(qp == 0, 16 * torch.rand(count, generator=generator), told)
+    return torch.where(share > 6 / 7, torch.nan, told).to(batch.sdr.device)
 
 
 def check_window(recipe: Recipe, stage: Stage, spec: ModelSpec) -> None:

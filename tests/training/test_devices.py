@@ -42,7 +42,8 @@ def batch_of(recipe: Recipe, stage: Stage, device: torch.device) -> Batch:
     place = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(stage.batch, 4)
     told = torch.full((stage.batch,), 2.5, device="cpu" if spec.brightness else device)
     scenes = tuple(f"scene{n % 2}" for n in range(stage.batch))
-    return Batch(sdr, hdr, clean, some(*size, side, side), place, told, scenes)
+    qp = torch.full((stage.batch,), 37.0, device="cpu" if spec.qp else device)
+    return Batch(sdr, hdr, clean, some(*size, side, side), place, told, qp, scenes)
 
 
 @pytest.mark.usefixtures("vgg19")

@@ -37,6 +37,7 @@ def batch(frames: int) -> Batch:
         thumbs,
         torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4),
         torch.full((2,), 2.5),
+        torch.full((2,), 37.0),
     )
 
 

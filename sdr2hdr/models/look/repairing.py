@@ -35,15 +35,20 @@ class Repairing(RepairingModel, Look):
         return (m for m in self.modules() if m not in theirs)
 
     @abstractmethod
-    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
-        """The network's output ``B,3,H,W`` for each of the frames ``which`` of ``B,T,3,H,W``, before scale and bound."""
+    def added(
+        self, frames: Tensor, which: range, qp: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """The network's output ``B,3,H,W`` for each of the frames ``which`` of ``B,T,3,H,W``, before scale and bound.
+
+        ``qp B`` is that of :class:`~sdr2hdr.models.model.Inputs`.
+        """
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
         middle = frames.shape[1] // 2
         return self.restored_frames(frames, range(middle, middle + 1))[:, 0]
 
-    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
-        outputs = zip(which, self.added(frames, which), strict=True)
+    def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
+        outputs = zip(which, self.added(frames, which, qp), strict=True)
         return torch.stack([self.corrected(frames[:, t].float(), x) for t, x in outputs], dim=1)
 
     def corrected(self, frame: Tensor, added: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ class Repairing(RepairingModel, Look):
 
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
         frames, which = window.frames, window.inner
-        restored = self.restored_frames(frames, which)
+        restored = self.restored_frames(frames, which, window.qp)
         steadier = [steadied(frames, t) - frames[:, t].float() for t in which]
         return restored + torch.stack(steadier, dim=1), restored
 

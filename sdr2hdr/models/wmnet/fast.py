@@ -18,6 +18,7 @@ from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.parts.blocks import zero
+from sdr2hdr.models.parts.compression import Compression
 from sdr2hdr.models.parts.haar import haar, unhaar
 from sdr2hdr.models.spec import ModelSpec
 
@@ -63,11 +64,13 @@ WMNET_DEEP_SPEC = replace(
 class FastTrunk(nn.Module):
     """The layers of the small network, without the look. Sides are multiples of 8.
 
-    ``channels`` are features of half size, ``deep`` those of a quarter, which go through ``blocks`` residual blocks.
+    ``channels`` are features of half size, ``deep`` those of a quarter, which go through ``blocks`` residual blocks. With ``qp``
+    the features of half size are told how strongly the scene was compressed.
     """
 
-    def build(self, channels: int, deep: int, blocks: int) -> None:
+    def build(self, channels: int, deep: int, blocks: int, qp: bool = False) -> None:
         """Make the layers."""
+        self.compression = Compression(channels) if qp else None
         self.enter = nn.Conv2d(36, channels, 3, padding=1)
         self.down = nn.Conv2d(channels, deep, 3, stride=2, padding=1)
         self.body = nn.Sequential(*(LeakyBlock(deep) for _ in range(blocks)))
@@ -88,14 +91,22 @@ class FastTrunk(nn.Module):
         for block in list(self.body)[2:]:
             zero(cast(LeakyBlock, block).conv2)
         zero(self.leave)
+        if self.compression is not None:
+            self.compression.start()
 
-    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+    def added(
+        self, frames: Tensor, which: range, qp: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        told = None
+        if self.compression is not None:
+            told = self.compression(frames.new_full((len(frames),), torch.nan) if qp is None else qp)
         last = frames.shape[1] - 1
         known: dict[int, Tensor] = {}
         for t in which:  # a scene's first and last frames are repeated
             near = max(t - 1, 0), t, min(t + 1, last)
             known = {n: known[n] if n in known else self._haar(frames[:, n]) for n in near}
             x = F.leaky_relu_(self.enter(self._bands(*(known[n] for n in near))), LEAK)
+            x = x if told is None else told(x)
             y = self.body(F.leaky_relu_(self.down(x), LEAK))
             y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(self.up(y), 2), LEAK))
             yield unhaar(self.leave(y).float())
@@ -118,9 +129,15 @@ class FastTrunk(nn.Module):
 class WMNetFast(FastTrunk, Repairing):
     """The repairing network in front of :class:`Look`."""
 
-    def __init__(self, channels: int = 32, deep: int = 64, blocks: int = 2) -> None:
+    def __init__(
+        self, channels: int = 32, deep: int = 64, blocks: int = 2, qp: bool = False
+    ) -> None:
         super().__init__()
-        self.build(channels, deep, blocks)
+        self.build(channels, deep, blocks, qp)
+
+    @classmethod
+    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
+        return replace(spec, qp=spec.config.get("qp", False))
 
     def initialise(self) -> None:
         self.start()

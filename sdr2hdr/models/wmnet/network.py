@@ -126,6 +126,7 @@ class WMNet(Trunk, OnBase, MaskedModel):
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         if spec.config["base"] == "repair":
+            spec = replace(spec, qp=spec.config.get("qp", False))
             first = spec.config.get("first_blocks", 0)  # it sees a frame more
             return replace(spec, past=3, future=3) if first else spec
         found = super().as_configured(replace(spec, **_CORRECTS))
@@ -169,7 +170,7 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
 
     It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here. With
     ``first_blocks`` the small network of :class:`~sdr2hdr.models.wmnet.fast.WMNetFast`, of that many blocks, repairs every frame
-    first, at a quarter of the size, where large blocks are; this one repairs what that leaves.
+    first, at a quarter of the size, where large blocks are, and with ``qp`` is told the QP; this one repairs what that leaves.
     """
 
     encoder = (*Trunk.encoder, "reader.")
@@ -184,14 +185,17 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         edges: str = "repeat",
         experts: bool = True,
         first_blocks: int = 0,
+        qp: bool = False,
     ) -> None:
         super().__init__()
         if base != "repair":
             raise ValueError("this form's base is repair")
+        if qp and not first_blocks:
+            raise ValueError("the QP is told to the first network, so qp needs first_blocks")
         self.build(channels, blocks, edges, experts, alone=False)
         self.first = FastTrunk() if first_blocks else None
         if self.first is not None:
-            self.first.build(32, 64, first_blocks)
+            self.first.build(32, 64, first_blocks, qp)
 
     def initialise(self) -> None:
         firsts = set() if self.first is None else set(self.first.modules())
@@ -199,14 +203,14 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         if self.first is not None:
             self.first.start()
 
-    def restored_frames(self, frames: Tensor, which: range) -> Tensor:
+    def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
         if self.first is None:
-            return super().restored_frames(frames, which)
+            return super().restored_frames(frames, which, qp)
         near = range(max(which.start - 2, 0), min(which.stop + 2, frames.shape[1]))
         begun = torch.stack(
             [
                 frames[:, t].float() + self.limited(x, frames[:, t], faint=None)
-                for t, x in zip(near, self.first.added(frames, near), strict=True)
+                for t, x in zip(near, self.first.added(frames, near, qp), strict=True)
             ],
             dim=1,
         )
@@ -219,6 +223,8 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
             out.append(frame + (change if self.training else spared(change, self.faint)))
         return torch.stack(out, dim=1)
 
-    def added(self, frames: Tensor, which: range) -> Iterator[Tensor]:
+    def added(
+        self, frames: Tensor, which: range, qp: Tensor | None = None
+    ) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
             yield self.decode(feature)
