@@ -118,7 +118,7 @@ def main() -> None:
         h, w = (n // 8 * 8 for n in picture.shape[-2:])
         sdr, areas = with_patches(picture[:, :h, :w])
         for name, convert in models.items():
-            codes = convert(sdr[None], args.brightness)[-1]
+            codes = convert(sdr[None], args.brightness, None)[-1]
             patches = [codes[(slice(None), *a)].mean((1, 2)) for a in areas]
             greys = torch.stack(patches)
             nits = pq_eotf(greys)
@@ -129,7 +129,7 @@ def main() -> None:
             falls[name] = falls.get(name, 0) + int((nits[:, 1].diff() <= 0).any())
             black = sdr.clone()
             black[:, -h // 8 :, :] = 0.0
-            dark = convert(black[None], args.brightness)[-1][:, -h // 8 + 8 : -4, 8:-8]
+            dark = convert(black[None], args.brightness, None)[-1][:, -h // 8 + 8 : -4, 8:-8]
             blacks[name] = max(blacks.get(name, 0.0), float(pq_eotf(dark).mean()))
     print("code            " + " ".join(f"{c:7.4f}" for c in CODES))
     print("graded TV       " + " ".join(f"{n:7.1f}" for n in GRADED))
@@ -149,7 +149,7 @@ def main() -> None:
     sdr, truth = tripod(args.corpus, 32)
     base = None
     for name, convert in models.items():
-        codes = convert(sdr, args.brightness)
+        codes = convert(sdr, args.brightness, None)
         shaking = fmean(
             flicker(codes[i], codes[i - 1], truth[i], truth[i - 1]) for i in range(1, len(codes))
         )

@@ -266,7 +266,7 @@ def ordinary(weights: str | None, corpus: Path, every: int) -> None:
         where = sdr[-1].amax(0) >= CLIPPED
         places += int(where.sum())
         for name, convert_scene in models.items():
-            result = convert_scene(sdr, clip.brightness)[-1]
+            result = convert_scene(sdr, clip.brightness, clip.known_qp)[-1]
             away = delta_e_itp(result, truth)
             whole[name].append(float(away.mean()))
             decibels[name].append(psnr(result, truth))

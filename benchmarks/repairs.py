@@ -41,7 +41,7 @@ def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, .
         clip = read_clip(path)
         frames = clip.sdr()
         middle = len(frames) // 2
-        qp = torch.tensor([float(clip.qp)])
+        qp = torch.tensor([clip.known_qp or torch.nan])
         result = net.restored_frames(frames[None], range(middle, middle + 1), qp)[0, 0].float()
         source, truth = frames[middle], clip.undamaged()[middle]
         if clip.qp:

@@ -86,7 +86,7 @@ def converted(loaded: Loaded, clip: Clip) -> tuple[Tensor, Tensor | None]:
         aux=loaded.spec.has_aux,
         grade=Grade(clip.brightness if loaded.spec.greys else None),
     )
-    run = Run(0, len(sdr), 0, len(sdr))
+    run = Run(0, len(sdr), 0, len(sdr), clip.known_qp)
     found = torch.stack(list(render_scene(renderer, lambda: iter(sdr), run)))
     return found[:, :3], found[:, 3:] if loaded.spec.has_aux else None
 

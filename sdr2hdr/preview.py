@@ -21,7 +21,7 @@ from sdr2hdr.errors import InputError, ModelError
 from sdr2hdr.jobs.auto import choose_model
 from sdr2hdr.jobs.exposures import Times, check_count, exposures_for, read_from_frames
 from sdr2hdr.jobs.looks import Look
-from sdr2hdr.jobs.plan import Survey, survey
+from sdr2hdr.jobs.plan import Survey, scene_qps, survey
 from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.media.source import Source
 from sdr2hdr.media.still import avif
@@ -47,12 +47,13 @@ _LOOK = Fraction(3, 2)  # seconds on either side of a moment that are searched f
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame to show: its index among the frames with known ``pts``, and its scene ``first..last`` (exclusive)."""
+    """A frame to show: its index among the frames with known ``pts``, its scene ``first..last`` (exclusive) with its ``qp``."""
 
     pts: Sequence[int]
     frame: int
     first: int
     last: int
+    qp: float | None
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,9 @@ def _moment(source: Source, seconds: Fraction, history: int, known: Survey | Non
     edges = [0, *(cut for cut in cuts if cut > 0), len(pts)]
     frame = max((i for i, time in enumerate(pts) if time <= target), default=0)
     first = max(e for e in edges if e <= frame)
-    return Moment(pts, frame, first, min(e for e in edges if e > frame))
+    qps = scene_qps(source.qps, pts, edges[1:-1]) if known is None else known.qps
+    qp = qps[edges.index(first)] if qps else None
+    return Moment(pts, frame, first, min(e for e in edges if e > frame), qp)
 
 
 def _near(
@@ -272,7 +275,10 @@ def _scene_moments(source: Source, found: Survey, most: int) -> list[Moment]:
     every = scenes_from_cuts(found.cuts, len(found.pts), found.pts)
     if len(every) > most:
         every = [every[(2 * i + 1) * len(every) // (2 * most)] for i in range(most)]
-    return [Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1) for s in every]
+    return [
+        Moment(found.pts, (s.first + s.last) // 2, s.first, s.last + 1, found.qp(s.first))
+        for s in every
+    ]
 
 
 def _rendered(
@@ -285,10 +291,10 @@ def _rendered(
     )  # alternating exposures have no look, which HDR-V-Diff would remember
     begin = max(moment.first, moment.frame - history) if remembers else moment.frame
     if not spec.state_from_thumbs:
-        run = Run(begin, moment.frame + 1, moment.first, moment.last)
+        run = Run(begin, moment.frame + 1, moment.first, moment.last, moment.qp)
         *_, codes = renderer.run(_frames(source, moment, *run.needs(spec)), run, states)
         return codes
-    run = Run(moment.frame, moment.frame + 1, moment.first, moment.last)
+    run = Run(moment.frame, moment.frame + 1, moment.first, moment.last, moment.qp)
     low, high = run.needs(spec)
     window = []
     for number, frame in enumerate(_frames(source, moment, min(begin, low), high), min(begin, low)):

@@ -51,6 +51,11 @@ class Clip:
     qp: int
     brightness: float
 
+    @property
+    def known_qp(self) -> float | None:
+        """What models are told of the compression: the QP, None for a clip that went through no codec."""
+        return float(self.qp) if self.qp else None
+
     def sdr(self, which: slice = slice(None), area: Area = WHOLE) -> Tensor:
         """R'G'B' ``T,3,H,W`` 0..1 as the converter would see it: all frames or some, the whole picture or an area."""
         return _rgb(self.planes, which, area)

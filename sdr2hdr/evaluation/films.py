@@ -108,7 +108,7 @@ def converted(
             looks.see(number, frame)
     frames = strip.frames()
     for (first, last), look in zip(pairwise(begins), looks.of(begins), strict=True):
-        run = Run(first, last, first, last)
+        run = Run(first, last, first, last, strip.qp(first) if spec.qp else None)
         yield from render_scene(renderer, lambda: frames, run, look)
 
 

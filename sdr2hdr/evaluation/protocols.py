@@ -50,7 +50,7 @@ def _coded(strip: Strip, qp: int, intra: bool) -> Strip:
         for planes in zip(*_planes(strip, qp, intra or strip.loose), strict=True):
             yield from_yuv(planes, LAYOUT)
 
-    return replace(strip, size=(width, height), frames=frames)
+    return replace(strip, size=(width, height), frames=frames, qp=lambda _first: float(qp))
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from sdr2hdr.data.paired import PairedScene, frame_files, paired_scenes, sides
 from sdr2hdr.data.scene_list import read_scene_list, select
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
-from sdr2hdr.jobs.plan import survey
+from sdr2hdr.jobs.plan import Survey, survey
 from sdr2hdr.media.png import png_facts, read_codes
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS
@@ -25,7 +26,7 @@ class Strip:
 
     ``frames`` gives ``3,H,W`` float32, R'G'B' of BT.709 where ``sdr``, else PQ codes of BT.2020. ``scenes`` gives the first
     frame of each scene, followed by the number of frames; ``size`` is width, height. ``loose`` frames are unrelated to each
-    other.
+    other. ``qp`` gives how strongly the scene that begins at a frame was compressed (:mod:`sdr2hdr.media.quantiser`), or None.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Strip:
     frames: Callable[[], Iterator[Tensor]]
     scenes: Callable[[], Sequence[int]]
     loose: bool = False
+    qp: Callable[[int], float | None] = lambda _first: None
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,18 @@ def film(path: Path, times: Times = ()) -> Strip:
     def frames() -> Iterator[Tensor]:
         return (p.rgb() if sdr else p.codes() for p in source.pictures())
 
-    def scenes() -> list[int]:
-        found = survey(source, "auto", lambda _done, _total: None, times)
-        return [0, *found.cuts, len(found.pts)]
+    @cache
+    def found() -> Survey:
+        return survey(source, "auto", lambda _done, _total: None, times)
 
-    return Strip(path.stem, sdr, source.info.size, float(source.info.rate), frames, scenes)
+    def scenes() -> list[int]:
+        return [0, *found().cuts, len(found().pts)]
+
+    def qp(first: int) -> float | None:
+        return found().qp(first)
+
+    size, rate = source.info.size, float(source.info.rate)
+    return Strip(path.stem, sdr, size, rate, frames, scenes, qp=qp)
 
 
 def folder_strip(name: str, paths: Sequence[Path], *, loose: bool = False) -> Strip:

@@ -32,8 +32,9 @@ BEST = ", best exposure"
 BOTH = choose(["psnr", "de_itp"]).measures
 """The measures that judge a weight."""
 
-Convert = Callable[[Tensor, float], Tensor]
-"""Turns a scene, SDR R'G'B' ``T,3,H,W`` 0..1, into PQ codes of the same shape at a brightness."""
+Convert = Callable[[Tensor, float, float | None], Tensor]
+"""Turns a scene, SDR R'G'B' ``T,3,H,W`` 0..1, into PQ codes of the same shape at a brightness. The last is the QP that it was
+compressed at, if that is known."""
 
 
 def converter(
@@ -48,7 +49,7 @@ def converter(
     ``brightness`` is given instead of that of each picture. A model whose mapping of greys is not known keeps its own.
     """
 
-    def convert(frames: Tensor, asked: float) -> Tensor:
+    def convert(frames: Tensor, asked: float, qp: float | None) -> Tensor:
         renderer = Renderer(
             loaded.model,
             loaded.spec,
@@ -57,7 +58,7 @@ def converter(
             precision=precision,
             grade=Grade((brightness or asked) if loaded.spec.greys else None),
         )
-        run = Run(0, len(frames), 0, len(frames))
+        run = Run(0, len(frames), 0, len(frames), qp)
         return torch.stack(list(render_scene(renderer, lambda: iter(frames), run)))
 
     return convert
@@ -119,7 +120,7 @@ def real_pairs(
         h, w = (n // 2 * 2 for n in sdr.shape[-2:])
         truth = pq_inverse_eotf((light * WHITE).clamp_max(PAIR_PEAK))[..., :h, :w]
         for name, convert in models.items():
-            result = convert(sdr[..., :h, :w], TOLD[REAL])
+            result = convert(sdr[..., :h, :w], TOLD[REAL], None)
             of = Score(name, still.name, 0, {}, REAL)
             yield from _scores(of, result, truth, sdr, measures, worst)
         progress(done, len(pairs))
@@ -137,7 +138,7 @@ def _clip_scores(
     sdr, truth = clip.sdr(), clip.hdr()
     for name, convert in models.items():
         of = Score(name, clip.scene, len(truth) - 1, {}, part, clip.look, clip.qp)
-        yield from _scores(of, convert(sdr, brightness), truth, sdr, measures, worst)
+        yield from _scores(of, convert(sdr, brightness, clip.known_qp), truth, sdr, measures, worst)
 
 
 def table(scores: Sequence[Score], by: str) -> dict[str, dict[str, tuple[float, float]]]:

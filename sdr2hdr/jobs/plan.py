@@ -3,10 +3,11 @@
 import hashlib
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 import msgspec
@@ -62,7 +63,8 @@ class Fingerprint:
 class Survey:
     """The result of reading every frame once: pts in display order, the last frame's duration, cuts, and the loss (words).
 
-    ``light`` is the mean light of each frame (its code to the power of 2.2) if exposures alternate. ``notes`` are sentences
+    ``light`` is the mean light of each frame (its code to the power of 2.2) if exposures alternate. ``qps`` are the QPs of the
+    scenes (:mod:`sdr2hdr.media.quantiser`), none if the file does not say them. ``notes`` are sentences
     for people about what was found and done while reading.
     """
 
@@ -72,11 +74,16 @@ class Survey:
     loss: str | None
     light: tuple[float, ...] = ()
     looks: tuple[tuple[float, ...] | None, ...] = ()
+    qps: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
     def look(self, scene_first: int) -> tuple[float, ...] | None:
         """The look of the scene that begins at a frame, or None if it was not read."""
         return self.looks[bisect_right(self.cuts, scene_first)] if self.looks else None
+
+    def qp(self, scene_first: int) -> float | None:
+        """The QP of the scene that begins at a frame, or None if it is not known."""
+        return self.qps[bisect_right(self.cuts, scene_first)] if self.qps else None
 
     def duration(self, frame: int) -> int | None:
         """A frame's duration in the source's time base: up to the next frame, or the stated duration of the last one."""
@@ -112,6 +119,8 @@ class Plan:
         lengths = {len(v) for v in looks if v is not None}
         if len(looks) not in (0, len(self.survey.cuts) + 1) or len(lengths) > 1:
             raise ValueError("the looks do not fit the scenes")
+        if len(self.survey.qps) not in (0, len(self.survey.cuts) + 1):
+            raise ValueError("the QPs do not fit the scenes")
         self._check_chunks()
 
     def _check_chunks(self) -> None:
@@ -206,9 +215,24 @@ def survey_and_cuts(
     starts = tuple(f for f in frames if f > 0)
     found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
+    qps = scene_qps(source.qps, pts, starts)
     return Survey(
-        tuple(pts), duration, starts, _words(source), tuple(light), vectors, source.notes
+        tuple(pts), duration, starts, _words(source), tuple(light), vectors, qps, source.notes
     ), cuts
+
+
+def scene_qps(
+    qps: Mapping[int, float], pts: Sequence[int], cuts: Sequence[int]
+) -> tuple[float, ...]:
+    """The mean QP of each scene; of a scene of which none was read, that of the film."""
+    if not qps:
+        return ()
+    found: list[list[float]] = [[] for _ in range(len(cuts) + 1)]
+    begins = [pts[cut] for cut in cuts]
+    for at, qp in qps.items():
+        found[bisect_right(begins, at)].append(qp)
+    film = fmean(qps.values())
+    return tuple(round(fmean(each) if each else film, 2) for each in found)
 
 
 def _words(source: Source) -> str | None:
@@ -223,24 +247,23 @@ def _words(source: Source) -> str | None:
     return ", ".join(p for p in parts if p) or None
 
 
-def cut_chunks(
-    frames: int, cuts: Sequence[int], least: int, spec: ModelSpec
-) -> tuple[tuple[Run, ...], ...]:
+def cut_chunks(survey: Survey, least: int, spec: ModelSpec) -> tuple[tuple[Run, ...], ...]:
     """Chunks of whole scenes with at least ``least`` frames; a scene of twice that length is split at multiples of the
     block."""
     step = -(-least // spec.block) * spec.block
     chunks: list[tuple[Run, ...]] = []
     held: list[Run] = []
-    for a, b in itertools.pairwise([0, *cuts, frames]):
+    for a, b in itertools.pairwise([0, *survey.cuts, len(survey.pts)]):
+        qp = survey.qp(a) if spec.qp else None
         if b - a >= 2 * step:
             if held:
                 chunks.append(tuple(held))
                 held = []
             # the last part takes the remainder, so that no chunk is shorter than a step
             starts = list(range(a, b - step + 1, step))
-            chunks += [(Run(s, e, a, b),) for s, e in itertools.pairwise([*starts, b])]
+            chunks += [(Run(s, e, a, b, qp),) for s, e in itertools.pairwise([*starts, b])]
             continue
-        held.append(Run(a, b, a, b))
+        held.append(Run(a, b, a, b, qp))
         if b - held[0].first >= least:
             chunks.append(tuple(held))
             held = []

@@ -48,9 +48,7 @@ class _Wanted:
         )
         if not asked or self.tile not in (None, begun.tile):
             return "was begun with other settings"
-        if begun.chunks != cut_chunks(
-            len(begun.survey.pts), begun.survey.cuts, self.settings.chunk_frames, spec
-        ):
+        if begun.chunks != cut_chunks(begun.survey, self.settings.chunk_frames, spec):
             return "has other chunks than its settings lead to"
         return None
 
@@ -136,7 +134,7 @@ def _new_plan(
         settings=settings,
         encode=wanted.encode,
         survey=found,
-        chunks=cut_chunks(len(found.pts), found.cuts, settings.chunk_frames, spec),
+        chunks=cut_chunks(found, settings.chunk_frames, spec),
         tile=wanted.tile or fitting_tile(height, width, spec, pick_device(settings.device)),
         scenes_sha256=wanted.scenes_sha256,
     )

@@ -2,12 +2,14 @@
 
 QPs are those of H.264 and HEVC, where 6 more double the step of the quantiser, 4 is a step of one code of 255, and 51 the most.
 Steps of other codecs are brought to that scale. Headers state what the encoder began a picture with; what it then changed from
-block to block, a few QPs up and down, is in the pictures themselves.
+block to block, a few QPs up and down, is in the pictures themselves. A film that was coded without loss says nothing: it may have
+been compressed before.
 
 FFmpeg reads the headers (its filter ``trace_headers``, which writes what it reads into its log).
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from math import log2
 from statistics import fmean
 from threading import Lock
@@ -33,7 +35,7 @@ _MPEG2_STEPS = (*range(9), *range(10, 25, 2), *range(28, 57, 4), *range(64, 113,
 
 class Quantisers:
     """The QPs of a film's packets by their pts (by their dts where they have none), in :attr:`qps`: of every fifth, and none of a
-    codec whose headers do not say it. Of a codec without loss they are 0.
+    codec whose headers do not say it, or that were coded without loss.
     """
 
     def __init__(self) -> None:
@@ -43,18 +45,14 @@ class Quantisers:
         self, packets: "Iterable[Packet[VideoStream] | None]", stream: VideoStream
     ) -> "Iterator[Packet[VideoStream] | None]":
         """The packets on their way to the decoder of a stream; None stands where one could not be read."""
-        codec = stream.codec_context.codec
-        headers = None if codec.lossless and not codec.lossy else _Headers(stream)
+        headers = _Headers(stream)
         for number, packet in enumerate(packets):
             if packet is not None:
                 at = packet.dts if packet.pts is None else packet.pts
-                wanted = number % _EVERY == 0 and at is not None
+                wanted = number % _EVERY == 0
                 # a keyframe brings the parameters that later packets refer to
-                if headers is not None and (wanted or packet.is_keyframe):
-                    qp = headers.qp(packet)
-                else:
-                    qp = 0.0 if headers is None else None
-                if wanted and at is not None and qp is not None:
+                qp = headers.qp(packet) if wanted or packet.is_keyframe else None
+                if wanted and at is not None and qp is not None and qp > 0:
                     self.qps[at] = qp
             yield packet
 
@@ -67,11 +65,12 @@ class _Headers:
         self._set = self._mpeg2_type = 0
         self._found: list[float] = []
         self._filter: BitStreamFilterContext | None = None
-        with _LOG, _logged() as lines:
-            try:
-                self._filter = BitStreamFilterContext(_FILTER, stream)
-            except (av.FFmpegError, ValueError):
-                pass  # not one of its codecs
+        with (
+            _LOG,
+            _logged() as lines,
+            suppress(av.FFmpegError, ValueError),
+        ):  # not one of its codecs
+            self._filter = BitStreamFilterContext(_FILTER, stream)
         self._read(lines)
 
     def qp(self, packet: "Packet[VideoStream]") -> float | None:

@@ -28,6 +28,7 @@ from sdr2hdr.media.info import SourceInfo, read_info
 from sdr2hdr.media.matroska import is_whole, segments
 from sdr2hdr.media.opening import demuxed, is_accelerated, opened
 from sdr2hdr.media.picture import Picture, exposure_of, planar, planes_of
+from sdr2hdr.media.quantiser import Quantisers
 from sdr2hdr.media.trial import decoding_device
 
 TAIL = Fraction(1, 2)
@@ -105,6 +106,7 @@ class Source:
         self.path = Path(path)
         self.loss = Loss()
         self._tally = FieldTally()
+        self._quantisers = Quantisers()
         self._strict, self._deband = strict, deband
         self._device: str | None = None
         self._notes: tuple[str, ...] = ()
@@ -173,6 +175,11 @@ class Source:
             )
         return tuple(notes)
 
+    @property
+    def qps(self) -> dict[int, float]:
+        """The QPs of some pictures by their pts (:mod:`sdr2hdr.media.quantiser`), of the newest :meth:`pictures`."""
+        return self._quantisers.qps
+
     def _appended(self) -> str:
         """The sentence about a file joined to the end of this one; empty if there is none."""
         begin = second_beginning(self.path, self.info.container)
@@ -204,6 +211,7 @@ class Source:
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
+        self._quantisers = Quantisers()
         self._changes = Changes(self.info, *self._given)
         begin = first = _BEGINNING if start_pts is None else start_pts
         # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware
@@ -269,7 +277,8 @@ class Source:
         decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, Display]] = {}
 
         def timed() -> Iterator[VideoFrame]:
-            frames = self._decode(stream, changes.watched(packets), begin, threads)
+            seen = self._quantisers.watched(changes.watched(packets), stream)
+            frames = self._decode(stream, seen, begin, threads)
             # a device gives NV12 or P010, which is its way to hold the same samples
             for frame in map(planar, frames) if on_device else frames:
                 pts, mended = times.read(frame)

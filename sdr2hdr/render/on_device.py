@@ -41,7 +41,9 @@ class DeviceStream(Stream):
         number = run.first
         for window, past, future in windows(map(self.rgb, pictures), run, self.renderer.spec):
             first = number - past
-            found, finite = self.renderer.window_there(window, past, future, states, first=first)
+            found, finite = self.renderer.window_there(
+                window, past, future, states, first=first, qp=run.qp
+            )
             for codes in found:
                 made = self.finished(codes, pts[number])
                 restored = made.restored or ()

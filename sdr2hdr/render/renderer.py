@@ -36,13 +36,15 @@ class Run:
     """Frames ``first..last`` (last not included) to render, of the scene ``scene_first..scene_last``.
 
     A run that starts inside its scene starts on a multiple of the model's block from the scene's first frame and needs
-    the state saved there, so that its windows are those of the whole scene.
+    the state saved there, so that its windows are those of the whole scene. ``qp`` is how strongly the scene was compressed
+    (:mod:`sdr2hdr.media.quantiser`), if that is known.
     """
 
     first: int
     last: int
     scene_first: int
     scene_last: int
+    qp: float | None = None
 
     def needs(self, spec: ModelSpec) -> tuple[int, int]:
         """The frames to feed: with the model's context, clamped to the scene."""
@@ -144,18 +146,25 @@ class Renderer:
         """PQ codes ``3,H,W`` (with ``aux`` ``6,H,W``) float32 on the CPU of each frame; ``states`` are moved on in place."""
         first = run.first
         for window, past, future in windows(frames, run, self.spec):
-            yield from self.window(window, past, future, states, first=first - past)
+            yield from self.window(window, past, future, states, first=first - past, qp=run.qp)
             first += len(window) - past - future
 
     def window(
-        self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0
+        self,
+        frames: Tensor,
+        past: int,
+        future: int,
+        states: list[State],
+        *,
+        first: int = 0,
+        qp: float | None = None,
     ) -> Tensor:
         """One window ``T,3,H,W`` of R'G'B' 0..1 to codes ``T-past-future,3,H,W`` (with ``aux`` 6 channels) on the CPU.
 
-        ``first`` is the number of its first frame in the film, by which its exposures are known. Raises ModelError for codes
-        that are no numbers.
+        ``first`` is the number of its first frame in the film, by which its exposures are known; ``qp`` is that of :class:`Run`.
+        Raises ModelError for codes that are no numbers.
         """
-        codes, finite = self.window_there(frames, past, future, states, first=first)
+        codes, finite = self.window_there(frames, past, future, states, first=first, qp=qp)
         self.check(finite)
         return codes.cpu()
 
@@ -168,13 +177,20 @@ class Renderer:
 
     @torch.inference_mode()
     def window_there(
-        self, frames: Tensor, past: int, future: int, states: list[State], *, first: int = 0
+        self,
+        frames: Tensor,
+        past: int,
+        future: int,
+        states: list[State],
+        *,
+        first: int = 0,
+        qp: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`window` of frames on any device to codes on the renderer's, and whether they are finite, there as well.
 
         Nothing waits for the device.
         """
-        inputs = self._told({"past": past, "future": future})
+        inputs = self._told({"past": past, "future": future, "qp": self._qp(qp)})
         if self.spec.thumb:
             inputs["thumbs"] = thumbnail(frames[None], self.spec.thumb).to(self.device)
         if self.exposures:
@@ -189,13 +205,15 @@ class Renderer:
     def repaired(self, frames: Iterator[Tensor], run: Run) -> Iterator[Tensor]:
         """The repaired frames ``3,H,W`` of a run of a :class:`RepairingModel`, on the CPU; with ``aux`` ``6,H,W`` as codes."""
         for window, past, future in windows(frames, run, self.spec):
-            yield from self._repaired(window, past, future)
+            yield from self._repaired(window, past, future, run.qp)
 
     @torch.inference_mode()
-    def _repaired(self, frames: Tensor, past: int, future: int) -> Tensor:
+    def _repaired(self, frames: Tensor, past: int, future: int, qp: float | None) -> Tensor:
+        told = self._qp(qp)
+
         def repair(part: Tensor, _i: int) -> Tensor:
             model = cast(RepairingModel, self.model)
-            found, restored = model.repair(Window(part[None], past, future))
+            found, restored = model.repair(Window(part[None], past, future, qp=told))
             return torch.cat([found, restored], dim=2)[0] if self.aux else found[0]
 
         found = self._tiled(frames, repair)
@@ -252,6 +270,12 @@ class Renderer:
     @cached_property
     def _asked(self) -> Tensor:
         return torch.full((1,), self.brightness, device=self.device)
+
+    def _qp(self, qp: float | None) -> Tensor | None:
+        """The QP on the renderer's device, for a model that is told it; None where it is not known."""
+        if qp is None or not self.spec.qp:
+            return None
+        return torch.full((1,), qp, device=self.device)
 
     def _told(self, inputs: Inputs) -> Inputs:
         """The inputs with the brightness that is asked for, of a model that is told it."""

@@ -190,7 +190,7 @@ def scores(trainer: Trainer, corpus: Path | None, every: int) -> Mapping[str, fl
             ):
                 total.setdefault(key, []).append(value)
             continue
-        result, truth = convert(clip.sdr(), clip.brightness), clip.hdr()
+        result, truth = convert(clip.sdr(), clip.brightness, clip.known_qp), clip.hdr()
         meter = Meter(MEASURES)
         at = judged(len(truth), trainer.spec)
         if at:
@@ -214,7 +214,9 @@ def repairs(net: Model, spec: ModelSpec, clip: Clip, at: int, result: Tensor) ->
         wanted, base = (net.base_codes(x[:, at], look)[0].clamp(0, 1) for x in (clean, sdr))
         found["repaired"] = psnr(result, wanted) - psnr(base, wanted)
     if isinstance(net, RepairingModel):
-        restored = net.restored_frames(sdr, range(at, at + 1), torch.tensor([float(clip.qp)]))[0, 0]
+        restored = net.restored_frames(
+            sdr, range(at, at + 1), torch.tensor([clip.known_qp or torch.nan])
+        )[0, 0]
     elif isinstance(net, RestoringModel) and spec.look:
         told = torch.tensor([clip.brightness])
         thumbs = thumbnail(sdr, spec.thumb)

@@ -369,7 +369,9 @@ def mean_psnr(loaded: Loaded, clips: Sequence[Path], device: str) -> float:
             device=device,
             grade=Grade(clip.brightness if loaded.spec.greys else None),
         )
-        *_, codes = render_scene(renderer, partial(iter, sdr), Run(0, frame + 1, 0, len(sdr)))
+        *_, codes = render_scene(
+            renderer, partial(iter, sdr), Run(0, frame + 1, 0, len(sdr), clip.known_qp)
+        )
         total += psnr(codes, clip.hdr(slice(frame, frame + 1))[0])
     return total / len(clips)
 

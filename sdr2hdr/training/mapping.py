@@ -160,13 +160,14 @@ def retold(batch: Batch, generator: torch.Generator) -> Batch:
 def told_qp(batch: Batch, generator: torch.Generator) -> Tensor:
     """What a network is told of the clips' QPs ``B``: NaN for one in seven, as films have whose codec does not say it.
 
-    One in seven is told a lower QP than its own, as a film that was compressed twice; the others are told theirs within a few, as
-    the pictures of a scene have. Clips that went through no codec are told a QP of up to 16.
+    One in seven is told a lower QP than its own, as a film that was compressed twice; the others are told theirs within a few:
+    encoders move the QP from block to block, so a picture's header is that far from the mean of its blocks. Clips that went through
+    no codec are told a QP of up to 16.
     """
     qp = batch.qp.cpu()
     count = len(qp)
     share = torch.rand(count, generator=generator)
-    near = qp + 0.5 + 1.5 * torch.randn(count, generator=generator)
+    near = qp + 0.5 + 2.5 * torch.randn(count, generator=generator)
     lower = 8 + (near - 8) * torch.rand(count, generator=generator)
     told = torch.where(share < 1 / 7, lower, near).clamp_min(1)
     told = torch.where(qp == 0, 16 * torch.rand(count, generator=generator), told)

@@ -95,4 +95,5 @@ def test_a_scene_of_the_val_set_is_rendered_as_a_film_of_it(films: tuple[Path, P
     (pair,) = pairings(films[0], None)
     frames = list(pair.strip.frames())
     whole = torch.stack(list(converted(pair.strip, [0, FRAMES], "wmnet")))
-    assert torch.equal(converter(open_model("wmnet"))(torch.stack(frames), BRIGHTNESS), whole)
+    convert = converter(open_model("wmnet"))
+    assert torch.equal(convert(torch.stack(frames), BRIGHTNESS, pair.strip.qp(0)), whole)

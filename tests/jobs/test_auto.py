@@ -30,8 +30,8 @@ def plan_of(*, frames: int, chunk: int = 16) -> Plan:
     spec = registry.spec("bt2408")
     settings = Settings.of(Options(model="bt2408", device="cpu"), spec, "")
     encode = EncodeSettings("hevc", 16.0, "medium", 96, 64, Fraction(1, 24), Fraction(24))
-    chunks = cut_chunks(frames, (), chunk, spec)
     found = Survey(tuple(range(frames)), 1, (), None)
+    chunks = cut_chunks(found, chunk, spec)
     return Plan("", Fingerprint(0, 0, ""), settings, encode, found, chunks, 96)
 
 

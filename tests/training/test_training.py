@@ -271,7 +271,7 @@ def test_select_clips_are_scored_as_a_conversion_renders_them(
     convert = converter(trainer.averaged_model(), device="cpu")
     clips = [read_clip(p) for p in sorted((tmp_path / "clips" / "select").glob("*.safetensors"))]
     scores = [  # of two frames, the one with a frame after it
-        psnr(convert(c.sdr(), c.brightness)[0], c.hdr()[0]) for c in clips
+        psnr(convert(c.sdr(), c.brightness, c.known_qp)[0], c.hdr()[0]) for c in clips
     ]
     assert trainer.select() == sum(scores) / len(scores)
 

@@ -237,9 +237,7 @@ class RepairingDIDNet(Repairing):
         added = self.restore(self.alignment(frames.flatten(1, 2), still))
         return self.corrected(frames[:, NEIGHBOURS].float(), added)
 
-    def added(
-        self, frames: Tensor, which: range, qp: Tensor | None = None
-    ) -> Iterator[Tensor]:
+    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:
             near = around(t, frames.shape[1])
             yield self.restore(self.alignment(frames[:, near].flatten(1, 2)))

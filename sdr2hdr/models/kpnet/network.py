@@ -178,8 +178,6 @@ class RepairingKPNet(Branches, Repairing):
     def initialise(self) -> None:
         self.start(self.own_modules(), alone=False)
 
-    def added(
-        self, frames: Tensor, which: range, qp: Tensor | None = None
-    ) -> Iterator[Tensor]:
+    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:
             yield self.output(frames[:, t], None)

@@ -35,9 +35,7 @@ class Repairing(RepairingModel, Look):
         return (m for m in self.modules() if m not in theirs)
 
     @abstractmethod
-    def added(
-        self, frames: Tensor, which: range, qp: Tensor | None = None
-    ) -> Iterator[Tensor]:
+    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         """The network's output ``B,3,H,W`` for each of the frames ``which`` of ``B,T,3,H,W``, before scale and bound.
 
         ``qp B`` is that of :class:`~sdr2hdr.models.model.Inputs`.

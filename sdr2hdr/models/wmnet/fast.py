@@ -94,12 +94,12 @@ class FastTrunk(nn.Module):
         if self.compression is not None:
             self.compression.start()
 
-    def added(
-        self, frames: Tensor, which: range, qp: Tensor | None = None
-    ) -> Iterator[Tensor]:
+    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         told = None
         if self.compression is not None:
-            told = self.compression(frames.new_full((len(frames),), torch.nan) if qp is None else qp)
+            told = self.compression(
+                frames.new_full((len(frames),), torch.nan) if qp is None else qp
+            )
         last = frames.shape[1] - 1
         known: dict[int, Tensor] = {}
         for t in which:  # a scene's first and last frames are repeated

@@ -223,8 +223,6 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
             out.append(frame + (change if self.training else spared(change, self.faint)))
         return torch.stack(out, dim=1)
 
-    def added(
-        self, frames: Tensor, which: range, qp: Tensor | None = None
-    ) -> Iterator[Tensor]:
+    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
             yield self.decode(feature)
