@@ -161,7 +161,7 @@ def told_qp(batch: Batch, generator: torch.Generator) -> Tensor:
     """What a network is told of the clips' QPs ``B``: NaN for one in seven, as films have whose codec does not say it.
 
     One in seven is told a lower QP than its own, as a film that was compressed twice; the others are told theirs within a few:
-    encoders move the QP from block to block, so a picture's header is that far from the mean of its blocks. Clips that went through
+    encoders move the QP from block to block, and a header is that far from the mean of its blocks. Clips that went through
     no codec are told a QP of up to 16.
     """
     qp = batch.qp.cpu()

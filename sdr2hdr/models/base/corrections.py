@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 SCALE = 0.05
 """The change of a base or a frame by an output of 1.
@@ -23,29 +23,41 @@ FAINT = 1.5 / 1023
 SDR_FAINT = 0.5 / 255
 """The same for SDR codes."""
 
+EVEN, HALVES = 30.0, 3.0
+"""The QP at which a correction is weakened as without one, and by how many more what counts as faint halves."""
+
 _AREA, _AREAS = 8, 9
 """The sides of an area in pixels, and how many areas on a side a correction's strength is measured over."""
 
 
-def bounded(
-    added: Tensor, frame: Tensor, *, scale: float, reach: int, bound: float, faint: float | None
-) -> Tensor:
+class Restrained(nn.Module):
+    """A network whose corrections are held back where they are faint."""
+
+    faint = FAINT
+    """The change that is halved if all around it is as faint."""
+
+    def restrained(self, change: Tensor, qp: Tensor | None) -> Tensor:
+        """A correction ``B,3,H,W``, :func:`spared`; in training whole, as a network that begins with none would be kept there."""
+        return change if self.training else spared(change, self.faint, qp)
+
+
+def bounded(added: Tensor, frame: Tensor, *, scale: float, reach: int, bound: float) -> Tensor:
     """The correction ``B,3,H,W`` in float32 that an output ``added`` comes to for a frame ``B,3,H,W``: scaled,
-    :func:`guarded`, within ``bound``, and :func:`spared` unless ``faint`` is None. Sides are multiples of ``reach``.
-
-    Training gives None: a network that starts with no correction would be kept there.
-    """
-    change = (scale * guarded(added.float(), frame.float(), reach)).clamp(-bound, bound)
-    return change if faint is None else spared(change, faint)
+    :func:`guarded` and within ``bound``. Sides are multiples of ``reach``."""
+    return (scale * guarded(added.float(), frame.float(), reach)).clamp(-bound, bound)
 
 
-def spared(change: Tensor, faint: float) -> Tensor:
+def spared(change: Tensor, faint: float | Tensor, qp: Tensor | None = None) -> Tensor:
     """A correction ``B,3,H,W``, weakened where it is faint all around: by half where its root mean square is ``faint``.
 
     Compression damages a whole neighbourhood. Where a network finds hardly anything to repair in 72x72 pixels, the picture is
     intact, and what it finds is mostly its own error. On clean pictures that takes away two thirds of the harm, and at QP 37
-    a fiftieth of the gain.
+    a fiftieth of the gain. Of a source whose ``qp B`` is known (not NaN), what counts as faint halves with every
+    :data:`HALVES` QPs: what is found in a film that was compressed little is error, and in one compressed strongly damage.
     """
+    if qp is not None:
+        known = torch.exp2((EVEN - qp) / HALVES)
+        faint = faint * torch.where(torch.isnan(qp), 1.0, known)[:, None, None, None]
     height, width = change.shape[-2:]
     power = F.avg_pool2d(change.square().mean(1, keepdim=True), _AREA, ceil_mode=True)
     power = F.avg_pool2d(power, _AREAS, 1, _AREAS // 2, count_include_pad=False)

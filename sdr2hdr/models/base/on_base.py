@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sdr2hdr.color.clipped import lit
 from sdr2hdr.color.transfer import pq_inverse_eotf
-from sdr2hdr.models.base.corrections import BOUND, FAINT, SCALE, bounded
+from sdr2hdr.models.base.corrections import BOUND, SCALE, Restrained, bounded
 from sdr2hdr.models.base.mappings import MAPPINGS
 from sdr2hdr.models.base.reader import VECTOR, LookMapping, LookReader, known, remembered
 from sdr2hdr.models.base.steady import steadied
@@ -18,7 +18,7 @@ from sdr2hdr.models.model import Model, Window
 from sdr2hdr.models.spec import ModelSpec, State
 
 
-class OnBase(Model):
+class OnBase(Restrained, Model):
     """A model with a base, which it does not own.
 
     ``base`` is ``told``, the mapping of :class:`~sdr2hdr.models.look.network.Look` at the brightness that the model is told;
@@ -34,8 +34,6 @@ class OnBase(Model):
 
     scale = SCALE
     """The change of the base by an output of 1."""
-    faint = FAINT
-    """The change of the base's codes that is halved if all around it is as faint."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
 
@@ -53,10 +51,11 @@ class OnBase(Model):
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         base = spec.config.get("base", "look")
         if base == "told":
-            return replace(spec, look=VECTOR + tone.NUMBERS, brightness=True)
+            return replace(spec, look=VECTOR + tone.NUMBERS, brightness=True, qp=True)
         if base == "look":
-            return replace(spec, look=VECTOR, brightness=False)
-        return replace(spec, look=0, brightness=False, greys=base != "none")
+            return replace(spec, look=VECTOR, brightness=False, qp=True)
+        corrects = base != "none"
+        return replace(spec, look=0, brightness=False, greys=corrects, qp=corrects)
 
     def new_state(self, size: tuple[int, int], look: Tensor | None = None) -> State:
         return super().new_state(size, look) if look is None or self.look is None else known(look)
@@ -102,18 +101,17 @@ class OnBase(Model):
         """The codes ``B,3,H,W`` of a frame that the network corrects: :meth:`mapped`, on ``told`` after clipped areas are lit."""
         return self.mapped(frame if self.reader is None else lit(frame.float().clamp(0, 1)), look)
 
-    def corrected(self, added: Tensor, frame: Tensor, look: Tensor | None) -> Tensor:
-        """The codes ``B,3,H,W`` of a frame ``B,3,H,W`` with the network's output ``added``; alone for the base ``none``."""
+    def corrected(
+        self, added: Tensor, frame: Tensor, look: Tensor | None, qp: Tensor | None = None
+    ) -> Tensor:
+        """The codes ``B,3,H,W`` of a frame ``B,3,H,W`` with the network's output ``added``; alone for the base ``none``.
+
+        ``qp B`` is that of :class:`~sdr2hdr.models.model.Inputs`.
+        """
         if self.base == "none":
             return added
-        return self.base_codes(frame, look) + bounded(
-            added,
-            frame,
-            scale=self.scale,
-            reach=self.reach,
-            bound=BOUND,
-            faint=None if self.training else self.faint,
-        )
+        change = bounded(added, frame, scale=self.scale, reach=self.reach, bound=BOUND)
+        return self.base_codes(frame, look) + self.restrained(change, qp)
 
     def own_modules(self) -> Iterable[nn.Module]:
         readers = (r for r in (self.look, self.reader) if r is not None)

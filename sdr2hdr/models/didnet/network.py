@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdr2hdr.models.base.corrections import SCALE, SDR_FAINT, bounded
+from sdr2hdr.models.base.corrections import SCALE, SDR_FAINT, bounded, spared
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.didnet.alignment import NEIGHBOURS, Alignment, around
 from sdr2hdr.models.didnet.condition import ConditionNet, ModulatedConv
@@ -48,6 +48,7 @@ DIDNET_SPEC = ModelSpec(
     look=tone.NUMBERS,
     state_from_thumbs=True,
     brightness=True,
+    qp=True,
     tile=512,
     overlap=96,
     margin=32,
@@ -157,7 +158,9 @@ class DIDNet(OnBase, RestoringModel):
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
         return self._restored(frames, still)[1]
 
-    def _restored(self, frames: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+    def _restored(
+        self, frames: Tensor, still: bool = False, qp: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Fused features and the restored middle one of the frames ``B,7,3,H,W``; ``still`` as :class:`Alignment` has it."""
         fused = self.alignment(frames.flatten(1, 2), still)
         # the restoration is in float32: SDR in bfloat16 has an error of half a code value
@@ -165,14 +168,8 @@ class DIDNet(OnBase, RestoringModel):
         if self.restores == "frame":
             return fused, added
         if self.base != "none":
-            added = bounded(
-                added,
-                middle,
-                scale=SCALE,
-                reach=self.reach,
-                bound=RESTORED_BOUND,
-                faint=None if self.training else SDR_FAINT,
-            )
+            added = bounded(added, middle, scale=SCALE, reach=self.reach, bound=RESTORED_BOUND)
+            added = added if self.training else spared(added, SDR_FAINT, qp)
         return fused, middle + added
 
     def output(self, fused: Tensor, seen: Tensor) -> Tensor:
@@ -190,7 +187,7 @@ class DIDNet(OnBase, RestoringModel):
             near = around(t, count)
             look, state = self.scene_look(window, t, state)
             frames = window.frames[:, near]
-            fused, sdr = self._restored(frames)
+            fused, sdr = self._restored(frames, qp=window.qp)
             # the base maps the restored frame, so the network adds only light; the auxiliary loss
             # alone trains the restoration
             frame = sdr.detach() + (self.base_frame(window.frames, t) - window.frames[:, t].float())
@@ -198,7 +195,7 @@ class DIDNet(OnBase, RestoringModel):
             added = self.output(
                 fused, torch.stack([window.thumb(i) for i in near], dim=1) if thumbs else frames
             )
-            codes.append(self.corrected(added, frame.clamp(0.0, 1.0), look))
+            codes.append(self.corrected(added, frame.clamp(0.0, 1.0), look, window.qp))
             restored.append(sdr)
         return torch.stack(codes, dim=1), torch.stack(restored, dim=1), state
 
@@ -235,7 +232,7 @@ class RepairingDIDNet(Repairing):
         if not still:
             return super().restored(frames)
         added = self.restore(self.alignment(frames.flatten(1, 2), still))
-        return self.corrected(frames[:, NEIGHBOURS].float(), added)
+        return self.corrected(frames[:, NEIGHBOURS].float(), added, None)
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:

@@ -258,7 +258,8 @@ class FMSTFNet(OnBase, PyramidModel):
             made = self.fusion(now.feature, after, before, made)
             before = now.feature
             *small, whole = self._output(made, now.details)
-            out.append([*small, self.corrected(whole, self.base_frame(frames, t), now.look)])
+            codes = self.corrected(whole, self.base_frame(frames, t), now.look, window.qp)
+            out.append([*small, codes])
         kept = {**now.look_state, "before": now.feature, "made": cast(Tensor, made)}
         return [torch.stack(size, dim=1) for size in zip(*out, strict=True)], kept
 

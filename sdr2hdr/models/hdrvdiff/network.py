@@ -16,7 +16,7 @@ from torch import Tensor
 from sdr2hdr.color.mulaw import mu_law, mu_law_inverse
 from sdr2hdr.color.primaries import convert
 from sdr2hdr.color.transfer import pq_eotf, pq_inverse_eotf
-from sdr2hdr.models.base.corrections import guarded, spared
+from sdr2hdr.models.base.corrections import guarded
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.hdrvdiff.denoiser import Denoiser, ddim
@@ -139,7 +139,9 @@ class HDRVDiff(OnBase):
             added = self.temporal(aligned, prior)
             out.append(
                 pq_inverse_eotf(
-                    mu_law_inverse(self.toned(aligned, added, graded=exposures is None))
+                    mu_law_inverse(
+                        self.toned(aligned, added, graded=exposures is None, qp=window.qp)
+                    )
                 )
             )
         return torch.stack(out, dim=1), state
@@ -181,13 +183,15 @@ class HDRVDiff(OnBase):
         z = ddim(lambda z, time: self.denoiser(z, seen, exposure, time), noise.float(), steps)
         return self.autoencoder.decode(z)
 
-    def toned(self, aligned: Aligned, added: Tensor, *, graded: bool) -> Tensor:
+    def toned(
+        self, aligned: Aligned, added: Tensor, *, graded: bool, qp: Tensor | None = None
+    ) -> Tensor:
         """The result ``B,3,H,W`` in the mu-law domain: a base and its correction. A graded picture's greys stay grey, its black
         stays black, and what is intact nearly as it is."""
         if not graded:
             return aligned.base + added
         change = guarded(added, aligned.reference[:, :3], CELL)
-        return aligned.base + (change if self.training else spared(change, self.faint))
+        return aligned.base + self.restrained(change, qp)
 
     @classmethod
     def from_published(cls, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

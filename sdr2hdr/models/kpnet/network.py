@@ -151,7 +151,7 @@ class KPNet(Branches, OnBase):
         for t in window.inner:
             look, state = self.scene_look(window, t, state)
             added = self.output(window.frames[:, t], self._conditions(window, t, look))
-            out.append(self.corrected(added, self.base_frame(window.frames, t), look))
+            out.append(self.corrected(added, self.base_frame(window.frames, t), look, window.qp))
         return torch.stack(out, dim=1), state
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color.clipped import lit
-from sdr2hdr.models.base.corrections import SDR_FAINT, bounded
+from sdr2hdr.models.base.corrections import SDR_FAINT, Restrained, bounded
 from sdr2hdr.models.base.steady import steadied
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.network import Look
@@ -18,7 +18,7 @@ from sdr2hdr.models.model import RepairingModel, Window
 from sdr2hdr.models.spec import State
 
 
-class Repairing(RepairingModel, Look):
+class Repairing(Restrained, RepairingModel, Look):
     """A repairing network in front of :class:`Look`."""
 
     scale = 0.1
@@ -26,7 +26,6 @@ class Repairing(RepairingModel, Look):
     bound = 10 / 255
     """The largest change of a code."""
     faint = SDR_FAINT
-    """The change of a code that is halved if all around it is as faint."""
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
 
@@ -47,17 +46,16 @@ class Repairing(RepairingModel, Look):
 
     def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
         outputs = zip(which, self.added(frames, which, qp), strict=True)
-        return torch.stack([self.corrected(frames[:, t].float(), x) for t, x in outputs], dim=1)
+        found = [self.corrected(frames[:, t].float(), x, qp) for t, x in outputs]
+        return torch.stack(found, dim=1)
 
-    def corrected(self, frame: Tensor, added: Tensor) -> Tensor:
+    def corrected(self, frame: Tensor, added: Tensor, qp: Tensor | None) -> Tensor:
         """A frame ``B,3,H,W`` with the network's output."""
-        return frame + self.limited(added, frame, faint=None if self.training else self.faint)
+        return frame + self.restrained(self.limited(added, frame), qp)
 
-    def limited(self, added: Tensor, frame: Tensor, *, faint: float | None) -> Tensor:
+    def limited(self, added: Tensor, frame: Tensor) -> Tensor:
         """The correction ``B,3,H,W`` of a frame ``B,3,H,W`` that an output comes to (:func:`bounded`)."""
-        return bounded(
-            added, frame, scale=self.scale, reach=self.reach, bound=self.bound, faint=faint
-        )
+        return bounded(added, frame, scale=self.scale, reach=self.reach, bound=self.bound)
 
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
         frames, which = window.frames, window.inner

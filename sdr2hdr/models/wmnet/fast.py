@@ -39,6 +39,7 @@ WMNET_FAST_SPEC = ModelSpec(
     look=tone.NUMBERS,
     state_from_thumbs=True,
     brightness=True,
+    qp=True,
     tile=1024,
     overlap=128,
     margin=48,
@@ -134,10 +135,6 @@ class WMNetFast(FastTrunk, Repairing):
     ) -> None:
         super().__init__()
         self.build(channels, deep, blocks, qp)
-
-    @classmethod
-    def as_configured(cls, spec: ModelSpec) -> ModelSpec:
-        return replace(spec, qp=spec.config.get("qp", False))
 
     def initialise(self) -> None:
         self.start()

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdr2hdr.models.base.corrections import spared
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.base.reader import VECTOR
 from sdr2hdr.models.look import tone
@@ -55,6 +54,7 @@ WMNET_SPEC = ModelSpec(
     bytes_per_pixel=1600,
     has_aux=True,
     brightness=True,
+    qp=True,
     tasks=("mapping", "masked", "restoration", "repair"),
     config={"base": "repair", "edges": "repeat"},
     published={
@@ -126,7 +126,6 @@ class WMNet(Trunk, OnBase, MaskedModel):
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         if spec.config["base"] == "repair":
-            spec = replace(spec, qp=spec.config.get("qp", False))
             first = spec.config.get("first_blocks", 0)  # it sees a frame more
             return replace(spec, past=3, future=3) if first else spec
         found = super().as_configured(replace(spec, **_CORRECTS))
@@ -161,7 +160,9 @@ class WMNet(Trunk, OnBase, MaskedModel):
             if look is not None and self.modulate is not None:
                 (film,) = films(self.modulate(look[:, :VECTOR].to(feature.dtype)), 1)
                 feature = film(feature)
-            out.append(self.corrected(self.decode(feature), self.base_frame(frames, t), look))
+            out.append(
+                self.corrected(self.decode(feature), self.base_frame(frames, t), look, window.qp)
+            )
         return torch.stack(out, dim=1), state
 
 
@@ -209,7 +210,7 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         near = range(max(which.start - 2, 0), min(which.stop + 2, frames.shape[1]))
         begun = torch.stack(
             [
-                frames[:, t].float() + self.limited(x, frames[:, t], faint=None)
+                frames[:, t].float() + self.limited(x, frames[:, t])
                 for t, x in zip(near, self.first.added(frames, near, qp), strict=True)
             ],
             dim=1,
@@ -218,9 +219,9 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         inner = range(which.start - near.start, which.stop - near.start)
         for t, i, x in zip(which, inner, self.added(begun, inner), strict=True):
             frame, now = frames[:, t].float(), begun[:, i]
-            change = now - frame + self.limited(x, now, faint=None)
+            change = now - frame + self.limited(x, now)
             change = change.clamp(-self.bound, self.bound)
-            out.append(frame + (change if self.training else spared(change, self.faint)))
+            out.append(frame + self.restrained(change, qp))
         return torch.stack(out, dim=1)
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
