@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import Any, Self
 
 import msgspec
@@ -224,15 +224,15 @@ def survey_and_cuts(
 def scene_qps(
     qps: Mapping[int, float], pts: Sequence[int], cuts: Sequence[int]
 ) -> tuple[float, ...]:
-    """The mean QP of each scene; of a scene of which none was read, that of the film."""
+    """The median QP of each scene; of a scene of which none was read, that of the film."""
     if not qps:
         return ()
     found: list[list[float]] = [[] for _ in range(len(cuts) + 1)]
     begins = [pts[cut] for cut in cuts]
     for at, qp in qps.items():
         found[bisect_right(begins, at)].append(qp)
-    film = fmean(qps.values())
-    return tuple(round(fmean(each) if each else film, 2) for each in found)
+    film = median(qps.values())
+    return tuple(round(median(each) if each else film, 2) for each in found)
 
 
 def _words(source: Source) -> str | None:
