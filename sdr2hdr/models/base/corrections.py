@@ -23,7 +23,7 @@ FAINT = 1.5 / 1023
 SDR_FAINT = 0.5 / 255
 """The same for SDR codes."""
 
-EVEN, HALVES = 30.0, 3.0
+EVEN, HALVES = 24.0, 3.0
 """The QP at which a correction is weakened as without one, and by how many more what counts as faint halves."""
 
 _AREA, _AREAS = 8, 9
