@@ -205,6 +205,10 @@ class Options:
         None, "Alternating exposures (hdrvdiff): 1,1/4 or ev:0,-2, or a file with one exposure per frame.",
         metavar="CYCLE|FILE", shown="read from EXIF", names_file=True, commands=EVERYWHERE,
     )  # fmt: skip
+    source_qp: float | None = option(
+        None, "How strongly the source was compressed (H.264's QP), for a film that does not say it or was compressed twice.",
+        noun="QP of the source", least=1, most=51, shown="as the file says", commands=EVERYWHERE,
+    )  # fmt: skip
     input_matrix: str | None = option(
         None, "The source's Y'CbCr matrix, instead of its tag.", noun="matrix", choices=tuple(MATRICES),
         commands=READING,

@@ -75,6 +75,8 @@ def make_plan(
     if not still:
         encode, fallen = usable(encode, begun.encode if begun else None)
     slower = drawback()
+    if settings.source_qp is not None and not spec.qp:
+        notes = (*notes, f"Model {spec.name} repairs nothing, so --source-qp was not used.")
     told = fallen if slower is None else (*fallen, slower)
     for note in told:
         progress(Progress("scan", 0, source.info.frames or 0, note=note))

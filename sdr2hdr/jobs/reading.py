@@ -20,4 +20,5 @@ def open_source(path: Path, options: Options) -> Source:
         detelecine=options.detelecine,
         hardware=options.decoder == "hardware",
         deband=options.deband,
+        qp=options.source_qp,
     )

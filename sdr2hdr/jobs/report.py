@@ -22,7 +22,7 @@ class Report:
     Light in nits, as measured on the planes that are encoded; of HLG it is what a display of the peak shows.
     ``pix_fmt`` is "half" and ``transfer`` "linear" for pictures that hold linear light. ``max_cll`` and
     ``max_fall`` are the integers written to bitstream and container; to those of HLG none are written. ``dynamic`` are
-    sentences on what is written of each picture. ``busy`` is the time that each stage worked, in seconds, out of
+    sentences on what is written of each picture. ``source_qps`` are the QPs of the source's scenes, if it says them. ``busy`` is the time that each stage worked, in seconds, out of
     ``render_seconds``.
     """
 
@@ -60,6 +60,7 @@ class Report:
     notes: tuple[str, ...]
     dynamic: tuple[str, ...] = ()
     aux_sdr: Path | None = None
+    source_qps: tuple[float, ...] = ()
 
     @property
     def frames_per_second(self) -> float:
@@ -126,4 +127,5 @@ def report_of(
         notes=tuple(dict.fromkeys(notes)),
         dynamic=words(plan, dolby_vision=chosen.options.dolby_vision),
         aux_sdr=None if aux is None else Path(aux),
+        source_qps=plan.survey.qps,
     )

@@ -35,23 +35,26 @@ _MPEG2_STEPS = (*range(9), *range(10, 25, 2), *range(28, 57, 4), *range(64, 113,
 
 class Quantisers:
     """The QPs of a film's packets by their pts (by their dts where they have none), in :attr:`qps`: of every fifth, and none of a
-    codec whose headers do not say it, or that were coded without loss.
+    codec whose headers do not say it, or that were coded without loss. With ``given`` they all are that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: float | None = None) -> None:
+        self._given = given
         self.qps: dict[int, float] = {}
 
     def watched(
         self, packets: "Iterable[Packet[VideoStream] | None]", stream: VideoStream
     ) -> "Iterator[Packet[VideoStream] | None]":
         """The packets on their way to the decoder of a stream; None stands where one could not be read."""
-        headers = _Headers(stream)
+        headers = _Headers(stream) if self._given is None else None
         for number, packet in enumerate(packets):
             if packet is not None:
                 at = packet.dts if packet.pts is None else packet.pts
                 wanted = number % _EVERY == 0
                 # a keyframe brings the parameters that later packets refer to
-                qp = headers.qp(packet) if wanted or packet.is_keyframe else None
+                qp = self._given
+                if headers is not None and (wanted or packet.is_keyframe):
+                    qp = headers.qp(packet)
                 if wanted and at is not None and qp is not None and qp > 0:
                     self.qps[at] = qp
             yield packet

@@ -73,9 +73,10 @@ class Source:
     ``matrix`` (a key of :data:`sdr2hdr.color.luma.MATRICES`) and ``range`` (``limited``, ``full``)
     overrule the file's tags, and so do ``transfer`` and ``primaries`` of the display that it was made for
     (:mod:`sdr2hdr.color.display`) if they are not ``auto``. All times are moved so that the film begins at 0 and its clock never
-    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. ``deband`` is that of the pictures. With
-    ``hardware`` it is decoded on a GPU that gives the same pictures, if there is one. With
-    ``strict`` the first damage is an error; else it is survived and counted in :attr:`loss`, of the
+    jumps (:mod:`sdr2hdr.media.clock`); ``keep_start`` leaves the beginning where it is. ``deband`` is that of the pictures.
+    ``qp`` overrules what the file says of its compression (:attr:`qps`). With ``hardware`` it is decoded on a GPU that gives the
+    same pictures, if there is one. With ``strict`` the first damage is an error; else it is survived and counted in
+    :attr:`loss`, of the
     newest :meth:`pictures`. Raises :class:`InputError` for anything that is not an SDR video that
     decodes.
     """
@@ -96,6 +97,7 @@ class Source:
         detelecine: bool = False,
         hardware: bool = False,
         deband: str = "off",
+        qp: float | None = None,
     ) -> None:
         if matrix not in {None, *MATRICES} or range not in {None, "limited", "full"}:
             raise ValueError(f"no such matrix or range: {matrix}, {range}")
@@ -106,7 +108,8 @@ class Source:
         self.path = Path(path)
         self.loss = Loss()
         self._tally = FieldTally()
-        self._quantisers = Quantisers()
+        self._qp = qp
+        self._quantisers = Quantisers(qp)
         self._strict, self._deband = strict, deband
         self._device: str | None = None
         self._notes: tuple[str, ...] = ()
@@ -211,7 +214,7 @@ class Source:
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
-        self._quantisers = Quantisers()
+        self._quantisers = Quantisers(self._qp)
         self._changes = Changes(self.info, *self._given)
         begin = first = _BEGINNING if start_pts is None else start_pts
         # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware

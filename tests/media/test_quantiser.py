@@ -10,10 +10,13 @@ import pytest
 import torch
 from judges import need
 
+from sdr2hdr.errors import UsageError
 from sdr2hdr.jobs.plan import scene_qps, survey
+from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.media.quantiser import Quantisers
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
+from sdr2hdr.options import Options
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
@@ -108,6 +111,15 @@ def test_damaged_packets_have_none_and_nothing_is_logged(
     assert found.pts and all(0 < qp <= 51 for qp in found.qps)
     assert av.logging.get_level() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_user_knows_better(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv", "ffv1")
+    assert survey(Source(path), "none", lambda _done, _total: None).qps == ()
+    source = open_source(path, Options(source_qp=37))
+    assert survey(source, "none", lambda _done, _total: None).qps == (37.0,)
+    with pytest.raises(UsageError, match="QP of the source"):
+        Options(source_qp=52)
 
 
 def two_scenes(path: Path) -> Path:
