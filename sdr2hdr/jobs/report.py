@@ -22,8 +22,8 @@ class Report:
     Light in nits, as measured on the planes that are encoded; of HLG it is what a display of the peak shows.
     ``pix_fmt`` is "half" and ``transfer`` "linear" for pictures that hold linear light. ``max_cll`` and
     ``max_fall`` are the integers written to bitstream and container; to those of HLG none are written. ``dynamic`` are
-    sentences on what is written of each picture. ``source_qps`` are the QPs of the source's scenes, if it says them. ``busy`` is the time that each stage worked, in seconds, out of
-    ``render_seconds``.
+    sentences on what is written of each picture. ``source_qps`` are the QPs of the source's scenes, if it says them.
+    ``busy`` is the time that each stage worked, in seconds, out of ``render_seconds``.
     """
 
     source: Path
