@@ -11,7 +11,7 @@ from sdr2hdr.data.clips import Clip, to_planes
 from sdr2hdr.data.splits import rng
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models import registry
-from sdr2hdr.models.base.corrections import SDR_FAINT, spared
+from sdr2hdr.models.base.corrections import EVEN, SDR_FAINT, spared
 from sdr2hdr.models.look.network import Look
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.wmnet.fast import WMNetFast
@@ -96,6 +96,16 @@ def test_faint_corrections_are_taken_back_and_strong_ones_are_not() -> None:
     found = spared(half, SDR_FAINT)
     assert found[..., 192:].square().mean() < 0.01 * faint.square().mean()
     assert torch.allclose(found[..., :48], strong[..., :48], rtol=0.06)
+
+
+def test_what_is_faint_follows_the_qp_of_the_source() -> None:
+    change = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(2)) * SDR_FAINT
+    unknown = spared(change, SDR_FAINT)
+    assert torch.equal(spared(change, SDR_FAINT, torch.tensor([torch.nan])), unknown)
+    assert torch.allclose(spared(change, SDR_FAINT, torch.tensor([EVEN])), unknown, atol=1e-7)
+    both = spared(change.expand(2, -1, -1, -1), SDR_FAINT, torch.tensor([12.0, 40.0]))
+    assert both[0].abs().max() < 0.01 * change.abs().max()
+    assert torch.allclose(both[1], change, rtol=0.01)
 
 
 def test_a_grown_network_begins_as_the_smaller_one() -> None:
