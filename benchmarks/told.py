@@ -3,8 +3,8 @@
     python -m benchmarks.told FILM [FILM ...] [--models wmnet-fast,wmnet-deep,wmnet] [--crf 22,28,34]
 
 Some frames of each film, shrunk to about 480 pixels of width so that little is left of its own compression, are coded anew by
-x264 and x265 at constant quality, with their adaptive quantisation. Its QP is read as the survey reads it. Measured is by how many dB
-repaired frames are nearer to those before the codec than the coded ones are: once with the QP not known, and once told.
+x264 and x265 at constant quality, with their adaptive quantisation. The QP is read as the survey reads it. Measured is by how
+many dB repaired frames are nearer to those before the codec than the coded ones are: once with the QP not known, and once told.
 """
 
 import sys
