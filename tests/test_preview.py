@@ -83,7 +83,9 @@ def test_a_preview_is_the_frame_of_the_whole_scene(clip: Path, frame: int, kind:
     codes = module._rendered(source, moment, renderer, look, module.HISTORY)
     pictures = [p.rgb() for p in source.pictures()]
     first, last = (0, 20) if frame < 20 else (20, 41)
-    run = Run(first, last, first, last)
+    qp = survey(source, "auto", lambda *_: None).qp(first)
+    assert qp is not None and qp == pytest.approx(moment.qp, abs=2)  # of the pictures that are near
+    run = Run(first, last, first, last, moment.qp)
     look = scene_look(renderer.model, renderer.spec, pictures[first:last])
     if film:  # of every eighth frame: half the mean over those of the scene, half that over all
         every = {
