@@ -135,6 +135,8 @@ class WMNetFast(FastTrunk, Repairing):
     ) -> None:
         super().__init__()
         self.build(channels, deep, blocks, qp)
+        if qp:
+            self.faint = 1 / 255  # where nothing is told, it finds more that is not there
 
     def initialise(self) -> None:
         self.start()
