@@ -24,6 +24,9 @@ from av.video.stream import VideoStream
 _EVERY = 5
 """One packet in this many is read: patterns of pictures repeat every 2, 3, 4, 8 or 16."""
 _FILTER = "trace_headers"
+_LEFT_OUT = {"h264": "6", "hevc": "39-40", "av1": "5", "mpeg2video": "178"}
+"""Units that hold data for others (SEI, metadata, user data), by codec. They would fill the log with a line for each byte."""
+_MOST = 1 << 16  # bytes of a stream's parameters; more are no parameters
 _LOG = Lock()  # FFmpeg has one log
 
 _AV1_INDEX = (0, 1, 95, 137, 160, 202, 225, 255)
@@ -68,12 +71,16 @@ class _Headers:
         self._set = self._mpeg2_type = 0
         self._found: list[float] = []
         self._filter: BitStreamFilterContext | None = None
+        left_out = _LEFT_OUT.get(stream.codec_context.codec.canonical_name)
+        filters = _FILTER if left_out is None else f"filter_units=remove_types={left_out},{_FILTER}"
+        if len(stream.codec_context.extradata or b"") > _MOST:
+            return
         with (
             _LOG,
             _logged() as lines,
             suppress(av.FFmpegError, ValueError),
         ):  # not one of its codecs
-            self._filter = BitStreamFilterContext(_FILTER, stream)
+            self._filter = BitStreamFilterContext(filters, stream)
         self._read(lines)
 
     def qp(self, packet: "Packet[VideoStream]") -> float | None:

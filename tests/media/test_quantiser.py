@@ -13,7 +13,7 @@ from judges import need
 from sdr2hdr.errors import UsageError
 from sdr2hdr.jobs.plan import scene_qps, survey
 from sdr2hdr.jobs.reading import open_source
-from sdr2hdr.media.quantiser import Quantisers
+from sdr2hdr.media.quantiser import Quantisers, _Headers
 from sdr2hdr.media.source import Source
 from sdr2hdr.models import registry
 from sdr2hdr.options import Options
@@ -120,6 +120,26 @@ def test_a_user_knows_better(tmp_path: Path) -> None:
     assert survey(source, "none", lambda _done, _total: None).qps == (37.0,)
     with pytest.raises(UsageError, match="QP of the source"):
         Options(source_qp=52)
+
+
+def test_data_in_the_picture_does_not_fill_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "086f3693-b7b3-4f2c-9653-21492feee5b8+" + 50_000 * "x"
+    path = film(
+        tmp_path / "film.ts", "libx264", "-qp", "31", "-x264-params", "keyint=5:ipratio=1:bframes=0",
+        "-bsf:v", f"h264_metadata=sei_user_data={text}",
+    )  # fmt: skip
+    counts = []
+    read = _Headers._read
+
+    def counted(self: _Headers, lines: list[tuple[int, str, str]]) -> None:
+        counts.append(len(lines))
+        read(self, lines)
+
+    monkeypatch.setattr(_Headers, "_read", counted)
+    assert qps(path) == [31.0] * (FRAMES // 5)
+    assert max(counts) < 1000
 
 
 def two_scenes(path: Path) -> Path:
