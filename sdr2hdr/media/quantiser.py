@@ -1,9 +1,9 @@
 """How strongly the pictures of a film were compressed, as the headers of their packets say.
 
 QPs are those of H.264 and HEVC, where 6 more double the step of the quantiser, 4 is a step of one code of 255, and 51 the most.
-Steps of other codecs are brought to that scale. Headers state what the encoder began a picture with; what it then changed from
-block to block, a few QPs up and down, is in the pictures themselves. A film that was coded without loss says nothing: it may have
-been compressed before.
+Steps of other codecs are brought to that scale. Headers state what the encoder began a picture with. What it then changed from
+block to block, a few QPs up and down, is in the pictures themselves; of HEVC a mean of it is assumed. A film that was coded
+without loss says nothing: it may have been compressed before.
 
 FFmpeg reads the headers (its filter ``trace_headers``, which writes what it reads into its log).
 """
@@ -24,6 +24,9 @@ from av.video.stream import VideoStream
 _EVERY = 5
 """One packet in this many is read: patterns of pictures repeat every 2, 3, 4, 8 or 16."""
 _FILTER = "trace_headers"
+_BELOW = 4
+"""How far the blocks of HEVC are taken to be below their header where the QP changes within pictures. In real films x265's are 1 to
+4 below it on average, in noise above; networks that were told 4 to 6 less repaired most (``lab/which-model.md``)."""
 _LEFT_OUT = {"h264": "6", "hevc": "39-40", "av1": "5", "mpeg2video": "178"}
 """Units that hold data for others (SEI, metadata, user data), by codec. They would fill the log with a line for each byte."""
 _MOST = 1 << 16  # bytes of a stream's parameters; more are no parameters
@@ -68,6 +71,7 @@ class _Headers:
 
     def __init__(self, stream: VideoStream) -> None:
         self._begin: dict[int, int] = {}  # by parameter set, the QP that differences are from
+        self._below: dict[int, int] = {}  # and how far blocks are below it
         self._set = self._mpeg2_type = 0
         self._found: list[float] = []
         self._filter: BitStreamFilterContext | None = None
@@ -115,8 +119,11 @@ class _Headers:
                 self._set = value
             case "pic_init_qp_minus26" | "init_qp_minus26" | "pps_init_qp_minus26":
                 self._begin[self._set] = 26 + value
+            case "cu_qp_delta_enabled_flag":
+                self._below[self._set] = _BELOW * value
             case "slice_qp_delta" | "ph_qp_delta" | "sh_qp_delta" if self._set in self._begin:
-                self._found.append(float(self._begin[self._set] + value))
+                begin = self._begin[self._set] - self._below.get(self._set, 0)
+                self._found.append(float(begin + value))
             case "base_q_idx":
                 step = np.exp2(np.interp(value, _AV1_INDEX, np.log2(_AV1_STEP))) / 8
                 self._found.append(_qp(float(step)) if value else 0.0)  # 0 is without loss

@@ -1,8 +1,9 @@
 """The QP of a film, as its packets' headers say it."""
 
 import subprocess
+from csv import DictReader
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import av
 import av.logging
@@ -21,6 +22,7 @@ from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
 FRAMES = 30
+EXAMPLE = Path(__file__).parents[2] / "examples" / "tears_of_steel.webm"
 
 
 def film(path: Path, *options: str, picture: str = "testsrc2=s=192x128:r=25:d=1.2") -> Path:
@@ -49,6 +51,24 @@ def qps(path: Path) -> list[float]:
 def test_a_constant_qp_is_read_in_every_container(tmp_path: Path, codec: str, ending: str) -> None:
     found = qps(film(tmp_path / f"film{ending}", *codec.split()))
     assert found == [31.0] * (FRAMES // 5)
+
+
+@pytest.mark.parametrize("crf", [22, 30])
+def test_blocks_of_a_film_are_below_the_headers_of_x265(tmp_path: Path, crf: int) -> None:
+    """x265 itself says what the mean QP of a picture's blocks is."""
+    csv, path = tmp_path / "x265.csv", tmp_path / "film.mkv"
+    options = f"crf={crf}:csv={csv}:csv-log-level=1:log-level=none"
+    subprocess.run(
+        [
+            need("ffmpeg"), "-v", "error", "-i", EXAMPLE, "-frames:v", str(FRAMES), "-an",
+            "-pix_fmt", "yuv420p", "-c:v", "libx265", "-x265-params", options, path,
+        ],
+        check=True,
+    )  # fmt: skip
+    rows = list(DictReader(csv.read_text().splitlines(), skipinitialspace=True))
+    said = [float(row["QP"]) for row in rows if row["QP"] and row["POC"].strip().isdigit()]
+    assert len(said) == FRAMES
+    assert median(qps(path)) == pytest.approx(median(said), abs=2.5)
 
 
 def test_mpeg2_counts_steps_and_h264_what_doubles_them(tmp_path: Path) -> None:
