@@ -25,8 +25,8 @@ _EVERY = 5
 """One packet in this many is read: patterns of pictures repeat every 2, 3, 4, 8 or 16."""
 _FILTER = "trace_headers"
 _BELOW = 4
-"""How far the blocks of HEVC are taken to be below their header where the QP changes within pictures. In real films x265's are 1 to
-4 below it on average, in noise above; networks that were told 4 to 6 less repaired most (``lab/which-model.md``)."""
+"""How far the blocks of HEVC are taken to be below their header where the QP changes within pictures. In real films those of x265
+are 1 to 4 below it on average, in noise above; networks that were told 4 to 6 less repaired most (``lab/which-model.md``)."""
 _LEFT_OUT = {"h264": "6", "hevc": "39-40", "av1": "5", "mpeg2video": "178"}
 """Units that hold data for others (SEI, metadata, user data), by codec. They would fill the log with a line for each byte."""
 _MOST = 1 << 16  # bytes of a stream's parameters; more are no parameters
