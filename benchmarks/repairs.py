@@ -9,6 +9,7 @@ count for more. For clips that were never compressed it is the root mean square 
 """
 
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from statistics import fmean
 
@@ -54,6 +55,17 @@ def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, .
     return {qp: tuple(map(fmean, zip(*rows, strict=True))) for qp, rows in sorted(found.items())}
 
 
+def repairing(names: str, options: ArgumentParser) -> dict[str, RepairingModel]:
+    """The networks of those names, with commas between them; ends the command if one repairs no SDR picture."""
+    found = {}
+    for name in names.split(","):
+        net = open_model(name).model
+        if not isinstance(net, RepairingModel):
+            options.error(f"{name} repairs no SDR picture in front of a look")
+        found[name] = net
+    return found
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("clips", type=Path)
@@ -63,13 +75,8 @@ def main() -> None:
     paths = clip_paths(a.clips)[:: a.every]
     if not paths:
         options.error(f"{a.clips} holds no clips; `sdr2hdr train` makes them")
-    names = a.models.split(",")
-    columns = {}
-    for name in names:
-        net = open_model(name).model
-        if not isinstance(net, RepairingModel):
-            options.error(f"{name} repairs no SDR picture in front of a look")
-        columns[name] = repaired(net, paths)
+    columns = {name: repaired(net, paths) for name, net in repairing(a.models, options).items()}
+    names = list(columns)
     print(f"| QP | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for qp in columns[names[0]]:
         cells = (columns[name][qp] for name in names)

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from benchmarks.command import parser
+from benchmarks.repairs import repairing
 from sdr2hdr.color.yuv import from_yuv
 from sdr2hdr.data.clips import LAYOUT, to_planes
 from sdr2hdr.data.damage import Planes
@@ -31,7 +32,6 @@ from sdr2hdr.jobs.plan import survey
 from sdr2hdr.media.source import Source
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models.model import RepairingModel
-from sdr2hdr.weights.opened import open_model
 
 FRAMES, EVERY, REACH = 48, 8, 3
 CODECS = ("libx264", "libx265")
@@ -83,12 +83,7 @@ def main() -> None:
     options.add_argument("--first", type=float, default=0.0, metavar="SECONDS")
     options.add_argument("--crf", default="22,28,34", metavar="A,B,C")
     a = options.parse_args()
-    nets = {}
-    for name in a.models.split(","):
-        net = open_model(name).model
-        if not isinstance(net, RepairingModel):
-            options.error(f"{name} repairs no SDR picture in front of a look")
-        nets[name] = net
+    nets = repairing(a.models, options)
     print(f"| film | codec | CRF | dB | QP read | {' | '.join(nets)} |")
     print("|---|---|---|---|---|" + "---|" * len(nets))
     means: dict[str, list[tuple[float, float]]] = {name: [] for name in nets}

@@ -255,7 +255,7 @@ def _near(
     detector, last_duration = Detector(step), None
     pts: list[int] = []
     cuts: list[Cut] = []
-    for picture in source.pictures(max(info.start_pts, target - int(before / step))):
+    for picture in source.pictures(max(info.start_pts, target - int(before / step)), qps=True):
         pts.append(picture.pts)
         last_duration = picture.duration
         small = small_frame(picture.planes, picture.layout)

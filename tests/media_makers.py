@@ -209,8 +209,10 @@ def counted_pictures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     taken: list[int] = []
     pictures = Source.pictures
 
-    def counted(self: Source, start_pts: int | None = None) -> Iterator[Picture]:
-        for picture in pictures(self, start_pts):
+    def counted(
+        self: Source, start_pts: int | None = None, *, qps: bool = False
+    ) -> Iterator[Picture]:
+        for picture in pictures(self, start_pts, qps=qps):
             taken.append(picture.pts)
             yield picture
 

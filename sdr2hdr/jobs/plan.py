@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -190,7 +191,8 @@ def survey_and_cuts(
     pts, duration = list[int](), None
     cuts: list[Cut] = []
     light: list[float] = []
-    with Prefetch(source.pictures, _AHEAD) as pictures:  # examined while the next ones are decoded
+    # examined while the next ones are decoded
+    with Prefetch(partial(source.pictures, qps=True), _AHEAD) as pictures:
         for picture in pictures:
             if detector is not None or times:
                 small = small_frame(picture.planes, picture.layout)

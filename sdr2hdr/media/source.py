@@ -109,7 +109,7 @@ class Source:
         self.loss = Loss()
         self._tally = FieldTally()
         self._qp = qp
-        self._quantisers = Quantisers(qp)
+        self._quantisers: Quantisers | None = None
         self._strict, self._deband = strict, deband
         self._device: str | None = None
         self._notes: tuple[str, ...] = ()
@@ -180,8 +180,8 @@ class Source:
 
     @property
     def qps(self) -> dict[int, float]:
-        """The QPs of some pictures by their pts (:mod:`sdr2hdr.media.quantiser`), of the newest :meth:`pictures`."""
-        return self._quantisers.qps
+        """The QPs of some pictures by their pts (:mod:`sdr2hdr.media.quantiser`), of the newest :meth:`pictures` with them."""
+        return {} if self._quantisers is None else self._quantisers.qps
 
     def _appended(self) -> str:
         """The sentence about a file joined to the end of this one; empty if there is none."""
@@ -206,15 +206,16 @@ class Source:
             raise InputError(f"{self.path}: {appended}; leave --strict out to convert the first.")
         return torn
 
-    def pictures(self, start_pts: int | None = None) -> Iterator[Picture]:
+    def pictures(self, start_pts: int | None = None, *, qps: bool = False) -> Iterator[Picture]:
         """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts,
         which rises strictly.
 
-        A picture is the same to the bit wherever reading starts. Each call opens the file anew.
+        A picture is the same to the bit wherever reading starts. Each call opens the file anew. With ``qps`` their :attr:`qps`
+        are read as well.
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
-        self._quantisers = Quantisers(self._qp)
+        self._quantisers = Quantisers(self._qp) if qps else None
         self._changes = Changes(self.info, *self._given)
         begin = first = _BEGINNING if start_pts is None else start_pts
         # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware
@@ -280,7 +281,9 @@ class Source:
         decoded: dict[int, tuple[VideoFrame, bool, YuvLayout, Display]] = {}
 
         def timed() -> Iterator[VideoFrame]:
-            seen = self._quantisers.watched(changes.watched(packets), stream)
+            seen: _Packets = changes.watched(packets)
+            if self._quantisers is not None:
+                seen = self._quantisers.watched(seen, stream)
             frames = self._decode(stream, seen, begin, threads)
             # a device gives NV12 or P010, which is its way to hold the same samples
             for frame in map(planar, frames) if on_device else frames:

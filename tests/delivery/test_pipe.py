@@ -157,9 +157,9 @@ def test_a_slow_reader_holds_rendering_back(clip: Path, monkeypatch: pytest.Monk
     decoded, ahead = [0], list[int]()
     pictures = Source.pictures
 
-    def counted(self: Source, *rest: Any) -> Iterator[Picture]:
+    def counted(self: Source, *rest: Any, **more: Any) -> Iterator[Picture]:
         decoded[0] = 0  # the survey reads all, rendering reads again
-        for picture in pictures(self, *rest):
+        for picture in pictures(self, *rest, **more):
             decoded[0] += 1
             yield picture
 

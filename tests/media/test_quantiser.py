@@ -186,7 +186,7 @@ def test_each_scene_has_its_own(tmp_path: Path) -> None:
     (whole,) = survey(source, "none", lambda _done, _total: None).qps
     assert 20 <= whole <= 40
     # read from the middle on, as a preview does, it is the same
-    *_, _last = source.pictures(found.pts[30])
+    *_, _last = source.pictures(found.pts[30], qps=True)
     (later,) = scene_qps({a: q for a, q in source.qps.items() if a >= found.pts[25]}, found.pts, ())
     assert later == found.qps[1]
 
