@@ -138,7 +138,7 @@ class DIDNet(OnBase, RestoringModel):
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         if spec.config["base"] == "repair":
-            return spec
+            return RepairingDIDNet.with_first(spec)
         spec = super().as_configured(replace(spec, **_CORRECTS))
         if spec.config.get("sees") != "frames":
             return spec
@@ -203,11 +203,13 @@ class DIDNet(OnBase, RestoringModel):
 class RepairingDIDNet(Repairing):
     """The first half of the network, which restores the SDR picture, in front of
     :class:`~sdr2hdr.models.look.network.Look`, which takes the place of the second.
+
+    It may have a first network of ``first_blocks``, which with ``qp`` is told the QP.
     """
 
     scale = SCALE
     bound = RESTORED_BOUND
-    faint = 1 / 255
+    sees = NEIGHBOURS
 
     def __init__(
         self,
@@ -215,24 +217,32 @@ class RepairingDIDNet(Repairing):
         channels: int = 48,
         offset_channels: int = 32,
         masks: bool = True,
+        first_blocks: int = 0,
+        qp: bool = False,
     ) -> None:
         super().__init__()
         if base != "repair":
             raise ValueError("this form's base is repair")
         self.alignment = Alignment(channels, offset_channels, masks=masks)
         self.restore = nn.Conv2d(channels, 3, 3, padding=1)
+        self.put_first(first_blocks, qp)
+        if first_blocks:  # which knows damage from dark blue
+            self.bound = Repairing.bound
         self.initialise()
 
     def initialise(self) -> None:
         keep_variance((*self.alignment.modules(), self.restore))
         self.alignment.initialise()
         nn.init.zeros_(self.restore.weight)
+        if self.first is not None:
+            self.first.start()
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
         if not still:
             return super().restored(frames)
-        added = self.restore(self.alignment(frames.flatten(1, 2), still))
-        return self.corrected(frames[:, NEIGHBOURS].float(), added, None)
+        begun = self.begun(frames, range(frames.shape[1]), None)
+        added = self.restore(self.alignment(begun.flatten(1, 2), still))
+        return self.corrected(frames[:, NEIGHBOURS], begun[:, NEIGHBOURS], added, None)
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:

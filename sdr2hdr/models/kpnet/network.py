@@ -42,6 +42,7 @@ KPNET_SPEC = ModelSpec(
     look=tone.NUMBERS,
     state_from_thumbs=True,
     brightness=True,
+    qp=True,
     tile=768,
     overlap=128,
     margin=48,
@@ -123,7 +124,7 @@ class KPNet(Branches, OnBase):
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         config = spec.config
         if config["base"] == "repair":
-            return spec
+            return RepairingKPNet.with_first(spec)
         found = super().as_configured(replace(spec, **_CORRECTS))
         if config["base"] == "none":  # nothing is steadied
             found = replace(found, past=0, future=0, stateful=False)
@@ -158,7 +159,8 @@ class KPNet(Branches, OnBase):
 class RepairingKPNet(Branches, Repairing):
     """The network in front of :class:`~sdr2hdr.models.look.network.Look`: it repairs the SDR picture, which the look then maps.
 
-    The look does not scale and shift its features: damage does not depend on how the picture is to be mapped.
+    The look does not scale and shift its features: damage does not depend on how the picture is to be mapped. It may have a
+    first network of ``first_blocks``, which with ``qp`` is told the QP.
     """
 
     def __init__(
@@ -168,15 +170,20 @@ class RepairingKPNet(Branches, Repairing):
         blocks: int = 3,
         fusion: str = "pairs",
         channels: int = 64,
+        first_blocks: int = 0,
+        qp: bool = False,
     ) -> None:
         super().__init__()
         if base != "repair":
             raise ValueError("this form's base is repair")
         self.build(channels, blocks, attention, fusion, alone=False)
+        self.put_first(first_blocks, qp)
         self.initialise()
 
     def initialise(self) -> None:
-        self.start(self.own_modules(), alone=False)
+        self.start(self.later_modules(), alone=False)
+        if self.first is not None:
+            self.first.start()
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:

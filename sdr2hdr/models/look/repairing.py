@@ -5,29 +5,69 @@ What a network can do for a picture is to repair what the codec took; its tone a
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from sdr2hdr.color.clipped import lit
-from sdr2hdr.models.base.corrections import SDR_FAINT, Restrained, bounded
+from sdr2hdr.models.base.corrections import Restrained, bounded
 from sdr2hdr.models.base.steady import steadied
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.network import Look
 from sdr2hdr.models.model import RepairingModel, Window
-from sdr2hdr.models.spec import State
+from sdr2hdr.models.parts.fast_trunk import FastTrunk
+from sdr2hdr.models.spec import ModelSpec, State
+
+_CHANNELS, _DEEP = 32, 64
+"""The first network's features of half and of a quarter of the size."""
+_OVERLAP, _MARGIN = 160, 48
+"""What tiles share at least, and leave out, with a first network."""
 
 
 class Repairing(Restrained, RepairingModel, Look):
-    """A repairing network in front of :class:`Look`."""
+    """A repairing network in front of :class:`Look`.
+
+    It may have a ``first`` one: the small network of :class:`~sdr2hdr.models.wmnet.fast.WMNetFast`, which repairs every frame
+    at a quarter of the size, where large blocks are; the network itself then repairs what that leaves.
+    """
 
     scale = 0.1
     """The change of an SDR code 0..1 by an output of 1."""
     bound = 10 / 255
-    """The largest change of a code."""
-    faint = SDR_FAINT
+    """The largest change of a code. Both are the first network's, too, whatever a subclass has."""
+    faint = 1 / 255
     reach = 4
     """Pixels around a grey pixel that must be grey, too; the sides of frames are multiples of it."""
+    sees = 0
+    """How many frames before and after a frame the network sees, its first one aside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: FastTrunk | None = None
+
+    def put_first(self, blocks: int, qp: bool) -> None:
+        """Make the small network that is to be the first, of so many blocks (0: none), which is told the ``qp``."""
+        if qp and not blocks:
+            raise ValueError("the QP is told to the first network, so qp needs first_blocks")
+        if blocks:
+            self.first = FastTrunk()
+            self.first.build(_CHANNELS, _DEEP, blocks, qp)
+            self.shares_work = True
+
+    @classmethod
+    def with_first(cls, spec: ModelSpec) -> ModelSpec:
+        """The spec of the network as configured: its first one sees a frame more."""
+        if not spec.config.get("first_blocks"):
+            return spec
+        near = max(spec.past, cls.sees + 1)
+        overlap, margin = max(spec.overlap, _OVERLAP), max(spec.margin, _MARGIN)
+        return replace(spec, past=near, future=near, overlap=overlap, margin=margin)
+
+    def later_modules(self) -> Iterable[nn.Module]:
+        """The modules of the network itself, without the look's reader and the first network."""
+        theirs = set() if self.first is None else set(self.first.modules())
+        return (m for m in self.own_modules() if m not in theirs)
 
     def own_modules(self) -> Iterable[nn.Module]:
         theirs = set(self.reader.modules())
@@ -45,17 +85,27 @@ class Repairing(Restrained, RepairingModel, Look):
         return self.restored_frames(frames, range(middle, middle + 1))[:, 0]
 
     def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
-        outputs = zip(which, self.added(frames, which, qp), strict=True)
-        found = [self.corrected(frames[:, t].float(), x, qp) for t, x in outputs]
+        near = range(max(which.start - self.sees, 0), min(which.stop + self.sees, frames.shape[1]))
+        begun = self.begun(frames, near, qp)
+        inner = range(which.start - near.start, which.stop - near.start)
+        outputs = zip(which, inner, self.added(begun, inner, qp), strict=True)
+        found = [self.corrected(frames[:, t], begun[:, i], x, qp) for t, i, x in outputs]
         return torch.stack(found, dim=1)
 
-    def corrected(self, frame: Tensor, added: Tensor, qp: Tensor | None) -> Tensor:
-        """A frame ``B,3,H,W`` with the network's output."""
-        return frame + self.restrained(self.limited(added, frame), qp)
+    def begun(self, frames: Tensor, near: range, qp: Tensor | None) -> Tensor:
+        """The frames ``near`` of ``B,T,3,H,W`` as the network sees them: what its first one made of them, if it has one."""
+        if self.first is None:
+            return frames[:, near.start : near.stop]
+        outputs = zip(near, self.first.added(frames, near, qp), strict=True)
+        return torch.stack(
+            [frames[:, t].float() + _limited(Repairing, x, frames[:, t]) for t, x in outputs], dim=1
+        )
 
-    def limited(self, added: Tensor, frame: Tensor) -> Tensor:
-        """The correction ``B,3,H,W`` of a frame ``B,3,H,W`` that an output comes to (:func:`bounded`)."""
-        return bounded(added, frame, scale=self.scale, reach=self.reach, bound=self.bound)
+    def corrected(self, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None) -> Tensor:
+        """A frame ``B,3,H,W`` with the network's output for the ``begun`` one that it saw."""
+        frame, begun = frame.float(), begun.float()
+        change = begun - frame + _limited(self, added, begun)
+        return frame + self.restrained(change.clamp(-self.bound, self.bound), qp)
 
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
         frames, which = window.frames, window.inner
@@ -73,3 +123,8 @@ class Repairing(Restrained, RepairingModel, Look):
             _, state = self.scene_look(window, t, state)
             codes.append(self.mapped(lit(frame.clamp(0, 1)), state))
         return torch.stack(codes, dim=1), restored, state
+
+
+def _limited(how: Repairing | type[Repairing], added: Tensor, frame: Tensor) -> Tensor:
+    """The correction ``B,3,H,W`` of a frame ``B,3,H,W`` that an output comes to (:func:`bounded`)."""
+    return bounded(added, frame, scale=how.scale, reach=how.reach, bound=how.bound)

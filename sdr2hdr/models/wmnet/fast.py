@@ -5,26 +5,13 @@ learnt gate on the strength of the whole correction was tried: it closed within 
 it.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from sdr2hdr.color.boxes import box_sums
 from sdr2hdr.models.base.steady import STEADY_REACH
 from sdr2hdr.models.look import tone
 from sdr2hdr.models.look.repairing import Repairing
-from sdr2hdr.models.parts.blocks import zero
-from sdr2hdr.models.parts.compression import Compression
-from sdr2hdr.models.parts.haar import haar, unhaar
+from sdr2hdr.models.parts.fast_trunk import FastTrunk
 from sdr2hdr.models.spec import ModelSpec
-
-DETAIL = 8.0
-"""What the network sees is multiplied by this."""
-LEAK = 0.1
 
 WMNET_FAST_SPEC = ModelSpec(
     name="wmnet-fast",
@@ -62,94 +49,16 @@ WMNET_DEEP_SPEC = replace(
 )
 
 
-class FastTrunk(nn.Module):
-    """The layers of the small network, without the look. Sides are multiples of 8.
-
-    ``channels`` are features of half size, ``deep`` those of a quarter, which go through ``blocks`` residual blocks. With ``qp``
-    the features of half size are told how strongly the scene was compressed.
-    """
-
-    def build(self, channels: int, deep: int, blocks: int, qp: bool = False) -> None:
-        """Make the layers."""
-        self.compression = Compression(channels) if qp else None
-        self.enter = nn.Conv2d(36, channels, 3, padding=1)
-        self.down = nn.Conv2d(channels, deep, 3, stride=2, padding=1)
-        self.body = nn.Sequential(*(LeakyBlock(deep) for _ in range(blocks)))
-        self.up = nn.Conv2d(deep, 4 * channels, 1)
-        self.detail = LeakyBlock(channels)
-        self.leave = nn.Conv2d(channels, 12, 3, padding=1)
-        self.start()
-
-    def start(self) -> None:
-        """Nothing is added at first. Blocks beyond the second begin as the identity, so that a smaller network can grow."""
-        for part in (self.enter, self.down, self.body, self.up, self.detail):
-            for m in part.modules():
-                if isinstance(m, nn.Conv2d):
-                    nn.init.kaiming_normal_(m.weight)
-                    nn.init.zeros_(cast(Tensor, m.bias))
-        for block in (*self.body, self.detail):
-            block.conv2.weight.data.mul_(0.3)
-        for block in list(self.body)[2:]:
-            zero(cast(LeakyBlock, block).conv2)
-        zero(self.leave)
-        if self.compression is not None:
-            self.compression.start()
-
-    def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
-        told = None
-        if self.compression is not None:
-            told = self.compression(
-                frames.new_full((len(frames),), torch.nan) if qp is None else qp
-            )
-        last = frames.shape[1] - 1
-        known: dict[int, Tensor] = {}
-        for t in which:  # a scene's first and last frames are repeated
-            near = max(t - 1, 0), t, min(t + 1, last)
-            known = {n: known[n] if n in known else self._haar(frames[:, n]) for n in near}
-            x = F.leaky_relu_(self.enter(self._bands(*(known[n] for n in near))), LEAK)
-            x = x if told is None else told(x)
-            y = self.body(F.leaky_relu_(self.down(x), LEAK))
-            y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(self.up(y), 2), LEAK))
-            yield unhaar(self.leave(y).float())
-
-    def _haar(self, frame: Tensor) -> Tensor:
-        return DETAIL * haar(frame.float())
-
-    def _bands(self, before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
-        """Haar bands ``B,36,H/2,W/2`` of a frame and of how its neighbours differ from it.
-
-        The low band is what it differs from its surroundings: damage is in the detail, a tenth of a picture's range.
-        """
-        low, rest = middle[:, :3], middle[:, 3:]
-        padded, ones = (F.pad(p, (4, 4, 4, 4)) for p in (low, torch.ones_like(low[:, :1])))
-        low = low - box_sums(padded, 9) / box_sums(ones, 9)
-        bands = torch.cat([low, rest, before - middle, after - middle], dim=1)
-        return bands.to(self.enter.weight.dtype).contiguous(memory_format=torch.channels_last)
-
-
 class WMNetFast(FastTrunk, Repairing):
     """The repairing network in front of :class:`Look`."""
+
+    sees = 1
 
     def __init__(
         self, channels: int = 32, deep: int = 64, blocks: int = 2, qp: bool = False
     ) -> None:
         super().__init__()
         self.build(channels, deep, blocks, qp)
-        if qp:
-            self.faint = 1 / 255  # where nothing is told, it finds more that is not there
 
     def initialise(self) -> None:
         self.start()
-
-
-class LeakyBlock(nn.Module):
-    """``x + conv2(leaky_relu(conv1(x)))``. Plain ReLUs died here within a hundred steps."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
-        return out

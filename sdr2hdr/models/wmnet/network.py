@@ -22,7 +22,6 @@ from sdr2hdr.models.model import MaskedModel, Model, Window
 from sdr2hdr.models.parts.blocks import zero
 from sdr2hdr.models.parts.film import films
 from sdr2hdr.models.spec import ModelSpec, State
-from sdr2hdr.models.wmnet.fast import FastTrunk
 from sdr2hdr.models.wmnet.memory import PublishedMemory, TokenMemory
 from sdr2hdr.models.wmnet.trunk import Trunk
 
@@ -126,8 +125,7 @@ class WMNet(Trunk, OnBase, MaskedModel):
     @classmethod
     def as_configured(cls, spec: ModelSpec) -> ModelSpec:
         if spec.config["base"] == "repair":
-            first = spec.config.get("first_blocks", 0)  # it sees a frame more
-            return replace(spec, past=3, future=3) if first else spec
+            return RepairingWMNet.with_first(spec)
         found = super().as_configured(replace(spec, **_CORRECTS))
         attention = spec.config.get("attention", "tokens")
         found = replace(found, state_from_thumbs=attention in ("tokens", "none"))
@@ -169,14 +167,13 @@ class WMNet(Trunk, OnBase, MaskedModel):
 class RepairingWMNet(Trunk, Repairing, MaskedModel):
     """The network in front of :class:`~sdr2hdr.models.look.network.Look`: it repairs the SDR picture, which the look then maps.
 
-    It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here. With
-    ``first_blocks`` the small network of :class:`~sdr2hdr.models.wmnet.fast.WMNetFast`, of that many blocks, repairs every frame
-    first, at a quarter of the size, where large blocks are, and with ``qp`` is told the QP; this one repairs what that leaves.
+    It has no DMM. What that remembers is how the scene's frames are to be coloured, which is the look's part here. Its first
+    network has ``first_blocks``, and with ``qp`` is told the QP.
     """
 
     encoder = (*Trunk.encoder, "reader.")
     shares_work = True
-    faint = 1 / 255
+    sees = 2
 
     def __init__(
         self,
@@ -191,38 +188,13 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
         super().__init__()
         if base != "repair":
             raise ValueError("this form's base is repair")
-        if qp and not first_blocks:
-            raise ValueError("the QP is told to the first network, so qp needs first_blocks")
         self.build(channels, blocks, edges, experts, alone=False)
-        self.first = FastTrunk() if first_blocks else None
-        if self.first is not None:
-            self.first.build(32, 64, first_blocks, qp)
+        self.put_first(first_blocks, qp)
 
     def initialise(self) -> None:
-        firsts = set() if self.first is None else set(self.first.modules())
-        self.start((m for m in self.own_modules() if m not in firsts), alone=False)
+        self.start(self.later_modules(), alone=False)
         if self.first is not None:
             self.first.start()
-
-    def restored_frames(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Tensor:
-        if self.first is None:
-            return super().restored_frames(frames, which, qp)
-        near = range(max(which.start - 2, 0), min(which.stop + 2, frames.shape[1]))
-        begun = torch.stack(
-            [
-                frames[:, t].float() + self.limited(x, frames[:, t])
-                for t, x in zip(near, self.first.added(frames, near, qp), strict=True)
-            ],
-            dim=1,
-        )
-        out = []
-        inner = range(which.start - near.start, which.stop - near.start)
-        for t, i, x in zip(which, inner, self.added(begun, inner), strict=True):
-            frame, now = frames[:, t].float(), begun[:, i]
-            change = now - frame + self.limited(x, now)
-            change = change.clamp(-self.bound, self.bound)
-            out.append(frame + self.restrained(change, qp))
-        return torch.stack(out, dim=1)
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
