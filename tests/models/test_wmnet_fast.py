@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from sdr2hdr.data.clips import Clip, to_planes
 from sdr2hdr.data.splits import rng
+from sdr2hdr.errors import ModelError
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.corrections import EVEN, SDR_FAINT, spared
 from sdr2hdr.models.look.network import Look
+from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.wmnet.fast import WMNetFast
 from sdr2hdr.render.renderer import Renderer, Run
@@ -28,7 +30,13 @@ def loud() -> WMNetFast:
 
 
 SMALL_WMNET: dict[str, Any] = {"channels": 16, "blocks": 3}
-WITH_A_FIRST = {**SMALL_WMNET, "first_blocks": 1}
+SMALL_DIDNET: dict[str, Any] = {"channels": 16, "offset_channels": 8}
+FIRST: dict[str, Any] = {"first_blocks": 1, "qp": True}
+WITH_A_FIRST = [
+    ("wmnet", {**SMALL_WMNET, **FIRST}),
+    ("didnet", {**SMALL_DIDNET, **FIRST}),
+    ("kpnet-light", {"channels": 16, "base": "repair", **FIRST}),
+]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +44,9 @@ WITH_A_FIRST = {**SMALL_WMNET, "first_blocks": 1}
     [
         ("wmnet-fast", {}),
         ("wmnet", SMALL_WMNET),
-        ("wmnet", WITH_A_FIRST),
+        ("didnet", SMALL_DIDNET),
         ("kpnet-light", {"channels": 16, "base": "repair"}),
+        *WITH_A_FIRST,
     ],
 )
 def test_before_training_it_is_the_look(model: str, config: dict[str, Any]) -> None:
@@ -65,23 +74,58 @@ def test_training_does_not_touch_the_reader_and_can_leave_the_look() -> None:
     assert net.conv_last.weight.grad.abs().max() > 0  # type: ignore[union-attr,operator]
 
 
-@pytest.mark.parametrize("config", [SMALL_WMNET, WITH_A_FIRST])
-def test_frames_that_share_work_are_what_each_is_alone(config: dict[str, Any]) -> None:
-    net = registry.build("wmnet", config)
-    assert isinstance(net, RepairingModel) and net.shares_work
+def noisy(model: str, config: dict[str, Any]) -> RepairingModel:
+    """A network that changes its picture at once."""
+    net = registry.build(model, config)
+    assert isinstance(net, RepairingModel)
     net.initialise()
-    nn.init.normal_(net.conv_last.weight, std=1.0)  # type: ignore[arg-type]
-    if "first_blocks" in config:
-        nn.init.normal_(net.first.leave.weight, std=1.0)  # type: ignore[arg-type,union-attr]
-    for m in net.modules():
-        if isinstance(m, nn.Conv3d):
+    heads = ("conv_last", "restore", "first.leave")
+    for name, m in net.named_modules():
+        if name in heads:
+            nn.init.normal_(m.weight, std=1.0)  # type: ignore[arg-type]
+        elif isinstance(m, nn.Conv3d):
             nn.init.normal_(m.weight, std=0.2)
+    return net
+
+
+@pytest.mark.parametrize(("model", "config"), [("wmnet", SMALL_WMNET), *WITH_A_FIRST])
+def test_frames_that_share_work_are_what_each_is_alone(model: str, config: dict[str, Any]) -> None:
+    net = noisy(model, config)
+    assert net.shares_work
     frames = torch.rand(1, 9, 3, 32, 32)
     with torch.no_grad():
         together = net.restored_frames(frames, range(9))
         alone = torch.cat([net.restored_frames(frames, range(t, t + 1)) for t in range(9)], dim=1)
     assert torch.allclose(together, alone, atol=1e-5)
     assert (together - frames).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("model", "config"), WITH_A_FIRST)
+def test_with_a_first_network_the_spec_tells_what_both_see(
+    model: str, config: dict[str, Any]
+) -> None:
+    """Frames further away than the spec's context change nothing; with the nearest one left out something changes."""
+    net, spec = noisy(model, config), registry.spec(model, config)
+    assert isinstance(net, Repairing)
+    near, middle = net.sees + 1, 5
+    assert spec.past == spec.future >= near and spec.qp
+    frames = torch.rand(1, 11, 3, 32, 32)
+    other = frames.clone()
+    other[:, : middle - near] = other[:, middle + near + 1 :] = 0.5
+    nearer = other.clone()
+    nearer[:, middle - near] = 0.5
+    with torch.no_grad():
+        a, b, c = (
+            net.restored_frames(x, range(middle, middle + 1)) for x in (frames, other, nearer)
+        )
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_a_first_network_that_is_told_the_qp_needs_blocks() -> None:
+    for model in ("wmnet", "didnet"):
+        with pytest.raises(ModelError, match="needs first_blocks"):
+            registry.build(model, {"qp": True})
 
 
 def test_faint_corrections_are_taken_back_and_strong_ones_are_not() -> None:
