@@ -54,6 +54,9 @@ def test_relu_and_sum_are_those_of_the_steps(
             conv(layer, x, relu=True).double(), reference.clamp(min=0), **limits
         )
         torch.testing.assert_close(
+            conv(layer, x, leak=0.1).double(), torch.maximum(reference, 0.1 * reference), **limits
+        )
+        torch.testing.assert_close(
             conv(layer, x, add=add).double(), reference + add.double(), **limits
         )
     assert torch.equal(x, x_before)

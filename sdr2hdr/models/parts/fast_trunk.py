@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sdr2hdr.color.boxes import box_sums
 from sdr2hdr.models.parts.blocks import zero
 from sdr2hdr.models.parts.compression import Compression
+from sdr2hdr.models.parts.fused import conv
 from sdr2hdr.models.parts.haar import haar, unhaar
 
 DETAIL = 8.0
@@ -61,11 +62,11 @@ class FastTrunk(nn.Module):
         for t in which:  # a scene's first and last frames are repeated
             near = max(t - 1, 0), t, min(t + 1, last)
             known = {n: known[n] if n in known else self._haar(frames[:, n]) for n in near}
-            x = F.leaky_relu_(self.enter(self._bands(*(known[n] for n in near))), LEAK)
+            x = conv(self.enter, self._bands(*(known[n] for n in near)), leak=LEAK)
             x = x if told is None else told(x)
-            y = self.body(F.leaky_relu_(self.down(x), LEAK))
-            y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(self.up(y), 2), LEAK))
-            yield unhaar(self.leave(y).float())
+            y = self.body(conv(self.down, x, leak=LEAK))
+            y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(conv(self.up, y), 2), LEAK))
+            yield unhaar(conv(self.leave, y).float())
 
     def _haar(self, frame: Tensor) -> Tensor:
         return DETAIL * haar(frame.float())
@@ -91,5 +92,4 @@ class LeakyBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
-        return out
+        return conv(self.conv2, conv(self.conv1, x, leak=LEAK), add=x)

@@ -14,12 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv(layer: nn.Conv2d, x: Tensor, *, relu: bool = False, add: Tensor | None = None) -> Tensor:
-    """``layer(x)``, then ReLU if ``relu``, or plus ``add`` (of the result's shape); where a gradient is needed, step by step.
+def conv(
+    layer: nn.Conv2d,
+    x: Tensor,
+    *,
+    relu: bool = False,
+    leak: float | None = None,
+    add: Tensor | None = None,
+) -> Tensor:
+    """``layer(x)``, then ReLU if ``relu``, leaky ReLU of the slope ``leak``, or plus ``add`` (of the result's shape); where a
+    gradient is needed, step by step.
 
-    The sum is rounded once to the tensors' precision, not twice, so results differ from the plain ones by rounding.
+    The result is rounded once to the tensors' precision, not twice, so it differs from the plain one by rounding.
     """
-    return _conv(Kernel.of(layer), x, relu, add)
+    return _conv(Kernel.of(layer), x, 0.0 if relu else leak, add)
 
 
 def conv_shuffle(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -32,7 +40,7 @@ def conv_shuffle(layer: nn.Conv2d, x: Tensor) -> Tensor:
     c = layer.out_channels // 4
     order = torch.arange(4 * c, device=x.device).view(c, 4).t().flatten()
     bias = None if kernel.bias is None else kernel.bias[order]
-    y = _conv(replace(kernel, weight=kernel.weight[order], bias=bias), x, relu=True, add=None)
+    y = _conv(replace(kernel, weight=kernel.weight[order], bias=bias), x, slope=0.0, add=None)
     b, _, h, w = y.shape
     rows = y.permute(0, 2, 3, 1).reshape(b, h, w, 2, 2 * c).transpose(2, 3)
     return rows.reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
@@ -58,7 +66,7 @@ class Kernel:
         )
 
 
-def _conv(kernel: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+def _conv(kernel: Kernel, x: Tensor, slope: float | None, add: Tensor | None) -> Tensor:
     dtype = kernel.weight.dtype
     tensors = [t for t in (x, kernel.weight, kernel.bias, add) if t is not None]
     plain = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
@@ -67,20 +75,20 @@ def _conv(kernel: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
         or any(t.device.type != "cpu" or t.dtype != dtype for t in tensors)
         or not _fuses(dtype)
     ):
-        return _plain(kernel, x, relu, add)
-    return _fused(kernel, x, relu, add)
+        return _plain(kernel, x, slope, add)
+    return _fused(kernel, x, slope, add)
 
 
-def _plain(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+def _plain(k: Kernel, x: Tensor, slope: float | None, add: Tensor | None) -> Tensor:
     y = F.conv2d(x, k.weight, k.bias, k.stride, k.padding, k.dilation, k.groups)
-    if relu:
-        return F.relu_(y)
+    if slope is not None:
+        return F.leaky_relu_(y, slope) if slope else F.relu_(y)
     if add is None:
         return y
     return y + add if y.requires_grad else y.add_(add)
 
 
-def _fused(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+def _fused(k: Kernel, x: Tensor, slope: float | None, add: Tensor | None) -> Tensor:
     where = (k.padding, k.stride, k.dilation, k.groups)
     ops = torch.ops.mkldnn
     if add is not None:
@@ -88,9 +96,11 @@ def _fused(k: Kernel, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
             x, add, k.weight, k.bias, *where, "add", None, None, [], None
         )
     else:
-        out = ops._convolution_pointwise(
-            x, k.weight, k.bias, *where, "relu" if relu else "none", [], ""
-        )
+        if slope is None:
+            then: tuple[str, list[float]] = "none", []
+        else:
+            then = ("leaky_relu", [slope]) if slope else ("relu", [])
+        out = ops._convolution_pointwise(x, k.weight, k.bias, *where, *then, "")
     return out
 
 
@@ -116,7 +126,7 @@ def _fuses(dtype: torch.dtype) -> bool:
                     rtol=0.02,
                     atol=0.02,
                 )
-                for kind in ((False, None), (True, None), (False, add))
+                for kind in ((None, None), (0.0, None), (0.1, None), (None, add))
             )
         except (AttributeError, RuntimeError, TypeError):
             return False
