@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from sdr2hdr.kernels.reading import AS_IT_IS, Reading, can_read, read, reading, 
 from sdr2hdr.kernels.steadying import Steadier
 from sdr2hdr.kernels.table import grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
-from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE
+from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
-from sdr2hdr.render.renderer import Run
+from sdr2hdr.render.renderer import Run, windows
 from sdr2hdr.render.stream import Finished, Planes, Stream
 
 _Planes = tuple[Tensor, ...]
@@ -36,13 +36,21 @@ end of a share may differ in its last bit: tables would depend on the number of 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What pictures of one coding have in common: how their planes are read, as they are and steadied, and their table."""
+    """What pictures of one coding have in common: how their planes are read, as they are and steadied."""
 
     coding: Hashable
-    table: NDArray[np.uint32]
     plain: Reading
     fine: Reading
     steadier: Steadier
+
+
+@dataclass(frozen=True)
+class _Upright:
+    """A picture, its smoothed planes put upright, and for a network what it sees of it."""
+
+    picture: Coded
+    planes: _Planes
+    rgb: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 class CompiledStream(Stream):
@@ -62,13 +70,10 @@ class CompiledStream(Stream):
     ) -> Iterator[Finished]:
         first = next(pictures)
         pictures = itertools.chain([first], pictures)
+        readable = can_read(first.layout, first.turn, self.renderer.size)
         if settled and isinstance(self.renderer.model, RepairingModel):
-            return self._repaired(pictures, run, states[0], pts)
-        if (
-            settled
-            and self.renderer.spec.pixelwise
-            and can_read(first.layout, first.turn, self.renderer.size)
-        ):
+            return self._repaired(pictures, run, states[0], pts, readable)
+        if settled and self.renderer.spec.pixelwise and readable:
             return self._mapped(pictures, run, states[0], pts)
         return super().run(pictures, run, states, pts, settled=settled)
 
@@ -76,50 +81,98 @@ class CompiledStream(Stream):
         self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
     ) -> Iterator[Finished]:
         """The frames of a run whose pixels are mapped alone, once they are steadied over their neighbours in the scene."""
-        spec = self.renderer.spec
-        low, high = run.needs(spec)
-        held: deque[tuple[Coded, _Planes]] = deque()  # pictures, and their planes upright
+        upright = (_Upright(p, turned(_smoothed(p), p.turn)) for p in pictures)
+        found = self._steadied(upright, run, self.renderer.spec.past)
+        table, coding = self._table[1], object()  # of no picture yet
+        for number, (one, planes, how) in enumerate(found, run.first):
+            if coding != one.picture.coding:
+                table, coding = self._table_of(one.picture, state), one.picture.coding
+            out = mapped(planes, how, table, pts[number], self.layout)
+            yield Finished(out, self.light(out))
+
+    def _steadied(
+        self, pictures: Iterator[_Upright], run: Run, reach: int
+    ) -> Iterator[tuple[_Upright, _Planes, Reading]]:
+        """The pictures of a run, from those that it needs, with their planes steadied over ``reach`` neighbours on each side and
+        how these are read."""
+        low, high = run.needs(self.renderer.spec)
+        held: deque[_Upright] = deque()
         begin = low  # the number of held[0]
         kind: _Kind | None = None
         for number in range(run.first, run.last):
-            while begin + len(held) < min(high, number + spec.future + 1):
-                coming = next(pictures)
-                held.append((coming, turned(_smoothed(coming), coming.turn)))
-            while begin < number - spec.past:
+            while begin + len(held) < min(high, number + reach + 1):
+                held.append(next(pictures))
+            while begin < number - reach:
                 held.popleft()
                 begin += 1
-            at = number - begin
-            picture, planes = held[at]
-            if kind is None or kind.coding != picture.coding:
-                kind = self._kind(picture, state)
-            how = kind.plain
-            if spec.past:
+            one = held[number - begin]
+            if kind is None or kind.coding != one.picture.coding:
+                kind = self._kind(one.picture)
+            planes, how = one.planes, kind.plain
+            if reach:
                 # neighbours that are coded in another way, where a film's tags change, are not alike in their codes
-                first, near = _alike([(p.coding, planes) for p, planes in held], at)
-                planes, how = kind.steadier(near, at - first, begin + first), kind.fine
-            out = mapped(planes, how, kind.table, pts[number], self.layout)
-            yield Finished(out, self.light(out))
+                first, near = _alike(held, number - begin)
+                planes, how = kind.steadier(near, number - begin - first, begin + first), kind.fine
+            yield one, planes, how
 
     def _repaired(
-        self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
+        self,
+        pictures: Iterator[Coded],
+        run: Run,
+        state: State,
+        pts: Sequence[int],
+        readable: bool,
     ) -> Iterator[Finished]:
-        """The frames of a run that are repaired, :func:`lit`, and then mapped pixel by pixel."""
+        """The frames of a run that are repaired, steadied, :func:`lit`, and then mapped pixel by pixel."""
         table = self._table_for("repaired", lambda codes: codes, state)
-        frames = (self.rgb(picture) for picture in pictures)
-        for number, sdr in enumerate(self.renderer.repaired(frames, run), run.first):
+        changes = self._changes(pictures, run, readable)
+        for number, (restored, change) in enumerate(changes, run.first):
             seed = pts[number]
-            out = mapped(lit(sdr[:3]).unbind(), AS_IT_IS, table, seed, self.layout)
-            restored = self.packed(sdr[3:], seed, 1.0, self._sdr) if len(sdr) > 3 else None
-            yield Finished(out, self.light(out), restored)
+            out = mapped(
+                lit((restored + change).clamp_(0.0, 1.0)).unbind(),
+                AS_IT_IS,
+                table,
+                seed,
+                self.layout,
+            )
+            aux = None
+            if self.renderer.aux:
+                aux = self.packed(restored.clamp(0.0, 1.0), seed, 1.0, self._sdr)
+            yield Finished(out, self.light(out), aux)
 
-    def _kind(self, picture: Coded, state: State) -> _Kind:
+    def _changes(
+        self, pictures: Iterator[Coded], run: Run, readable: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The restored frames ``3,H,W`` of a run, and by what steadying changes what they were made of."""
+        if not readable:
+            seen, again = itertools.tee(self.rgb(p) for p in pictures)
+            spec = replace(self.renderer.spec, block=1)
+            by_formula = (
+                steadied(window[None], past)[0] - window[past]
+                for window, past, _ in windows(again, run, spec)
+            )
+            yield from zip(self.renderer.repaired(seen, run), by_formula, strict=True)
+            return
+        here, there = itertools.tee(self._upright(p) for p in pictures)
+        restored = self.renderer.repaired((one.rgb for one in here), run)
+        for found, (one, planes, how) in zip(
+            restored, self._steadied(there, run, STEADY_REACH), strict=True
+        ):
+            yield found, one.picture.recoded(read(planes, how)) - one.rgb
+
+    def _upright(self, picture: Coded) -> _Upright:
+        planes = turned(_smoothed(picture), picture.turn)
+        how = reading(picture.layout, picture.turn, self.renderer.size, _finer(picture))
+        return _Upright(picture, planes, picture.recoded(read(planes, how)))
+
+    def _kind(self, picture: Coded) -> _Kind:
         size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
         finer = _finer(picture)
         plain = reading(picture.layout, picture.turn, size, finer)
         fine = reading(picture.layout, picture.turn, size, most)
-        table = self._table_of(picture, state)
-        steadier = Steadier(plain, most // finer, STEADY_REACH, UNLIKE)
-        return _Kind(picture.coding, table, plain, fine, steadier)
+        return _Kind(
+            picture.coding, plain, fine, Steadier(plain, most // finer, STEADY_REACH, UNLIKE)
+        )
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
@@ -173,11 +226,12 @@ def _smoothed(picture: Coded) -> _Planes:
     return debanded(picture.planes, picture.layout, picture.deband, _finer(picture))
 
 
-def _alike(coded: list[tuple[Hashable, _Planes]], at: int) -> tuple[int, list[_Planes]]:
+def _alike(held: Sequence[_Upright], at: int) -> tuple[int, list[_Planes]]:
     """The planes around ``at`` that have its coding, and the first one's index."""
+    coding = held[at].picture.coding
     first, last = at, at + 1
-    while first > 0 and coded[first - 1][0] == coded[at][0]:
+    while first > 0 and held[first - 1].picture.coding == coding:
         first -= 1
-    while last < len(coded) and coded[last][0] == coded[at][0]:
+    while last < len(held) and held[last].picture.coding == coding:
         last += 1
-    return first, [planes for _, planes in coded[first:last]]
+    return first, [held[n].planes for n in range(first, last)]

@@ -16,7 +16,7 @@ from sdr2hdr.color.tonemap import bt2390_eetf
 from sdr2hdr.color.transfer import CAMERA_GAMMA, WHITE, pq_code, pq_eotf, pq_inverse_eotf
 from sdr2hdr.errors import ModelError
 from sdr2hdr.models.inputs import field, thumbnail
-from sdr2hdr.models.model import Inputs, Model, RepairingModel, RestoringModel, Window
+from sdr2hdr.models.model import Inputs, Model, RepairingModel, RestoringModel
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.spec import ModelSpec, State
 from sdr2hdr.render.device import PRECISIONS, keep_float32, pick_device, pick_precision
@@ -203,7 +203,7 @@ class Renderer:
         return self._finish(self._tiled(frames, codes), states[0])
 
     def repaired(self, frames: Iterator[Tensor], run: Run) -> Iterator[Tensor]:
-        """The repaired frames ``3,H,W`` of a run of a :class:`RepairingModel`, on the CPU; with ``aux`` ``6,H,W`` as codes."""
+        """The restored frames ``3,H,W`` of a run of a :class:`RepairingModel`, on the CPU, not clamped and not steadied."""
         for window, past, future in windows(frames, run, self.spec):
             yield from self._repaired(window, past, future, run.qp)
 
@@ -212,13 +212,12 @@ class Renderer:
         told = self._qp(qp)
 
         def repair(part: Tensor, _i: int) -> Tensor:
-            model = cast(RepairingModel, self.model)
-            found, restored = model.repair(Window(part[None], past, future, qp=told))
-            return torch.cat([found, restored], dim=2)[0] if self.aux else found[0]
+            which = range(past, part.shape[0] - future)
+            return cast(RepairingModel, self.model).restored_frames(part[None], which, told)[0]
 
         found = self._tiled(frames, repair)
         self.check(torch.isfinite(found).all())
-        return found.clamp_(0.0, 1.0).cpu()
+        return found.cpu()
 
     def _tiled(self, frames: Tensor, work: Callable[[Tensor, int], Tensor]) -> Tensor:
         """What ``work`` makes of each tile, of padded sides, and its number, put together."""
