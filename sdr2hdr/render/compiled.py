@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
-from sdr2hdr.color.yuv import YuvLayout
+from sdr2hdr.color.yuv import HDR10, YuvLayout
+from sdr2hdr.kernels import haar as in_haar
 from sdr2hdr.kernels import hlg as in_hlg
 from sdr2hdr.kernels.clipping import lit
 from sdr2hdr.kernels.debanding import debanded
@@ -22,9 +23,10 @@ from sdr2hdr.kernels.table import grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.models.parts.fast_trunk import DETAIL, FastTrunk, bands, neighbours
 from sdr2hdr.models.spec import State
 from sdr2hdr.render.coded import Coded
-from sdr2hdr.render.renderer import Run, windows
+from sdr2hdr.render.renderer import Renderer, Run, windows
 from sdr2hdr.render.stream import Finished, Planes, Stream
 
 _Planes = tuple[Tensor, ...]
@@ -58,6 +60,12 @@ class CompiledStream(Stream):
 
     _table: tuple[Hashable, NDArray[np.uint32]] = (None, np.empty(0, np.uint32))
     """The last table, and what it is for."""
+
+    def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10, **how: bool) -> None:
+        super().__init__(renderer, layout, **how)
+        for module in renderer.model.modules():
+            if isinstance(module, FastTrunk):
+                module.bands = _bands
 
     def run(
         self,
@@ -212,6 +220,16 @@ class CompiledStream(Stream):
         if self.hlg:
             return in_hlg.metered(planes, self.layout, self.renderer.peak)
         return metered(planes, self.peak_code, self.layout, channels=self.channels)
+
+
+def _bands(frames: Tensor, which: range, dtype: torch.dtype) -> Iterator[Tensor]:
+    """As :func:`sdr2hdr.models.parts.fast_trunk.bands`; kernels make them of one clip in bfloat16."""
+    if dtype != torch.bfloat16 or len(frames) != 1:
+        yield from bands(frames, which, dtype)
+        return
+    clip = frames[0].float()
+    for before, at, after in neighbours(which, len(clip)):
+        yield in_haar.bands(clip[before], clip[at], clip[after], DETAIL)
 
 
 def _finer(picture: Coded) -> int:

@@ -16,6 +16,7 @@ from sdr2hdr.models.base.corrections import EVEN, SDR_FAINT, spared
 from sdr2hdr.models.look.network import Look
 from sdr2hdr.models.look.repairing import Repairing
 from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.models.parts.fast_trunk import DETAIL, bands, neighbours
 from sdr2hdr.models.wmnet.fast import WMNetFast
 from sdr2hdr.weights.opened import open_model
 
@@ -205,3 +206,26 @@ def test_the_bundled_weights_repair_what_a_codec_took(model: str, qp: int) -> No
         restored = open_model(model).model.restored(source[None])[0]  # type: ignore[operator]
     before, after = ((p - clean[2]).square().mean() for p in (source[2], restored))
     assert after < 0.97 * before  # 0.13 dB
+
+
+def test_kernels_see_the_bands_of_the_formula() -> None:
+    """To the bit, whatever the number of threads."""
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels import haar
+
+    before_that = torch.get_num_threads()
+    for height, width in ((2, 2), (8, 16), (24, 10), (66, 102)):
+        clip = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(height))
+        expected = list(bands(clip[None], range(4), torch.bfloat16))
+        for threads in (1, 3):
+            try:
+                torch.set_num_threads(threads)
+                found = [
+                    haar.bands(clip[a], clip[t], clip[b], DETAIL)
+                    for a, t, b in neighbours(range(4), 4)
+                ]
+            finally:
+                torch.set_num_threads(before_that)
+            for one, other in zip(found, expected, strict=True):
+                assert torch.equal(one, other)
+                assert one.is_contiguous(memory_format=torch.channels_last)

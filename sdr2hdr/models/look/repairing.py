@@ -104,8 +104,10 @@ class Repairing(Restrained, RepairingModel, Look):
     def corrected(self, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None) -> Tensor:
         """A frame ``B,3,H,W`` with the network's output for the ``begun`` one that it saw."""
         frame, begun = frame.float(), begun.float()
-        change = begun - frame + _limited(self, added, begun)
-        return frame + self.restrained(change.clamp(-self.bound, self.bound), qp)
+        change = _limited(self, added, begun)
+        if self.first is not None:
+            change = change.add_(begun - frame).clamp_(-self.bound, self.bound)
+        return frame + self.restrained(change, qp)
 
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
         frames, which = window.frames, window.inner

@@ -27,6 +27,7 @@ class FastTrunk(nn.Module):
 
     def build(self, channels: int, deep: int, blocks: int, qp: bool = False) -> None:
         """Make the layers."""
+        self.bands = bands
         self.compression = Compression(channels) if qp else None
         self.enter = nn.Conv2d(36, channels, 3, padding=1)
         self.down = nn.Conv2d(channels, deep, 3, stride=2, padding=1)
@@ -57,30 +58,35 @@ class FastTrunk(nn.Module):
             told = self.compression(
                 frames.new_full((len(frames),), torch.nan) if qp is None else qp
             )
-        last = frames.shape[1] - 1
-        known: dict[int, Tensor] = {}
-        for t in which:  # a scene's first and last frames are repeated
-            near = max(t - 1, 0), t, min(t + 1, last)
-            known = {n: known[n] if n in known else self._haar(frames[:, n]) for n in near}
-            x = conv(self.enter, self._bands(*(known[n] for n in near)), leak=LEAK)
+        for seen in self.bands(frames, which, self.enter.weight.dtype):
+            x = conv(self.enter, seen, leak=LEAK)
             x = x if told is None else told(x)
             y = self.body(conv(self.down, x, leak=LEAK))
             y = self.detail(F.leaky_relu_(x + F.pixel_shuffle(conv(self.up, y), 2), LEAK))
             yield unhaar(conv(self.leave, y).float())
 
-    def _haar(self, frame: Tensor) -> Tensor:
-        return DETAIL * haar(frame.float())
 
-    def _bands(self, before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
-        """Haar bands ``B,36,H/2,W/2`` of a frame and of how its neighbours differ from it.
+def bands(frames: Tensor, which: range, dtype: torch.dtype) -> Iterator[Tensor]:
+    """What the network sees of each of the frames ``which`` of ``B,T,3,H,W``: Haar bands ``B,36,H/2,W/2`` of the frame and of how
+    its neighbours differ from it.
 
-        The low band is what it differs from its surroundings: damage is in the detail, a tenth of a picture's range.
-        """
+    The low band is what it differs from its surroundings: damage is in the detail, a tenth of a picture's range.
+    """
+    known: dict[int, Tensor] = {}
+    for near in neighbours(which, frames.shape[1]):
+        known = {n: known[n] if n in known else DETAIL * haar(frames[:, n].float()) for n in near}
+        before, middle, after = (known[n] for n in near)
         low, rest = middle[:, :3], middle[:, 3:]
         padded, ones = (F.pad(p, (4, 4, 4, 4)) for p in (low, torch.ones_like(low[:, :1])))
         low = low - box_sums(padded, 9) / box_sums(ones, 9)
-        bands = torch.cat([low, rest, before - middle, after - middle], dim=1)
-        return bands.to(self.enter.weight.dtype).contiguous(memory_format=torch.channels_last)
+        found = torch.cat([low, rest, before - middle, after - middle], dim=1)
+        yield found.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def neighbours(which: range, count: int) -> Iterator[tuple[int, int, int]]:
+    """The frames before, at and after each of ``which`` of ``count``; a scene's first and last frames are repeated."""
+    for t in which:
+        yield max(t - 1, 0), t, min(t + 1, count - 1)
 
 
 class LeakyBlock(nn.Module):
