@@ -155,7 +155,7 @@ class Recipe:
 
     ``config`` are options of the network, or the name of a configuration (:func:`~sdr2hdr.models.registry.configuration`).
     The network starts from the tensors of ``start``, one source or several, with the same name and shape; where sources
-    share a tensor the last counts. Tensors whose names begin with ``frozen`` do not change.
+    share a tensor the last counts. Tensors whose names begin with ``frozen``, one text or several, do not change.
 
     The loss is ``l1_weight`` L1 plus ``mse_weight`` MSE plus ``ssim_weight`` (1 - SSIM) on PQ codes, plus
     ``log_mse_weight`` times the logarithm of each picture's MSE and ``itp_weight`` times its dE_ITP; ``aux_weight`` is the
@@ -199,7 +199,7 @@ class Recipe:
     seed: Whole = 0
     select_every: Count = 500
     start: str | tuple[str, ...] = ""
-    frozen: str = ""
+    frozen: str | tuple[str, ...] = ""
     anew: bool = False
     config: dict[str, Any] | str = field(default_factory=dict)
     l1_weight: Weight = 1.0
