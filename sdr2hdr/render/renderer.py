@@ -216,7 +216,7 @@ class Renderer:
             return cast(RepairingModel, self.model).restored_frames(part[None], which, told)[0]
 
         found = self._tiled(frames, repair)
-        self.check(torch.isfinite(found).all())
+        self.check(_finite(found))
         return found.cpu()
 
     def _tiled(self, frames: Tensor, work: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -324,7 +324,7 @@ class Renderer:
 
         Also whether all codes were finite before that.
         """
-        finite = torch.isfinite(found).all()
+        finite = _finite(found)
         codes, sdr = found[:, :3], found[:, 3:]
         curve, saturation = self._curve(state), self.grade.saturation
         if curve is not None or saturation != 1.0 or self.peak < MODEL_PEAK:
@@ -341,6 +341,11 @@ def told_brightness(grade: Grade) -> float:
     """The brightness that a model is told: what is asked for, in the range that it was trained in."""
     low, high = BRIGHTNESS_RANGE
     return min(max(grade.brightness or BRIGHTNESS, low), high)
+
+
+def _finite(found: Tensor) -> Tensor:
+    """Whether all values are numbers: then so is their sum, which takes a twentieth of the time of looking at each."""
+    return torch.isfinite(found.sum(dtype=torch.float32))
 
 
 def prepared(model: Model, device: torch.device, precision: str) -> Model:
