@@ -186,6 +186,23 @@ def test_blending_weights_add_up_to_one_everywhere(
     assert torch.allclose(total, torch.ones_like(total), atol=1e-6)
 
 
+@pytest.mark.parametrize("bad", [(torch.nan,), (torch.inf,), (torch.inf, -torch.inf), ()])
+def test_codes_that_are_no_numbers_are_an_error(
+    bad: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, spec = registry.build("bt2446a"), registry.spec("bt2446a")
+    frames = torch.rand(2, 3, 32, 48)
+    codes = torch.rand(1, 2, 3, 32, 48)
+    codes.view(-1)[[77, 4000][: len(bad)]] = torch.tensor(bad)
+    monkeypatch.setattr(model, "render", lambda _window, state: (codes, state))
+    r = renderer(model, spec, (32, 48))
+    if not bad:
+        rendered(r, frames, [Run(0, 2, 0, 2)])
+        return
+    with pytest.raises(ModelError, match="no numbers in float32"):
+        rendered(r, frames, [Run(0, 2, 0, 2)])
+
+
 @pytest.mark.parametrize("name", ["wmnet-fast", "didnet"])
 def test_tiles_give_clipped_areas_the_light_that_the_whole_frame_gives_them(name: str) -> None:
     """The networks repair nothing before they are trained."""
