@@ -17,13 +17,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.command import EXAMPLE, parser
 from benchmarks.cost import least
-from sdr2hdr import convert, load_model
+from sdr2hdr import convert
 from sdr2hdr.color.grade import BRIGHTNESS
-from sdr2hdr.models import registry
 from sdr2hdr.models.inputs import thumbnail
-from sdr2hdr.models.model import RepairingModel, Window
-from sdr2hdr.render.device import keep_one_heap, pick_precision
-from sdr2hdr.render.renderer import prepared
+from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.render.device import keep_one_heap
+from sdr2hdr.render.renderer import Renderer
+from sdr2hdr.render.stream import open_stream
+from sdr2hdr.weights.opened import open_model
 
 SIZE, FRAMES, RUNS = (332, 800), 4, 5
 
@@ -66,20 +67,23 @@ class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def arithmetic(name: str) -> float:
     """Prints a network's rate beside that of bare convolutions of its shapes, and returns their ratio.
 
-    Of a network that repairs in front of the look it is the repairing: a conversion then maps through a table, as `look` does.
+    Of a network that repairs in front of the look it is the repairing: a conversion then steadies frames and maps them through a
+    table, as `look` does.
     """
     keep_one_heap()  # as a conversion does
     torch.set_num_threads(1)
-    spec, cpu = registry.spec(name), torch.device("cpu")
-    precision = pick_precision("auto", spec, cpu)
-    model = prepared(load_model(name), cpu, precision)
+    opened = open_model(name)
+    spec = opened.spec
+    renderer = Renderer(opened.model, spec, SIZE, device="cpu")
+    open_stream(renderer)  # puts kernels in
+    model = renderer.model
     frames = torch.rand(1, FRAMES, 3, *SIZE)
     thumbs = thumbnail(frames, spec.thumb) if spec.thumb else None
     brightness = torch.full((1,), BRIGHTNESS) if spec.brightness else None
 
     def whole() -> None:
         if isinstance(model, RepairingModel):
-            model.repair(Window(frames))
+            model.restored_frames(frames, range(FRAMES))
         else:
             model(frames, model.new_state(SIZE), thumbs=thumbs, brightness=brightness)
 
@@ -96,7 +100,7 @@ def arithmetic(name: str) -> float:
     with torch.inference_mode():
         a, b = least(whole, bare, times=RUNS)
     took = f"{a / FRAMES * 1e3:.0f} ms a frame, {work / a / 1e9:.0f} GFLOP/s"
-    print(f"{name} in {precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
+    print(f"{name} in {renderer.precision}, {FRAMES} frames of {SIZE[1]}x{SIZE[0]}: {took}")
     print(
         f"bare convolutions of the same shapes: {work / b / 1e9:.0f} GFLOP/s; ratio {b / a:.2f} (asked: at least 0.8)"
     )

@@ -12,16 +12,20 @@ from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import HDR10, YuvLayout
+from sdr2hdr.kernels import correcting as in_correcting
 from sdr2hdr.kernels import haar as in_haar
 from sdr2hdr.kernels import hlg as in_hlg
 from sdr2hdr.kernels.clipping import lit
+from sdr2hdr.kernels.correcting import Limits
 from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import AS_IT_IS, Reading, can_read, read, reading, turned
 from sdr2hdr.kernels.steadying import Steadier
 from sdr2hdr.kernels.table import grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
+from sdr2hdr.models.base.corrections import leniency
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
+from sdr2hdr.models.look.repairing import Repairing, corrected
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.parts.fast_trunk import DETAIL, FastTrunk, bands, neighbours
 from sdr2hdr.models.spec import State
@@ -66,6 +70,8 @@ class CompiledStream(Stream):
         for module in renderer.model.modules():
             if isinstance(module, FastTrunk):
                 module.bands = _bands
+            if isinstance(module, Repairing):
+                module.correct = _corrected
 
     def run(
         self,
@@ -230,6 +236,18 @@ def _bands(frames: Tensor, which: range, dtype: torch.dtype) -> Iterator[Tensor]
     clip = frames[0].float()
     for before, at, after in neighbours(which, len(clip)):
         yield in_haar.bands(clip[before], clip[at], clip[after], DETAIL)
+
+
+def _corrected(
+    net: Repairing, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None
+) -> Tensor:
+    """As :func:`sdr2hdr.models.look.repairing.corrected`; kernels do it to one frame."""
+    if len(frame) != 1:
+        return corrected(net, frame, begun, added, qp)
+    faint = net.faint * (1.0 if qp is None else float(leniency(qp)))
+    limits = Limits(net.scale, net.bound, net.bound, faint)
+    one, seen, output = (x[0].float() for x in (frame, begun, added))
+    return in_correcting.corrected(one, seen, output, limits)[None]
 
 
 def _finer(picture: Coded) -> int:

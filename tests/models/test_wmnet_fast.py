@@ -14,7 +14,7 @@ from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.corrections import EVEN, SDR_FAINT, spared
 from sdr2hdr.models.look.network import Look
-from sdr2hdr.models.look.repairing import Repairing
+from sdr2hdr.models.look.repairing import Repairing, corrected
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.parts.fast_trunk import DETAIL, bands, neighbours
 from sdr2hdr.models.wmnet.fast import WMNetFast
@@ -229,3 +229,34 @@ def test_kernels_see_the_bands_of_the_formula() -> None:
             for one, other in zip(found, expected, strict=True):
                 assert torch.equal(one, other)
                 assert one.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("qp", [None, torch.nan, 20.0, 37.0])
+def test_kernels_correct_as_the_formula_does(first: bool, qp: float | None) -> None:
+    """With grey and black places, outputs of all sizes, and faint corrections; whatever the number of threads."""
+    pytest.importorskip("numba")
+    from sdr2hdr.render.compiled import _corrected
+
+    net = noisy(*WITH_A_FIRST[0]) if first else noisy("wmnet-fast", {})
+    assert isinstance(net, Repairing)
+    told = None if qp is None else torch.tensor([qp])
+    generator = torch.Generator().manual_seed(4)
+    for height, width in ((8, 8), (16, 40), (88, 136)):
+        frame = torch.rand(1, 3, height, width, generator=generator)
+        frame[..., : width // 2] = frame[:, :1, :, : width // 2]
+        frame[..., : height // 3, :] *= 0.05
+        seen = frame + 0.02 * torch.randn(frame.shape, generator=generator) if first else frame
+        strength = torch.linspace(0.001, 1, width) ** 2
+        output = strength * torch.randn(frame.shape, generator=generator)
+        expected = corrected(net, frame, seen, output, told)
+        before_that, found = torch.get_num_threads(), []
+        for threads in (1, 3):
+            try:
+                torch.set_num_threads(threads)
+                found.append(_corrected(net, frame, seen, output, told))
+            finally:
+                torch.set_num_threads(before_that)
+        assert torch.equal(*found)
+        assert (found[0] - expected).abs().max() < 2e-6
+        assert (expected - frame).abs().max() > 0.5 * net.bound

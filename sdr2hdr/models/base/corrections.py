@@ -56,14 +56,18 @@ def spared(change: Tensor, faint: float | Tensor, qp: Tensor | None = None) -> T
     :data:`HALVES` QPs: what is found in a film that was compressed little is error, and in one compressed strongly damage.
     """
     if qp is not None:
-        known = torch.exp2((EVEN - qp) / HALVES)
-        faint = faint * torch.where(torch.isnan(qp), 1.0, known)[:, None, None, None]
+        faint = faint * leniency(qp)[:, None, None, None]
     height, width = change.shape[-2:]
     power = F.avg_pool2d(change.square().mean(1, keepdim=True), _AREA, ceil_mode=True)
     power = F.avg_pool2d(power, _AREAS, 1, _AREAS // 2, count_include_pad=False)
     strength = power / (power + faint * faint)
     strength = F.interpolate(strength, scale_factor=float(_AREA), mode="bilinear")
     return change * strength[..., :height, :width]
+
+
+def leniency(qp: Tensor) -> Tensor:
+    """By what the change that counts as faint is multiplied for QPs ``B``; 1 where they are not known."""
+    return torch.where(torch.isnan(qp), 1.0, torch.exp2((EVEN - qp) / HALVES))
 
 
 def guarded(added: Tensor, frame: Tensor, reach: int = 4) -> Tensor:

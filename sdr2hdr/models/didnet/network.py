@@ -242,7 +242,7 @@ class RepairingDIDNet(Repairing):
             return super().restored(frames)
         begun = self.begun(frames, range(frames.shape[1]), None)
         added = self.restore(self.alignment(begun.flatten(1, 2), still))
-        return self.corrected(frames[:, NEIGHBOURS], begun[:, NEIGHBOURS], added, None)
+        return self.correct(self, frames[:, NEIGHBOURS], begun[:, NEIGHBOURS], added, None)
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:

@@ -4,7 +4,7 @@ What a network can do for a picture is to repair what the codec took; its tone a
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -45,6 +45,7 @@ class Repairing(Restrained, RepairingModel, Look):
     def __init__(self) -> None:
         super().__init__()
         self.first: FastTrunk | None = None
+        self.correct: Correct = corrected
 
     def put_first(self, blocks: int, qp: bool) -> None:
         """Make the small network that is to be the first, of so many blocks (0: none), which is told the ``qp``."""
@@ -89,7 +90,7 @@ class Repairing(Restrained, RepairingModel, Look):
         begun = self.begun(frames, near, qp)
         inner = range(which.start - near.start, which.stop - near.start)
         outputs = zip(which, inner, self.added(begun, inner, qp), strict=True)
-        found = [self.corrected(frames[:, t], begun[:, i], x, qp) for t, i, x in outputs]
+        found = [self.correct(self, frames[:, t], begun[:, i], x, qp) for t, i, x in outputs]
         return torch.stack(found, dim=1)
 
     def begun(self, frames: Tensor, near: range, qp: Tensor | None) -> Tensor:
@@ -100,14 +101,6 @@ class Repairing(Restrained, RepairingModel, Look):
         return torch.stack(
             [frames[:, t].float() + _limited(Repairing, x, frames[:, t]) for t, x in outputs], dim=1
         )
-
-    def corrected(self, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None) -> Tensor:
-        """A frame ``B,3,H,W`` with the network's output for the ``begun`` one that it saw."""
-        frame, begun = frame.float(), begun.float()
-        change = _limited(self, added, begun)
-        if self.first is not None:
-            change = change.add_(begun - frame).clamp_(-self.bound, self.bound)
-        return frame + self.restrained(change, qp)
 
     def repair(self, window: Window) -> tuple[Tensor, Tensor]:
         frames, which = window.frames, window.inner
@@ -125,6 +118,21 @@ class Repairing(Restrained, RepairingModel, Look):
             _, state = self.scene_look(window, t, state)
             codes.append(self.mapped(lit(frame.clamp(0, 1)), state))
         return torch.stack(codes, dim=1), restored, state
+
+
+Correct = Callable[[Repairing, Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""The kind of :func:`corrected`."""
+
+
+def corrected(
+    net: Repairing, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None
+) -> Tensor:
+    """A frame ``B,3,H,W`` with the network's output for the ``begun`` one that it saw."""
+    frame, begun = frame.float(), begun.float()
+    change = _limited(net, added, begun)
+    if net.first is not None:
+        change = change.add_(begun - frame).clamp_(-net.bound, net.bound)
+    return frame + net.restrained(change, qp)
 
 
 def _limited(how: Repairing | type[Repairing], added: Tensor, frame: Tensor) -> Tensor:
