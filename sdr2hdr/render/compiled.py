@@ -229,8 +229,8 @@ class CompiledStream(Stream):
 
 
 def _bands(frames: Tensor, which: range, dtype: torch.dtype) -> Iterator[Tensor]:
-    """As :func:`sdr2hdr.models.parts.fast_trunk.bands`; kernels make them of one clip in bfloat16."""
-    if dtype != torch.bfloat16 or len(frames) != 1:
+    """As :func:`sdr2hdr.models.parts.fast_trunk.bands`; kernels make them of one clip in bfloat16 without gradients."""
+    if dtype != torch.bfloat16 or len(frames) != 1 or frames.requires_grad:
         yield from bands(frames, which, dtype)
         return
     clip = frames[0].float()
@@ -241,8 +241,8 @@ def _bands(frames: Tensor, which: range, dtype: torch.dtype) -> Iterator[Tensor]
 def _corrected(
     net: Repairing, frame: Tensor, begun: Tensor, added: Tensor, qp: Tensor | None
 ) -> Tensor:
-    """As :func:`sdr2hdr.models.look.repairing.corrected`; kernels do it to one frame."""
-    if len(frame) != 1:
+    """As :func:`sdr2hdr.models.look.repairing.corrected`; kernels do it to one frame, where no gradient is needed."""
+    if len(frame) != 1 or net.training or added.requires_grad or begun.requires_grad:
         return corrected(net, frame, begun, added, qp)
     faint = net.faint * (1.0 if qp is None else float(leniency(qp)))
     limits = Limits(net.scale, net.bound, net.bound, faint)

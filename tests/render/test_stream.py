@@ -16,6 +16,7 @@ from sdr2hdr.color.yuv import HDR10, PIXEL_FORMATS, YuvLayout, to_yuv
 from sdr2hdr.kernels.compiled import why_not
 from sdr2hdr.media.picture import Picture
 from sdr2hdr.models import registry
+from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.render.coded import thumbnail_of
 from sdr2hdr.render.on_device import DeviceStream
 from sdr2hdr.render.renderer import Renderer, Run
@@ -209,6 +210,22 @@ def test_compiled_frames_that_a_network_repairs_are_those_of_the_formulas(kind: 
             (p.int() - q.int()).abs().max() for p, q in zip(a.restored, b.restored, strict=True)
         ]
         assert max(steps) <= 1
+
+
+@compiled
+def test_a_network_that_was_streamed_can_still_be_trained() -> None:
+    renderer = opened("wmnet-fast", (32, 48))
+    before = open_model("wmnet-fast").model.train()
+    open_stream(renderer)
+    net = renderer.model.train()
+    assert isinstance(net, RepairingModel) and isinstance(before, RepairingModel)
+    frames = torch.rand(1, 3, 3, 32, 48, requires_grad=True)
+    found, expected = (m.restored_frames(frames, range(1, 2)) for m in (net, before))
+    assert torch.allclose(found, expected, atol=1e-6)
+    found.sum().backward()
+    assert frames.grad is not None and any(
+        p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters()
+    )
 
 
 @compiled
