@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.rows import ONE, Row, f4
+from sdr2hdr.kernels.rows import ONE, Row, f4, tall
 
 _Picture = NDArray[np.float32]
 _Map = NDArray[np.float32]
@@ -23,12 +23,11 @@ REACH, AREA, AREAS = 4, 8, 9
 
 @dataclass(frozen=True)
 class Limits:
-    """An output of 1 changes a code by ``scale``; the output changes none by more than ``bound``, and all networks together none
-    by more than ``most``. A change of ``faint`` all around is halved."""
+    """An output of 1 changes a code by ``scale``. Neither the output nor all networks together change one by more than
+    ``bound``. A change of ``faint`` all around is halved."""
 
     scale: float
     bound: float
-    most: float
     faint: float
 
 
@@ -52,15 +51,6 @@ def _colours(frame: _Picture, out: _Map, first: int, last: int) -> None:
 
 
 @row
-def _between(near: Row, far: Row, share: np.float32, out: Row) -> None:
-    """A row ``share`` of the way to the ``far`` one, its ends repeated once."""
-    count = len(near)
-    for i in range(count):
-        out[i + 1] = near[i] * (ONE - share) + far[i] * share
-    out[0], out[count + 1] = out[1], out[count]
-
-
-@row
 def _enlarged(x: Row, side: int, out: Row) -> None:
     """``side`` times as many samples, straight between those of ``x[1:-1]``, which lie in the middle of ``side`` samples."""
     step = ONE / f4(side)
@@ -77,7 +67,7 @@ def _row_between(cells: _Map, y: int, side: int, room: Row, out: Row) -> None:
     at = y // side
     away = (f4(y % side) + f4(0.5)) / f4(side) - f4(0.5)
     other = max(at - 1, 0) if away < f4(0.0) else min(at + 1, len(cells) - 1)
-    _between(cells[at], cells[other], abs(away), room)
+    tall(cells[at], cells[other], abs(away), room)
     _enlarged(room, side, out)
 
 
@@ -98,10 +88,10 @@ def _limited(
 
 
 @row
-def _joined(begun: Row, frame: Row, most: np.float32, change: Row) -> None:
+def _joined(begun: Row, frame: Row, bound: np.float32, change: Row) -> None:
     """A row's changes with those of the first network."""
     for i in range(len(change)):
-        change[i] = min(max(change[i] + (begun[i] - frame[i]), -most), most)
+        change[i] = min(max(change[i] + (begun[i] - frame[i]), -bound), bound)
 
 
 @row
@@ -138,7 +128,7 @@ def _changes(
                 colour, numbers, out[0, y], out[1, y], out[2, y],
             )  # fmt: skip
             for c in range(3):
-                _joined(begun[c, y], frame[c, y], numbers[2], out[c, y])
+                _joined(begun[c, y], frame[c, y], numbers[1], out[c, y])
             _power(out[0, y], out[1, y], out[2, y], areas[area])
 
 
@@ -170,7 +160,7 @@ def corrected(frame: Tensor, begun: Tensor, added: Tensor, limits: Limits) -> Te
     )
     in_bands(height // REACH, partial(_colours, pictures[1], colours.numpy()))
     around = F.max_pool2d(colours[None], 3, 1, 1)[0]
-    numbers = np.array([limits.scale, limits.bound, limits.most], np.float32)
+    numbers = np.array([limits.scale, limits.bound], np.float32)
     out = torch.empty(frame.shape)
     in_bands(
         height // AREA,

@@ -30,7 +30,7 @@ def copied(source: Row, out: Row) -> None:
 
 @row
 def tall(near: Row, far: Row, share: np.float32, out: Row) -> None:
-    """Chroma codes between two rows of a plane, ``share`` of the ``far`` one; ``out`` repeats its ends once on each side."""
+    """Samples between two rows of a plane, ``share`` of the ``far`` one; ``out`` repeats its ends once on each side."""
     count = len(near)
     for i in range(count):
         a = f4(near[i])

@@ -202,10 +202,6 @@ class RepairingModel(RestoringModel):
         """
 
     @abstractmethod
-    def repair(self, window: Window) -> tuple[Tensor, Tensor]:
-        """The frames that are lit and mapped, R'G'B' ``B,T-past-future,3,H,W``, and the restored frames, of that shape."""
-
-    @abstractmethod
     def mapped(self, frames: Tensor, state: State) -> Tensor:
         """PQ codes ``B,3,H,W`` of repaired and lit frames ``B,3,H,W`` in a scene with this state."""
 

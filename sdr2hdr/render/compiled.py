@@ -3,7 +3,8 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,21 +43,25 @@ end of a share may differ in its last bit: tables would depend on the number of 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What pictures of one coding have in common: how their planes are read, as they are and steadied."""
+    """What pictures of one coding have in common: what steadies their planes, and how these are then read."""
 
     coding: Hashable
-    plain: Reading
     fine: Reading
     steadier: Steadier
 
 
 @dataclass(frozen=True)
 class _Upright:
-    """A picture, its smoothed planes put upright, and for a network what it sees of it."""
+    """A picture, and its smoothed planes put upright, with how they are read."""
 
     picture: Coded
     planes: _Planes
-    rgb: Tensor = field(default_factory=lambda: torch.empty(0))
+    how: Reading
+
+    @cached_property
+    def rgb(self) -> Tensor:
+        """What a network sees of it."""
+        return self.picture.recoded(read(self.planes, self.how))
 
 
 class CompiledStream(Stream):
@@ -95,12 +100,9 @@ class CompiledStream(Stream):
         self, pictures: Iterator[Coded], run: Run, state: State, pts: Sequence[int]
     ) -> Iterator[Finished]:
         """The frames of a run whose pixels are mapped alone, once they are steadied over their neighbours in the scene."""
-        upright = (_Upright(p, turned(_smoothed(p), p.turn)) for p in pictures)
-        found = self._steadied(upright, run, self.renderer.spec.past)
-        table, coding = self._table[1], object()  # of no picture yet
+        found = self._steadied(map(self._upright, pictures), run, self.renderer.spec.past)
         for number, (one, planes, how) in enumerate(found, run.first):
-            if coding != one.picture.coding:
-                table, coding = self._table_of(one.picture, state), one.picture.coding
+            table = self._table_of(one.picture, state)
             out = mapped(planes, how, table, pts[number], self.layout)
             yield Finished(out, self.light(out))
 
@@ -121,8 +123,8 @@ class CompiledStream(Stream):
                 begin += 1
             one = held[number - begin]
             if kind is None or kind.coding != one.picture.coding:
-                kind = self._kind(one.picture)
-            planes, how = one.planes, kind.plain
+                kind = self._kind(one)
+            planes, how = one.planes, one.how
             if reach:
                 # neighbours that are coded in another way, where a film's tags change, are not alike in their codes
                 first, near = _alike(held, number - begin)
@@ -167,7 +169,7 @@ class CompiledStream(Stream):
             )
             yield from zip(self.renderer.repaired(seen, run), by_formula, strict=True)
             return
-        here, there = itertools.tee(self._upright(p) for p in pictures)
+        here, there = itertools.tee(map(self._upright, pictures))
         restored = self.renderer.repaired((one.rgb for one in here), run)
         for found, (one, planes, how) in zip(
             restored, self._steadied(there, run, STEADY_REACH), strict=True
@@ -175,18 +177,14 @@ class CompiledStream(Stream):
             yield found, one.picture.recoded(read(planes, how)) - one.rgb
 
     def _upright(self, picture: Coded) -> _Upright:
-        planes = turned(_smoothed(picture), picture.turn)
         how = reading(picture.layout, picture.turn, self.renderer.size, _finer(picture))
-        return _Upright(picture, planes, picture.recoded(read(planes, how)))
+        return _Upright(picture, turned(_smoothed(picture), picture.turn), how)
 
-    def _kind(self, picture: Coded) -> _Kind:
-        size, most = self.renderer.size, 1 << (16 - picture.layout.depth)
-        finer = _finer(picture)
-        plain = reading(picture.layout, picture.turn, size, finer)
-        fine = reading(picture.layout, picture.turn, size, most)
-        return _Kind(
-            picture.coding, plain, fine, Steadier(plain, most // finer, STEADY_REACH, UNLIKE)
-        )
+    def _kind(self, one: _Upright) -> _Kind:
+        picture, most = one.picture, 1 << (16 - one.picture.layout.depth)
+        fine = reading(picture.layout, picture.turn, self.renderer.size, most)
+        steadier = Steadier(one.how, most // _finer(picture), STEADY_REACH, UNLIKE)
+        return _Kind(picture.coding, fine, steadier)
 
     def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
@@ -245,7 +243,7 @@ def _corrected(
     if len(frame) != 1 or net.training or added.requires_grad or begun.requires_grad:
         return corrected(net, frame, begun, added, qp)
     faint = net.faint * (1.0 if qp is None else float(leniency(qp)))
-    limits = Limits(net.scale, net.bound, net.bound, faint)
+    limits = Limits(net.scale, net.bound, faint)
     one, seen, output = (x[0].float() for x in (frame, begun, added))
     return in_correcting.corrected(one, seen, output, limits)[None]
 

@@ -13,11 +13,13 @@ from sdr2hdr.errors import ModelError
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.models import registry
 from sdr2hdr.models.base.corrections import EVEN, SDR_FAINT, spared
+from sdr2hdr.models.base.steady import steadied
 from sdr2hdr.models.look.network import Look
 from sdr2hdr.models.look.repairing import Repairing, corrected
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.parts.fast_trunk import DETAIL, bands, neighbours
 from sdr2hdr.models.wmnet.fast import WMNetFast
+from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.weights.opened import open_model
 
 
@@ -206,6 +208,31 @@ def test_the_bundled_weights_repair_what_a_codec_took(model: str, qp: int) -> No
         restored = open_model(model).model.restored(source[None])[0]  # type: ignore[operator]
     before, after = ((p - clean[2]).square().mean() for p in (source[2], restored))
     assert after < 0.97 * before  # 0.13 dB
+
+
+def test_tables_give_what_the_formula_gives() -> None:
+    """A compiled conversion maps repaired frames through a table; the renderer alone by the formula."""
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels.reading import AS_IT_IS
+    from sdr2hdr.kernels.table import grid, packed_table
+    from sdr2hdr.kernels.writing import mapped, packed
+
+    opened = open_model("wmnet-fast")
+    frames = damaged(37)[1]
+    renderer = Renderer(
+        opened.model, opened.spec, (96, 128), device="cpu", precision="float32", tile=4096
+    )
+    look = opened.model.read_look(torch.rand(1, 3, 64, 64), torch.tensor([2.5]))[0]
+    run, states = Run(0, 5, 0, 5), renderer.new_states(look)
+    table = packed_table(renderer.mapped(grid(), states[0]))
+    whole = list(renderer.run(iter(frames), run, states))
+    for number, restored in enumerate(renderer.repaired(iter(frames), run)):
+        sdr = restored + (steadied(frames[None], number)[0] - frames[number])
+        by_table = mapped(tuple(sdr.clamp(0, 1).unbind()), AS_IT_IS, table, number)
+        by_formula = packed(whole[number], seed=number, peak_code=1.0)
+        for a, b in zip(by_table, by_formula, strict=True):
+            apart = (a.int() - b.int()).abs().float()
+            assert apart.mean() < 0.1 and apart.max() <= 3
 
 
 def test_kernels_see_the_bands_of_the_formula() -> None:

@@ -172,15 +172,21 @@ def test_compiled_frames_are_those_of_the_formulas(name: str) -> None:
 @pytest.mark.parametrize("peak", [1000.0, 600.0])
 def test_compiled_frames_of_clipped_areas_are_those_of_the_formulas(peak: float) -> None:
     renderer, pictures = opened("wmnet-fast", peak=peak), film(gain=2.0)
-    fast, slow = (
-        rendered(stream, pictures) for stream in (open_stream(renderer), Stream(renderer))
-    )
-    mean, most = apart(fast, slow)
+    alone = [Run(n, n + 1, n, n + 1) for n in range(COUNT)]  # scenes of one frame: none is steadied
+    slow, slow_alone = (rendered(Stream(renderer), pictures, *runs) for runs in ((), alone))
+    stream = open_stream(renderer)
+    fast, fast_alone = (rendered(stream, pictures, *runs) for runs in ((), alone))
+    mean, most = apart(fast_alone, slow_alone)
     assert mean < 0.2  # as of look, where a picture is so bright
+    assert most <= (
+        2 if peak == 1000.0 else 4
+    )  # a table does not bend where light begins to roll off
+    mean, most = apart(fast, slow)
+    assert mean < 0.2
     assert most <= 4  # kernels steady planes, the formula R'G'B', whose codes are clamped before
-    if peak == 1000.0:  # a table does not bend where light begins to roll off
+    if peak == 1000.0:
         assert share_beyond(2, fast, slow) < 0.0001
-    for frames in (fast, slow):
+    for frames in (fast, slow, fast_alone, slow_alone):
         assert max(float(frame.light.brightest) for frame in frames) <= pq_code(peak) + 1e-6
 
 
@@ -199,8 +205,8 @@ def test_compiled_frames_that_a_network_repairs_are_those_of_the_formulas(kind: 
     size = (WIDTH, HEIGHT) if turn.transpose else (HEIGHT, WIDTH)
     renderer = opened("wmnet-fast", size, aux=True)
     runs = Run(0, 5, 0, COUNT), Run(5, COUNT, 0, COUNT)
+    slow = rendered(Stream(renderer), pictures, *runs)  # before kernels are put in
     fast = rendered(open_stream(renderer), pictures, *runs)
-    slow = rendered(Stream(renderer), pictures, *runs)
     mean, most = apart(fast, slow)
     assert mean < 0.1
     assert most <= (4 if kind == "p3" else 3)
@@ -232,7 +238,7 @@ def test_a_network_that_was_streamed_can_still_be_trained() -> None:
 def test_a_repaired_picture_that_stands_still_is_steadied() -> None:
     """What kernels take away of its noise between two frames is what the formula takes."""
     renderer = opened("wmnet-fast")
-    fast, slow = rendered(open_stream(renderer), film()), rendered(Stream(renderer), film())
+    slow, fast = rendered(Stream(renderer), film()), rendered(open_stream(renderer), film())
     unsteady = [rendered(open_stream(renderer), [p], Run(0, 1, 0, 1))[0] for p in film()]
 
     def restless(frames: list[Finished]) -> float:

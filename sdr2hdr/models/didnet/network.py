@@ -234,8 +234,7 @@ class RepairingDIDNet(Repairing):
         keep_variance((*self.alignment.modules(), self.restore))
         self.alignment.initialise()
         nn.init.zeros_(self.restore.weight)
-        if self.first is not None:
-            self.first.start()
+        super().initialise()
 
     def restored(self, frames: Tensor, *, still: bool = False) -> Tensor:
         if not still:

@@ -182,8 +182,7 @@ class RepairingKPNet(Branches, Repairing):
 
     def initialise(self) -> None:
         self.start(self.later_modules(), alone=False)
-        if self.first is not None:
-            self.first.start()
+        super().initialise()
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for t in which:

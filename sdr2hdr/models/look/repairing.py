@@ -56,6 +56,11 @@ class Repairing(Restrained, RepairingModel, Look):
             self.first.build(_CHANNELS, _DEEP, blocks, qp)
             self.shares_work = True
 
+    def initialise(self) -> None:
+        """Initialise the first network; subclasses do their own layers."""
+        if self.first is not None:
+            self.first.start()
+
     @classmethod
     def with_first(cls, spec: ModelSpec) -> ModelSpec:
         """The spec of the network as configured: its first one sees a frame more."""
@@ -102,21 +107,16 @@ class Repairing(Restrained, RepairingModel, Look):
             [frames[:, t].float() + _limited(Repairing, x, frames[:, t]) for t, x in outputs], dim=1
         )
 
-    def repair(self, window: Window) -> tuple[Tensor, Tensor]:
-        frames, which = window.frames, window.inner
-        restored = self.restored_frames(frames, which, window.qp)
-        steadier = [steadied(frames, t) - frames[:, t].float() for t in which]
-        return restored + torch.stack(steadier, dim=1), restored
-
     def mapped(self, frames: Tensor, state: State) -> Tensor:
         return tone.mapped(frames, state["look"].float())
 
     def render_with_aux(self, window: Window, state: State) -> tuple[Tensor, Tensor, State]:
-        frames, restored = self.repair(window)
-        codes = []
-        for frame, t in zip(frames.unbind(1), window.inner, strict=True):
+        frames, which, codes = window.frames, window.inner, []
+        restored = self.restored_frames(frames, which, window.qp)
+        for frame, t in zip(restored.unbind(1), which, strict=True):
             _, state = self.scene_look(window, t, state)
-            codes.append(self.mapped(lit(frame.clamp(0, 1)), state))
+            steadier = frame + (steadied(frames, t) - frames[:, t].float())
+            codes.append(self.mapped(lit(steadier.clamp(0, 1)), state))
         return torch.stack(codes, dim=1), restored, state
 
 

@@ -193,8 +193,7 @@ class RepairingWMNet(Trunk, Repairing, MaskedModel):
 
     def initialise(self) -> None:
         self.start(self.later_modules(), alone=False)
-        if self.first is not None:
-            self.first.start()
+        super().initialise()
 
     def added(self, frames: Tensor, which: range, qp: Tensor | None = None) -> Iterator[Tensor]:
         for feature in self.features(frames, which):
