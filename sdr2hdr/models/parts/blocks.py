@@ -8,15 +8,16 @@ from sdr2hdr.models.parts.fused import conv
 
 
 class ResidualBlock(nn.Module):
-    """``x + conv2(relu(conv1(x)))``, 3x3, no normalisation."""
+    """``x + conv2(relu(conv1(x)))``, 3x3, no normalisation; with a ``leak``, the slope of a leaky ReLU."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, leak: float = 0.0) -> None:
         super().__init__()
+        self.leak = leak
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv(self.conv2, conv(self.conv1, x, relu=True), add=x)
+        return conv(self.conv2, conv(self.conv1, x, leak=self.leak), add=x)
 
 
 def keep_variance(modules: Iterable[nn.Module]) -> None:

@@ -22,8 +22,8 @@ def conv(
     leak: float | None = None,
     add: Tensor | None = None,
 ) -> Tensor:
-    """``layer(x)``, then ReLU if ``relu``, leaky ReLU of the slope ``leak``, or plus ``add`` (of the result's shape); where a
-    gradient is needed, step by step.
+    """``layer(x)``, then ReLU if ``relu``, leaky ReLU of the slope ``leak`` (0: ReLU), or plus ``add`` (of the result's shape);
+    where a gradient is needed, step by step.
 
     The result is rounded once to the tensors' precision, not twice, so it differs from the plain one by rounding.
     """
