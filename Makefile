@@ -23,8 +23,8 @@ lint: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(MAKE) --no-print-directory --jobs 2 checked lint
 
-checked:
-	$(BIN)/pytest
+checked:  # a process for each core: more threads would wait for each other
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses auto --dist loadfile
 
 clean:
 	rm -rf $(VENV) demo

@@ -355,7 +355,7 @@ def test_vlc_plays_picture_and_sound(tmp_path: Path, codec: str) -> None:
     if os.geteuid() == 0:  # VLC refuses root
         user = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
         tmp_path.chmod(0o777)
-        for folder in tmp_path.parents[:2]:
+        for folder in tmp_path.parents[:3]:
             folder.chmod(folder.stat().st_mode | 0o055)
     wave = tmp_path / "a.wav"
     played = subprocess.run(
