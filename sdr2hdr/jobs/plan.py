@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -17,7 +16,6 @@ from sdr2hdr.codecs import CODECS
 from sdr2hdr.color.transfer import CAMERA_GAMMA
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
-from sdr2hdr.jobs.prefetch import Prefetch
 from sdr2hdr.jobs.settings import Settings
 from sdr2hdr.media.encoder import MIN_SIDE, SDR, EncodeSettings
 from sdr2hdr.media.source import Source
@@ -31,8 +29,6 @@ from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import brightened, small_frame
 
 _EDGE = 1 << 20
-_AHEAD = 4
-"""Pictures that wait to be looked at."""
 
 
 @dataclass(frozen=True)
@@ -191,24 +187,22 @@ def survey_and_cuts(
     pts, duration = list[int](), None
     cuts: list[Cut] = []
     light: list[float] = []
-    # examined while the next ones are decoded
-    with Prefetch(partial(source.pictures, qps=True), _AHEAD) as pictures:
-        for picture in pictures:
-            if detector is not None or times:
-                small = small_frame(picture.planes, picture.layout)
-                if times:
-                    light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
-                    small = brightened(
-                        small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA)
-                    )
-                if detector is not None:
-                    cuts += detector.push(small, picture.pts)
-            for each in looks:
-                if each.wants(len(pts)):
-                    each.see_coded(len(pts), picture)
-            pts.append(picture.pts)
-            duration = picture.duration
-            progress(len(pts), max(source.info.frames or 0, len(pts)))
+    for picture in source.pictures(qps=True):
+        if detector is not None or times:
+            small = small_frame(picture.planes, picture.layout)
+            if times:
+                light.append(float(small[0].pow(CAMERA_GAMMA).mean()))
+                small = brightened(
+                    small, (max(times) / times[len(pts) % len(times)]) ** (1 / CAMERA_GAMMA)
+                )
+            if detector is not None:
+                cuts += detector.push(small, picture.pts)
+        for each in looks:
+            if each.wants(len(pts)):
+                each.see_coded(len(pts), picture)
+        pts.append(picture.pts)
+        duration = picture.duration
+        progress(len(pts), max(source.info.frames or 0, len(pts)))
     if detector is not None:
         cuts += detector.close()
     frames = [c.frame for c in cuts]
