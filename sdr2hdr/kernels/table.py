@@ -23,8 +23,10 @@ _FINE = 64.0
 
 BEND, ROOT, CELLS, LAST = f4(_BEND), f4(_ROOT), f4(_CELLS), i4(SIZE - 2)
 FINE = f4(1.0 / _FINE)
-STEP_R, STEP_G, STEP_B = i4(SIZE * SIZE), i4(SIZE), i4(1)
-ACROSS = i4(SIZE * SIZE + SIZE + 1)
+STEP_G = i4(SIZE)
+WORDS_R, WORDS_G, WORDS_B = i4(2 * SIZE * SIZE), i4(2 * SIZE), i4(2)
+ACROSS = i4(WORDS_R + WORDS_G + WORDS_B)
+TO_R, TO_G, TO_B = i4(ACROSS - WORDS_R), i4(ACROSS - WORDS_G), i4(ACROSS - WORDS_B)
 
 
 def axis() -> Tensor:
@@ -67,14 +69,15 @@ def looked_up(r: Row, g: Row, b: Row, table: NDArray[np.uint32], y: Row, cb: Row
         high, low = max(f0, f1, f2), min(f0, f1, f2)
         middle = max(min(f0, f1), min(max(f0, f1), f2))
         # from the cell's darkest corner along the axis of the largest share first, of the smallest last
-        first = STEP_R if (f0 >= f1 and f0 >= f2) else (STEP_G if f1 >= f2 else STEP_B)
-        last = STEP_B if (f2 <= f0 and f2 <= f1) else (STEP_G if f1 <= f0 else STEP_R)
-        node = i4(i4(i4(i0 * STEP_G) + i1) * STEP_G) + i2
+        first = i4(WORDS_R if (f0 >= f1 and f0 >= f2) else (WORDS_G if f1 >= f2 else WORDS_B))
+        last = i4(TO_B if (f2 <= f0 and f2 <= f1) else (TO_G if f1 <= f0 else TO_R))
+        # every sum is cast: 64 bits, which it else becomes, would halve the width of the vector code
+        node = i4(i4(i4(i4(i4(i0 * STEP_G) + i1) * STEP_G) + i2) * i4(2))
         mask = u4(0xFFFFF)  # says that no index is negative
-        a = u4(i4(node * i4(2))) & mask
-        b1 = u4(i4((node + first) * i4(2))) & mask
-        c = u4(i4((node + ACROSS - last) * i4(2))) & mask
-        d = u4(i4((node + ACROSS) * i4(2))) & mask
+        a = u4(node) & mask
+        b1 = u4(i4(node + first)) & mask
+        c = u4(i4(node + last)) & mask
+        d = u4(i4(node + ACROSS)) & mask
         wa, wb, wc, wd = (
             (f4(1.0) - high) * FINE,
             (high - middle) * FINE,
