@@ -1,16 +1,17 @@
-"""Means over squares of samples of maps ``H,W``, a map's border repeated outwards."""
+"""Means over squares of samples of maps ``H,W``, a map's border repeated outwards; of integers, whose sums are exact, faster."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.rows import Row, f4
+from sdr2hdr.kernels.rows import Row, f4, i4
 
 Map = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 
 @row
-def edged(x: Row, radius: int, out: Row) -> None:
+def edged(x: Row | Ints, radius: int, out: Row | Ints) -> None:
     """A row with its ends repeated ``radius`` times."""
     count = len(x)
     for i in range(radius):
@@ -56,3 +57,62 @@ def averaged(x: Map, radius: int, across: Map, out: Map, room: Row) -> None:
         for k in range(near + 3, y + radius + 1, 2):
             _added(across[min(max(k, 0), last)], across[min(max(k + 1, 0), last)], out[y])
         _scaled(out[y], share)
+
+
+@row
+def _paired(x: Ints, y: Ints, out: Ints) -> None:
+    for i in range(len(out)):
+        out[i] = x[i] + y[i]
+
+
+@row
+def _raised(x: Ints, total: Ints) -> None:
+    for i in range(len(total)):
+        total[i] += x[i]
+
+
+@row
+def _moved_on(new: Ints, old: Ints, total: Ints, share: np.float32, out: Row) -> None:
+    for i in range(len(out)):
+        now = i4(i4(total[i] + new[i]) - old[i])
+        total[i] = now
+        out[i] = f4(now) * f4(1 / 16) * share
+
+
+@row
+def summed_across(x: Ints, doublings: int, room: Ints, out: Ints) -> None:
+    """The sums of 3, 5, 9 ... samples of each row around each, so many sizes: ``sizes,H,W``.
+
+    ``room`` holds a row for each size and one more, wider by twice the largest radius. Sums of two samples make those of four,
+    and so on.
+    """
+    height, width = x.shape
+    most = 1 << (doublings - 1)
+    wide = width + 2 * most
+    for y in range(height):
+        edged(x[y], most, room[0])
+        for n in range(doublings):
+            side = 1 << n
+            count = wide - 2 * side + 1
+            _paired(room[n, :count], room[n, side : side + count], room[n + 1, :count])
+            near = most - side
+            far = near + 2 * side
+            _paired(room[n + 1, near : near + width], room[0, far : far + width], out[n, y])
+
+
+@row
+def averaged_down(across: Ints, radius: int, total: Ints, out: Map) -> None:
+    """A sixteenth of the mean of the (2 radius + 1)^2 around each, of sums across; ``total`` is room for a row.
+
+    What a step down adds and leaves behind is all that is summed: sums of integers are exact.
+    """
+    height = len(across)
+    last = height - 1
+    share = f4(1.0) / f4((2 * radius + 1) ** 2)
+    for i in range(len(total)):
+        total[i] = i4(radius + 2) * across[0, i]
+    for k in range(1, radius):
+        _raised(across[min(k, last)], total)
+    for y in range(height):
+        new, old = across[min(y + radius, last)], across[max(y - radius - 1, 0)]
+        _moved_on(new, old, total, share, out[y])

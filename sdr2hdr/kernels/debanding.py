@@ -11,15 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdr2hdr.color.deband import FADE, MOST, RADII, STRENGTHS, Limits
+from sdr2hdr.color.deband import BLOCK, FADE, MOST, RADII, STRENGTHS, Limits
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels.bands import in_bands
-from sdr2hdr.kernels.boxes import Map, averaged, edged
+from sdr2hdr.kernels.boxes import Ints, Map, averaged_down, summed_across
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import flat
-from sdr2hdr.kernels.rows import Plane, Row, f4, i4
-
-Ints = NDArray[np.int32]
+from sdr2hdr.kernels.rows import Plane, Row, copied, f4, i4
 
 
 @row
@@ -57,24 +55,37 @@ def _columns(
 
 @row
 def _judge(
-    top: Ints, bottom: Ints, total: Ints, change: Ints, high: Row, low: Row, mean: Row, busy: Row
+    top: Ints,
+    bottom: Ints,
+    total: Ints,
+    change: Ints,
+    high: Row,
+    depth: Row,
+    sums: Ints,
+    changes: Ints,
 ) -> None:
-    """Highest, lowest and mean sample of blocks of four columns, and the mean change from their pixels."""
-    for b in range(len(mean)):
+    """The highest and minus the lowest sample of blocks of four columns, the sum of all, and the changes from their pixels."""
+    for b in range(len(sums)):
         i = 4 * b
         high[b] = f4(max(top[i], top[i + 1], top[i + 2], top[i + 3]))
-        low[b] = f4(min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3]))
-        samples = i4(i4(total[i] + total[i + 1]) + i4(total[i + 2] + total[i + 3]))
-        changes = i4(i4(change[i] + change[i + 1]) + i4(change[i + 2] + change[i + 3]))
-        mean[b], busy[b] = f4(samples) * f4(1 / 16), f4(changes) * f4(1 / 16)
+        depth[b] = -f4(min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3]))
+        sums[b] = i4(total[i] + total[i + 1]) + i4(total[i + 2] + total[i + 3])
+        changes[b] = i4(change[i] + change[i + 1]) + i4(change[i + 2] + change[i + 3])
 
 
 @kernel
 def _blocks(
-    plane: Plane, width: int, high: Map, low: Map, mean: Map, busy: Map, first: int, last: int
+    plane: Plane,
+    width: int,
+    high: Map,
+    depth: Map,
+    sums: Ints,
+    changes: Ints,
+    first: int,
+    last: int,
 ) -> None:
     """Rows ``first:last`` of blocks of the first ``width`` columns; the last column and row are repeated outwards."""
-    end, across = plane.shape[0] - 1, 4 * mean.shape[1]
+    end, across = plane.shape[0] - 1, 4 * sums.shape[1]
     room = np.empty((4, across), np.int32)
     for b in range(first, last):
         y = 4 * b
@@ -87,7 +98,7 @@ def _blocks(
             room[0, i], room[1, i] = room[0, width - 1], room[1, width - 1]
             room[2, i], room[3, i] = room[2, width - 1], room[3, width - 1]
             # the repeated columns do not change to the right, as the last one does not
-        _judge(room[0], room[1], room[2], room[3], high[b], low[b], mean[b], busy[b])
+        _judge(room[0], room[1], room[2], room[3], high[b], depth[b], sums[b], changes[b])
 
 
 @row
@@ -96,33 +107,99 @@ def _largest(x: Row, y: Row, z: Row, out: Row) -> None:
         out[i] = max(x[i], y[i], z[i])
 
 
-@kernel
-def _most(x: Map, step: int, across: Map, room: Row) -> None:
+@row
+def _largest_across(x: Row, step: int, out: Row) -> None:
+    count = len(x)
+    last, inner = count - 1, max(count - 2 * step, 0)
+    for i in range(min(step, count)):
+        out[i] = max(x[0], x[i], x[min(i + step, last)])
+    _largest(x[:inner], x[step : step + inner], x[2 * step :], out[step : step + inner])
+    for i in range(max(count - step, min(step, count)), count):
+        out[i] = max(x[max(i - step, 0)], x[i], x[last])
+
+
+@row
+def _most(x: Map, step: int, across: Map) -> None:
     """In place: the largest within a radius becomes the largest within ``step`` more; a border is repeated outwards.
 
     ``step`` is at most twice the radius and 1, so that no sample is left out."""
-    height, width = x.shape
+    height = len(x)
     for y in range(height):
-        edged(x[y], step, room)
-        _largest(room[:width], room[step : step + width], room[2 * step :], across[y])
+        _largest_across(x[y], step, across[y])
     for y in range(height):
         above, below = max(y - step, 0), min(y + step, height - 1)
         _largest(across[above], across[y], across[below], x[y])
 
 
-@kernel
+@row
 def _weigh(
-    high: Row, depth: Row, mean: Row, busy: Row, limits: Row, average: Row, share: Row, value: Row
+    high: Row, depth: Row, sums: Ints, busy: Row, limits: Row, average: Row, share: Row, value: Row
 ) -> None:
     """Take in surroundings: their highest, minus their lowest, how busy they are, and their mean.
 
     ``limits`` are the last distance that is flat, what it fades over, and the last busyness that is flat with its fade."""
     for i in range(len(share)):
-        far = max(high[i] - mean[i], mean[i] + depth[i])
+        mean = f4(sums[i]) * f4(1 / 16)
+        far = max(high[i] - mean, mean + depth[i])
         flat_ = min(max((limits[0] + limits[1] - far) / limits[1], f4(0.0)), f4(1.0))
         quiet = min(max((limits[2] + limits[3] - busy[i]) / limits[3], f4(0.0)), f4(1.0))
         share[i] *= flat_ * quiet
         value[i] += (average[i] - value[i]) * share[i]
+
+
+@row
+def _is_flat(share: Row) -> bool:
+    flat_ = False
+    for i in range(len(share)):
+        flat_ |= share[i] > f4(0.0)
+    return flat_
+
+
+@kernel
+def _settle(
+    high: Map, depth: Map, sums: Ints, changes: Ints, limits: Row, doublings: int, share: Map, flat_rows: NDArray[np.bool_],
+    value: Map,
+) -> None:  # fmt: skip
+    """Of blocks, the ``share`` of what is flat within a radius of 1, in which rows there is any, and the mean that counts.
+
+    Surroundings of 1, 2, 4 ... blocks on each side are taken in, so many sizes, of ``high`` and ``depth`` in place.
+    """
+    height, width = sums.shape
+    wide = width + (2 << (doublings - 1))
+    counts = np.empty((doublings + 1, wide), np.int32)
+    mean_sums, busy_sums = (
+        np.empty((doublings, height, width), np.int32),
+        np.empty((doublings, height, width), np.int32),
+    )
+    summed_across(sums, doublings, counts, mean_sums)
+    summed_across(changes, doublings, counts, busy_sums)
+    across, average, busy = (
+        np.empty((height, width), np.float32),
+        np.empty((height, width), np.float32),
+        np.empty((height, width), np.float32),
+    )
+    now = np.empty((height, width), np.float32)
+    for y in range(height):
+        for i in range(width):
+            now[y, i], value[y, i] = f4(1.0), f4(sums[y, i]) * f4(1 / 16)
+    reached = 0
+    for n in range(doublings):
+        radius = 1 << n
+        _most(high, radius - reached, across)
+        _most(depth, radius - reached, across)
+        reached = radius
+        averaged_down(busy_sums[n], radius, counts[0, :width], busy)
+        averaged_down(mean_sums[n], radius, counts[0, :width], average)
+        some = False
+        for y in range(height):
+            _weigh(high[y], depth[y], sums[y], busy[y], limits, average[y], now[y], value[y])
+            flat_ = _is_flat(now[y])
+            some |= flat_
+            if n == 0:
+                flat_rows[y] = flat_
+                copied(now[y], share[y])
+        if not some:
+            break
 
 
 @row
@@ -207,33 +284,15 @@ def debanded(
 
 def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor:
     samples = flat(plane)
-    height, width = -(-plane.shape[0] // 4), -(-plane.shape[1] // 4)
-    high, low, mean, busy = (np.empty((height, width), np.float32) for _ in range(4))
-    in_bands(height, partial(_blocks, samples, plane.shape[1], high, low, mean, busy))
+    size = -(-plane.shape[0] // BLOCK), -(-plane.shape[1] // BLOCK)
+    high, depth, share, value = (np.empty(size, np.float32) for _ in range(4))
+    sums, changes = (np.empty(size, np.int32) for _ in range(2))
+    in_bands(size[0], partial(_blocks, samples, plane.shape[1], high, depth, sums, changes))
     begin, end = limits.busy
     numbers = np.array([limits.far, FADE, begin, end - begin], np.float32)
-    share, value = np.ones_like(mean), mean.copy()
-    np.negative(low, out=low)
-    around, average, across = (np.empty_like(mean) for _ in range(3))
-    room = np.empty(width + 2 * RADII[-1], np.float32)
-    nearest, reached = share, 0
-    for radius in RADII:
-        _most(high, radius - reached, across, room)
-        _most(low, radius - reached, across, room)
-        reached = radius
-        averaged(busy, radius, across, around, room)
-        averaged(mean, radius, across, average, room)
-        _weigh(
-            *(x.reshape(-1) for x in (high, low, mean, around)),
-            numbers,
-            *(x.reshape(-1) for x in (average, share, value)),
-        )
-        if radius == RADII[0]:
-            nearest = share.copy()
-        if not share.any():
-            break
+    flat_rows = np.empty(size[0], np.bool_)
+    _settle(high, depth, sums, changes, numbers, len(RADII), share, flat_rows, value)
     out = torch.empty(plane.shape, dtype=torch.uint16)
-    flat_rows = nearest.any(1)
-    work = partial(_apply, samples, nearest, flat_rows, value, f4(finer), f4(black), out.numpy())
+    work = partial(_apply, samples, share, flat_rows, value, f4(finer), f4(black), out.numpy())
     in_bands(plane.shape[0], work)
     return out
