@@ -6,6 +6,7 @@ tables 4 and 5 (non-constant luminance, 10 and 12 bit), BT.2100-2 table 9 (limit
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -376,22 +377,34 @@ class _Noise:
 def noise_keys(
     seed: int, height: int, width: int, layout: YuvLayout, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each plane of a picture, the keys of its rows and of its columns two by two."""
+    """For each plane of a picture, the keys of its rows and of its columns two by two: well-mixed 32-bit numbers, as int32."""
     small = layout.small(height, width)
-    return [
-        (
-            _noise_key(3 * seed + plane, 0, h, device),
-            _noise_key(3 * seed + plane, 1, (w + 1) // 2, device),
-        )
-        for plane, (h, w) in enumerate(((height, width), small, small))
+    sizes = [(h, (w + 1) // 2) for h, w in ((height, width), small, small)]
+    places, plane = _noise_places(tuple(sizes), device)
+    first = (3 * seed + 2**63) % 2**64 - 2**63  # as 64 bits hold it
+    counts = [count for size in sizes for count in size]
+    keys = iter(torch.split(_mixed(places, plane + first), counts))
+    return list(zip(keys, keys, strict=True))
+
+
+@cache
+def _noise_places(
+    sizes: tuple[tuple[int, int], ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A number for each row and pair of columns of planes of ``sizes``, one plane after the other, and which plane it is in."""
+    places = [
+        torch.arange(count) * 0x1E3779B1 + 0x632BE5AB * axis
+        for size in sizes
+        for axis, count in enumerate(size)
     ]
+    counts = torch.tensor([sum(size) for size in sizes])
+    planes = torch.arange(len(sizes)).repeat_interleave(counts)
+    return torch.cat(places).to(device), planes.to(device)
 
 
-def _noise_key(seed: int, axis: int, count: int, device: torch.device) -> Tensor:
-    """A well-mixed 32-bit number for each of ``count`` rows (``axis`` 0) or pairs of columns (1), as int32: the keys of noise."""
-    low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0x7FFFFFFF
-    x = torch.arange(count, dtype=torch.int64, device=device) * 0x1E3779B1 + 0x632BE5AB * axis
-    for word in (low, high):
+def _mixed(x: Tensor, seeds: Tensor) -> Tensor:
+    """Numbers that are mixed with seeds of 63 bits, int64 both, as int32."""
+    for word in (seeds & 0xFFFFFFFF, (seeds >> 32) & 0x7FFFFFFF):
         x = (x ^ word) & 0xFFFFFFFF
         for shift, factor in (
             (16, 0x21F0AAAD),
