@@ -28,11 +28,18 @@ def peak_mib() -> float:
 def least(
     *runs: Callable[[], object], times: int = 5, clock: Callable[[], float] = time.thread_time
 ) -> list[float]:
-    """Each run's least time in seconds; they take turns, so that a busy moment meets all. The first round does not count."""
+    """Each run's least time in seconds, of so many :func:`in_turns`."""
+    return [min(mine) for mine in in_turns(*runs, times=times, clock=clock)]
+
+
+def in_turns(
+    *runs: Callable[[], object], times: int, clock: Callable[[], float] = time.thread_time
+) -> list[list[float]]:
+    """Each run's times in seconds; they take turns, so that a busy moment meets all. The first round does not count."""
     taken: list[list[float]] = [[] for _ in runs]
     for _ in range(times + 1):
         for run, mine in zip(runs, taken, strict=True):
             since = clock()
             run()
             mine.append(clock() - since)
-    return [min(mine[1:]) for mine in taken]
+    return [mine[1:] for mine in taken]
