@@ -19,8 +19,10 @@ class ResidentSampler(Sampler):
     A clip of three frames of 256x160 takes 2.2 MB: SDR, HDR and the SDR from before its codec as 16-bit codes.
     """
 
-    def __init__(self, folder: Path, seed: int, count: int | None, device: torch.device) -> None:
-        super().__init__(folder, seed, count)
+    def __init__(
+        self, folder: Path, seed: int, count: int | None, device: torch.device, *, grid: int = 2
+    ) -> None:
+        super().__init__(folder, seed, count, grid=grid)
         self.device = device
         self._facts: list[Facts] = []
         told: list[float] = []

@@ -75,7 +75,8 @@ def _unpack_one(work: tuple[str, str]) -> None:
 def resident(trainer: Trainer, clips: Path) -> None:
     """Let a trainer draw its batches on its device."""
     count = trainer.recipe.clips.count
-    trainer.sampler = ResidentSampler(clips / "train", trainer.recipe.seed, count, trainer.device)
+    seed, grid = trainer.recipe.seed, trainer.sampler.grid
+    trainer.sampler = ResidentSampler(clips / "train", seed, count, trainer.device, grid=grid)
 
 
 def fitted(recipe: Recipe, clips: Path, folder: Path, seconds: float, device: str) -> Recipe:

@@ -118,14 +118,21 @@ class Draw:
 class Sampler:
     """Batches of patches from the first ``count`` clips of a folder, drawn from (seed, step): a resumed run gets the same.
 
-    With ``flips`` half of the patches are flipped top to bottom, and half are transposed.
+    With ``flips`` half of the patches are flipped top to bottom, and half are transposed. They begin at multiples of ``grid``
+    pixels, at least 2.
     """
 
     def __init__(
-        self, folder: Path, seed: int, count: int | None = None, *, flips: bool = True
+        self,
+        folder: Path,
+        seed: int,
+        count: int | None = None,
+        *,
+        flips: bool = True,
+        grid: int = 2,
     ) -> None:
         self.paths = clip_paths(folder, count)
-        self.seed, self.flips = seed, flips
+        self.seed, self.flips, self.grid = seed, flips, grid
 
     def facts(self, index: int) -> Facts:
         """The facts of a clip."""
@@ -146,7 +153,8 @@ class Sampler:
                 facts = self.facts(clip)
             first = int(rng.integers(0, max(facts.frames - frames, 0) + 1))
             top, left = (
-                int(rng.integers(0, (n - patch) // 2 + 1)) * 2 for n in (facts.height, facts.width)
+                int(rng.integers(0, (n - patch) // self.grid + 1)) * self.grid
+                for n in (facts.height, facts.width)
             )
             flipped, transposed = (bool(rng.random() < 0.5) and self.flips for _ in range(2))
             yield Draw(clip, first, top, left, flipped, transposed)

@@ -6,6 +6,8 @@ from torch import Tensor
 from sdr2hdr.metrics.filters import luma
 
 GRID = 8
+MOST = 0.02
+"""Steps are cut off there: the edges of things, which lie anywhere, weigh no more than the small steps that blocks leave."""
 
 
 def blockiness(codes: Tensor, grid: int = GRID) -> float:
@@ -18,17 +20,23 @@ def blockiness(codes: Tensor, grid: int = GRID) -> float:
     (2002), eq. 1 and 2, on steps that are cut off at 0.02 so that the edges of things, which lie anywhere, weigh no more than
     the small steps that blocks leave; rows and columns count alike.
     """
-    y = luma(codes.clamp(0, 1).float())
-    borders, inside = [], []
-    for dim in (0, 1):
-        steps = y.diff(dim=dim).abs().clamp_max(0.02)
-        on_border = (torch.arange(1, y.shape[dim], device=y.device) % grid) == 0
-        index = on_border.nonzero()[:, 0]
-        others = (~on_border).nonzero()[:, 0]
-        borders.append(steps.index_select(dim, index).mean())
-        inside.append(steps.index_select(dim, others).mean())
-    rest = float(torch.stack(inside).mean())
-    here = float(torch.stack(borders).mean())
+    borders, inside = grid_steps(luma(codes.clamp(0, 1).float()), grid)
+    rest, here = float(inside), float(borders)
     if rest < 1e-7:  # flat inside its blocks
         return 1.0 if here < 1e-7 else here / 1e-7
     return here / rest
+
+
+def grid_steps(y: Tensor, grid: int = GRID, most: float = MOST) -> tuple[Tensor, Tensor]:
+    """The mean steps of Y' ``...,H,W`` across the borders of a grid that begins at the top left corner, and everywhere else.
+
+    Both ``...``; steps are cut off at ``most``, and rows and columns count alike.
+    """
+    borders, inside = list[Tensor](), list[Tensor]()
+    for dim in (-2, -1):
+        steps = y.diff(dim=dim).abs().clamp_max(most)
+        on_border = (torch.arange(1, y.shape[dim], device=y.device) % grid) == 0
+        for which, means in ((on_border, borders), (~on_border, inside)):
+            chosen = steps.index_select(dim, which.nonzero()[:, 0])
+            means.append(chosen.mean(dim=(-2, -1)))
+    return torch.stack(borders).mean(0), torch.stack(inside).mean(0)

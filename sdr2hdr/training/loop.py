@@ -23,6 +23,7 @@ from sdr2hdr.color.grade import Grade
 from sdr2hdr.data.store import Batch, Sampler, clip_paths, read_clip
 from sdr2hdr.errors import InputError
 from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.metrics.blocks import GRID
 from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.parts.precision import to_precision
@@ -72,7 +73,10 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self.spec = registry.spec(recipe.model, recipe.config)
         made = recipe.clips
-        self.sampler = Sampler(clips / "train", recipe.seed, made.count, flips=made.flips)
+        grid = GRID if recipe.grid_weight else 2
+        self.sampler = Sampler(
+            clips / "train", recipe.seed, made.count, flips=made.flips, grid=grid
+        )
         self.chosen_on = clip_paths(clips / "select", recipe.clips.select)
         if not self.sampler.paths:
             raise InputError(

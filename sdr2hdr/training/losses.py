@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sdr2hdr.color.ictcp import ictcp
 from sdr2hdr.color.transfer import pq_eotf
+from sdr2hdr.metrics.blocks import MOST, grid_steps
+from sdr2hdr.metrics.filters import luma
 from sdr2hdr.metrics.ssim import RADIUS, ssim_map
 from sdr2hdr.models.base.on_base import OnBase
 from sdr2hdr.models.model import Window
@@ -99,3 +101,16 @@ def restored_loss(restored: Tensor, clean: Tensor, recipe: Recipe) -> Tensor:
     error = restored.float() - clean
     loss = error.abs().mean()
     return loss + recipe.clean_weight * damage(error, 2e-5) if recipe.clean_weight else loss
+
+
+def grid_loss(restored: Tensor, clean: Tensor) -> Tensor:
+    """How much more visible the grid of the codec's blocks is in restored SDR than in the undamaged one, ``B,T,3,H,W`` both.
+
+    The mean over clips of the excess of :func:`~sdr2hdr.metrics.blocks.blockiness`, of pictures that begin at the corner of a
+    block. What is between the borders gets no gradient: a texture that hides the grid is not asked for.
+    """
+    found, wanted = (
+        [steps.mean(1) for steps in grid_steps(luma(x), most=2 * MOST)] for x in (restored, clean)
+    )
+    ratio = found[0] / (found[1].detach() + 1e-4)
+    return F.relu(ratio - wanted[0] / (wanted[1] + 1e-4)).mean()

@@ -17,7 +17,14 @@ from sdr2hdr.models.parts.pyramid import gaussian
 from sdr2hdr.models.registry import network
 from sdr2hdr.models.spec import ModelSpec
 from sdr2hdr.render.renderer import BRIGHTNESS_RANGE
-from sdr2hdr.training.losses import clean_loss, damage, mapping_loss, perceptual_loss, restored_loss
+from sdr2hdr.training.losses import (
+    clean_loss,
+    damage,
+    grid_loss,
+    mapping_loss,
+    perceptual_loss,
+    restored_loss,
+)
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.task import Step, Task
 
@@ -140,8 +147,11 @@ class Repair(Task[RepairingModel]):
         which = range(count) if net.shares_work else range(first, first + 1)
         qp = told_qp(batch, step.generator) if step.spec.qp else None
         restored = net.restored_frames(batch.sdr, which, qp).float()
-        error = restored - batch.clean[:, which.start : which.stop]
-        return error.abs().mean() + 0.003 * damage(error, 2e-5)
+        clean = batch.clean[:, which.start : which.stop]
+        error = restored - clean
+        loss = error.abs().mean() + 0.003 * damage(error, 2e-5)
+        weight = step.recipe.grid_weight
+        return loss + weight * grid_loss(restored, clean) if weight else loss
 
 
 def retold(batch: Batch, generator: torch.Generator) -> Batch:

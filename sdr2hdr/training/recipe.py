@@ -136,6 +136,7 @@ _ADDED = (
     "every_size",
     "scene_memory",
     "block_weight",
+    "grid_weight",
     "sdr_share",
     "moving_share",
     "cycles",
@@ -167,6 +168,9 @@ class Recipe:
     frequent.
 
     ``block_weight`` times the L1 of the picture of each of KPNet's blocks alone is added, if it has ``heads``.
+
+    ``grid_weight`` times the :func:`~sdr2hdr.training.losses.grid_loss` of a repaired SDR is added. Patches then begin at the
+    borders of the codec's blocks.
 
     With ``scene_memory`` a clip begins with what the network remembers of an earlier clip of its scene, without gradients; in
     every stage anew.
@@ -215,6 +219,7 @@ class Recipe:
     every_size: bool = False
     scene_memory: bool = False
     block_weight: Weight = 0.0
+    grid_weight: Weight = 0.0
     sdr_share: Share = 0.4
     moving_share: Share = 0.5
     cycles: tuple[Cycle, ...] = ()

@@ -31,7 +31,14 @@ from sdr2hdr.models.fmstfnet.fourier import at_place
 from sdr2hdr.training import masking
 from sdr2hdr.training.export import enter, export
 from sdr2hdr.training.loop import Trainer, fresh
-from sdr2hdr.training.losses import clean_loss, damage, gaussian_ssim, perceptual_loss, pyramid_loss
+from sdr2hdr.training.losses import (
+    clean_loss,
+    damage,
+    gaussian_ssim,
+    grid_loss,
+    perceptual_loss,
+    pyramid_loss,
+)
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import RECIPES, Stage, read_recipe
 from sdr2hdr.training.tasks import TASKS
@@ -537,6 +544,30 @@ def test_the_clean_loss_knows_damage_alone() -> None:
     found, worse = (clean_loss(look, x, clean, thumbs, torch.ones(2)) for x in (mapped, damaged))
     assert found.item() == pytest.approx(least.item(), abs=1e-4)
     assert worse > least + 0.5
+
+
+def test_the_grid_loss_sees_blocks_at_their_place_and_asks_for_no_texture() -> None:
+    torch.manual_seed(0)
+    clean = 0.5 + 0.01 * torch.rand(1, 2, 3, 32, 32)
+    steps = 0.02 * torch.rand(1, 2, 1, 5, 5).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    blocky = (clean + steps[..., :32, :32]).requires_grad_()
+    assert grid_loss(clean, clean) == 0
+    assert grid_loss(clean + steps[..., 4:36, 4:36], clean) < 0.1 * grid_loss(blocky, clean)
+    grid_loss(blocky, clean).backward()
+    changed = blocky.grad.abs().sum((0, 1, 2)) > 0
+    at_border = torch.arange(32).add(1) % 8 < 2
+    at_border[[0, -1]] = False
+    assert changed.any() and not changed[~at_border][:, ~at_border].any()
+
+
+def test_patches_begin_at_the_corners_of_blocks(corpus: Path, tmp_path: Path) -> None:
+    folder = made(corpus, tmp_path / "clips") / "train"
+    places = {
+        (draw.top, draw.left)
+        for step in range(20)
+        for draw in Sampler(folder, 1, grid=8).draws(step, 4, 1, 32, 0)
+    }
+    assert len(places) > 2 and all(n % 8 == 0 for place in places for n in place)
 
 
 def test_an_area_of_a_clip_is_cut_from_the_whole(corpus: Path) -> None:
