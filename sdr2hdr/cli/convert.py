@@ -210,7 +210,8 @@ def _table(r: "Report", verbose: bool) -> Table:
     row("Display", f"made for {r.input_display}")
     row("Grade", r.grade)
     row("Model", f"{r.model}, weights {r.weights}, {r.precision} on {r.device}")
-    parts = f", {r.frames} frames, {r.scenes} scenes, {r.chunks} chunks{resumed}"
+    counts = ((r.frames, "frame"), (r.scenes, "scene"), (r.chunks, "chunk"))
+    parts = "".join(f", {n} {noun}{'' if n == 1 else 's'}" for n, noun in counts) + resumed
     row("Picture", f"{r.width}x{r.height}{'' if r.container in STILLS else parts}")
     by = f"{r.codec.upper()} {r.pix_fmt} {r.transfer.upper()} BT.2020 by {r.encoder} in {r.container}"
     if r.codec == "jpeg":
