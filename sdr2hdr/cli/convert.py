@@ -23,6 +23,7 @@ from rich.text import Text
 from sdr2hdr.cli.options import conversion_options
 from sdr2hdr.cli.screen import console, say, show_json
 from sdr2hdr.errors import Interrupted, UsageError
+from sdr2hdr.kernels.compiled import is_compiling
 from sdr2hdr.system import let_threads_sleep
 from sdr2hdr.text import json_text, printable
 
@@ -41,9 +42,11 @@ STAGES = {
 
 
 class _Speed(ProgressColumn):
-    """Frames per second of this run."""
+    """Frames per second of this run, or what they wait for, half a minute on a new machine."""
 
     def render(self, task: Task) -> Text:
+        if is_compiling() and not task.finished:
+            return Text("compiling kernels, once", style="progress.data.speed")
         speed = task.speed
         return Text(f"{speed:.3g} frames/s" if speed else "", style="progress.data.speed")
 

@@ -90,6 +90,10 @@ class _Clock:
         self.seconds = 0.0
         self._depth, self._since = 0, 0.0
 
+    @property
+    def is_running(self) -> bool:
+        return self._depth > 0
+
     def start(self) -> None:
         self._since = self._since if self._depth else time.monotonic()
         self._depth += 1
@@ -100,6 +104,11 @@ class _Clock:
 
 
 _clock = _Clock()
+
+
+def is_compiling() -> bool:
+    """Whether a kernel is being compiled at this moment."""
+    return _clock.is_running
 
 
 def seconds_compiling() -> float:

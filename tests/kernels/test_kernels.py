@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sdr2hdr import load_model
+from sdr2hdr.cli.convert import Screen, _Speed
 from sdr2hdr.color import hlg as color_hlg
 from sdr2hdr.color import tonemap
 from sdr2hdr.color.light import FrameLight, LightMeter
@@ -411,3 +413,27 @@ def test_a_processor_without_avx2_gives_the_same_samples() -> None:
         for environment in ({}, plain)
     ]  # fmt: skip
     assert found[0] == found[1]
+
+
+def test_a_conversions_screen_says_that_kernels_are_being_compiled() -> None:
+    from numba.core import event
+
+    bar, shown = Screen(quiet=True).bar, list[str]()
+    bar.add_task("Rendering", total=10)
+    task = bar.tasks[0]
+
+    class Looks(event.Listener):
+        def on_start(self, _event: object) -> None:
+            shown.append(str(_Speed().render(task)))
+
+        def on_end(self, _event: object) -> None: ...
+
+    @compiled.kernel
+    def fresh(numbers: Any) -> None:
+        numbers[0] += np.float32(1.0)
+
+    fresh(np.zeros(1, np.float32))  # whose listener is there by then
+    with event.install_listener("numba:compile", Looks()):
+        fresh(np.zeros((1, 1), np.float32)[0, :1].astype(np.float64))
+    assert shown and set(shown) == {"compiling kernels, once"}
+    assert str(_Speed().render(task)) == ""
