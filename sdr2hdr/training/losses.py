@@ -104,13 +104,14 @@ def restored_loss(restored: Tensor, clean: Tensor, recipe: Recipe) -> Tensor:
 
 
 def grid_loss(restored: Tensor, clean: Tensor) -> Tensor:
-    """How much more visible the grid of the codec's blocks is in restored SDR than in the undamaged one, ``B,T,3,H,W`` both.
+    """How unlike the grid of the codec's blocks is in restored SDR and in the undamaged one, ``B,T,3,H,W`` both.
 
-    The mean over clips of the excess of :func:`~sdr2hdr.metrics.blocks.blockiness`, of pictures that begin at the corner of a
-    block. What is between the borders gets no gradient: a texture that hides the grid is not asked for.
+    The mean distance of their :func:`~sdr2hdr.metrics.blocks.blockiness`, of pictures that begin at the corner of a block.
+    Borders that are smoother than the undamaged picture's are a grid as well. What is between the borders gets no gradient: a
+    texture that hides the grid is not asked for.
     """
     found, wanted = (
         [steps.mean(1) for steps in grid_steps(luma(x), most=2 * MOST)] for x in (restored, clean)
     )
     ratio = found[0] / (found[1].detach() + 1e-4)
-    return F.relu(ratio - wanted[0] / (wanted[1] + 1e-4)).mean()
+    return (ratio - wanted[0] / (wanted[1] + 1e-4)).abs().mean()

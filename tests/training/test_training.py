@@ -552,7 +552,7 @@ def test_the_grid_loss_sees_blocks_at_their_place_and_asks_for_no_texture() -> N
     steps = 0.02 * torch.rand(1, 2, 1, 5, 5).repeat_interleave(8, -1).repeat_interleave(8, -2)
     blocky = (clean + steps[..., :32, :32]).requires_grad_()
     assert grid_loss(clean, clean) == 0
-    assert grid_loss(clean + steps[..., 4:36, 4:36], clean) < 0.1 * grid_loss(blocky, clean)
+    assert grid_loss(clean + steps[..., 4:36, 4:36], clean) < 0.5 * grid_loss(blocky, clean)
     grid_loss(blocky, clean).backward()
     changed = blocky.grad.abs().sum((0, 1, 2)) > 0
     at_border = torch.arange(32).add(1) % 8 < 2
