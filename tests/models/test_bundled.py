@@ -14,7 +14,7 @@ from sdr2hdr.models.inputs import thumbnail
 from sdr2hdr.weights.opened import open_model
 
 GIVEN: dict[str, tuple[str, tuple[float, ...]]] = {
-    "wmnet": ("4a64d73e1356d32d", (0.46578, 0.54212, 0.28635, 0.43971, 0.13512)),
+    "wmnet": ("4a64d73e1356d32d", (0.46272, 0.54266, 0.28978, 0.44011, 0.13571)),
     "wmnet-fast": ("5bb3482f976e734a", (0.46035, 0.54649, 0.29686, 0.43988, 0.13591)),
     "wmnet-deep": ("3b169da29dc2ac24", (0.46155, 0.54356, 0.29614, 0.44031, 0.13505)),
     "kpnet": ("66c3207de524a896", (0.46198, 0.54628, 0.30291, 0.44058, 0.13446)),
