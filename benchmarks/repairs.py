@@ -5,7 +5,8 @@
 CLIPS is a folder of clips that `sdr2hdr train` made (RUN/clips/select). A model is a weight's name or a file, so that exports
 of checkpoints make a learning curve. Measured is the middle frame of each clip against its undamaged SDR: by how many dB the
 repaired frame is nearer to it than the source. *PQ* is the same of both as PQ codes of a screen of 250 nits, where dark areas
-count for more. For clips that were never compressed it is the root mean square of the change, in codes of 255.
+count for more. For clips that were never compressed it is the root mean square of the change, in codes of 255. A second table is
+the blockiness of those PQ codes, beside that of the source and of the undamaged picture.
 """
 
 import sys
@@ -21,6 +22,7 @@ from sdr2hdr.color.transfer import pq_inverse_eotf
 from sdr2hdr.data.store import clip_paths, read_clip
 from sdr2hdr.errors import Sdr2HdrError
 from sdr2hdr.metrics.basic import psnr
+from sdr2hdr.metrics.blocks import blockiness
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.weights.opened import open_model
 
@@ -36,7 +38,8 @@ def seen(codes: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, ...]]:
-    """The clips' means by the lowest QP of their row: dB of SDR and of PQ; for 0, without compression, the change."""
+    """The clips' means by the lowest QP of their row: dB of SDR and of PQ, blockiness of the result, of the source and of the
+    truth; for 0, without compression, the change."""
     found: dict[int, list[tuple[float, ...]]] = {}
     for path in paths:
         clip = read_clip(path)
@@ -47,12 +50,19 @@ def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, .
         source, truth = frames[middle], clip.undamaged()[middle]
         if clip.qp:
             gain = psnr(result, truth) - psnr(source, truth)
-            pq = psnr(seen(result), seen(truth)) - psnr(seen(source), seen(truth))
-            found.setdefault(max(clip.qp // STEP * STEP, 1), []).append((gain, pq))
+            pictures = [seen(x) for x in (result, source, truth)]
+            pq = psnr(pictures[0], pictures[2]) - psnr(pictures[1], pictures[2])
+            row = found.setdefault(max(clip.qp // STEP * STEP, 1), [])
+            row.append((gain, pq, *map(blockiness, pictures)))
         else:
             change = float((result - source).square().mean().sqrt()) * 255
             found.setdefault(0, []).append((change,))
     return {qp: tuple(map(fmean, zip(*rows, strict=True))) for qp, rows in sorted(found.items())}
+
+
+def rows(qp: int) -> str:
+    """The name of the row that begins with a QP."""
+    return f"{qp} to {qp // STEP * STEP + STEP - 1}"
 
 
 def repairing(names: str, options: ArgumentParser) -> dict[str, RepairingModel]:
@@ -83,9 +93,16 @@ def main() -> None:
         if qp == 0:
             row, texts = "none: change, codes", [f"{c[0]:.3f}" for c in cells]
         else:
-            row = f"{qp} to {qp // STEP * STEP + STEP - 1}"
+            row = rows(qp)
             texts = [f"{c[0]:+.2f} (PQ {c[1]:+.2f})" for c in cells]
         print(f"| {row} | {' | '.join(texts)} |")
+    print(
+        f"\n| blockiness | undamaged | source | {' | '.join(names)} |\n|---|---|---|{'---|' * len(names)}"
+    )
+    for qp in filter(None, columns[names[0]]):
+        _, _, _, source, truth = columns[names[0]][qp]
+        blocks = [truth, source, *(columns[name][qp][2] for name in names)]
+        print(f"| {rows(qp)} | {' | '.join(f'{b:.3f}' for b in blocks)} |")
 
 
 if __name__ == "__main__":
