@@ -1,5 +1,7 @@
 """The visibility of a block codec's 8x8 grid."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,9 +36,10 @@ def grid_steps(y: Tensor, grid: int = GRID, most: float = MOST) -> tuple[Tensor,
     """
     borders, inside = list[Tensor](), list[Tensor]()
     for dim in (-2, -1):
-        steps = y.diff(dim=dim).abs().clamp_max(most)
-        on_border = (torch.arange(1, y.shape[dim], device=y.device) % grid) == 0
-        for which, means in ((on_border, borders), (~on_border, inside)):
-            chosen = steps.index_select(dim, which.nonzero()[:, 0])
-            means.append(chosen.mean(dim=(-2, -1)))
+        steps = y.diff(dim=dim).abs().clamp_max(most).transpose(dim, -1)
+        here = steps[..., grid - 1 :: grid]
+        total, border = steps.sum((-2, -1)), here.sum((-2, -1))
+        count, some = (math.prod(x.shape[-2:]) for x in (steps, here))
+        borders.append(border / some)
+        inside.append((total - border) / (count - some))
     return torch.stack(borders).mean(0), torch.stack(inside).mean(0)
