@@ -428,7 +428,7 @@ def test_a_conversions_screen_says_that_kernels_are_being_compiled() -> None:
 
         def on_end(self, _event: object) -> None: ...
 
-    @compiled.kernel
+    @compiled.row  # which is not kept for another run
     def fresh(numbers: Any) -> None:
         numbers[0] += np.float32(1.0)
 
