@@ -60,7 +60,7 @@ def repaired(net: RepairingModel, paths: list[Path]) -> dict[int, tuple[float, .
     return {qp: tuple(map(fmean, zip(*rows, strict=True))) for qp, rows in sorted(found.items())}
 
 
-def rows(qp: int) -> str:
+def row_name(qp: int) -> str:
     """The name of the row that begins with a QP."""
     return f"{qp} to {qp // STEP * STEP + STEP - 1}"
 
@@ -93,7 +93,7 @@ def main() -> None:
         if qp == 0:
             row, texts = "none: change, codes", [f"{c[0]:.3f}" for c in cells]
         else:
-            row = rows(qp)
+            row = row_name(qp)
             texts = [f"{c[0]:+.2f} (PQ {c[1]:+.2f})" for c in cells]
         print(f"| {row} | {' | '.join(texts)} |")
     print(
@@ -102,7 +102,7 @@ def main() -> None:
     for qp in filter(None, columns[names[0]]):
         _, _, _, source, truth = columns[names[0]][qp]
         blocks = [truth, source, *(columns[name][qp][2] for name in names)]
-        print(f"| {rows(qp)} | {' | '.join(f'{b:.3f}' for b in blocks)} |")
+        print(f"| {row_name(qp)} | {' | '.join(f'{b:.3f}' for b in blocks)} |")
 
 
 if __name__ == "__main__":

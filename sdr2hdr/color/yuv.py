@@ -6,7 +6,7 @@ tables 4 and 5 (non-constant luminance, 10 and 12 bit), BT.2100-2 table 9 (limit
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -387,7 +387,7 @@ def noise_keys(
     return list(zip(keys, keys, strict=True))
 
 
-@cache
+@lru_cache(maxsize=8)  # a folder of photographs may have as many sizes as files
 def _noise_places(
     sizes: tuple[tuple[int, int], ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,7 @@ def blockiness(codes: Tensor, grid: int = GRID) -> float:
     each way. No truth is needed: compare a result with its source, or two results. Blocks of 16 and 32 lie on the same grid.
 
     The measure is B over A of Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG compressed images"
-    (2002), eq. 1 and 2, on steps that are cut off at 0.02 so that the edges of things, which lie anywhere, weigh no more than
-    the small steps that blocks leave; rows and columns count alike.
+    (2002), eq. 1 and 2, on the steps of :func:`grid_steps`.
     """
     borders, inside = grid_steps(luma(codes.clamp(0, 1).float()), grid)
     rest, here = float(inside), float(borders)
