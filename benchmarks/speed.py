@@ -28,7 +28,7 @@ from sdr2hdr.render.renderer import Renderer
 from sdr2hdr.render.stream import open_stream
 from sdr2hdr.weights.opened import open_model
 
-SIZE, FRAMES, RUNS = (332, 800), 2, 24
+SIZE, FRAMES, RUNS = (336, 800), 2, 24
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,13 @@ def _applied(frame: _Picture, strengths: _Map, change: _Picture, first: int, las
 
 def corrected(frame: Tensor, begun: Tensor, added: Tensor, limits: Limits) -> Tensor:
     """A frame ``3,H,W`` with a network's output ``added`` for the ``begun`` one that it saw; float32 on the CPU, sides multiples
-    of 8."""
+    of 8.
+
+    Raises ValueError for other sides.
+    """
     height, width = frame.shape[1:]
+    if height % AREA or width % AREA:
+        raise ValueError(f"sides of {width}x{height} are not multiples of {AREA}")
     pictures = [x.contiguous().numpy() for x in (frame, begun, added)]
     colours, areas = (
         torch.empty(height // REACH, width // REACH),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.rows import Ints, Row, f4, u4
+from sdr2hdr.kernels.rows import Row, f4, narrow
 
 _Picture = NDArray[np.float32]
 
@@ -67,14 +67,6 @@ def _local(
         out[i] = out[i] - total / (counts[i] * rows)
 
 
-@row
-def _put(bits: Ints, channel: int, out: NDArray[np.uint16]) -> None:
-    """A row of float32 numbers, as their bits, rounded to even as one channel of ``W/2,36``."""
-    for i in range(len(bits)):
-        half = u4(0x7FFF) + ((bits[i] >> u4(16)) & u4(1))
-        out[i, channel] = np.uint16(u4(bits[i] + half) >> u4(16))
-
-
 @kernel
 def _bands(
     before: _Picture,
@@ -125,7 +117,7 @@ def _bands(
                 sums[at[5], c], sums[at[6], c], sums[at[7], c], sums[at[8], c], counts, rows, work[c],
             )  # fmt: skip
         for n in range(BANDS):
-            _put(bits[n], n, out[y])
+            narrow(bits[n], out[y, :, n])
 
 
 def bands(before: Tensor, middle: Tensor, after: Tensor, detail: float) -> Tensor:

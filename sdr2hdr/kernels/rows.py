@@ -29,6 +29,14 @@ def copied(source: Row, out: Row) -> None:
 
 
 @row
+def narrow(bits: Ints, out: NDArray[np.uint16]) -> None:
+    """Numbers of float32, as their bits, rounded to the nearest of bfloat16, of two as near to the even one."""
+    for i in range(len(out)):
+        half = u4(0x7FFF) + ((bits[i] >> u4(16)) & u4(1))
+        out[i] = np.uint16(u4(bits[i] + half) >> u4(16))
+
+
+@row
 def tall(near: Row, far: Row, share: np.float32, out: Row) -> None:
     """Samples between two rows of a plane, ``share`` of the ``far`` one; ``out`` repeats its ends once on each side."""
     count = len(near)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
 from sdr2hdr.color.yuv import HDR10, YuvLayout
+from sdr2hdr.kernels import blending as in_blending
 from sdr2hdr.kernels import correcting as in_correcting
 from sdr2hdr.kernels import haar as in_haar
 from sdr2hdr.kernels import hlg as in_hlg
@@ -30,6 +31,7 @@ from sdr2hdr.models.look.repairing import Repairing, corrected
 from sdr2hdr.models.model import RepairingModel
 from sdr2hdr.models.parts.fast_trunk import DETAIL, FastTrunk, bands, neighbours
 from sdr2hdr.models.spec import State
+from sdr2hdr.models.wmnet.experts import TemporalExperts, softmax_blend
 from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run, windows
 from sdr2hdr.render.stream import Finished, Planes, Stream
@@ -77,6 +79,8 @@ class CompiledStream(Stream):
                 module.bands = _bands
             if isinstance(module, Repairing):
                 module.correct = _corrected
+            if isinstance(module, TemporalExperts):
+                module.blend = _blended
 
     def run(
         self,
@@ -246,6 +250,14 @@ def _corrected(
     limits = Limits(net.scale, net.bound, faint)
     one, seen, output = (x[0].float() for x in (frame, begun, added))
     return in_correcting.corrected(one, seen, output, limits)[None]
+
+
+def _blended(scores: list[Tensor], values: list[Tensor]) -> Tensor:
+    """As :func:`sdr2hdr.models.wmnet.experts.softmax_blend`; a kernel does it in bfloat16, where no gradient is needed."""
+    tensors = (*scores, *values)
+    if any(x.dtype != torch.bfloat16 or x.requires_grad for x in tensors):
+        return softmax_blend(scores, values)
+    return in_blending.blended(scores, values)
 
 
 def _finer(picture: Coded) -> int:

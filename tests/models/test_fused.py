@@ -97,3 +97,46 @@ def test_blend_is_that_of_softmax(spread: float) -> None:
     torch.testing.assert_close(
         softmax_blend(scores, values).double(), expected, rtol=0, atol=2e-6 + 1e-7 * spread
     )
+
+
+@pytest.mark.parametrize("spread", [1.0, 300.0])
+def test_a_kernel_blends_as_softmax_does(spread: float) -> None:
+    """In bfloat16, whose numbers of about 4 are 0.03 apart, whatever the number of threads and the rows' length."""
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels.blending import blended
+
+    torch.manual_seed(6)
+    for channels, height, width in ((3, 1, 1), (8, 5, 7), (48, 9, 30)):
+        scores, values = (
+            [
+                (torch.randn(2, channels, height, width) * size).to(
+                    torch.bfloat16, memory_format=torch.channels_last
+                )
+                for _ in range(3)
+            ]
+            for size in (spread, 1.0)
+        )
+        weights = torch.stack(scores).double().softmax(dim=0)
+        expected = sum(w * v.double() for w, v in zip(weights, values, strict=True))
+        before_that, found = torch.get_num_threads(), []
+        for threads in (1, 3):
+            try:
+                torch.set_num_threads(threads)
+                found.append(blended(scores, values))
+            finally:
+                torch.set_num_threads(before_that)
+        assert torch.equal(*found)
+        torch.testing.assert_close(found[0].double(), expected, rtol=2**-8, atol=1e-3)
+
+
+def test_a_stream_of_kernels_blends_with_them() -> None:
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels.blending import blended
+    from sdr2hdr.render.compiled import _blended
+
+    scores, values = ([torch.randn(1, 8, 4, 4) for _ in range(3)] for _ in range(2))
+    assert torch.equal(_blended(scores, values), softmax_blend(scores, values))
+    halves = [[x.bfloat16() for x in group] for group in (scores, values)]
+    assert torch.equal(_blended(*halves), blended(*halves))
+    halves[0][0].requires_grad_()
+    assert _blended(*halves).requires_grad

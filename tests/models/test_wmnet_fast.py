@@ -287,3 +287,14 @@ def test_kernels_correct_as_the_formula_does(first: bool, qp: float | None) -> N
         assert torch.equal(*found)
         assert (found[0] - expected).abs().max() < 2e-6
         assert (expected - frame).abs().max() > 0.5 * net.bound
+
+
+def test_kernels_refuse_frames_that_they_would_read_beyond() -> None:
+    pytest.importorskip("numba")
+    from sdr2hdr.kernels.correcting import Limits
+    from sdr2hdr.kernels.correcting import corrected as by_kernel
+
+    for shape in ((3, 12, 16), (3, 16, 12)):
+        frame = torch.rand(shape)
+        with pytest.raises(ValueError, match="multiples of 8"):
+            by_kernel(frame, frame, frame, Limits(0.1, 0.04, 0.004))

@@ -33,17 +33,18 @@ def conv(
 def conv_shuffle(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """``relu(pixel_shuffle(layer(x), 2))``: ``B,C,h,w`` to ``B,C',2h,2w``.
 
-    The layer's channels are computed in the order in which they lie in the larger picture (row, column, channel), so that
-    runs of channels are moved, where ``pixel_shuffle`` moves single numbers.
+    The even and the odd rows of the larger picture are a convolution each, with the channels in the order (column, channel),
+    so that whole rows are moved, where ``pixel_shuffle`` moves single numbers.
     """
     kernel = Kernel.of(layer)
     c = layer.out_channels // 4
-    order = torch.arange(4 * c, device=x.device).view(c, 4).t().flatten()
-    bias = None if kernel.bias is None else kernel.bias[order]
-    y = _conv(replace(kernel, weight=kernel.weight[order], bias=bias), x, slope=0.0, add=None)
-    b, _, h, w = y.shape
-    rows = y.permute(0, 2, 3, 1).reshape(b, h, w, 2, 2 * c).transpose(2, 3)
-    return rows.reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+    rows = []
+    for order in torch.arange(4 * c, device=x.device).view(c, 2, 2).permute(1, 2, 0).flatten(1):
+        bias = None if kernel.bias is None else kernel.bias[order]
+        y = _conv(replace(kernel, weight=kernel.weight[order], bias=bias), x, slope=0.0, add=None)
+        rows.append(y.permute(0, 2, 3, 1).flatten(2))
+    b, h, _ = rows[0].shape
+    return torch.stack(rows, dim=2).view(b, 2 * h, -1, c).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """T-MoE (eq. 10, 11): experts of three depths, blended at every pixel, over three frames."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,12 +33,17 @@ def softmax_blend(scores: list[Tensor], values: list[Tensor]) -> Tensor:
     return torch.lerp(first_two, a2, torch.sigmoid(s2 - torch.logaddexp(s0, s1)))
 
 
+Blend = Callable[[list[Tensor], list[Tensor]], Tensor]
+"""The kind of :func:`softmax_blend`."""
+
+
 class TemporalExperts(nn.Module):
     """T-MoE (eq. 10, 11): softmax over three experts, each a 3x1x1 convolution of one depth's features, then a fusion."""
 
     def __init__(self, channels: int, repeat: bool = False) -> None:
         super().__init__()
         self.repeat = repeat
+        self.blend: Blend = softmax_blend
         self.fc_a, self.fc_b, self.fc_c, self.fuse = (
             nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(4)
         )
@@ -53,7 +60,7 @@ class TemporalExperts(nn.Module):
             )
             for d, expert in enumerate((self.fc_a, self.fc_b, self.fc_c))
         ]
-        return softmax_blend(scores, at)
+        return self.blend(scores, at)
 
     def fuse_at(self, before: Tensor | None, at: Tensor, after: Tensor | None) -> Tensor:
         return at + _shifted(self.fuse, (before, at, after), self.repeat)
