@@ -2,6 +2,7 @@
 
     python -m benchmarks.clipped CLIPS [--models look,wmnet-fast,wmnet-deep,wmnet,didnet]
     python -m benchmarks.clipped CLIPS --fit
+    python -m benchmarks.clipped CLIPS --curve
 
 CLIPS is a folder of clips that `sdr2hdr train` made (RUN/clips), with `train` and `select` in it. Measured is the middle frame of
 the select clips that have clipped areas of 50 pixels or more. Correlation, deviation and error of the mean are those of
@@ -11,17 +12,18 @@ out of select.
 
 With ``--fit`` the weights of `sdr2hdr/color/clipped.py` are fitted to the areas of the training clips: for 1 minus the
 correlation and the MSE, with the mean over all areas held at the look's. Tables are by the strength of what is added: of the
-scenes that each of four fits left out, and of select.
+scenes that each of four fits left out, and of select. With ``--curve`` both the filter and a network of two layers that sees
+the same maps are fitted to few scenes and to more: a learning curve over scenes.
 """
 
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.command import parser
 from benchmarks.which import BASE, converted
@@ -51,6 +53,11 @@ STEP = 0.03
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 CHOSEN = 0.5
 """The strength of the weights that are printed, and that the converter has: PSNR on select is highest there."""
+
+SCENES = (3, 6, 12, 24, 48)
+"""How many scenes the points of the learning curve see; the last one sees all that are not left out."""
+UNITS, STEPS, RATE = 32, 200, 3e-3
+"""The network's units in each of two layers, and how it is fitted (Adam)."""
 
 
 def with_areas(folder: Path) -> Iterator[tuple[Clip, Tensor, list[Tensor]]]:
@@ -105,14 +112,18 @@ def _cells(rows: Tensor) -> str:
 
 class Areas(NamedTuple):
     """Pixels of clipped areas: the filter's maps less 1 ``A,8,N``, SDR codes ``A,3,N``, how much of the filter counts ``A,N``,
-    the master's luma ``A,N``, the look's numbers ``A,18``, and the fold of the scene ``A``."""
+    the master's luma ``A,N``, the look's numbers ``A,18``, and the scene ``A``, as a number made of its name."""
 
     maps: Tensor
     codes: Tensor
     share: Tensor
     truth: Tensor
     look: Tensor
-    fold: Tensor
+    scene: Tensor
+
+    @property
+    def fold(self) -> Tensor:
+        return self.scene % FOLDS
 
     def part(self, which: Tensor) -> "Areas":
         """Some of the areas."""
@@ -142,13 +153,13 @@ def gathered(folder: Path, look: Look, *, chart: bool) -> Areas:
         thumb, told = thumbnail(sdr[None, None], 64)[:, 0], torch.tensor([clip.brightness])
         numbers = look.read_look(thumb, told)[0]
         there = luma(clip.hdr(slice(at, at + 1))[0])
-        fold = torch.tensor(zlib.crc32(scene_of(clip.scene).encode()) % FOLDS)
+        scene = torch.tensor(zlib.crc32(scene_of(clip.scene).encode()))
         counts = share(sdr[None])[0, 0]
         for area in found:
             pixels = area.nonzero()
             order = torch.randperm(len(pixels), generator=random)
             y, x = pixels[order.repeat(-(-PIXELS // len(pixels)))[:PIXELS]].unbind(1)
-            rows.append([maps[:, y, x], sdr[:, y, x], counts[y, x], there[y, x], numbers, fold])
+            rows.append([maps[:, y, x], sdr[:, y, x], counts[y, x], there[y, x], numbers, scene])
     return Areas(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -161,7 +172,7 @@ def fitted(areas: Areas) -> tuple[Tensor, Tensor]:
     power, axes = torch.linalg.eigh(spread + 1e-6 * torch.eye(len(spread)))
     whitened = STEP * axes / power.sqrt()  # so that the search does not follow a narrow valley
     numbers = torch.zeros(len(spread) + 1, requires_grad=True)
-    held = areas.shown(torch.zeros_like(areas.share)).mean()
+    missed = aim(areas)
     search = torch.optim.LBFGS(
         [numbers], max_iter=100, history_size=20, line_search_fn="strong_wolfe"
     )
@@ -172,18 +183,87 @@ def fitted(areas: Areas) -> tuple[Tensor, Tensor]:
 
     def loss() -> Tensor:
         search.zero_grad()
-        shown = areas.shown(added(areas, *weights()))
-        correlation, _, _, mse = areas.figures(shown)
-        shift = (shown.mean() - held).square()
-        found = (
-            1 - correlation.mean() + MSE * mse.mean() + SHIFT * shift
-        ) + RIDGE * numbers.square().sum()
+        found = missed(added(areas, *weights())) + RIDGE * numbers.square().sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
     search.step(loss)  # type: ignore[no-untyped-call]
     each, offset = weights()
     return each.detach(), offset.detach()
+
+
+def aim(areas: Areas) -> Callable[[Tensor], Tensor]:
+    """What a fit makes small: it takes what is added to the factor, ``A,N``."""
+    held = areas.shown(torch.zeros_like(areas.share)).mean()
+
+    def missed(found: Tensor) -> Tensor:
+        shown = areas.shown(found)
+        correlation, _, _, mse = areas.figures(shown)
+        shift = (shown.mean() - held).square()
+        return 1 - correlation.mean() + MSE * mse.mean() + SHIFT * shift
+
+    return missed
+
+
+def learnt(areas: Areas) -> nn.Module:
+    """A network in the filter's place: what is added ``A,1,N`` from the maps ``A,8,N``."""
+    torch.manual_seed(0)
+    count = areas.maps.shape[1]
+    net = nn.Sequential(
+        nn.BatchNorm1d(count, affine=False),  # the maps differ a thousandfold in size
+        nn.Conv1d(count, UNITS, 1),
+        nn.Tanh(),
+        nn.Conv1d(UNITS, UNITS, 1),
+        nn.Tanh(),
+        nn.Conv1d(UNITS, 1, 1),
+    )
+    last = net[-1]
+    assert isinstance(last, nn.Conv1d) and last.bias is not None
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    missed, search = aim(areas), torch.optim.Adam(net.parameters(), RATE)
+    for _ in range(STEPS):
+        search.zero_grad()
+        missed(STEP * net(areas.maps)[:, 0]).backward()  # type: ignore[no-untyped-call]
+        search.step()
+    return net.eval()
+
+
+def curve(folder: Path) -> str:
+    """Correlations at the full strength, by how many scenes a fit saw: the mean over scenes that each of four fits left out."""
+    look = open_model(BASE).model
+    assert isinstance(look, Look)
+    train, select = (
+        gathered(folder / name, look, chart=chart)
+        for name, chart in (("train", True), ("select", False))
+    )
+    lines = [
+        "| scenes | areas | filter, on these | left out | select | network, on these | left out | select |",
+        "|---" * 8 + "|",
+    ]
+
+    def correlation(areas: Areas, found: Tensor) -> Tensor:
+        return areas.figures(areas.shown(found))[0].nanmean()
+
+    for most in SCENES:
+        rows = []
+        for fold in range(FOLDS):
+            others = train.part(train.fold != fold)
+            names = torch.unique(others.scene)
+            order = torch.randperm(len(names), generator=torch.Generator().manual_seed(fold))
+            few = others.part(torch.isin(others.scene, names[order[:most]]))
+            apart = train.part(train.fold == fold)
+            weights, net = fitted(few), learnt(few)
+            with torch.no_grad():
+                row = [correlation(x, added(x, *weights)) for x in (few, apart, select)]
+                row += [correlation(x, STEP * net(x.maps)[:, 0]) for x in (few, apart, select)]
+            scenes = torch.tensor([len(torch.unique(few.scene)), len(few.scene)])
+            rows.append(torch.cat([scenes, torch.stack(row)]))
+        scenes, count, *found = torch.stack(rows).mean(0).tolist()
+        lines.append(
+            f"| {scenes:.0f} | {count:.0f} | " + " | ".join(f"{x:.3f}" for x in found) + " |"
+        )
+    return "\n".join(lines)
 
 
 def added(areas: Areas, weights: Tensor, offset: Tensor) -> Tensor:
@@ -232,8 +312,12 @@ def main() -> None:
     options.add_argument("clips", type=Path)
     options.add_argument("--models", default=MODELS)
     options.add_argument("--fit", action="store_true")
+    options.add_argument("--curve", action="store_true")
     a = options.parse_args()
-    print(fit(a.clips) if a.fit else measured(a.clips / "select", a.models.split(",")))
+    if a.fit or a.curve:
+        print(fit(a.clips) if a.fit else curve(a.clips))
+    else:
+        print(measured(a.clips / "select", a.models.split(",")))
 
 
 if __name__ == "__main__":
