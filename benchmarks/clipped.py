@@ -163,6 +163,14 @@ def gathered(folder: Path, look: Look, *, chart: bool) -> Areas:
     return Areas(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
+def both(folder: Path) -> tuple[Areas, Areas]:
+    """The areas of the training clips and those of select, without the chart."""
+    look = open_model(BASE).model
+    assert isinstance(look, Look)
+    train = gathered(folder / "train", look, chart=True)
+    return train, gathered(folder / "select", look, chart=False)
+
+
 def fitted(areas: Areas) -> tuple[Tensor, Tensor]:
     """The weights ``8`` of the maps and the offset."""
     count = areas.share.sum()
@@ -231,12 +239,7 @@ def learnt(areas: Areas) -> nn.Module:
 
 def curve(folder: Path) -> str:
     """Correlations at the full strength, by how many scenes a fit saw: the mean over scenes that each of four fits left out."""
-    look = open_model(BASE).model
-    assert isinstance(look, Look)
-    train, select = (
-        gathered(folder / name, look, chart=chart)
-        for name, chart in (("train", True), ("select", False))
-    )
+    train, select = both(folder)
     lines = [
         "| scenes | areas | filter, on these | left out | select | network, on these | left out | select |",
         "|---" * 8 + "|",
@@ -273,12 +276,7 @@ def added(areas: Areas, weights: Tensor, offset: Tensor) -> Tensor:
 
 def fit(folder: Path) -> str:
     """The tables by strength, and the weights."""
-    look = open_model(BASE).model
-    assert isinstance(look, Look)
-    train, select = (
-        gathered(folder / name, look, chart=chart)
-        for name, chart in (("train", True), ("select", False))
-    )
+    train, select = both(folder)
     left_out = torch.empty(len(train.truth), PIXELS)
     for fold in range(FOLDS):
         out = train.fold == fold
