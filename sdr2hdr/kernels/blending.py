@@ -1,4 +1,4 @@
-"""Three values weighted with the softmax of their scores, in bfloat16, as :func:`sdr2hdr.models.wmnet.experts.softmax_blend`."""
+"""Three values weighted with the softmax of their scores, in bfloat16, as :func:`sdr2hdr.models.parts.blending.softmax_blend`."""
 
 from functools import partial
 

@@ -29,9 +29,9 @@ from sdr2hdr.models.base.corrections import leniency
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
 from sdr2hdr.models.look.repairing import Repairing, corrected
 from sdr2hdr.models.model import RepairingModel
+from sdr2hdr.models.parts.blending import SoftmaxBlend, softmax_blend
 from sdr2hdr.models.parts.fast_trunk import DETAIL, FastTrunk, bands, neighbours
 from sdr2hdr.models.spec import State
-from sdr2hdr.models.wmnet.experts import TemporalExperts, softmax_blend
 from sdr2hdr.render.coded import Coded
 from sdr2hdr.render.renderer import Renderer, Run, windows
 from sdr2hdr.render.stream import Finished, Planes, Stream
@@ -79,7 +79,7 @@ class CompiledStream(Stream):
                 module.bands = _bands
             if isinstance(module, Repairing):
                 module.correct = _corrected
-            if isinstance(module, TemporalExperts):
+            if isinstance(module, SoftmaxBlend):
                 module.blend = _blended
 
     def run(
@@ -253,7 +253,7 @@ def _corrected(
 
 
 def _blended(scores: list[Tensor], values: list[Tensor]) -> Tensor:
-    """As :func:`sdr2hdr.models.wmnet.experts.softmax_blend`; a kernel does it in bfloat16, where no gradient is needed."""
+    """As :func:`sdr2hdr.models.parts.blending.softmax_blend`; a kernel does it in bfloat16, where no gradient is needed."""
     tensors = (*scores, *values)
     if any(x.dtype != torch.bfloat16 or x.requires_grad for x in tensors):
         return softmax_blend(scores, values)

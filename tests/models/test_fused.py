@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdr2hdr.models.parts.blending import softmax_blend
 from sdr2hdr.models.parts.fused import conv, conv_shuffle
-from sdr2hdr.models.wmnet.experts import softmax_blend
 
 LAYERS = [
     nn.Conv2d(16, 16, 3, padding=1),

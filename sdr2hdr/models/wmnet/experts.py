@@ -1,10 +1,10 @@
 """T-MoE (eq. 10, 11): experts of three depths, blended at every pixel, over three frames."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sdr2hdr.models.parts.blending import SoftmaxBlend
 
 
 def _shifted(
@@ -23,27 +23,13 @@ def _shifted(
     return F.conv2d(torch.cat([x for x, _ in held], dim=1), kernel, taps.bias)
 
 
-def softmax_blend(scores: list[Tensor], values: list[Tensor]) -> Tensor:
-    """Three values weighted with the softmax of their scores: the third against the first two, which are blended alike.
-
-    Stacking three scores for ``softmax`` costs several times as much, in copies.
-    """
-    (s0, s1, s2), (a0, a1, a2) = scores, values
-    first_two = torch.lerp(a0, a1, torch.sigmoid(s1 - s0))
-    return torch.lerp(first_two, a2, torch.sigmoid(s2 - torch.logaddexp(s0, s1)))
-
-
-Blend = Callable[[list[Tensor], list[Tensor]], Tensor]
-"""The kind of :func:`softmax_blend`."""
-
-
 class TemporalExperts(nn.Module):
     """T-MoE (eq. 10, 11): softmax over three experts, each a 3x1x1 convolution of one depth's features, then a fusion."""
 
     def __init__(self, channels: int, repeat: bool = False) -> None:
         super().__init__()
         self.repeat = repeat
-        self.blend: Blend = softmax_blend
+        self.blend = SoftmaxBlend()
         self.fc_a, self.fc_b, self.fc_c, self.fuse = (
             nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(4)
         )
@@ -60,7 +46,8 @@ class TemporalExperts(nn.Module):
             )
             for d, expert in enumerate((self.fc_a, self.fc_b, self.fc_c))
         ]
-        return self.blend(scores, at)
+        blended: Tensor = self.blend(scores, at)
+        return blended
 
     def fuse_at(self, before: Tensor | None, at: Tensor, after: Tensor | None) -> Tensor:
         return at + _shifted(self.fuse, (before, at, after), self.repeat)
