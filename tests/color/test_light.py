@@ -1,6 +1,7 @@
 """The light meter against CTA-861.3's definitions computed in float64 from the planes."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -34,16 +35,15 @@ def nits_of(planes: Planes) -> NDArray[np.float64]:
     return 10000 * light ** (1 / 0.1593017578125)
 
 
-def test_light_is_the_same_with_any_number_of_threads() -> None:
+def test_light_is_the_same_with_any_number_of_threads(threads: Callable[[int], None]) -> None:
     lights = [FrameLight.of(brightest(picture(seed)).clamp_(0, 1)) for seed in range(3)]
-    before, found = torch.get_num_threads(), []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
+    found = []
+    for count in (1, 2, 3):
+        threads(count)
         meter = LightMeter()
         for light in lights:
             meter.add_light(light)
         found.append(meter.facts())
-    torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]
     assert sum(found[0].histogram) == 3 * 90 * 160
 

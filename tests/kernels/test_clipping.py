@@ -1,5 +1,7 @@
 """Clipped areas in compiled kernels are lit as the formula lights them."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -59,12 +61,9 @@ def test_a_table_goes_on_above_code_one() -> None:
         assert (a.int() - b.int()).abs().max() <= 1
 
 
-def test_bands_of_threads_change_nothing() -> None:
-    picture, before = bright(230, 97), torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = lit(picture)
-        torch.set_num_threads(3)
-        assert torch.equal(lit(picture), alone)
-    finally:
-        torch.set_num_threads(before)
+def test_bands_of_threads_change_nothing(threads: Callable[[int], None]) -> None:
+    picture = bright(230, 97)
+    threads(1)
+    alone = lit(picture)
+    threads(3)
+    assert torch.equal(lit(picture), alone)

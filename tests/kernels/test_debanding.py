@@ -1,5 +1,7 @@
 """The compiled form of debanding against the formula."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,15 +46,12 @@ def test_the_kernel_is_the_formula(height: int, width: int, depth: int, strength
         assert (a.to(torch.int32).float() / finer - b).abs().max() < 1.01 / finer + 1e-3
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+def test_the_number_of_threads_changes_nothing(threads: Callable[[int], None]) -> None:
     from sdr2hdr.kernels.debanding import debanded
 
     layout, planes = YuvLayout("bt709"), picture(101, 203, 8)
-    before, results = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            results.append(debanded(planes, layout, "auto"))
-    finally:
-        torch.set_num_threads(before)
+    results = []
+    for count in (1, 2):
+        threads(count)
+        results.append(debanded(planes, layout, "auto"))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,6 @@ def sdr_planes(rgb: Tensor, layout: YuvLayout) -> tuple[Tensor, ...]:
     return tuple(
         (p.to(torch.int32) >> shift).to(torch.uint8 if shift else torch.uint16) for p in planes
     )
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("sub", SUBS)

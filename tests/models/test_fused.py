@@ -1,6 +1,7 @@
 """Convolutions with what follows them, against the same arithmetic in float64."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_blend_is_that_of_softmax(spread: float) -> None:
 
 
 @pytest.mark.parametrize("spread", [1.0, 300.0])
-def test_a_kernel_blends_as_softmax_does(spread: float) -> None:
+def test_a_kernel_blends_as_softmax_does(spread: float, threads: Callable[[int], None]) -> None:
     """In bfloat16, whose numbers of about 4 are 0.03 apart, whatever the number of threads and the rows' length."""
     pytest.importorskip("numba")
     from sdr2hdr.kernels.blending import blended
@@ -118,13 +119,10 @@ def test_a_kernel_blends_as_softmax_does(spread: float) -> None:
         )
         weights = torch.stack(scores).double().softmax(dim=0)
         expected = sum(w * v.double() for w, v in zip(weights, values, strict=True))
-        before_that, found = torch.get_num_threads(), []
-        for threads in (1, 3):
-            try:
-                torch.set_num_threads(threads)
-                found.append(blended(scores, values))
-            finally:
-                torch.set_num_threads(before_that)
+        found = []
+        for count in (1, 3):
+            threads(count)
+            found.append(blended(scores, values))
         assert torch.equal(*found)
         torch.testing.assert_close(found[0].double(), expected, rtol=2**-8, atol=1e-3)
 

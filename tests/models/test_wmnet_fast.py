@@ -1,5 +1,6 @@
 """Networks that repair before the look: what they may do to a picture, what the small one costs, and that they repair."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -235,24 +236,19 @@ def test_tables_give_what_the_formula_gives() -> None:
             assert apart.mean() < 0.1 and apart.max() <= 3
 
 
-def test_kernels_see_the_bands_of_the_formula() -> None:
+def test_kernels_see_the_bands_of_the_formula(threads: Callable[[int], None]) -> None:
     """To the bit, whatever the number of threads."""
     pytest.importorskip("numba")
     from sdr2hdr.kernels import haar
 
-    before_that = torch.get_num_threads()
     for height, width in ((2, 2), (8, 16), (24, 10), (66, 102)):
         clip = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(height))
         expected = list(bands(clip[None], range(4), torch.bfloat16))
-        for threads in (1, 3):
-            try:
-                torch.set_num_threads(threads)
-                found = [
-                    haar.bands(clip[a], clip[t], clip[b], DETAIL)
-                    for a, t, b in neighbours(range(4), 4)
-                ]
-            finally:
-                torch.set_num_threads(before_that)
+        for count in (1, 3):
+            threads(count)
+            found = [
+                haar.bands(clip[a], clip[t], clip[b], DETAIL) for a, t, b in neighbours(range(4), 4)
+            ]
             for one, other in zip(found, expected, strict=True):
                 assert torch.equal(one, other)
                 assert one.is_contiguous(memory_format=torch.channels_last)
@@ -260,7 +256,9 @@ def test_kernels_see_the_bands_of_the_formula() -> None:
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("qp", [None, torch.nan, 20.0, 37.0])
-def test_kernels_correct_as_the_formula_does(first: bool, qp: float | None) -> None:
+def test_kernels_correct_as_the_formula_does(
+    first: bool, qp: float | None, threads: Callable[[int], None]
+) -> None:
     """With grey and black places, outputs of all sizes, and faint corrections; whatever the number of threads."""
     pytest.importorskip("numba")
     from sdr2hdr.render.compiled import _corrected
@@ -277,13 +275,10 @@ def test_kernels_correct_as_the_formula_does(first: bool, qp: float | None) -> N
         strength = torch.linspace(0.001, 1, width) ** 2
         output = strength * torch.randn(frame.shape, generator=generator)
         expected = corrected(net, frame, seen, output, told)
-        before_that, found = torch.get_num_threads(), []
-        for threads in (1, 3):
-            try:
-                torch.set_num_threads(threads)
-                found.append(_corrected(net, frame, seen, output, told))
-            finally:
-                torch.set_num_threads(before_that)
+        found = []
+        for count in (1, 3):
+            threads(count)
+            found.append(_corrected(net, frame, seen, output, told))
         assert torch.equal(*found)
         assert (found[0] - expected).abs().max() < 2e-6
         assert (expected - frame).abs().max() > 0.5 * net.bound

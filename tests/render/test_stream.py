@@ -1,6 +1,6 @@
 """The compiled frame loop against the one in torch, and what must hold for both."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -127,21 +127,18 @@ def test_the_loop_of_gpus_gives_the_frames_of_the_formulas(name: str) -> None:
 
 
 @compiled
-def test_tables_are_the_same_from_any_number_of_threads() -> None:
+def test_tables_are_the_same_from_any_number_of_threads(threads: Callable[[int], None]) -> None:
     """Machines with more processors write the same packets."""
     from sdr2hdr.render.compiled import CompiledStream
 
     renderer = opened("look")
     state = renderer.new_states(look_of(renderer))[0]
-    before, tables = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 5):
-            torch.set_num_threads(threads)
-            stream = open_stream(renderer)
-            assert isinstance(stream, CompiledStream)
-            tables.append(stream._table_of(film()[0], state))
-    finally:
-        torch.set_num_threads(before)
+    tables = []
+    for count in (1, 2, 3, 5):
+        threads(count)
+        stream = open_stream(renderer)
+        assert isinstance(stream, CompiledStream)
+        tables.append(stream._table_of(film()[0], state))
     assert all(np.array_equal(table, tables[0]) for table in tables)
 
 
