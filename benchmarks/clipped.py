@@ -213,8 +213,8 @@ def aim(areas: Areas) -> Callable[[Tensor], Tensor]:
     return missed
 
 
-def learnt(areas: Areas) -> nn.Module:
-    """A network in the filter's place: what is added ``A,1,N`` from the maps ``A,8,N``."""
+def learnt(areas: Areas) -> Callable[[Areas], Tensor]:
+    """A network in the filter's place: it gives what is added to the factor of areas, ``A,N``."""
     torch.manual_seed(0)
     count = areas.maps.shape[1]
     net = nn.Sequential(
@@ -230,11 +230,17 @@ def learnt(areas: Areas) -> nn.Module:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     missed, search = aim(areas), torch.optim.Adam(net.parameters(), RATE)
+
+    def found(areas: Areas) -> Tensor:
+        factor: Tensor = STEP * net(areas.maps)[:, 0]
+        return factor
+
     for _ in range(STEPS):
         search.zero_grad()
-        missed(STEP * net(areas.maps)[:, 0]).backward()  # type: ignore[no-untyped-call]
+        missed(found(areas)).backward()  # type: ignore[no-untyped-call]
         search.step()
-    return net.eval()
+    net.eval()
+    return found
 
 
 def curve(folder: Path) -> str:
@@ -256,10 +262,10 @@ def curve(folder: Path) -> str:
             order = torch.randperm(len(names), generator=torch.Generator().manual_seed(fold))
             few = others.part(torch.isin(others.scene, names[order[:most]]))
             apart = train.part(train.fold == fold)
-            weights, net = fitted(few), learnt(few)
+            weights, network = fitted(few), learnt(few)
             with torch.no_grad():
                 row = [correlation(x, added(x, *weights)) for x in (few, apart, select)]
-                row += [correlation(x, STEP * net(x.maps)[:, 0]) for x in (few, apart, select)]
+                row += [correlation(x, network(x)) for x in (few, apart, select)]
             scenes = torch.tensor([len(torch.unique(few.scene)), len(few.scene)])
             rows.append(torch.cat([scenes, torch.stack(row)]))
         scenes, count, *found = torch.stack(rows).mean(0).tolist()
@@ -309,11 +315,14 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("clips", type=Path)
     options.add_argument("--models", default=MODELS)
-    options.add_argument("--fit", action="store_true")
-    options.add_argument("--curve", action="store_true")
+    how = options.add_mutually_exclusive_group()
+    how.add_argument("--fit", action="store_true")
+    how.add_argument("--curve", action="store_true")
     a = options.parse_args()
-    if a.fit or a.curve:
-        print(fit(a.clips) if a.fit else curve(a.clips))
+    if a.fit:
+        print(fit(a.clips))
+    elif a.curve:
+        print(curve(a.clips))
     else:
         print(measured(a.clips / "select", a.models.split(",")))
 

@@ -7,13 +7,18 @@ from torch import Tensor, nn
 
 
 def softmax_blend(scores: list[Tensor], values: list[Tensor]) -> Tensor:
-    """Three values weighted with the softmax of their scores: the third against the first two, which are blended alike.
+    """Three values weighted with the softmax of their scores, all of one shape.
 
+    The third is weighted against the first two, which are blended in the same way.
     Stacking three scores for ``softmax`` costs several times as much, in copies.
     """
     (s0, s1, s2), (a0, a1, a2) = scores, values
     first_two = torch.lerp(a0, a1, torch.sigmoid(s1 - s0))
     return torch.lerp(first_two, a2, torch.sigmoid(s2 - torch.logaddexp(s0, s1)))
+
+
+Blend = Callable[[list[Tensor], list[Tensor]], Tensor]
+"""The kind of :func:`softmax_blend`."""
 
 
 class SoftmaxBlend(nn.Module):
@@ -25,7 +30,3 @@ class SoftmaxBlend(nn.Module):
 
     def forward(self, scores: list[Tensor], values: list[Tensor]) -> Tensor:
         return self.blend(scores, values)
-
-
-Blend = Callable[[list[Tensor], list[Tensor]], Tensor]
-"""The kind of :func:`softmax_blend`."""
