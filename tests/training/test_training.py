@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from sdr2hdr.cli.weights import export_
+from sdr2hdr.cli.commands import cli
 from sdr2hdr.data import camera
 from sdr2hdr.data.clips import ClipMaker, to_planes
 from sdr2hdr.data.grading import LOOKS, Master, Mix, grade, render_sdr
@@ -323,6 +323,8 @@ def test_export_never_replaces_a_better_weight(
     trainer.save()
     mine = tmp_path / "mine"
     words = [
+        "weights",
+        "export",
         str(run),
         str(recipe_file),
         "--out",
@@ -334,7 +336,7 @@ def test_export_never_replaces_a_better_weight(
         "--data",
         "made up",
     ]
-    first = CliRunner().invoke(export_, words)
+    first = CliRunner().invoke(cli, words)
     assert first.exit_code == 0, first.output
     entry = read_manifest(mine / "weights.toml")[0]
     assert entry.sha256 == hashlib.sha256((mine / "tiny.safetensors").read_bytes()).hexdigest()
@@ -342,7 +344,7 @@ def test_export_never_replaces_a_better_weight(
     assert isinstance(psnr, float)
     enter(replace(entry, scores={"psnr": psnr + 1}), mine / "weights.toml")
     kept = (mine / "tiny.safetensors").stat()
-    second = CliRunner().invoke(export_, words)
+    second = CliRunner().invoke(cli, words)
     assert isinstance(second.exception, InputError) and "worse" in str(second.exception)
     assert (mine / "tiny.safetensors").stat() == kept and sorted(
         p.name for p in mine.iterdir()
@@ -350,7 +352,7 @@ def test_export_never_replaces_a_better_weight(
         "tiny.safetensors",
         "weights.toml",
     ]
-    assert CliRunner().invoke(export_, [*words, "--worse"]).exit_code == 0
+    assert CliRunner().invoke(cli, [*words, "--worse"]).exit_code == 0
     assert read_manifest(mine / "weights.toml")[0].scores["psnr"] == psnr
 
 
