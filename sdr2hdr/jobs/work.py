@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -168,7 +168,7 @@ class Work:
                 self._files.rename(part, name)
             except Exception as e:  # safetensors wraps the system's error
                 raise self.cannot_write(name, e) from e
-        self._write(self._facts(index), asdict(Facts(facts, tuple(light), digest, aux)))
+        self._write(self._facts(index), msgspec.to_builtins(Facts(facts, tuple(light), digest, aux)))
 
     def done(self, index: int) -> tuple[ChunkFacts, tuple[LightFacts, ...]] | None:
         """The facts of a finished chunk and the light of each run, if its file still exists with its full length."""

@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 SWITCH = "SDR2HDR_KERNELS"
 """The environment variable that, set to ``off``, leaves all arithmetic to torch."""
 
+SLOW_GATHERS = ("znver1", "znver2", "znver3", "znver4")
+"""LLVM's names of the processors on which table look-ups are quicker without gathers; measured on Zen 4."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -143,20 +146,26 @@ def row(function: F) -> F:
 @cache
 def _numba() -> Any:
     numba = importlib.import_module("numba")
-    _use_wide_vectors(numba.config)
+    _suit_the_processor(numba.config)
     return numba
 
 
-def _use_wide_vectors(config: Any) -> None:
-    """Use the whole width of AVX-512, unless somebody has chosen a processor.
+def _suit_the_processor(config: Any) -> None:
+    """Choose what LLVM leaves as it is, unless somebody has chosen a processor.
 
-    LLVM keeps to half of it on all of Intel's processors, because the first ones with AVX-512, up to Cascade Lake, slow down for
-    the other half.
+    LLVM keeps to half of the width of AVX-512 on all of Intel's processors, because the first ones that have it, up to Cascade
+    Lake, slow down for the other half. AMD's up to Zen 4 fetch several words of a table at once (a gather) more slowly than one
+    by one.
     """
+    if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
+        return
     codegen: Any = importlib.import_module("numba.core.codegen")
+    llvm: Any = importlib.import_module("llvmlite.binding")
     features = codegen.get_host_cpu_features()
-    if config.CPU_NAME is None and config.CPU_FEATURES is None and "+avx512vbmi2" in features:
-        config.CPU_FEATURES = f"{features},-prefer-256-bit"
+    wanted = ["-prefer-256-bit"] if "+avx512vbmi2" in features else []
+    wanted += ["+prefer-no-gather"] if llvm.get_host_cpu_name() in SLOW_GATHERS else []
+    if wanted:
+        config.CPU_FEATURES = ",".join([features, *wanted])
 
 
 def _jit(function: F, keep: Path | None) -> F:

@@ -1,6 +1,7 @@
 """Compiled kernels against the formulas of sdr2hdr.color, to the bit where these are the same sums."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -406,6 +407,26 @@ def test_a_processor_without_avx2_gives_the_same_samples() -> None:
         for environment in ({}, plain)
     ]  # fmt: skip
     assert found[0] == found[1]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="it compiles for x86")
+@pytest.mark.parametrize(("processor", "gathers"), [("icelake-server", True), ("znver4", False)])
+def test_tables_are_read_without_gathers_where_these_are_slow(
+    processor: str, gathers: bool
+) -> None:
+    """The code is compiled, not run, so that it may be for another processor."""
+    code = (
+        "import llvmlite.binding as llvm; from numba.core import codegen, types;"
+        f"llvm.get_host_cpu_name = lambda: {processor!r};"
+        "codegen.get_host_cpu_features = lambda: '+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512vbmi2';"
+        "from sdr2hdr.kernels.table import looked_up;"
+        "row, table = (types.Array(t, 1, 'C') for t in (types.float32, types.uint32));"
+        "looked_up.compile((row, row, row, table, row, row, row));"
+        "print('gather' in ''.join(looked_up.inspect_asm().values()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(gathers)]
+    assert "not a recognized" not in done.stderr  # what LLVM says of a name that it does not know
 
 
 def test_a_conversions_screen_says_that_kernels_are_being_compiled() -> None:
