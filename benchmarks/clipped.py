@@ -13,7 +13,8 @@ out of select.
 With ``--fit`` the weights of `sdr2hdr/color/clipped.py` are fitted to the areas of the training clips: for 1 minus the
 correlation and the MSE, with the mean over all areas held at the look's. Tables are by the strength of what is added: of the
 scenes that each of four fits left out, and of select. With ``--curve`` both the filter and a network of two layers that sees
-the same maps are fitted to few scenes and to more: a learning curve over scenes.
+the same maps are fitted to few scenes and to more: a learning curve over scenes. A second table has the error of the mean, as a
+share of the look's, if a line or a network shifts each area by what its maps, its codes and the look's numbers say of it.
 """
 
 import sys
@@ -243,36 +244,105 @@ def learnt(areas: Areas) -> Callable[[Areas], Tensor]:
     return found
 
 
+def seen(areas: Areas) -> Tensor:
+    """What is known of each area: its maps' means and deviations, its mean codes, and the look's numbers, ``A,37``."""
+    return torch.cat(
+        [areas.maps.mean(2), areas.maps.std(2), areas.codes.mean(2), areas.look], dim=1
+    )
+
+
+def lacking(areas: Areas) -> Tensor:
+    """By how much the look is too dark in the mean of each area, ``A``, in PQ codes 0..1."""
+    shown: Tensor = areas.shown(torch.zeros_like(areas.share)).mean(1)
+    return areas.truth.mean(1) - shown
+
+
+def levelled(areas: Areas) -> list[Callable[[Areas], Tensor]]:
+    """What an area lacks by a line (a ridge regression), and by a network of two layers that is fitted to the absolute error."""
+    known, lacks = seen(areas), lacking(areas)
+    middle, spread = known.mean(0), known.std(0) + 1e-6
+    scaled = (known - middle) / spread
+    square = scaled.T @ scaled / len(scaled) + torch.eye(scaled.shape[1])
+    slopes = torch.linalg.solve(square, scaled.T @ (lacks - lacks.mean()) / len(scaled))
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(scaled.shape[1], UNITS),
+        nn.Tanh(),
+        nn.Linear(UNITS, UNITS),
+        nn.Tanh(),
+        nn.Linear(UNITS, 1),
+    )
+    search = torch.optim.Adam(net.parameters(), RATE)
+    for _ in range(STEPS):
+        search.zero_grad()
+        missed = (net(scaled)[:, 0] - lacks / STEP).abs().mean()
+        missed.backward()  # type: ignore[no-untyped-call]
+        search.step()
+
+    def by_line(areas: Areas) -> Tensor:
+        return (seen(areas) - middle) / spread @ slopes + lacks.mean()
+
+    @torch.no_grad()
+    def by_network(areas: Areas) -> Tensor:
+        found: Tensor = STEP * net((seen(areas) - middle) / spread)[:, 0]
+        return found
+
+    return [by_line, by_network]
+
+
+def told(areas: Areas) -> str:
+    """What is left of the error of the mean if every frame's own best shift were known, of frames with several areas."""
+    _, frame, count = torch.unique(areas.look, dim=0, return_inverse=True, return_counts=True)
+    several, lacks = count[frame] > 1, lacking(areas)
+    best = torch.stack([lacks[frame == number].median() for number in range(len(count))])
+    left = (lacks - best[frame])[several].abs().mean() / lacks[several].abs().mean()
+    return f"{float(left):.3f} ({int(several.sum())} areas)"
+
+
+def few(areas: Areas, fold: int, most: int) -> tuple[Areas, Areas]:
+    """The areas of at most so many scenes outside a fold, and those of the fold."""
+    others = areas.part(areas.fold != fold)
+    names = torch.unique(others.scene)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(fold))
+    return others.part(torch.isin(others.scene, names[order[:most]])), areas.part(
+        areas.fold == fold
+    )
+
+
 def curve(folder: Path) -> str:
-    """Correlations at the full strength, by how many scenes a fit saw: the mean over scenes that each of four fits left out."""
+    """Correlations at the full strength and errors of the mean, by how many scenes a fit saw: the mean of four fits, and over the
+    scenes that each left out."""
     train, select = both(folder)
-    lines = [
-        "| scenes | areas | filter, on these | left out | select | network, on these | left out | select |",
-        "|---" * 8 + "|",
-    ]
+    columns = "filter, on these | left out | select | network, on these | left out | select |"
+    head = [f"| scenes | areas | {columns}", "|---" * 8 + "|"]
+    correlations, errors = list(head), [line.replace("filter", "line") for line in head]
 
     def correlation(areas: Areas, found: Tensor) -> Tensor:
         return areas.figures(areas.shown(found))[0].nanmean()
 
+    def error(areas: Areas, found: Tensor) -> Tensor:
+        lacks = lacking(areas)
+        return (lacks - found).abs().mean() / lacks.abs().mean()
+
     for most in SCENES:
-        rows = []
+        light, means = [], []
         for fold in range(FOLDS):
-            others = train.part(train.fold != fold)
-            names = torch.unique(others.scene)
-            order = torch.randperm(len(names), generator=torch.Generator().manual_seed(fold))
-            few = others.part(torch.isin(others.scene, names[order[:most]]))
-            apart = train.part(train.fold == fold)
-            weights, network = fitted(few), learnt(few)
+            these, apart = few(train, fold, most)
+            sets, (weights, network) = (these, apart, select), (fitted(these), learnt(these))
             with torch.no_grad():
-                row = [correlation(x, added(x, *weights)) for x in (few, apart, select)]
-                row += [correlation(x, network(x)) for x in (few, apart, select)]
-            scenes = torch.tensor([len(torch.unique(few.scene)), len(few.scene)])
-            rows.append(torch.cat([scenes, torch.stack(row)]))
-        scenes, count, *found = torch.stack(rows).mean(0).tolist()
-        lines.append(
-            f"| {scenes:.0f} | {count:.0f} | " + " | ".join(f"{x:.3f}" for x in found) + " |"
-        )
-    return "\n".join(lines)
+                row = [correlation(x, added(x, *weights)) for x in sets]
+                row += [correlation(x, network(x)) for x in sets]
+            counts = [torch.tensor(len(torch.unique(these.scene))), torch.tensor(len(these.scene))]
+            light.append(torch.stack([*counts, *row]))
+            means.append(
+                torch.stack([*counts, *(error(x, f(x)) for f in levelled(these) for x in sets)])
+            )
+        for lines, rows in ((correlations, light), (errors, means)):
+            scenes, count, *found = torch.stack(rows).mean(0).tolist()
+            cells = " | ".join(f"{x:.3f}" for x in found)
+            lines.append(f"| {scenes:.0f} | {count:.0f} | {cells} |")
+    best = f"With each frame's own best shift: {told(train)}; select {told(select)}."
+    return "\n".join([*correlations, "", *errors, "", best])
 
 
 def added(areas: Areas, weights: Tensor, offset: Tensor) -> Tensor:
