@@ -32,6 +32,7 @@ from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
 from sdr2hdr.training.initial import initialise
 from sdr2hdr.training.memories import Memories
+from sdr2hdr.training.optimiser import Optimiser
 from sdr2hdr.training.perceptual import features
 from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.schedule import learning_rate
@@ -97,17 +98,13 @@ class Trainer:
         self.best: list[Tensor] | None = None
         self.best_psnr = -math.inf
         self._lower_precision()
-        self.adam = self._optimiser()
+        self.optimiser = Optimiser(recipe, self.master)
         self.step = 0
         self._reader = ThreadPoolExecutor(1, "clips")
         self._ahead: tuple[int, Future[Batch]] | None = None
 
     def _fresh(self) -> Model:
         return fresh(self.recipe, self.start).to(self.device)
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        return torch.optim.Adam(self.master, lr=recipe.learning_rate, betas=recipe.betas)
 
     def _lower_precision(self) -> None:
         to_precision(self.net, getattr(torch, self.recipe.precision))
@@ -136,7 +133,7 @@ class Trainer:
         state: dict[str, Any] = {
             "step": self.step,
             "recipe": repr(self.recipe),
-            "adam": self.adam.state_dict(),
+            **self.optimiser.state(),
         }
         state |= {"master": self._named(self._now()), "average": self._named(self.average)}
         state |= {"recent": [self._named(each) for each in self.recent]} if self.recent else {}
@@ -163,7 +160,7 @@ class Trainer:
             if self.best_psnr > -math.inf
             else None
         )
-        self.adam.load_state_dict(state["adam"])
+        self.optimiser.load(state)
         self.step = state["step"]
         self._publish()
         return True
@@ -188,7 +185,7 @@ class Trainer:
                     t.copy_(first[name])
         self.recent.clear()
         self.memories = Memories() if self.memories else None
-        self.adam = self._optimiser()
+        self.optimiser = Optimiser(self.recipe, self.master)
         self._publish()
 
     def _batch(self) -> Batch:
@@ -237,9 +234,7 @@ class Trainer:
             p.grad = None
         if self.recipe.clip_gradient:
             nn.utils.clip_grad_norm_(self.master, self.recipe.clip_gradient)
-        for group in self.adam.param_groups:
-            group["lr"] = self.learning_rate()
-        self.adam.step()
+        self.optimiser.step(self.learning_rate())
         self._publish()
         self._average()
         self.step += 1

@@ -140,6 +140,7 @@ _ADDED = (
     "sdr_share",
     "moving_share",
     "cycles",
+    "optimiser",
 )
 """Keys that came after the first checkpoints, with defaults that leave those as they were."""
 
@@ -150,8 +151,9 @@ class Recipe:
 
     The ``schedule`` begins with ``warmup`` steps in which the rate rises. ``cosine`` and ``linear`` then fall to ``floor``, a
     share of the ``learning_rate``, at the end; ``halved`` halves it at the steps in ``halved_at``, and after the last of
-    them every ``halved_every`` steps (0: no more), and never goes below ``floor``. Adam has the decay rates ``betas``, and a
-    gradient longer than ``clip_gradient`` is shortened to it (0: none is). ``initial`` names the initialisation
+    them every ``halved_every`` steps (0: no more), and never goes below ``floor``. The ``optimiser`` is ``adam``, or ``muon``
+    for convolutions (:class:`~sdr2hdr.training.optimiser.Optimiser`). Adam has the decay rates ``betas``, and a gradient longer
+    than ``clip_gradient`` is shortened to it (0: none is). ``initial`` names the initialisation
     (:mod:`sdr2hdr.training.initial`), and ``precision`` what the network computes in; its weights are float32.
 
     ``config`` are options of the network, or the name of a configuration (:func:`~sdr2hdr.models.registry.configuration`).
@@ -223,6 +225,7 @@ class Recipe:
     sdr_share: Share = 0.4
     moving_share: Share = 0.5
     cycles: tuple[Cycle, ...] = ()
+    optimiser: Literal["adam", "muon"] = "adam"
 
     def __repr__(self) -> str:
         older = ("log_mse_weight", "itp_weight", "clean_weight", "strong_from", "anew")

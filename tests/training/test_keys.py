@@ -23,6 +23,7 @@ from sdr2hdr.training import masking
 from sdr2hdr.training.export import export
 from sdr2hdr.training.initial import initialise
 from sdr2hdr.training.loop import Trainer, fresh
+from sdr2hdr.training.optimiser import Optimiser
 from sdr2hdr.training.recipe import Initial, Recipe, Stage, read_recipe
 from sdr2hdr.training.schedule import learning_rate
 from sdr2hdr.weights.opened import load_model
@@ -142,6 +143,51 @@ def test_plain_adam_is_what_the_keys_leave(clips: Path, tmp_path: Path) -> None:
         step = 1e-3 * (mean / 0.75) / ((square / 0.4375).sqrt() + 1e-8)
         torch.testing.assert_close(masters[2][i], masters[1][i] - step, rtol=1e-4, atol=1e-7)
     assert all(torch.equal(a, m) for a, m in zip(trainer.average, trainer.master, strict=True))
+
+
+def test_muon_goes_equally_far_in_all_directions_of_a_convolution(tmp_path: Path) -> None:
+    """And as far as 0.2 times the rate in the root mean square; Adam's first step is the rate for every weight."""
+    random = torch.Generator().manual_seed(2)
+    convolution, last, bias = (torch.zeros(s) for s in ((16, 4, 3, 3), (3, 4, 3, 3), (16,)))
+    matrix = torch.randn(16, 36, generator=random)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    gradient = (
+        left @ torch.diag(torch.logspace(0, -1, 16)) @ right
+    )  # the first is ten times the last
+    convolution.grad = gradient.view(convolution.shape)
+    last.grad, bias.grad = torch.randn(3, 4, 3, 3, generator=random), torch.ones(16)
+    Optimiser(tiny(tmp_path, optimiser="muon"), [convolution, last, bias]).step(1e-3)
+    lengths = torch.linalg.svdvals(convolution.flatten(1)) / (1e-3 * 0.2 * 36**0.5)
+    assert lengths.min() > 0.6 and lengths.max() < 1.3
+    assert (convolution.flatten(1) * gradient).sum() < 0
+    torch.testing.assert_close(last, -1e-3 * last.grad.sign(), rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(bias, torch.full((16,), -1e-3), rtol=1e-3, atol=0.0)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_a_training_goes_on_as_if_it_had_not_been_stopped(
+    clips: Path, tmp_path: Path, optimiser: str
+) -> None:
+    recipe = tiny(tmp_path, optimiser=optimiser)
+    whole, first = (Trainer(recipe, clips, tmp_path / name) for name in ("whole", "first"))
+    for _ in range(4):
+        whole.train_step()
+    for _ in range(2):
+        first.train_step()
+    first.save()
+    second = Trainer(recipe, clips, tmp_path / "first")
+    assert second.resume()
+    for _ in range(2):
+        second.train_step()
+    assert all(torch.equal(a, b) for a, b in zip(whole.master, second.master, strict=True))
+
+
+def test_muon_asks_for_a_pytorch_that_has_it(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(InputError, match=r"install PyTorch 2.9 or newer, or write optimiser"):
+        Trainer(tiny(tmp_path, optimiser="muon"), clips, tmp_path / "run")
 
 
 def test_the_last_weights_are_averaged_and_resumed(clips: Path, tmp_path: Path) -> None:
