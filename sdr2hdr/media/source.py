@@ -64,6 +64,8 @@ class _DamagedError(Exception):
 
 _BEGINNING = -(1 << 63)
 """Before every pts."""
+_EARLY = 32
+"""Pictures without a time that are held back at a film's beginning until one has a time. More would fill the memory."""
 
 
 class Source:
@@ -174,7 +176,7 @@ class Source:
             notes.append(appended)
         if mended := self.loss.mended:
             notes.append(
-                f"{mended} pictures had no time of their own, or one out of order, and were given the next"
+                f"{mended} pictures had no time of their own, or one out of order, and were given one that fits their neighbours"
             )
         return tuple(notes)
 
@@ -285,6 +287,8 @@ class Source:
             if self._quantisers is not None:
                 seen = self._quantisers.watched(seen, stream)
             frames = self._decode(stream, seen, begin, threads)
+            if stream.start_time is not None:
+                frames = times.counted_back(frames)
             # a device gives NV12 or P010, which is its way to hold the same samples
             for frame in map(planar, frames) if on_device else frames:
                 pts, mended = times.read(frame)
@@ -391,11 +395,28 @@ class _Times:
         self.end = info.start_pts
         """When the last frame ends."""
 
+    def _own(self, frame: VideoFrame) -> int | None:
+        return frame.dts if self._by_packets or frame.pts is None else frame.pts
+
+    def counted_back(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        """The frames. Those at the beginning that have no time get theirs from the first that has one."""
+        early = list[VideoFrame]()
+        for frame in frames:
+            early.append(frame)
+            first = self._own(frame)
+            if first is not None:
+                before = sum(each.duration or self.step for each in early[:-1])
+                self._start = first - before
+            if first is not None or len(early) == _EARLY:
+                break
+        yield from early
+        yield from frames
+
     def read(self, frame: VideoFrame) -> tuple[int, bool]:
         """The frame's pts, and whether it had none or one that does not rise and was mended by as
         little as possible.
         """
-        pts = frame.dts if self._by_packets or frame.pts is None else frame.pts
+        pts = self._own(frame)
         mended = pts is None
         if pts is None:
             pts = self._start if self._last is None else self.end

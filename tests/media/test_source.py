@@ -163,6 +163,26 @@ def test_times_that_do_not_rise_are_mended_and_counted(tmp_path: Path) -> None:
     assert source.loss.mended == 2 and not source.loss
 
 
+def test_pictures_without_a_time_are_counted_back_from_the_first_that_has_one(
+    tmp_path: Path,
+) -> None:
+    """FFmpeg writes times before 0 into Matroska, and reads none of them back."""
+    source = make_clip(
+        tmp_path / "a.mkv", frames=40, options={"x264-params": "bframes=2:keyint=40"}
+    )
+    early = tmp_path / "early.mkv"
+    moved = ["-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled"]
+    command = [need("ffmpeg"), "-v", "error", "-i", str(source), "-c", "copy", *moved, str(early)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with av.open(str(early)) as file:
+        known = [p.pts for p in file.demux(video=0) if p.size]
+        assert known[0] is None and any(known)
+    pictures = list(Source(early, keep_start=True).pictures())
+    assert [p.pts for p in pictures] == [40 * n - 500 for n in range(40)]
+    for mine, other in zip(pictures, Source(source).pictures(), strict=True):
+        assert torch.equal(mine.planes[0], other.planes[0])
+
+
 # ---- starting anywhere
 
 SEEKABLE = {
