@@ -87,7 +87,6 @@ def convert(
     notes = (
         *work.notes,
         *film.notes,
-        *streams.notes,
         *notes,
         *plan.survey.notes,
         *lost,

@@ -142,7 +142,7 @@ def _pictures(
         made = _file(part, folder / SOUND, streams, with_picture=False, mastering=None, light=None)
         notes = (f"What the source has besides its picture is in {SOUND}.", *made, *notes)
     else:
-        notes = (*left_behind(part.source.path, part.source.info), *notes)
+        notes = (*streams.notes, *left_behind(part.source.path, part.source.info), *notes)
     try:
         check_pictures(folder, written)
     except OutputError as error:

@@ -168,7 +168,9 @@ class Work:
                 self._files.rename(part, name)
             except Exception as e:  # safetensors wraps the system's error
                 raise self.cannot_write(name, e) from e
-        self._write(self._facts(index), msgspec.to_builtins(Facts(facts, tuple(light), digest, aux)))
+        self._write(
+            self._facts(index), msgspec.to_builtins(Facts(facts, tuple(light), digest, aux))
+        )
 
     def done(self, index: int) -> tuple[ChunkFacts, tuple[LightFacts, ...]] | None:
         """The facts of a finished chunk and the light of each run, if its file still exists with its full length."""

@@ -27,7 +27,7 @@ from sdr2hdr.media.check import Expected
 from sdr2hdr.media.clock import STEADY, Clock
 from sdr2hdr.media.cues import CueTally
 from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
-from sdr2hdr.media.edits import hide_start
+from sdr2hdr.media.edits import disable_subtitles, hide_start
 from sdr2hdr.media.encoder import cannot_write
 from sdr2hdr.media.fate import ATTACHED, CONVERTED, COPIED, COVER, FORMATS, UNWRAPPED
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
@@ -218,6 +218,7 @@ class _Writer:
         self._named = {fate.index: fate.name for fate in plan.fates}
         self.damaged = 0
         self._broken = False
+        self._untitled = 0  # chapters
         self._move_to_zero()
 
     def _move_to_zero(self) -> None:
@@ -296,9 +297,10 @@ class _Writer:
                 self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER
             ]
             if not self._whole_chapters:
-                out.set_chapters(
-                    [_moved(chapter, self._clock.moved + shift) for chapter in file.chapters()]
-                )
+                chapters = [
+                    _moved(chapter, self._clock.moved + shift) for chapter in file.chapters()
+                ]
+                out.set_chapters(chapters if self._container == "mkv" else self._titled(chapters))
             out.start_encoding()
             out.mux([packet for packet in covers if packet is not None])
             self._interleave(out, target, file.streams[plan.video_stream_index])
@@ -329,6 +331,20 @@ class _Writer:
         }
         if late:
             hide_start(self._dst, late)
+        texts = [each.stream for each in self.carriers.values() if each.stream.type == "subtitle"]
+        if texts and not any(self._flags[t.index][1] & Disposition.default for t in texts):
+            disable_subtitles(self._dst)
+
+    def _titled(self, chapters: "list[Chapter]") -> "list[Chapter]":
+        """The chapters, of which those without a title have a number: players show no others, and FFmpeg writes only titles."""
+        titled: list[Chapter] = []
+        for number, chapter in enumerate(chapters, 1):
+            tags = chapter["metadata"]
+            if not tags.get("title"):
+                tags = {**tags, "title": f"Chapter {number}"}
+                self._untitled += 1
+            titled.append({**chapter, "metadata": tags})
+        return titled
 
     def _make_room(self, target: Stream, source: Stream, *, is_picture: bool = False) -> None:
         self._tracks.append(source.index)
@@ -415,7 +431,7 @@ class _Writer:
                 out.add_attachment(name, mimetype, bytes(packet))
                 return None
             copy = out.add_stream_from_template(stream, opaque=True)
-            self._describe(copy, stream)
+            copy.metadata.update(_tags(stream.metadata))
             copy.disposition = Disposition.attached_pic  # and nothing else: MP4 asks for that
             packet.stream = copy
             packet.pts = packet.dts = 0
@@ -437,6 +453,10 @@ class _Writer:
         if shift:
             notes.append(
                 f"all times moved {float(shift):.6g} s later: players show nothing before 0"
+            )
+        if self._untitled:
+            notes.append(
+                f"chapters without a title ({self._untitled}) named by their number: {self._container.upper()} lists only titles"
             )
         if self.damaged:
             notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")

@@ -1,7 +1,8 @@
-"""Edit lists of MP4 (ISO/IEC 14496-12 8.6.6) that FFmpeg's muxer does not write as they are needed.
+"""What FFmpeg's muxer does not write into MP4 (ISO/IEC 14496-12) as it is needed, changed in place.
 
-It hides samples only where they start before 0. Where a sound starts later, its priming must be hidden as well: the empty edit
-before it becomes as much longer as the edit after it starts later in the sound.
+Its edit lists (8.6.6) hide samples only where they start before 0. Where a sound starts later, its priming must be hidden as
+well: the empty edit before it becomes as much longer as the edit after it starts later in the sound. And it enables the first
+track of each kind where none is (8.3.2).
 """
 
 import struct
@@ -13,11 +14,11 @@ from sdr2hdr.media.boxes import boxes, top_level_moov
 
 
 def hide_start(path: Path, hidden: Mapping[int, Fraction]) -> None:
-    """Hide the given seconds at the start of tracks, numbered from 0, in place. Raises ValueError for edits of other
-    writers than FFmpeg."""
+    """Hide the given seconds at the start of tracks, numbered from 0. Raises ValueError for edits of other writers than
+    FFmpeg."""
     with path.open("r+b") as file:
         start, moov = top_level_moov(file)
-        tracks = [(at, end) for name, _, at, end in boxes(moov, 0, len(moov)) if name == b"trak"]
+        tracks = _tracks(moov)
         movie = _scale(moov, _box(moov, b"mvhd", 0, len(moov))[0])
         for number, seconds in hidden.items():
             at, end = tracks[number]
@@ -40,6 +41,22 @@ def hide_start(path: Path, hidden: Mapping[int, Fraction]) -> None:
             )
             file.seek(start + table)
             file.write(changed)
+
+
+def disable_subtitles(path: Path) -> None:
+    """Mark the subtitles, and with them the list of chapters, as tracks that are not shown unless somebody chooses one."""
+    with path.open("r+b") as file:
+        start, moov = top_level_moov(file)
+        for track in _tracks(moov):
+            handler, _ = _box(moov, b"hdlr", *_box(moov, b"mdia", *track))
+            if moov[handler + 8 : handler + 12] in (b"sbtl", b"text"):
+                last_flags = _box(moov, b"tkhd", *track)[0] + 3
+                file.seek(start + last_flags)
+                file.write(bytes([moov[last_flags] & ~1]))
+
+
+def _tracks(moov: bytes) -> list[tuple[int, int]]:
+    return [(at, end) for name, _, at, end in boxes(moov, 0, len(moov)) if name == b"trak"]
 
 
 def _box(data: bytes, name: bytes, at: int, end: int) -> tuple[int, int]:

@@ -89,3 +89,16 @@ def test_a_subtitle_stream_without_a_line_is_left_out_and_named(tmp_path: Path, 
     ]
     with av.open(str(out)) as made:
         assert not made.streams.subtitles
+
+
+def test_a_subtitle_stream_that_is_left_out_is_not_called_converted(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.srt"
+    lines.write_text("1\n00:00:05,000 --> 00:00:06,000\nafter the end\n")
+    film = run_ffmpeg(
+        tmp_path / "film.mkv", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=1", "-i", str(lines),
+        "-map", "0", "-map", "1", "-t", "1",
+    )  # fmt: skip
+    report = convert(film, tmp_path / "out.mp4", "bt2408", preset="ultrafast")
+    assert [note for note in report.notes if "subtitle stream" in note] == [
+        "subtitle stream 1 (ass) left out: nothing in it can be read"
+    ]

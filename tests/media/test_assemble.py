@@ -15,6 +15,7 @@ import pytest
 from av.stream import AttachmentStream, Disposition
 from hdr10_makers import CUES, settings, write_chunk, write_chunks, write_source
 from judges import ffprobe, mediainfo, need
+from PIL import Image
 from sound_makers import run_ffmpeg
 
 from sdr2hdr.errors import InputError, OutputError
@@ -473,6 +474,89 @@ def add_streams(source: Path, out: Path, *arguments: str) -> Path:
         stdin=subprocess.DEVNULL,
     )
     return out
+
+
+def with_chapters(tmp_path: Path, *titles: str, more: Sequence[str] = ()) -> Path:
+    """A source with a chapter each half second; one with an empty title has none."""
+    about = tmp_path / "chapters.txt"
+    lines = [";FFMETADATA1"]
+    for number, title in enumerate(titles):
+        lines += [
+            "[CHAPTER]",
+            "TIMEBASE=1/1000",
+            f"START={500 * number}",
+            f"END={500 * number + 500}",
+        ]
+        lines += [f"title={title}"] if title else []
+    about.write_text("\n".join(lines) + "\n")
+    plain = write_source(tmp_path / "plain.mkv")
+    given = ("-i", str(about), *more, "-map", "0", "-map_chapters", "1", "-c", "copy")
+    return add_streams(plain, tmp_path / "s.mkv", *given)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("titles", [("Dawn", "", "Dusk"), ("", "", "")])
+def test_chapters_without_a_title_are_kept(
+    tmp_path: Path, container: str, titles: tuple[str, ...]
+) -> None:
+    source = with_chapters(tmp_path, *titles)
+    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(40)), container)
+    need("ffprobe")
+    found = ffprobe(out, "-show_chapters")["chapters"]
+    assert [float(each["start_time"]) for each in found] == [0.0, 0.5, 1.0]
+    named = [t or ("" if container == "mkv" else f"Chapter {n}") for n, t in enumerate(titles, 1)]
+    assert [each.get("tags", {}).get("title", "") for each in found] == named
+    notes = [note for note in report.notes if "without a title" in note]
+    assert [str(titles.count("")) in note for note in notes] == (
+        [] if container == "mkv" else [True]
+    )
+    if container != "mkv":
+        assert set(named) <= set(mediainfo(out, "Menu")["extra"].values())
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_subtitle_is_shown_by_itself_only_if_the_source_says_so(
+    tmp_path: Path, container: str, shown: bool
+) -> None:
+    plain = write_source(tmp_path / "plain.mkv", subtitles=("subrip", "subrip"))
+    flags = ("-disposition:s:0", "0", "-disposition:s:1", "default" if shown else "0")
+    source = add_streams(plain, tmp_path / "s.mkv", "-map", "0", "-c", "copy", *flags)
+    out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), container)
+    need("ffprobe")
+    found = ffprobe(out, "-show_streams", "-select_streams", "s")["streams"]
+    assert [each["disposition"]["default"] for each in found] == [0, int(shown)]
+    if container != "mkv":  # where players show nothing of a track that is not enabled
+        others = ffprobe(out, "-show_streams")["streams"][:2]
+        assert [each["disposition"]["default"] for each in others] == [1, 1]
+
+
+def test_a_cover_beside_chapters_loses_no_language(tmp_path: Path) -> None:
+    """Chapters are a track of MP4 as well, between the others and the cover."""
+    picture = tmp_path / "cover.png"
+    Image.new("RGB", (16, 16)).save(picture)
+    plain = with_chapters(tmp_path, "Dawn", "Dusk")
+    cover = (
+        "-i",
+        str(picture),
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v:1",
+        "attached_pic",
+    )
+    source = add_streams(plain, tmp_path / "s.mp4", *cover)
+    chunks = write_chunks(
+        tmp_path, settings(time_base=Fraction(1, 16000)), [640 * n for n in range(20)]
+    )
+    out, report = finish(tmp_path, source, chunks, "mp4")
+    assert report.notes == ()
+    with av.open(str(out)) as file:
+        kinds = [bool(s.disposition & Disposition.attached_pic) for s in file.streams.video]
+        assert kinds == [False, True] and len(file.chapters()) == 2
 
 
 def test_cover_pictures_are_kept(tmp_path: Path) -> None:
