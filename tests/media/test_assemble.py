@@ -531,28 +531,19 @@ def test_a_subtitle_is_shown_by_itself_only_if_the_source_says_so(
         assert [each["disposition"]["default"] for each in others] == [1, 1]
 
 
-def test_a_cover_beside_chapters_loses_no_language(tmp_path: Path) -> None:
-    """Chapters are a track of MP4 as well, between the others and the cover."""
+def with_cover(tmp_path: Path, plain: Path) -> tuple[Path, bytes]:
+    """An MP4 of a source and a cover picture, and the picture."""
     picture = tmp_path / "cover.png"
     Image.new("RGB", (16, 16)).save(picture)
-    plain = with_chapters(tmp_path, "Dawn", "Dusk")
-    cover = (
-        "-i",
-        str(picture),
-        "-map",
-        "0",
-        "-map",
-        "1",
-        "-c",
-        "copy",
-        "-disposition:v:1",
-        "attached_pic",
-    )
-    source = add_streams(plain, tmp_path / "s.mp4", *cover)
-    chunks = write_chunks(
-        tmp_path, settings(time_base=Fraction(1, 16000)), [640 * n for n in range(20)]
-    )
-    out, report = finish(tmp_path, source, chunks, "mp4")
+    given = ("-i", str(picture), "-map", "0", "-map", "1", "-c", "copy")
+    source = add_streams(plain, tmp_path / "s.mp4", *given, "-disposition:v:1", "attached_pic")
+    return source, picture.read_bytes()
+
+
+def test_a_cover_beside_chapters_loses_no_language(tmp_path: Path) -> None:
+    """Chapters are a track of MP4 as well, between the others and the cover."""
+    source, _ = with_cover(tmp_path, with_chapters(tmp_path, "Dawn", "Dusk"))
+    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mp4")
     assert report.notes == ()
     with av.open(str(out)) as file:
         kinds = [bool(s.disposition & Disposition.attached_pic) for s in file.streams.video]
@@ -560,27 +551,7 @@ def test_a_cover_beside_chapters_loses_no_language(tmp_path: Path) -> None:
 
 
 def test_cover_pictures_are_kept(tmp_path: Path) -> None:
-    picture = tmp_path / "cover.png"
-    image = av.VideoFrame(16, 16, "rgb24")
-    with av.open(str(picture), "w", format="image2") as drawn:
-        stream = drawn.add_stream("png", rate=1)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb24"
-        drawn.mux([*stream.encode(image), *stream.encode(None)])
-    plain = write_source(tmp_path / "plain.mp4", container="mp4")
-    source = add_streams(
-        plain,
-        tmp_path / "s.mp4",
-        "-i",
-        str(picture),
-        "-map",
-        "0",
-        "-map",
-        "1",
-        "-c",
-        "copy",
-        "-disposition:v:1",
-        "attached_pic",
-    )
+    source, picture = with_cover(tmp_path, write_source(tmp_path / "p.mp4", container="mp4"))
     chunks = write_chunks(
         tmp_path, settings(time_base=Fraction(1, 12800)), [512 * n for n in range(20)]
     )
@@ -595,7 +566,7 @@ def test_cover_pictures_are_kept(tmp_path: Path) -> None:
             if container == "mov":
                 assert not covers and any("cover picture" in note for note in report.notes)
             else:
-                assert [bytes(next(file.demux(s))) for s in covers] == [picture.read_bytes()]
+                assert [bytes(next(file.demux(s))) for s in covers] == [picture]
                 assert report.notes == ()
 
 
