@@ -276,11 +276,12 @@ def levelled(areas: Areas) -> list[Callable[[Areas], Tensor]]:
     for _ in range(STEPS):
         search.zero_grad()
         missed = (net(scaled)[:, 0] - lacks / STEP).abs().mean()
-        missed.backward()  # type: ignore[no-untyped-call]
+        missed.backward()
         search.step()
 
     def by_line(areas: Areas) -> Tensor:
-        return (seen(areas) - middle) / spread @ slopes + lacks.mean()
+        found: Tensor = (seen(areas) - middle) / spread @ slopes + lacks.mean()
+        return found
 
     @torch.no_grad()
     def by_network(areas: Areas) -> Tensor:
