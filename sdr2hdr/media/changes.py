@@ -80,7 +80,7 @@ class Changes:
         info = self._info
         if info.hdr is None and (kind := hdr_of(frame, frame.color_trc, "")) is not None:
             self._refuse("SDR", kind, pts)
-        layout = layout_of(frame, info.layout.siting, info.path, *self._given)[0]
+        layout = layout_of(frame, info.codec, info.layout.siting, info.path, *self._given)[0]
         if info.is_still:  # one picture, which may have a colour profile
             return layout, info.shown.display, primaries_of(frame)
         return (

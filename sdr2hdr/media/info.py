@@ -24,7 +24,7 @@ from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V, matroska_display
 from sdr2hdr.media.opening import first_frame, is_cover, is_still_format, opened
-from sdr2hdr.media.photo import read_photo
+from sdr2hdr.media.photo import check_tiff, read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import UNNAMED, Shown, names_of, primaries_of, shown, transfer_of
 
@@ -133,9 +133,11 @@ def read_info(
             raise InputError(
                 f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first."
             )
-        layout, matrix_from, range_from = layout_of(
-            frame, _siting(path, container, stream), path, matrix, range_
-        )
+        codec = stream.codec_context.codec.canonical_name
+        if codec == "tiff":
+            check_tiff(path)
+        siting = _siting(path, container, stream)
+        layout, matrix_from, range_from = layout_of(frame, codec, siting, path, matrix, range_)
         photo = read_photo(path) if is_still_format(container.format.name) else None
         turn = turn_of(frame) if photo is None else photo.turn
         time_base = stream.time_base or Fraction(1, 1000)
@@ -155,7 +157,7 @@ def read_info(
             path=path,
             container=container.format.name,
             stream=stream.index,
-            codec=stream.codec_context.codec.canonical_name,
+            codec=codec,
             pix_fmt=frame.format.name,
             coded_size=(width, height),
             size=(height, width) if turn.transpose else (width, height),
@@ -187,6 +189,10 @@ def read_info(
         )
 
 
+_FOR_PICTURES = ("mjpeg", "jpegls", "jpeg2000", "png", "tiff", "bmp", "pgm", "sgi", "targa", "dpx")
+"""Codecs of single pictures, in which grey has no limited range (JFIF 1.02, TIFF 6.0); FFmpeg does not say so."""
+
+
 def hdr_of(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | None:
     """Which HDR a first frame is, by its own tags, by the container's transfer number, or by Dolby
     Vision's side data.
@@ -202,12 +208,13 @@ def hdr_of(frame: VideoFrame, tagged_transfer: int, codec_tag: str) -> str | Non
 
 
 def layout_of(
-    frame: VideoFrame, siting: str, path: Path, matrix: str | None, range_: str | None
+    frame: VideoFrame, codec: str, siting: str, path: Path, matrix: str | None, range_: str | None
 ) -> tuple[YuvLayout, str, str]:
-    """The layout of a frame's planes, and how its matrix and its range were decided.
+    """The layout of the planes of a frame that ``codec`` coded, and how its matrix and its range were decided.
 
     Untagged files have no standard answer. The rule here: BT.709 from 720 lines up and BT.601
-    below, limited range. Raises :class:`InputError` for a matrix that is not known.
+    below; limited range, but full range of grey pictures in formats for pictures. Raises :class:`InputError` for a matrix that
+    is not known.
     """
     form = planar(frame).format
     colours = [c for c in form.components if not c.is_alpha]
@@ -233,7 +240,8 @@ def layout_of(
     elif frame.color_range in {1, 2}:
         full, range_from = frame.color_range == 2, "tagged"
     else:
-        full, range_from = form.name.startswith("yuvj"), "untagged rule"
+        full = form.name.startswith("yuvj") or (grey and codec in _FOR_PICTURES)
+        range_from = "untagged rule"
     sub = (form.chroma_width(16), form.chroma_height(16))
     log2 = (4 - (sub[0].bit_length() - 1), 4 - (sub[1].bit_length() - 1))
     return YuvLayout(name, full, depth, log2, siting, grey), matrix_from, range_from

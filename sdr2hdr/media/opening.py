@@ -140,11 +140,24 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
     if locked:
         raise InputError(f"{path} is encrypted; give a copy without copy protection.")
     if is_still_format(container.format.name):
+        if _is_moving_webp(path):
+            raise InputError(
+                f"{path} is an animated WebP, which is not read here; save it as a film first."
+            )
         raise InputError(
             f"{path} is a picture ({stream.codec_context.codec.canonical_name}) that does not decode; get a new copy."
         )
     raise InputError(
         f"{path} holds video ({stream.codec_context.codec.canonical_name}) of which no picture decodes; get a new copy."
+    )
+
+
+def _is_moving_webp(path: Path) -> bool:
+    """Whether a file is a WebP with the flag of an animation (RFC 9649 2.7)."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    return (
+        head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
     )
 
 

@@ -1,6 +1,6 @@
 """What the file of a still picture says of it besides its samples: its orientation, its colour profile, its EXIF data.
 
-Sources: CIPA DC-008 4.6.5 (Orientation). PyAV has no names for some of this, so Pillow reads it.
+Sources: CIPA DC-008 4.6.5 (Orientation), TIFF 6.0. PyAV has no names for some of this, so Pillow reads it.
 """
 
 import struct
@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from sdr2hdr.color.turn import UPRIGHT, Turn
+from sdr2hdr.errors import InputError
 from sdr2hdr.media.icc import Profile, read_profile
 
 _ORIENTATION = 0x0112
@@ -24,6 +25,9 @@ _TURNS = {
     8: Turn(True, True, False),
 }
 """How the orientations of DC-008 are put upright."""
+_COMPRESSION, _JPEG_INSIDE = 259, (6, 7)
+_PHOTOMETRIC, _CMYK = 262, 5
+"""Tags of TIFF 6.0 and their values, with technical note 2 on JPEG."""
 UNREADABLE = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, OverflowError),
     *(struct.error, Image.DecompressionBombError),
@@ -47,6 +51,21 @@ class Photo:
     moves: bool = False
     has_companions: bool = False
     pages: int = 1
+
+
+def check_tiff(path: Path) -> None:
+    """Raise InputError for a TIFF that FFmpeg decodes without an error to something else than its picture."""
+    try:
+        with Image.open(path) as picture:
+            tags = dict(getattr(picture, "tag_v2", {}))
+    except UNREADABLE:
+        return
+    if tags.get(_COMPRESSION) in _JPEG_INSIDE:
+        raise InputError(
+            f"{path} is a TIFF with JPEG compression, which is not read here; save it with LZW or Deflate, or as PNG."
+        )
+    if tags.get(_PHOTOMETRIC) == _CMYK:
+        raise InputError(f"{path} is a CMYK picture, made for print; convert it to sRGB first.")
 
 
 def read_photo(path: Path) -> Photo:

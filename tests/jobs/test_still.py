@@ -202,6 +202,21 @@ def test_other_stills_are_read_too(tmp_path: Path, ending: str) -> None:
     assert np.abs(difference).mean() < 2
 
 
+@pytest.mark.parametrize("ending", ["jpg", "tif", "pgm", "jp2"])
+def test_grey_pictures_have_full_range(tmp_path: Path, ending: str) -> None:
+    """PNG says so; of the other formats FFmpeg says nothing."""
+    grey = Image.linear_gradient("L")  # black to white
+    grey.save(tmp_path / "a.png")
+    grey.save(tmp_path / f"b.{ending}", **({"quality": 100} if ending == "jpg" else {}))
+    reports = [
+        convert(tmp_path / name, tmp_path / f"{name}.avif", **FAST)
+        for name in ("a.png", f"b.{ending}")
+    ]
+    assert [" full " in report.input_colour for report in reports] == [True, True]
+    lights = [report.measured_max_cll for report in reports]
+    assert lights[1] == pytest.approx(lights[0], rel=0.02)
+
+
 def test_transparency_and_unused_options_are_named(tmp_path: Path) -> None:
     picture().convert("RGBA").save(tmp_path / "a.png")
     report = convert(tmp_path / "a.png", tmp_path / "b.jpg", **FAST, crf=20, no_audio=True)
@@ -220,11 +235,15 @@ def test_what_is_no_still_is_refused(tmp_path: Path) -> None:
     first, second = picture(), picture().rotate(180)
     first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
     first.save(tmp_path / "moving.png", save_all=True, append_images=[second])
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=[second])
     first.convert("CMYK").save(tmp_path / "print.jpg")
+    first.convert("CMYK").save(tmp_path / "print.tif")
+    first.save(tmp_path / "packed.tif", compression="jpeg")
     whole = photo(tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     for name, why in (
         ("moving.gif", "is an animation"), ("moving.png", "is an animation"), ("print.jpg", "CMYK"), ("cut.jpg", "cut short"),
+        ("moving.webp", "is an animated WebP"), ("print.tif", "CMYK"), ("packed.tif", "a TIFF with JPEG compression"),
     ):  # fmt: skip
         for ending in (".avif", ".jpg"):
             with pytest.raises(InputError, match=why):
