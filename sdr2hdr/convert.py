@@ -26,7 +26,7 @@ from sdr2hdr.media.inputs import as_film
 from sdr2hdr.media.source import Source
 from sdr2hdr.options import DEFAULTS, Options
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.scenes.cutlist import Scene, scenes_from_cuts
+from sdr2hdr.scenes.cutlist import Scene, check_cutlist, scenes_from_cuts
 
 
 def convert(
@@ -56,6 +56,7 @@ def convert(
     if o.format is not None:
         raise UsageError("--format is for frames in a pipe; give - instead of a file with it.")
     check_model(o)
+    check_cutlist(o.scenes)
     if is_still(Path(dst), o):
         from sdr2hdr.jobs.still import convert_still  # with Pillow and others, for stills alone
 
@@ -92,7 +93,7 @@ def convert(
         *lost,
     )
     return report_of(
-        source, Path(dst), chosen, rendered, notes,
+        src, source, Path(dst), chosen, rendered, notes,
         codec=o.codec, encoder=rendered.plan.encode.writer.name, container=hdr.container, seconds=time.monotonic() - since,
     )  # fmt: skip
 
@@ -125,8 +126,11 @@ def _work(hdr: Output, named: str | Path, *, keep: bool) -> Iterator[Work]:
         yield work
         done = True
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped; the finished part of {named} is kept next to it; run the same command again to continue."
-        ) from None
+        kept = (
+            f"the finished part of {named} is kept next to it; run the same command again to continue"
+            if work.has_chunks
+            else f"no part of {named} was finished; run the same command again to begin"
+        )
+        raise Interrupted(f"Stopped; {kept}.") from None
     finally:
         work.close(remove=done and not keep)

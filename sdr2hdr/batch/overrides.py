@@ -10,6 +10,7 @@ from sdr2hdr.jobs.auto import check_model
 from sdr2hdr.jobs.exposures import read_exposures
 from sdr2hdr.options import Option, Options, by_key
 from sdr2hdr.reading import MissingFile, read_toml
+from sdr2hdr.scenes.cutlist import check_cutlist
 
 NAME = "sdr2hdr.toml"
 _ENDING = re.compile(r"\.[A-Za-z]\w*$")
@@ -47,13 +48,14 @@ def _names_file(option: Option, value: Any, folder: Path) -> bool:
 
 
 def check_options(options: Options) -> None:
-    """Raise ModelError or InputError if no file can be converted with this model, weights, device or exposures, and UsageError
-    for a codec that writes no files."""
+    """Raise ModelError or InputError if no file can be converted with this model, weights, device, cut list or exposures, and
+    UsageError for a codec that writes no files."""
     if CODECS[options.codec].ending:
         raise UsageError(
             f"A batch writes one file for each video, and {CODECS[options.codec].noun} fills a folder; use `sdr2hdr convert`."
         )
     check_model(options)
+    check_cutlist(options.scenes)
     read_exposures(options.exposures)
 
 

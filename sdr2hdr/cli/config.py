@@ -1,5 +1,6 @@
 """The user's defaults: a TOML file with a table for each command."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
     kind, words = next(
         (k for t, k in _KINDS.items() if isinstance(option.type, t)), (str, "text in quotes")
     )
-    each = value if option.multiple and isinstance(value, list) else [value]
+    if option.multiple and not isinstance(value, list):
+        raise UsageError(f"It must be a list, such as [{json.dumps(value)}].")
+    each = value if option.multiple else [value]
     if not all(isinstance(v, kind) and isinstance(v, bool) is (kind is bool) for v in each):
         raise UsageError(f"It must be {words}.")
     if "\0" in str(value):

@@ -1,4 +1,4 @@
-"""Handles Ctrl-C and SIGTERM, from the start of the program to its end."""
+"""Handles Ctrl-C, SIGTERM and the loss of the terminal (SIGHUP), from the start of the program to its end."""
 
 import os
 import signal
@@ -11,12 +11,14 @@ PATIENCE = 1.0
 _SOON = 0.05
 _ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 _BREAK: int | None = getattr(signal, "SIGBREAK", None)  # Windows: Ctrl-Break, a closed window
-_SIGNALS = tuple(n for n in (_ALARM, _BREAK, signal.SIGINT, signal.SIGTERM) if n is not None)
+_HANG_UP: int | None = getattr(signal, "SIGHUP", None)
+_ALL = (_ALARM, _BREAK, _HANG_UP, signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(n for n in _ALL if n is not None)
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class Stopper:
-    """The handler of both signals: the first raises KeyboardInterrupt, and nothing disturbs the clean-up.
+    """The handler of these signals: the first raises KeyboardInterrupt, and nothing disturbs the clean-up.
 
     While a module loads, the interrupt waits: a half-loaded module would raise a misleading error.
     """

@@ -25,6 +25,7 @@ from sdr2hdr.media.inputs import as_film
 from sdr2hdr.options import DEFAULTS, FORMS, Options
 from sdr2hdr.render.device import keep_one_heap
 from sdr2hdr.render.stream import Planes
+from sdr2hdr.scenes.cutlist import check_cutlist
 
 Write = Callable[[Planes], None]
 
@@ -88,6 +89,7 @@ def rendered(
         raise UsageError(f"A pipe takes no {options.pix_fmt}; give --pix-fmt {either(PIPED)}.")
     o = frames_alone(options)
     check_model(o)
+    check_cutlist(o.scenes)
     with (
         tempfile.TemporaryDirectory(prefix="sdr2hdr-") as folder,
         as_film(Path(src), Path(folder), o.fps) as film,
@@ -107,7 +109,7 @@ def rendered(
         check_unchanged(source, plan)
     notes = (*film.notes, *lost, *notes, *done.notes, *plan.survey.notes)
     report = report_of(
-        source, Path("-"), chosen, done, notes,
+        Path(src), source, Path("-"), chosen, done, notes,
         codec="none", encoder="none", container=container, seconds=time.monotonic() - since,
     )  # fmt: skip
     return report, plan

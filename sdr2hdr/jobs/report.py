@@ -73,10 +73,11 @@ class Report:
 
 
 def report_of(
-    source: Source, named: Path, chosen: Chosen, rendered: Rendered, notes: Sequence[str],
+    src: Path, source: Source, named: Path, chosen: Chosen, rendered: Rendered, notes: Sequence[str],
     *, codec: str, encoder: str, container: str, seconds: float,
 ) -> Report:  # fmt: skip
-    """The report on ``named``, an output that was rendered in ``seconds``; ``notes`` are sentences about how."""
+    """The report on ``named``, an output that was rendered from ``src``, as the user calls it, in ``seconds``; ``notes`` are
+    sentences about how. ``source`` may be a film that was made of ``src``."""
     info, plan, light = source.info, rendered.plan, rendered.light
     peak, aux = chosen.options.peak, chosen.options.aux_sdr
     width, height = info.size
@@ -92,7 +93,7 @@ def report_of(
     if (plan.encode.width, plan.encode.height) != info.size:
         notes = (*notes, f"{width}x{height} was made even by repeating the last column or row.")
     return Report(
-        source=source.path,
+        source=src,
         output=named,
         model=plan.settings.model,
         weights=chosen.weights_name,

@@ -135,7 +135,7 @@ def convert_still(src: Path, dst: Path, options: Options, progress: Watcher) -> 
         *idle(options, "a still picture", *kind.used),
     )  # fmt: skip
     report = report_of(
-        source, dst, chosen, done, notes,
+        src, source, dst, chosen, done, notes,
         codec=kind.codec, encoder=kind.encoder, container=output.container, seconds=time.monotonic() - since,
     )  # fmt: skip
     return replace(report, pix_fmt="yuvj444p", transfer="gain map") if kind is _JPEG else report

@@ -8,6 +8,7 @@ Plan, facts and files must fit each other. Damaged or edited chunks are rendered
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -180,6 +181,11 @@ class Work:
         files = [(self.chunk(index), facts.chunk), (self.chunk(index, aux=True), facts.aux)]
         there = (self._files.size(path.name) == f.bytes for path, f in files if f is not None)
         return (facts.chunk, facts.light) if all(there) else None
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether any chunk is finished."""
+        return any(re.fullmatch(r"chunk-\d+\.json", name) for name in self._files.names())
 
     def is_done(self, index: int) -> bool:
         return self.done(index) is not None

@@ -38,6 +38,12 @@ def scenes_from_cuts(cuts: Sequence[int], frame_count: int, pts: Sequence[int]) 
     return [Scene(a, b - 1, pts[a]) for a, b in itertools.pairwise([0, *cuts, frame_count])]
 
 
+def check_cutlist(scenes: str) -> None:
+    """Raise InputError unless ``scenes`` is ``auto``, ``none`` or the path of a text that can be read."""
+    if scenes not in ("auto", "none"):
+        read_text(Path(scenes), "a cut list")
+
+
 def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[int]:
     """The cuts of a list: increasing frame numbers, frame 0 left out, checked against the ``pts`` of all frames.
 

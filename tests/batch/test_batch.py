@@ -255,6 +255,7 @@ def test_include_and_exclude(folder: Path, tmp_path: Path) -> None:
         ("aux-sdr = 'a.mkv'", "aux-sdr"),
         ("strict = 1", "true or false"),
         ('model = "wnet"', "wnet"),
+        ('scenes = "no.csv"', "no.csv does not exist"),
         ('container = "avi"', "avi"),
         ("overwrite = true", "overwrite"),
         ("a = " + "[" * 5000, "nested too deeply"),

@@ -165,14 +165,21 @@ def test_straight_resumed_and_parallel_runs_give_identical_packets(
     resumed = tmp_path / "resumed.mkv"
     render = ChunkRenderer.render
 
+    def stop_at_first(*_: object) -> None:
+        raise KeyboardInterrupt
+
     def stop_at_second(self: ChunkRenderer, index: int, tick: object) -> None:
         if index == 1:
             raise KeyboardInterrupt
         render(self, index, tick)
 
-    monkeypatch.setattr(ChunkRenderer, "render", stop_at_second)
-    with pytest.raises(Interrupted, match="same command"):
-        convert(clip, resumed, **how)
+    for stop, said in (
+        (stop_at_first, "no part of .* was finished; run the same command"),
+        (stop_at_second, "the finished part of .* is kept next to it; run the same command"),
+    ):
+        monkeypatch.setattr(ChunkRenderer, "render", stop)
+        with pytest.raises(Interrupted, match=said):
+            convert(clip, resumed, **how)
     assert not resumed.exists()
     monkeypatch.setattr(ChunkRenderer, "render", render)
     assert convert(clip, resumed, **how).resumed_chunks == 1

@@ -78,16 +78,20 @@ def begin(clip: Path, folder: Path) -> "subprocess.Popen[str]":
     return process
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "a lost terminal"])
 def test_a_stop_ends_the_workers_with_one_line(clip: Path, tmp_path: Path, how: str) -> None:
     process = begin(clip, tmp_path)
     if how == "SIGTERM":
         process.terminate()
     else:  # as a terminal does it
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGHUP)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert len(said.strip().splitlines()) == 1 and "run the same command again" in said
+    assert "run the same command again" in said
+    if (
+        how != "a lost terminal"
+    ):  # which ends a helper of Python's own, too, and shows nobody what that says
+        assert len(said.strip().splitlines()) == 1
     wait_for(lambda: not processes_of(process.pid), "the workers to end")
     assert not (tmp_path / "out.mkv").exists()
 

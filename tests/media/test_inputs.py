@@ -59,7 +59,7 @@ def test_pictures_are_converted_with_their_times(tmp_path: Path) -> None:
     )
     frames = ffprobe(tmp_path / "out.mp4", "-show_entries", "frame=pts_time")["frames"]
     assert [round(float(f["pts_time"]) * 30, 3) for f in frames] == [0, 1, 2, 3, 4]
-    assert "5 pictures at 30 a second" in report.notes
+    assert "5 pictures at 30 a second" in report.notes and report.source == Path(pattern)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.mp4"]
 
 
@@ -104,7 +104,7 @@ def test_a_pipe_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     clip = make_clip(tmp_path / "a.mkv", size=(80, 64), frames=6)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(clip.read_bytes())))
     report = convert("-", tmp_path / "out.mkv", model="bt2408", scenes="none", preset="ultrafast")
-    assert report.frames == 6
+    assert report.frames == 6 and str(report.source) == "-"
     assert any(note.startswith("standard input: ") for note in report.notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "out.mkv"]
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO()))
