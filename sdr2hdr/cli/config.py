@@ -1,6 +1,5 @@
 """The user's defaults: a TOML file with a table for each command."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def _value(option: click.Option, value: Any, ctx: click.Context) -> Any:
         (k for t, k in _KINDS.items() if isinstance(option.type, t)), (str, "text in quotes")
     )
     if option.multiple and not isinstance(value, list):
-        raise UsageError(f"It must be a list, such as [{json.dumps(value)}].")
+        raise UsageError(f"It must be a list, such as [{value!r}].")
     each = value if option.multiple else [value]
     if not all(isinstance(v, kind) and isinstance(v, bool) is (kind is bool) for v in each):
         raise UsageError(f"It must be {words}.")

@@ -73,7 +73,7 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
         ("[convert]\noverwrite = true\n", "is no option"),
         ("[convert.peak]\nx = 1\n", "does not fit"),
         ("[weights.list]\nmanifest = 3\n", "is no option"),
-        ('[preview]\nat = "0.5"\n', 'does not fit: It must be a list, such as ["0.5"]'),
+        ('[preview]\nat = "0.5"\n', "does not fit: It must be a list, such as ['0.5']"),
     ],
 )
 def test_a_bad_file_of_defaults_is_said_in_one_line(
