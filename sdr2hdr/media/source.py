@@ -405,9 +405,9 @@ class _Times:
             early.append(frame)
             first = self._own(frame)
             if first is not None:
-                before = sum(each.duration or self.step for each in early[:-1])
-                self._start = first - before
-            if first is not None or len(early) == _EARLY:
+                self._start = first - sum(each.duration or self.step for each in early[:-1])
+                break
+            if len(early) == _EARLY:
                 break
         yield from early
         yield from frames

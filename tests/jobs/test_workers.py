@@ -88,9 +88,8 @@ def test_a_stop_ends_the_workers_with_one_line(clip: Path, tmp_path: Path, how: 
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "run the same command again" in said
-    if (
-        how != "a lost terminal"
-    ):  # which ends a helper of Python's own, too, and shows nobody what that says
+    # a lost terminal ends a helper of Python's own, too, and shows nobody what that says
+    if how != "a lost terminal":
         assert len(said.strip().splitlines()) == 1
     wait_for(lambda: not processes_of(process.pid), "the workers to end")
     assert not (tmp_path / "out.mkv").exists()

@@ -476,7 +476,7 @@ def add_streams(source: Path, out: Path, *arguments: str) -> Path:
     return out
 
 
-def with_chapters(tmp_path: Path, *titles: str, more: Sequence[str] = ()) -> Path:
+def with_chapters(tmp_path: Path, *titles: str) -> Path:
     """A source with a chapter each half second; one with an empty title has none."""
     about = tmp_path / "chapters.txt"
     lines = [";FFMETADATA1"]
@@ -490,7 +490,7 @@ def with_chapters(tmp_path: Path, *titles: str, more: Sequence[str] = ()) -> Pat
         lines += [f"title={title}"] if title else []
     about.write_text("\n".join(lines) + "\n")
     plain = write_source(tmp_path / "plain.mkv")
-    given = ("-i", str(about), *more, "-map", "0", "-map_chapters", "1", "-c", "copy")
+    given = ("-i", str(about), "-map", "0", "-map_chapters", "1", "-c", "copy")
     return add_streams(plain, tmp_path / "s.mkv", *given)
 
 
