@@ -14,7 +14,6 @@ from sdr2hdr.errors import InputError, OutputError
 from sdr2hdr.jobs.auto import early_choice
 from sdr2hdr.jobs.plan import Fingerprint
 from sdr2hdr.media.info import SourceInfo, read_info
-from sdr2hdr.media.opening import NO_FILMS
 from sdr2hdr.options import AUTO, Options, declared
 
 VIDEO_ENDINGS = (
@@ -37,7 +36,7 @@ VIDEO_ENDINGS = (
     *(".ogv", ".vob", ".webm", ".wmv"),
 )
 """Only for files that cannot be read: with these endings, the failure is reported."""
-_STILLS = {"gif", "apng", "image2", "ico"}
+_STILLS = {"gif", "apng", "ico"}
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 _ENDED = (*FINISHED, "failed", "left out")
 SECONDS_PER_MEGAPIXEL = {"bt2408": 0.4, "bt2446a": 0.4, "look": 0.6}
@@ -223,7 +222,7 @@ def _settings(options: Options) -> dict[str, Any]:
 
 def _is_still(path: Path, info: SourceInfo) -> bool:
     names = set(info.container.split(","))
-    if names & (_STILLS | NO_FILMS) or info.is_still:
+    if names & _STILLS or info.is_still:
         return True
     with path.open("rb") as f:
         head = f.read(12)

@@ -192,8 +192,4 @@ def _one_picture(source: Source, dst: Path) -> _Picture:
     jpeg = None
     if source.info.is_still and (data := source.path.read_bytes()).startswith(SOI):
         jpeg = Jpeg.of(data, source.path)
-        if jpeg.components == 4:
-            raise InputError(
-                f"{source.path} is a CMYK picture, made for print; convert it to sRGB first."
-            )
     return _Picture(source, photo, jpeg)

@@ -24,7 +24,7 @@ from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V, matroska_display
 from sdr2hdr.media.opening import first_frame, is_cover, is_still_format, opened
-from sdr2hdr.media.photo import check_tiff, read_photo
+from sdr2hdr.media.photo import MISTAKEN, check_picture, read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import UNNAMED, Shown, names_of, primaries_of, shown, transfer_of
 
@@ -134,8 +134,8 @@ def read_info(
                 f"{path} holds the XYZ pictures of digital cinema; convert it to BT.709 first."
             )
         codec = stream.codec_context.codec.canonical_name
-        if codec == "tiff":
-            check_tiff(path)
+        if codec in MISTAKEN:
+            check_picture(path)
         siting = _siting(path, container, stream)
         layout, matrix_from, range_from = layout_of(frame, codec, siting, path, matrix, range_)
         photo = read_photo(path) if is_still_format(container.format.name) else None

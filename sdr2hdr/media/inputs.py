@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError, OutputError
-from sdr2hdr.media.photo import check_tiff
+from sdr2hdr.media.photo import MISTAKEN, check_picture
 
 PIPE = "-"
 PICTURES = {
@@ -187,8 +187,8 @@ def _put_pictures(pictures: list[Path], file: Path, rate: Fraction) -> None:
                         frame.height,
                         frame.format.name,
                     )
-                    if is_now[0] == "tiff":
-                        check_tiff(picture)
+                    if is_now[0] in MISTAKEN:
+                        check_picture(picture)
                     if film is None:
                         kind = is_now
                         film, is_copied = _film_of(out, stream, frame, rate)

@@ -71,7 +71,7 @@ class Jpeg:
 
     @property
     def components(self) -> int:
-        """How many colours a pixel has: 1, 3, or 4 of CMYK; 0 if the file does not say."""
+        """How many colours a pixel has: 1 or 3; 0 if the file does not say."""
         return next(
             (s.body[5] for s in self.segments if s.marker in _FRAMES and len(s.body) > 5), 0
         )

@@ -24,7 +24,7 @@ IMAGES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("
 
 S = TypeVar("S", bound=Stream)
 
-NO_FILMS = {"concat", "dash", "hls", "image2", "sdp", "tty"}
+_NO_FILMS = {"concat", "dash", "hls", "sdp", "tty"}
 """Demuxers that open other files or addresses named in a file, or that draw text: none of them reads a video file."""
 
 
@@ -72,10 +72,15 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
     try:
         container = av.open(str(path.absolute()), metadata_errors="replace", hwaccel=accel)
         still = next((name for begin, name in _STILLS.items() if head.startswith(begin)), None)
-        if still is not None and container.format.name == "image2":
+        if container.format.name == "image2":
             # which would take signs in the name for a pattern of many names
             container.close()
-            container = av.open(str(path.absolute()), format=still, metadata_errors="replace")
+            container = av.open(
+                str(path.absolute()),
+                format=still or "image2",
+                container_options={} if still else {"pattern_type": "none"},
+                metadata_errors="replace",
+            )
     except (av.FFmpegError, OSError, ValueError) as error:
         if device is not None:
             raise
@@ -87,7 +92,7 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
             f"{path} is not a video that can be read; check that it is the right file."
         ) from error
     with container:
-        if container.format.name.split(",")[0] in NO_FILMS:
+        if container.format.name.split(",")[0] in _NO_FILMS:
             raise InputError(
                 f"{path} is not a video but a list or text ({container.format.name}); name the video itself."
             )
@@ -163,7 +168,7 @@ def _is_moving_webp(path: Path) -> bool:
 
 def is_still_format(name: str) -> bool:
     """Whether a demuxer is one of FFmpeg's for single pictures."""
-    return name.endswith("_pipe")
+    return name == "image2" or name.endswith("_pipe")
 
 
 def is_cover(stream: Stream) -> bool:

@@ -26,8 +26,9 @@ _TURNS = {
 }
 """How the orientations of DC-008 are put upright."""
 _COMPRESSION, _JPEG_INSIDE = 259, (6, 7)
-_PHOTOMETRIC, _CMYK = 262, 5
-"""Tags of TIFF 6.0 and their values, with technical note 2 on JPEG."""
+"""A tag of TIFF 6.0, and its values for JPEG: TIFF 6.0's own and that of technical note 2."""
+MISTAKEN = {"mjpeg", "tiff"}
+"""Codecs of pictures that FFmpeg may mistake: :func:`check_picture` looks into their files."""
 UNREADABLE = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, OverflowError),
     *(struct.error, Image.DecompressionBombError),
@@ -53,18 +54,20 @@ class Photo:
     pages: int = 1
 
 
-def check_tiff(path: Path) -> None:
-    """Raise InputError for a TIFF that FFmpeg decodes without an error to something else than its picture."""
+def check_picture(path: Path) -> None:
+    """Raise InputError for a JPEG or TIFF that FFmpeg decodes without an error to something else than its picture."""
     try:
-        with Image.open(path) as picture:
-            tags = dict(getattr(picture, "tag_v2", {}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of size and of damage, which decoding finds
+            with Image.open(path) as picture:
+                mode, compression = picture.mode, getattr(picture, "tag_v2", {}).get(_COMPRESSION)
     except UNREADABLE:
         return
-    if tags.get(_COMPRESSION) in _JPEG_INSIDE:
+    if compression in _JPEG_INSIDE:
         raise InputError(
             f"{path} is a TIFF with JPEG compression, which is not read here; save it with LZW or Deflate, or as PNG."
         )
-    if tags.get(_PHOTOMETRIC) == _CMYK:
+    if mode == "CMYK":
         raise InputError(f"{path} is a CMYK picture, made for print; convert it to sRGB first.")
 
 

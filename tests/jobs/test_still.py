@@ -255,6 +255,22 @@ def test_what_is_no_still_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
+def test_pictures_for_print_become_no_film(tmp_path: Path) -> None:
+    """FFmpeg decodes CMYK as if it were RGB."""
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    picture().convert("CMYK").save(shots / "01.jpg")
+    for source, fps in ((shots / "01.jpg", None), (shots, "25")):
+        with pytest.raises(InputError, match=r"01\.jpg is a CMYK picture"):
+            convert(source, tmp_path / "out.mkv", **FAST, fps=fps)
+
+
+def test_a_targa_whose_name_could_be_a_pattern(tmp_path: Path) -> None:
+    """A Targa begins with no sign of its own, so FFmpeg knows it by its name alone."""
+    picture().save(tmp_path / "shot_%d.tga")
+    assert convert(tmp_path / "shot_%d.tga", tmp_path / "out.avif", **FAST).frames == 1
+
+
 def test_a_picture_that_claims_to_be_huge_is_refused_at_once(tmp_path: Path) -> None:
     data = bytearray(photo(tmp_path / "a.png").read_bytes())
     struct.pack_into(">II", data, 16, 60000, 60000)  # IHDR
