@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sdr2hdr.errors import OutputError
+from sdr2hdr.reading import read_bytes
 
 
 def check_free(path: Path, overwrite: bool, *films: Path) -> None:
@@ -107,3 +108,12 @@ def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
     check_free(path, overwrite)
     with whole_file(path) as part:
         part.write_bytes(data)
+
+
+def note_down(note: Path, said: bytes, what: str) -> bytes:
+    """What a note in a folder says. If there is none it is written and says ``said``; ``what`` names its content in messages."""
+    if note.exists():
+        return read_bytes(note, what)
+    make_folder(note.parent)
+    write_whole(note, said, overwrite=True)
+    return said

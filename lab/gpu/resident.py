@@ -60,7 +60,6 @@ class ResidentSampler(Sampler):
     ) -> Batch:
         draws = list(self.draws(step, size, frames, patch, strong_from))
         known = self._facts[0]
-        frames = min(frames, known.frames)
         numbers = torch.tensor(
             [[d.clip, d.first, d.top, d.left, d.flipped, d.transposed] for d in draws]
         ).to(self.device)

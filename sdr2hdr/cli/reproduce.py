@@ -56,7 +56,7 @@ def names() -> list[str]:
     default=None,
     help="Measure only the first frames of each scene.",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def reproduce(
     paper: str,
     data: Path,
@@ -78,6 +78,7 @@ def reproduce(
     """
     from sdr2hdr.cli.train import clip_makers
     from sdr2hdr.models.registry import stands_alone
+    from sdr2hdr.render.device import pick_device
     from sdr2hdr.training.papers import (
         measured,
         measured_pairs,
@@ -90,6 +91,7 @@ def reproduce(
     from sdr2hdr.training.recipe import read_recipe, recipe_path
     from sdr2hdr.weights.starting import check_sources
 
+    pick_device(device)
     of = papers()[paper]
     out = out or Path(f"reproduced-{paper}" + (f"-{steps}-steps" if steps else ""))
     whole = read_recipe(recipe_path(recipe or Path(of.recipe)))
@@ -117,14 +119,11 @@ def reproduce(
 def _begin(out: Path, corpus: Path) -> None:
     """Note in ``out`` what it is made of. Raises InputError if it was begun with another data set."""
     from sdr2hdr.errors import InputError
-    from sdr2hdr.reading import read_bytes
-    from sdr2hdr.writing import make_folder, write_whole
+    from sdr2hdr.writing import note_down
 
-    note, name = out / "data.txt", os.fsencode(corpus.resolve())
-    if not note.exists():
-        make_folder(out)
-        write_whole(note, name, overwrite=True)
-    elif (before := read_bytes(note, "the name of a data set")) != name:
+    name = os.fsencode(corpus.resolve())
+    before = note_down(out / "data.txt", name, "the name of a data set")
+    if before != name:
         raise InputError(
             f"{out} was begun with {os.fsdecode(before)}, and its clips are made of that; name another folder with --out."
         )

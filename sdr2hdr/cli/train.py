@@ -7,6 +7,8 @@ import click
 
 from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console
+from sdr2hdr.errors import OutputError
+from sdr2hdr.writing import make_folder
 
 if TYPE_CHECKING:
     from sdr2hdr.data.footage import Maker
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Weight to start from besides the recipe's: a name or a .safetensors file. Its tensors count before theirs. Repeatable.",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def train(
     recipe: Path,
     corpus: Path,
@@ -110,6 +112,7 @@ def train_recipe(
     device: str = "cpu",
 ) -> None:
     """Make the clips of a recipe and train to its end, with progress on standard error; continue from a checkpoint in ``out``."""
+    from filelock import FileLock, Timeout
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -118,9 +121,9 @@ def train_recipe(
         TimeRemainingColumn,
     )
 
-    from sdr2hdr.data.store import make_clips
+    from sdr2hdr.data.store import claim, make_clips
     from sdr2hdr.models import registry
-    from sdr2hdr.render.device import keep_one_heap
+    from sdr2hdr.render.device import keep_one_heap, pick_device
     from sdr2hdr.training import speed
     from sdr2hdr.training.curves import draw
     from sdr2hdr.training.loop import Report, Trainer, check
@@ -128,6 +131,7 @@ def train_recipe(
     from sdr2hdr.weights.starting import check_sources, starting_tensors
 
     keep_one_heap()
+    device = str(pick_device(device))
     terminal = console(stderr=True)
     alone = registry.stands_alone(r.model, r.config)
     sources = (*r.starts, *start)
@@ -138,6 +142,15 @@ def train_recipe(
     tensors = starting_tensors(*sources, alone=alone)
     clips = clips or out / "clips"
     check(r, out, tensors)
+    make_folder(out)
+    lock = FileLock(out / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as e:
+        raise OutputError(
+            f"Another training writes to {out}; let it end, or name another folder."
+        ) from e
+    claim(clips, r.clips.kind)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -145,7 +158,7 @@ def train_recipe(
         TimeRemainingColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=terminal) as progress:
+    with lock, Progress(*columns, console=terminal) as progress:
         for split, count, maker in makers:
             if maker.scenes:
                 task = progress.add_task(f"{split} clips", total=count, said="")
@@ -157,6 +170,10 @@ def train_recipe(
         terminal.print(
             f"{'Going on at' if went_on else 'Starting at'} step {trainer.step} of {r.steps}"
         )
+        if went_on and start:
+            terminal.print(
+                "--start counts at the first step alone; name another folder to start from it."
+            )
         arithmetic = speed.share(trainer)
         task = progress.add_task("steps", total=r.steps, completed=trainer.step, said="")
 

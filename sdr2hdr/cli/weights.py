@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sdr2hdr.cli.screen import console, say, show_json, show_path, show_text
-from sdr2hdr.errors import ModelError
+from sdr2hdr.errors import ModelError, UsageError
 from sdr2hdr.text import printable
 from sdr2hdr.weights import fetch, manifest
 from sdr2hdr.weights.manifest import WeightEntry
+from sdr2hdr.writing import make_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -214,19 +215,25 @@ def export_(
     commit: str,
     worse: bool,
 ) -> None:
-    """Write the best weight of a training run, with its manifest entry and scores.
+    """Write the weight of a training run, with its manifest entry and scores.
 
-    RUN is the output folder of `sdr2hdr train RECIPE`. The file is in half precision.
+    RUN is the output folder of `sdr2hdr train RECIPE`. The file is in half precision. It holds the weight that was best on the
+    select clips, or the last if none was measured.
 
     \b
     Example:
       sdr2hdr weights export run/ wmnet --out mine/ --corpus hdri/ --data "My own stills"
     """
     from sdr2hdr.training.export import enter, export, scores_of
+    from sdr2hdr.training.loop import read_checkpoint
     from sdr2hdr.training.recipe import read_recipe, recipe_path
 
     r = read_recipe(recipe_path(recipe))
-    out.mkdir(parents=True, exist_ok=True)
+    for option, text in (("--data", data), ("--commit", commit)):
+        if not text.strip():
+            raise UsageError(f"{option} is empty; say it in words.")
+    read_checkpoint(run / "checkpoint.pt", r)
+    make_folder(out)
     with TemporaryDirectory(dir=out) as part:
         entry = export(run / "checkpoint.pt", r, Path(part), data=data, commit=commit, scores={})
         written = Path(part) / f"{r.name}.safetensors"

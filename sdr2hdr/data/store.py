@@ -1,21 +1,23 @@
 """Clips on disk: made once, by any number of processes; of each the loop reads only the patch that it needs."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from torch import Tensor
 
 from sdr2hdr.data.clips import Clip, Span, cut, rgb
 from sdr2hdr.data.damage import Planes
 from sdr2hdr.data.footage import Maker, scene_of
+from sdr2hdr.errors import InputError
 from sdr2hdr.models.inputs import thumbnail
-from sdr2hdr.writing import whole_file
+from sdr2hdr.writing import make_folder, note_down, whole_file
 
 _PLANES = ("y", "cb", "cr")
 _CLEAN = ("clean_y", "clean_cb", "clean_cr")
@@ -28,13 +30,26 @@ def write_clip(clip: Clip, path: Path) -> None:
     tensors["codes"] = clip.codes.to(torch.uint16)
     meta = {"scene": clip.scene, "look": clip.look, "qp": str(clip.qp)}
     meta["brightness"] = repr(clip.brightness)
+    data = save({k: t.contiguous().numpy() for k, t in tensors.items()}, meta)
     with whole_file(path) as part:
-        save_file({k: t.contiguous().numpy() for k, t in tensors.items()}, part, meta)
+        part.write_bytes(data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A clip's file. Raises InputError if it is damaged."""
+    try:
+        with safe_open(path, "pt") as f:
+            yield f
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        raise InputError(
+            f"{path} is damaged; delete it, and the same command makes the clip again."
+        ) from e
 
 
 def read_clip(path: Path) -> Clip:
-    """A clip written by :func:`write_clip`."""
-    with safe_open(path, "pt") as f:
+    """A clip written by :func:`write_clip`. Raises InputError if it is damaged."""
+    with _opened(path) as f:
         (y, cb, cr), (y0, cb0, cr0) = (map(f.get_tensor, names) for names in (_PLANES, _CLEAN))
         codes, meta = f.get_tensor("codes").to(torch.int32), f.metadata()
     qp, brightness = int(meta["qp"]), float(meta["brightness"])
@@ -58,9 +73,20 @@ def clip_paths(folder: Path, count: int | None = None) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))[:count]
 
 
+def claim(folder: Path, kind: str) -> None:
+    """Note in a new folder of clips of what ``kind`` they are. Raises InputError if it has clips of another kind."""
+    note, said = folder / "kind.txt", f"{kind}\n".encode()
+    if not note.exists() and any(folder.glob(f"*/*{SUFFIX}")):
+        return  # made before there were such notes
+    if note_down(note, said, "a note on clips") != said:
+        raise InputError(
+            f"{folder} holds clips of other settings than [clips] of this recipe has; name another folder with --clips."
+        )
+
+
 def make_clips(maker: Maker, folder: Path, numbers: range) -> int:
     """Make the training clips that the folder lacks; returns how many were made."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     made = 0
     for n in numbers:
         path = folder / f"{n:06d}{SUFFIX}"
@@ -136,9 +162,19 @@ class Sampler:
 
     def facts(self, index: int) -> Facts:
         """The facts of a clip."""
-        with safe_open(self.paths[index], "pt") as f:
+        with _opened(self.paths[index]) as f:
             frames, height, width = f.get_slice("y").get_shape()
             return Facts(int(f.metadata()["qp"]), frames, height, width)
+
+    def check(self, frames: int, patch: int) -> None:
+        """Raise InputError for a clip that is too short or too small for patches, as another recipe has made it."""
+        for index, path in enumerate(self.paths):
+            has = self.facts(index)
+            if has.frames < frames or min(has.height, has.width) < patch:
+                raise InputError(
+                    f"{path} has {has.frames} frames of {has.width}x{has.height}, and this recipe takes patches of {patch} pixels"
+                    f" from {frames}; name another folder with --clips."
+                )
 
     def draws(
         self, step: int, size: int, frames: int, patch: int, strong_from: int
@@ -151,7 +187,7 @@ class Sampler:
             if facts.qp < strong_from:
                 clip = int(rng.integers(len(self.paths)))
                 facts = self.facts(clip)
-            first = int(rng.integers(0, max(facts.frames - frames, 0) + 1))
+            first = int(rng.integers(0, facts.frames - frames + 1))
             top, left = (
                 int(rng.integers(0, (n - patch) // self.grid + 1)) * self.grid
                 for n in (facts.height, facts.width)
@@ -180,7 +216,7 @@ class Sampler:
         for draw in draws:
             which = slice(draw.first, draw.first + frames)
             rows, columns = (draw.top, draw.top + patch), (draw.left, draw.left + patch)
-            with safe_open(self.paths[draw.clip], "pt") as f:
+            with _opened(self.paths[draw.clip]) as f:
                 damaged.append(_cut(f, _PLANES, which, rows, columns))
                 if undamaged:
                     clean.append(_cut(f, _CLEAN, which, rows, columns))

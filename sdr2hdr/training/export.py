@@ -52,7 +52,7 @@ def export(
         manifest=BUNDLED,
         config=config,
         scores=dict(scores),
-        default=True,
+        default=recipe.name == recipe.model,
     )
 
 

@@ -5,9 +5,10 @@ them, in float32.
 """
 
 import copy
-import csv
+import io
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,8 +29,10 @@ from sdr2hdr.models import registry
 from sdr2hdr.models.model import Model
 from sdr2hdr.models.parts.precision import to_precision
 from sdr2hdr.models.spec import ModelSpec
+from sdr2hdr.reading import open_regular
 from sdr2hdr.render.renderer import Renderer, Run
 from sdr2hdr.render.scene import render_scene
+from sdr2hdr.training import curves
 from sdr2hdr.training.initial import initialise
 from sdr2hdr.training.memories import Memories
 from sdr2hdr.training.optimiser import Optimiser
@@ -39,7 +42,10 @@ from sdr2hdr.training.schedule import learning_rate
 from sdr2hdr.training.task import Step, Task
 from sdr2hdr.training.tasks import TASKS
 from sdr2hdr.weights.opened import Loaded
-from sdr2hdr.writing import whole_file
+from sdr2hdr.writing import make_folder, whole_file
+
+_HELD = {"step", "recipe", "master", "average", "best", "best_psnr"}
+_ANEW = "name a folder that training wrote, or delete the file to begin anew"
 
 Starts = Sequence[Mapping[str, Tensor]]
 """Tensors by name, of one source or several."""
@@ -71,7 +77,7 @@ class Trainer:
         """``clips`` holds the folders ``train`` and ``select``. Training starts from the tensors of ``start`` that fit, the last
         of those with one name."""
         self.recipe, self.out, self.device = recipe, out, torch.device(device)
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         self.spec = registry.spec(recipe.model, recipe.config)
         made = recipe.clips
         grid = GRID if recipe.grid_weight else 2
@@ -83,6 +89,8 @@ class Trainer:
             raise InputError(
                 f"{clips} holds no training clips; `sdr2hdr train` makes them from a corpus."
             )
+        stages = recipe.stages
+        self.sampler.check(max(s.frames for s in stages), max(s.patch for s in stages))
         self.start = start
         self.features = (
             features(recipe.perceptual).to(self.device) if recipe.perceptual_weight else None
@@ -139,8 +147,10 @@ class Trainer:
         state |= {"recent": [self._named(each) for each in self.recent]} if self.recent else {}
         state |= {"memories": self.memories.held} if self.memories else {}
         state |= {"best": self._named(self.best or self.average), "best_psnr": self.best_psnr}
+        data = io.BytesIO()  # for what torch raises on a full disk is no error of the system
+        torch.save(state, data)
         with whole_file(self.checkpoint) as part:
-            torch.save(state, part)
+            part.write_bytes(data.getbuffer())
 
     def resume(self) -> bool:
         """Resume from the checkpoint in the output folder, if there is one of this recipe."""
@@ -271,7 +281,11 @@ class Trainer:
         return mean
 
     def run(self, report: Callable[[Report], None], every: int = 50, save_every: int = 250) -> None:
-        """Train to the recipe's end, reporting; reports are also kept in ``loss.csv``."""
+        """Train to the recipe's end, reporting; reports are also kept in ``loss.csv``.
+
+        Raises InputError if the loss or a weight is no number any more; the last checkpoint is then kept.
+        """
+        curves.keep(self.out, self.step)
         total, count, samples, since = 0.0, 0, 0, time.monotonic()
         while self.step < self.recipe.steps:
             stage, _ = self.recipe.stage_at(self.step)
@@ -281,28 +295,36 @@ class Trainer:
                 samples + stage.batch * stage.frames,
             )
             last = self.step == self.recipe.steps
-            if self.step % every == 0 or last:
+            selects = TASKS[stage.task].makes_hdr and (
+                self.step % self.recipe.select_every == 0 or last
+            )
+            saves = self.step % save_every == 0 or last
+            if self.step % every == 0 or selects or saves:
+                self._check_numbers(total)
                 seconds = time.monotonic() - since
-                selects = TASKS[stage.task].makes_hdr
-                measured = (
-                    self.select()
-                    if selects and (self.step % self.recipe.select_every == 0 or last)
-                    else None
-                )
                 said = Report(
-                    self.step, total / count, seconds / count, samples / seconds, measured
+                    step=self.step,
+                    loss=total / count,
+                    seconds=seconds / count,
+                    samples=samples / seconds,
+                    psnr=self.select() if selects else None,
                 )
-                with (self.out / "loss.csv").open("a", newline="") as f:
-                    row = [
-                        f"{said.loss:.6f}",
-                        f"{said.seconds:.3f}",
-                        "" if measured is None else f"{measured:.3f}",
-                    ]
-                    csv.writer(f).writerow([self.step, *row])
+                curves.add(self.out, (said.step, said.loss, said.seconds, said.psnr))
                 report(said)
                 total, count, samples, since = 0.0, 0, 0, time.monotonic()
-            if self.step % save_every == 0 or last:
+            if saves:
                 self.save()
+
+    def _check_numbers(self, loss: float) -> None:
+        if math.isfinite(loss) and all(bool(m.isfinite().all()) for m in self.master):
+            return
+        kept = (
+            f"The checkpoint before it is kept in {self.out}." if self.checkpoint.exists() else ""
+        )
+        raise InputError(
+            f"Recipe {self.recipe.name} diverged by step {self.step}: its loss or weights are no numbers any more; lower "
+            f"its learning_rate. {kept}".rstrip()
+        )
 
 
 def fresh(recipe: Recipe, start: Starts) -> Model:
@@ -328,7 +350,13 @@ def fresh(recipe: Recipe, start: Starts) -> Model:
             f"Recipe {recipe.name} has a scene_memory, and model {recipe.model} as configured has no state to carry from clip to "
             "clip; leave it out."
         )
-    free = [name for name, _ in net.named_parameters() if not is_frozen(recipe, name)]
+    names = [name for name, _ in net.named_parameters()]
+    for prefix in (recipe.frozen,) if isinstance(recipe.frozen, str) else recipe.frozen:
+        if prefix and not any(name.startswith(prefix) for name in names):
+            raise InputError(
+                f"Recipe {recipe.name} freezes {prefix!r}, and no weight of model {recipe.model} begins so; correct `frozen`."
+            )
+    free = [name for name in names if not is_frozen(recipe, name)]
     if not free:
         raise InputError(
             f"Recipe {recipe.name} trains nothing: it freezes all weights of model {recipe.model}; freeze less."
@@ -384,14 +412,19 @@ def check(recipe: Recipe, out: Path, start: Starts) -> None:
 
 def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     """A checkpoint of that recipe; raises InputError if it cannot be read or belongs to another recipe."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({e}); give a checkpoint.pt that training wrote."
-        ) from e
-    if state.get("recipe") != repr(recipe):
+    with open_regular(path, "a checkpoint that training wrote") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles that are not torch's
+        try:
+            state: Any = torch.load(file, map_location="cpu", weights_only=True)
+        except (
+            Exception
+        ) as e:  # damaged files raise whatever the zip and pickle readers stumble over
+            raise InputError(f"{path} is damaged or no checkpoint; {_ANEW}.") from e
+    if not isinstance(state, dict) or _HELD - state.keys():
+        raise InputError(f"{path} is no checkpoint of this version; {_ANEW}.")
+    if state["recipe"] != repr(recipe):
         raise InputError(
             f"{path} belongs to another recipe than {recipe.name}; give the one it was trained with."
         )
-    return state
+    found: dict[str, Any] = state
+    return found

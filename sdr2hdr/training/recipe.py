@@ -11,6 +11,7 @@ from sdr2hdr.data.grading import CHARTS, Mix
 from sdr2hdr.errors import InputError
 from sdr2hdr.reading import read_toml
 from sdr2hdr.typed import typed
+from sdr2hdr.weights.manifest import NAME, NAMES
 
 Initial = Literal["own", "torch", "msra", "msra/10", "xavier"]
 """The names in :mod:`sdr2hdr.training.initial`."""
@@ -19,7 +20,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
-Weight = Annotated[float, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0, le=1e9)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Qp = Annotated[int, Meta(ge=1, le=51)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -110,6 +111,11 @@ class ClipSet:
     def __repr__(self) -> str:
         mixed, damaged = (tuple(f.name for f in fields(kind)) for kind in (Mix, Damage))
         return _said(self, *mixed, *damaged, "exact", "flips")
+
+    @property
+    def kind(self) -> str:
+        """What decides each of the clips, however many there are."""
+        return repr(replace(self, count=1, select=0))
 
     @property
     def mix(self) -> Mix:
@@ -277,6 +283,10 @@ def read_recipe(path: Path) -> Recipe:
         recipe = typed(read_toml(path, "a recipe"), Recipe)
     except ValueError as e:
         raise InputError(f"Recipe {path}: {e}; see docs/training.md.") from e
+    if not NAME.fullmatch(recipe.name):
+        raise InputError(
+            f"Recipe {path}: {NAMES}, and it is the name of a weight; see docs/training.md."
+        )
     clips = recipe.clips
     if max(clips.graded + clips.grades, clips.pairs + clips.aces + CHARTS) > 1:
         raise InputError(

@@ -19,7 +19,8 @@ from sdr2hdr.typed import typed
 BUNDLED = Path(__file__).with_name("weights.toml")
 FILES = Path(__file__).with_name("files")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAMES = "a name is made of a-z, 0-9, dots, dashes and underscores"
 _PART = (
     r"[A-Za-z0-9_-][A-Za-z0-9._-]*"  # of a path on the hub: neither empty nor starting with a dot
 )
@@ -183,8 +184,8 @@ def _merge(found: Iterable[WeightEntry]) -> dict[str, WeightEntry]:
 
 def _entry(path: Path, name: str, table: Any) -> WeightEntry:
     """Checks every key of one table; nothing is guessed and nothing is ignored."""
-    if not _NAME.fullmatch(name):
-        raise _bad(path, name, "a name is made of a-z, 0-9, dots, dashes and underscores")
+    if not NAME.fullmatch(name):
+        raise _bad(path, name, NAMES)
     if not isinstance(table, dict):
         raise _bad(path, name, "a weight is a table, written as [name]")
     try:

@@ -1,7 +1,9 @@
 """The training room on a tiny corpus of made-up scenes."""
 
+import errno
 import hashlib
 import json
+import sys
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pywt
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from filelock import FileLock
 
 from sdr2hdr.cli.commands import cli
 from sdr2hdr.data import camera
@@ -21,16 +24,16 @@ from sdr2hdr.data.clips import ClipMaker, to_planes
 from sdr2hdr.data.grading import LOOKS, Master, Mix, grade, render_sdr
 from sdr2hdr.data.staging import restage
 from sdr2hdr.data.stills import stills
-from sdr2hdr.data.store import Sampler, make_clips, read_clip, write_clip
-from sdr2hdr.errors import InputError
+from sdr2hdr.data.store import Sampler, claim, make_clips, read_clip, write_clip
+from sdr2hdr.errors import InputError, ModelError, OutputError
 from sdr2hdr.evaluation.val import converter
 from sdr2hdr.media.transcode import through_codec
 from sdr2hdr.metrics.basic import psnr
 from sdr2hdr.models import registry
 from sdr2hdr.models.fmstfnet.fourier import at_place
-from sdr2hdr.training import masking
+from sdr2hdr.training import curves, masking
 from sdr2hdr.training.export import enter, export
-from sdr2hdr.training.loop import Trainer, fresh
+from sdr2hdr.training.loop import Report, Trainer, fresh, read_checkpoint
 from sdr2hdr.training.losses import (
     clean_loss,
     damage,
@@ -271,6 +274,128 @@ def test_training_resumes_exactly(corpus: Path, recipe_file: Path, tmp_path: Pat
     assert len((tmp_path / "straight" / "loss.csv").read_text().splitlines()) == 4
 
 
+def test_loss_csv_goes_on_where_the_training_does(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    recipe, clips = read_recipe(recipe_file), made(corpus, tmp_path)
+    straight, resumed = (Trainer(recipe, clips, tmp_path / name) for name in ("whole", "cut"))
+    straight.run(lambda _: None, every=2)
+    for _ in range(2):
+        resumed.train_step()
+    resumed.save()
+    lines = (tmp_path / "whole" / "loss.csv").read_text().splitlines()
+    (tmp_path / "cut" / "loss.csv").write_text("\n".join([*lines[:2], "6,-0."]))  # cut by a stop
+    again = Trainer(recipe, clips, tmp_path / "cut")
+    assert again.resume()
+    again.run(lambda _: curves.draw(tmp_path / "cut"), every=2)
+    rows = [
+        [line.split(",") for line in (tmp_path / name / "loss.csv").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    assert [r[:2] + r[3:] for r in rows[0]] == [r[:2] + r[3:] for r in rows[1]]
+
+
+def test_select_clips_are_measured_at_their_steps_whenever_reports_are_due(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    recipe = replace(read_recipe(recipe_file), select_every=3)
+    reports: list[Report] = []
+    Trainer(recipe, made(corpus, tmp_path), tmp_path / "out").run(reports.append, every=5)
+    assert [r.step for r in reports if r.psnr is not None] == [3, 6, 7]
+
+
+def test_a_training_that_diverges_ends_and_keeps_its_checkpoint(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(read_recipe(recipe_file), made(corpus, tmp_path), tmp_path / "out")
+    trainer.train_step()
+    trainer.save()
+    before = trainer.checkpoint.read_bytes()
+    trainer.master[0].view(-1)[0] = float("nan")
+    with pytest.raises(InputError, match=r"diverged by step 2.*lower its learning_rate"):
+        trainer.run(lambda _: None, every=2, save_every=2)
+    assert trainer.checkpoint.read_bytes() == before
+
+
+def test_clips_of_another_recipe_and_damaged_clips_are_named(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    recipe, clips = read_recipe(recipe_file), made(corpus, tmp_path)
+    *_, last = recipe.stages
+    for more in ({"frames": 3}, {"patch": 56}):
+        with pytest.raises(
+            InputError, match=r"000000.* has 2 frames of 64x48, and this recipe takes"
+        ):
+            Trainer(replace(recipe, stages=(replace(last, **more),)), clips, tmp_path / "out")
+    claim(tmp_path / "new", recipe.clips.kind)
+    claim(tmp_path / "new", replace(recipe.clips, count=9, select=0).kind)
+    with pytest.raises(InputError, match="clips of other settings"):
+        claim(tmp_path / "new", replace(recipe.clips, seed=9).kind)
+    spoilt = clips / "train" / "000001.safetensors"
+    whole = spoilt.read_bytes()
+    for data in (whole[:5000], b""):
+        spoilt.write_bytes(data)
+        with pytest.raises(InputError, match=r"000001\.safetensors is damaged; delete it"):
+            Trainer(recipe, clips, tmp_path / "out")
+
+
+def test_a_file_that_is_no_checkpoint_is_named(recipe_file: Path, tmp_path: Path) -> None:
+    recipe, path = read_recipe(recipe_file), tmp_path / "checkpoint.pt"
+    contents: tuple[object, ...] = (torch.zeros(3), {"recipe": repr(recipe)}, {"step": {1}}, print)
+    for content in contents:
+        torch.save(content, path)
+        with pytest.raises(InputError, match=r"checkpoint.*; name a folder") as said:
+            read_checkpoint(path, recipe)
+        assert "weights_only" not in str(said.value)
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        read_checkpoint(path, recipe)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_said_of_checkpoints_clips_and_losses(
+    corpus: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(read_recipe(recipe_file), made(corpus, tmp_path), tmp_path / "out")
+    (tmp_path / "out" / "loss.csv").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"loss\.csv cannot be written \(No space left"):
+        curves.add(tmp_path / "out", (1, 0.5, 0.1, None))
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written \(No space left"):
+        trainer.save()
+    clip = read_clip(tmp_path / "clips" / "train" / "000000.safetensors")
+    with pytest.raises(OutputError, match=r"x\.safetensors cannot be written \(No space left"):
+        write_clip(clip, tmp_path / "x.safetensors")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_train_says_what_stands_in_its_way_before_it_makes_clips(
+    corpus: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["train", str(recipe_file), "--corpus", str(corpus), "--out"]
+    for more, error, why in (
+        ([str(out), "--device", "foo"], ModelError, "There is no device 'foo'"),
+        ([str(out), "--device", "meta"], ModelError, "is not supported"),
+        ([str(recipe_file)], OutputError, "is not a folder"),
+    ):
+        result = CliRunner().invoke(cli, [*words, *more])
+        assert isinstance(result.exception, error) and why in str(result.exception)
+    assert not out.exists()
+    out.mkdir()
+    with FileLock(out / "lock"):
+        result = CliRunner().invoke(cli, [*words, str(out)])
+    assert isinstance(result.exception, OutputError) and "Another training" in str(result.exception)
+    assert not (out / "clips").exists()
+    recipe_file.write_text(RECIPE.replace("warmup = 2", 'warmup = 2\nfrozen = "raeder."'))
+    result = CliRunner().invoke(cli, [*words, str(out)])
+    assert "freezes 'raeder.'" in str(result.exception)
+
+
 def test_select_clips_are_scored_as_a_conversion_renders_them(
     corpus: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
@@ -339,6 +464,7 @@ def test_export_never_replaces_a_better_weight(
     first = CliRunner().invoke(cli, words)
     assert first.exit_code == 0, first.output
     entry = read_manifest(mine / "weights.toml")[0]
+    assert not entry.default  # which only one weight of a model can be
     assert entry.sha256 == hashlib.sha256((mine / "tiny.safetensors").read_bytes()).hexdigest()
     psnr = entry.scores["psnr"]
     assert isinstance(psnr, float)
@@ -370,6 +496,9 @@ def test_export_never_replaces_a_better_weight(
         (("patch = 32", "patch = 33"), "multiple of 8"),
         (("steps = 3", "steps = 0"), "steps. must be a whole number >= 1"),
         (('name = "tiny"', ""), "name"),
+        (('"tiny"', '"../tiny"'), "a name is made of"),
+        (('"tiny"', '"My look"'), "a name is made of"),
+        (("warmup = 2", "learning_rate = inf"), "learning_rate"),
         (("[[stages]]", "[[stages"), "must be TOML"),
     ],
 )
