@@ -140,13 +140,12 @@ def crop(
     """
     from sdr2hdr.data.crop import crop as cut
     from sdr2hdr.data.paired import paired_scenes, sides, with_compressed
-    from sdr2hdr.data.scene_list import Part, read_scene_list, select
+    from sdr2hdr.data.scene_list import select_from
 
     left, right = (folder, hdr) if hdr else sides(folder, "test" if part == "test" else "train")
     pairs = with_compressed(paired_scenes(left, right), left)
     if scenes is not None:
-        of: Part | None = "train" if part == "train" else "test" if part == "test" else None
-        pairs = select(pairs, read_scene_list(scenes), of)
+        pairs = select_from(pairs, scenes, part)
     terminal = console(stderr=True)
     with Progress(console=terminal) as bar:
         task = bar.add_task("Cutting")

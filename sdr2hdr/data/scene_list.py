@@ -19,6 +19,7 @@ from sdr2hdr.media.png import read_png
 from sdr2hdr.reading import read_text
 from sdr2hdr.scenes.likeness import Structure, likeness
 from sdr2hdr.scenes.small import small_frame
+from sdr2hdr.text import printable
 
 _PNG = YuvLayout("rgb", full_range=True)
 LEAST = 8
@@ -100,7 +101,8 @@ def list_scenes(
 
 
 def read_scene_list(path: Path) -> SceneList:
-    """A list written by :meth:`SceneList.to_json`. Raises InputError, also for a frame that is in two scenes."""
+    """A list written by :meth:`SceneList.to_json`. Raises InputError, also for a frame or a name that is there twice, for a
+    scene without frames, and for a name that cannot be a folder's."""
     try:
         data = json.loads(read_text(path, "a list that dataset scenes wrote"))
         scenes = tuple(
@@ -114,16 +116,44 @@ def read_scene_list(path: Path) -> SceneList:
         raise InputError(
             f"{path} is no list of scenes ({e!r}); make one with sdr2hdr dataset scenes."
         ) from e
+    if not scenes:
+        raise InputError(f"{path} lists no scenes; make one with sdr2hdr dataset scenes.")
+    names: set[str] = set()
     of: dict[tuple[str, str], ListedScene] = {}
-    for scene in found.scenes:
+    for scene in scenes:
+        if not _names_folder(scene.name):
+            raise InputError(
+                f"{path} has a scene named {scene.name!r}, which cannot be the name of a folder; correct the list."
+            )
+        if scene.name in names:
+            raise InputError(f"{path} has two scenes named {scene.name}; correct the list.")
+        names.add(scene.name)
+        if not scene.frames:
+            raise InputError(
+                f"{path} lists no frames in {scene.name}; take the scene out or add its frames."
+            )
         for frame in scene.frames:
-            other = of.setdefault((scene.folder, frame), scene)
-            if other is not scene:
+            if (other := of.get((scene.folder, frame))) is scene:
+                raise InputError(
+                    f"{path} lists frame {frame} twice in {scene.name}; correct the list."
+                )
+            if other is not None:
                 raise InputError(
                     f"{path} lists frame {frame} in {other.name} ({other.part}) and in {scene.name} ({scene.part}); "
                     "a frame belongs to one scene: correct the list."
                 )
+            of[scene.folder, frame] = scene
     return found
+
+
+def _names_folder(name: str) -> bool:
+    """Whether a folder can have this name on every system, and lies right where it is made and is not hidden."""
+    return (
+        name != ""
+        and not name.startswith(".")
+        and name == printable(name)
+        and not set(name) & set("/\\:")
+    )
 
 
 def _part(value: object) -> Part:
@@ -158,3 +188,11 @@ def select(
         )
         out.append(PairedScene(wanted.name, sdr, hdr, compressed=compressed))
     return out
+
+
+def select_from(scenes: Sequence[PairedScene], path: Path, part: str) -> list[PairedScene]:
+    """:func:`select` from the list in a file; ``part`` is train, test or all. Raises InputError where it has no such scene."""
+    found = select(scenes, read_scene_list(path), None if part == "all" else _part(part))
+    if not found:
+        raise InputError(f"{path} has no scene for {part}; ask for --part all.")
+    return found

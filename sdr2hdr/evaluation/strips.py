@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdr2hdr.data.alternating import ExposedScene, exposed_scenes
 from sdr2hdr.data.paired import PairedScene, frame_files, paired_scenes, sides
-from sdr2hdr.data.scene_list import read_scene_list, select
+from sdr2hdr.data.scene_list import select_from
 from sdr2hdr.errors import InputError
 from sdr2hdr.jobs.exposures import Times
 from sdr2hdr.jobs.plan import Survey, survey
@@ -133,13 +133,7 @@ def pairings(
     results = png_facts(next(iter(files.values()))).depth == 16
     scenes = paired_scenes(left, right, results=results)
     if scene_list is not None:
-        scenes = select(
-            scenes,
-            read_scene_list(scene_list),
-            None if part == "all" else "train" if part == "train" else "test",
-        )
-        if not scenes:
-            raise InputError(f"{scene_list} has no scene for {part}; ask for --part all.")
+        scenes = select_from(scenes, scene_list, part)
     return [_paired(s) for s in scenes]
 
 

@@ -301,6 +301,46 @@ def test_a_test_scene_listed_for_training_too_is_refused(flat: Path, tmp_path: P
         read_scene_list(path)
 
 
+@pytest.mark.parametrize(
+    "name", ["../../../escaped", "a/b", "a\\b", "c:", "a\0b", "a\nb", ".a", ""]
+)
+def test_a_scene_whose_name_is_no_folders_is_refused(
+    name: str, flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = json.loads(list_scenes(paired_scenes(*sides(flat))).to_json())
+    data["scenes"][1]["name"] = name
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(data))
+    out = tmp_path / "a/b/patches"
+    command = ["dataset", "crop", str(flat), str(out), "--scenes", str(path), "--part", "all"]
+    assert main([*command, "--size", "64"]) == 3
+    assert "list.json has a scene named" in " ".join(capsys.readouterr().err.split())
+    assert {p.name for p in tmp_path.iterdir()} == {"set", "list.json"}
+
+
+def test_a_list_that_says_something_twice_or_nothing_is_refused(
+    flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = json.loads(list_scenes(paired_scenes(*sides(flat))).to_json())["scenes"]
+    path = tmp_path / "list.json"
+    for scenes, said in (
+        ([listed[0], {**listed[1], "name": "s000"}], "has two scenes named s000"),
+        ([{**listed[0], "frames": []}], "lists no frames in s000"),
+        ([{**listed[0], "frames": ["001", "002", "001"]}], "lists frame 001 twice in s000"),
+        ([], "lists no scenes"),
+        ([s for s in listed if s["part"] == "train"], "has no scene for test; ask for --part all"),
+    ):
+        path.write_text(json.dumps({"scenes": scenes, "seed": 0, "least": 8, "dropped": 0}))
+        options = ["--scenes", str(path), "--part", "test", "--size", "64"]
+        data = [str(flat / side) for side in ("sdr", "hdr")]
+        out = str(tmp_path / "patches")
+        assert main(["dataset", "crop", data[0], out, "--hdr", data[1], *options]) == 3
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert main(["evaluate", *data, "--models", "bt2408", *options[:4]]) == 3
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert {p.name for p in tmp_path.iterdir()} == {"set", "list.json"}
+
+
 def test_patches_lie_on_their_grid_and_reach_the_border() -> None:
     assert places(128, 128, 240) == [0] and places(1080, 128, 240) == [0, 240, 480, 720, 952]
     assert places(100, 128, 240) == [] and places(368, 128, 240) == [0, 240]
