@@ -19,13 +19,13 @@ _NAMES = {
 _NAMES |= {"array": "a list", "null": "nothing"}
 
 
-def typed(data: Any, kind: type[T]) -> T:
+def typed(data: Any, kind: type[T], *, others: bool = False) -> T:
     """``data`` as the dataclass ``kind``, whose fields may hold dataclasses and be annotated with ``msgspec.Meta``.
 
-    No key is ignored. Integers are accepted for floats; nothing else is converted. Raises ValueError, whose text names the
-    wrong key and the reason, as part of a sentence.
+    No key is ignored, unless ``others`` may be there. Integers are accepted for floats; nothing else is converted. Raises
+    ValueError, whose text names the wrong key and the reason, as part of a sentence.
     """
-    for key, known in _unknown(data, kind):
+    for key, known in () if others else _unknown(data, kind):
         raise ValueError(f"the key {key!r} is unknown; known are {', '.join(known)}")
     try:
         return msgspec.convert(data, kind)

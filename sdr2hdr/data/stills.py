@@ -7,9 +7,10 @@ on. :func:`stills` gives one split at a time.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imageio.v3 as iio
 import numpy as np
@@ -21,6 +22,8 @@ from sdr2hdr.color.transfer import bt1886_inverse_eotf, srgb_eotf
 from sdr2hdr.data.splits import Split, is_select, is_val
 from sdr2hdr.errors import InputError
 from sdr2hdr.media.png import read_radiance
+from sdr2hdr.reading import read_text
+from sdr2hdr.typed import typed
 
 SUFFIXES = (".exr", ".hdr")
 
@@ -42,13 +45,27 @@ class Still:
         return self.path.stem
 
 
-def _split(entry: dict[str, str]) -> Split:
+@dataclass(frozen=True)
+class _Entry:
+    """A still in the manifest, as docs/training.md has it."""
+
+    file: str
+    split: Literal["train", "val"]
+    projection: Literal["equirectangular", "perspective"]
+    primaries: Literal["bt709", "bt2020"]
+    white_is_one: bool
+    tag: str
+    sdr_pair: str | None = None
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    stills: tuple[_Entry, ...]
+
+
+def _split(entry: _Entry) -> Split:
     """``select`` for about one train scene in eight, by its name's hash: the best weight is chosen on these, never on val."""
-    if entry["split"] not in ("train", "val"):
-        raise KeyError(f"split {entry['split']}")
-    if entry["split"] == "val":
-        return "val"
-    return "select" if is_select(Path(entry["file"]).stem) else "train"
+    return "select" if entry.split == "train" and is_select(Path(entry.file).stem) else entry.split
 
 
 def stills(folder: Path, split: Split) -> list[Still]:
@@ -58,23 +75,19 @@ def stills(folder: Path, split: Split) -> list[Still]:
         entries = _entries(manifest) if manifest.exists() else _guessed(folder)
         found = [
             Still(
-                folder / e["file"],
+                folder / e.file,
                 _split(e),
-                e["projection"] == "equirectangular",
-                e["primaries"],
-                bool(e["white_is_one"]),
-                e["tag"],
-                folder / e["sdr_pair"] if e.get("sdr_pair") else None,
+                e.projection == "equirectangular",
+                e.primaries,
+                e.white_is_one,
+                e.tag,
+                folder / e.sdr_pair if e.sdr_pair else None,
             )
             for e in entries
         ]
     except OSError as e:
         raise InputError(
             f"{folder} cannot be read ({e.strerror}); name a folder of HDR stills."
-        ) from e
-    except (KeyError, TypeError, ValueError) as e:
-        raise InputError(
-            f"{manifest} cannot be read as a list of stills ({e!r}); see docs/training.md."
         ) from e
     train, val = (
         {s.path.resolve() for s in found if (s.split == "val") is held} for held in (False, True)
@@ -86,11 +99,21 @@ def stills(folder: Path, split: Split) -> list[Still]:
     return sorted((s for s in found if s.split == split), key=lambda s: s.name)
 
 
-def _entries(manifest: Path) -> list[dict[str, Any]]:
-    return list(json.loads(manifest.read_text("utf-8"))["stills"])
+def _entries(manifest: Path) -> Sequence[_Entry]:
+    """The manifest's entries, which may have more keys, such as a still's author. Raises InputError."""
+    try:
+        data = json.loads(read_text(manifest, "a list of stills"))
+        return typed(data, _Manifest, others=True).stills
+    except ValueError as e:
+        cause = str(e)
+    except RecursionError:
+        cause = "it is nested too deeply"
+    raise InputError(
+        f"{manifest} cannot be read as a list of stills ({cause}); correct it as docs/training.md says."
+    )
 
 
-def _guessed(folder: Path) -> list[dict[str, Any]]:
+def _guessed(folder: Path) -> Sequence[_Entry]:
     """Entries as a manifest has them, of a folder without one.
 
     ``val`` is one still in eight, by its name's hash. A picture twice as wide as high is a panorama. Primaries are BT.2020 where
@@ -99,11 +122,11 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
     """
     above = folder.resolve().parent / "manifest.json"
     if above.exists() and any(
-        str(e["file"]).startswith(f"{folder.resolve().name}/") for e in _entries(above)
+        e.file.startswith(f"{folder.resolve().name}/") for e in _entries(above)
     ):
         # its splits are someone's word; other ones would let val scenes into training
         raise InputError(f"{folder} is listed in {above}; give the folder that holds the list.")
-    entries: list[dict[str, Any]] = []
+    entries: list[_Entry] = []
     for path in sorted(
         p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
     ):
@@ -121,15 +144,15 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
                 f"{pair} is {size[0]}x{size[1]}, but {path} is {width}x{height}; scale one of them or take the SDR picture out."
             )
         entries.append(
-            {
-                "file": path.name,
-                "split": "val" if is_val(path.stem) else "train",
-                "projection": "equirectangular" if width == 2 * height else "perspective",
-                "primaries": primaries,
-                "white_is_one": pair is not None,
-                "tag": "",
-                "sdr_pair": pair and pair.name,
-            }
+            _Entry(
+                file=path.name,
+                split="val" if is_val(path.stem) else "train",
+                projection="equirectangular" if width == 2 * height else "perspective",
+                primaries=primaries,
+                white_is_one=pair is not None,
+                tag="",
+                sdr_pair=pair and pair.name,
+            )
         )
     if not entries:
         raise InputError(
@@ -139,7 +162,7 @@ def _guessed(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _header(path: Path) -> tuple[int, int, str]:
+def _header(path: Path) -> tuple[int, int, Literal["bt709", "bt2020"]]:
     """Width, height and primaries of a still."""
     if path.suffix.lower() == ".exr":
         header = _exr(path, header_only=True).header()
@@ -158,7 +181,9 @@ def _exr(path: Path, *, header_only: bool = False) -> Any:
     import OpenEXR
 
     try:
-        return OpenEXR.File(str(path), header_only=header_only)
+        file = OpenEXR.File(str(path), header_only=header_only)
+        file.header()  # one that is cut short opens all the same, without its part
+        return file
     except (RuntimeError, OSError, ValueError) as e:
         raise InputError(
             f"{path} cannot be read as OpenEXR; get a new copy or take it out of the corpus."

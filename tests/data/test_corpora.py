@@ -143,6 +143,43 @@ def test_a_folder_that_is_no_corpus_is_refused(
         everything(tmp_path)
 
 
+def listed(folder: Path, **change: object) -> None:
+    """A manifest with a still that is in order but for these keys, among others that training has no use for."""
+    entry = {"file": "a.exr", "split": "train", "projection": "perspective", "primaries": "bt709",
+             "white_is_one": False, "tag": "night", "author": "A. Nyone", **change}  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps({"stills": [entry], "videos": []}))
+
+
+def test_an_entry_of_a_manifest_that_cannot_be_is_refused_with_its_key(tmp_path: Path) -> None:
+    listed(tmp_path)
+    assert [s.tag for s in everything(tmp_path).values()] == ["night"]
+    for key, value in (
+        ("split", "test"),
+        ("projection", "foo"),
+        ("primaries", "zzz"),
+        ("white_is_one", "no"),
+        ("tag", None),
+        ("file", 7),
+    ):
+        listed(tmp_path, **{key: value})
+        with pytest.raises(InputError, match=rf"manifest\.json .*\('stills\[0\]\.{key}' "):
+            everything(tmp_path)
+    for text in ("[" * 100000, "[]", "{}", '{"stills": {}}', '{"stills": [7]}'):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(InputError, match=r"manifest\.json cannot be read as a list"):
+            everything(tmp_path)
+
+
+def test_a_still_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    exr(tmp_path / "a.exr", np.random.default_rng(0).uniform(0, 1, (64, 64, 3)))
+    whole = (tmp_path / "a.exr").read_bytes()
+    for length in (len(whole) // 2, len(whole) - 10):
+        (tmp_path / "a.exr").write_bytes(whole[:length])
+        (still,) = everything(tmp_path).values()
+        with pytest.raises(InputError, match=r"a\.exr cannot be read as OpenEXR; get a new copy"):
+            load_linear(still)
+
+
 # --- folders of paired frames
 
 
