@@ -81,11 +81,19 @@ def build(name: str, config: Config = None) -> Model:
     _, cls = _find(name)
     options = configuration(name, config)
     try:
-        return cls.form(options)(**options).eval()
-    except (TypeError, ValueError) as e:
+        for key, value in options.items():
+            if isinstance(value, int) and value < 0:
+                raise ValueError(f"{key} is below 0")
+        model = cls.form(options)(**options).eval()
+        empty = next((n for n, p in model.named_parameters() if not p.numel()), None)
+        if empty is not None:
+            raise ValueError(f"{empty} would be empty")
+    except (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError) as e:
+        cause = str(e).partition("\n")[0]
         raise ModelError(
-            f"Model {name} cannot be built with the configuration {options}: {e}."
+            f"Model {name} cannot be built with the configuration {options}: {cause}."
         ) from e
+    return model
 
 
 def buffers(name: str, config: Config = None) -> set[str]:

@@ -110,7 +110,7 @@ def _named_model(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str
     """The model and the configuration that a file's metadata name."""
     try:
         model, config = metadata["model"], json.loads(metadata["config"])
-    except (KeyError, ValueError) as e:
+    except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(
             f"{path}: the file does not say which model it is for; bring it in with `sdr2hdr weights import`."
         ) from e
