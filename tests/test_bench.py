@@ -60,6 +60,7 @@ def test_the_peak_is_a_rate_of_this_device() -> None:
     [
         (["--sizes", "480p"], 2, "540p, 1080p, 2160p"),
         (["--models", "wmnett"], 5, "wmnett"),
+        (["--models", " ,"], 2, "name at least one"),
         (["--frames", "0"], 2, "0"),
     ],
 )

@@ -31,14 +31,10 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]
     return list(dict.fromkeys(sizes))
 
 
-def _models(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
 @click.command()
 @click.option(
-    "--models", default="look,wmnet-deep", show_default=True, callback=_models, metavar="A,B,C", shell_complete=values.models,
-    help="Models or named weights to measure.",
+    "--models", default="look,wmnet-deep", show_default=True, callback=values.names, metavar="A,B,C",
+    shell_complete=values.models, help="Models or named weights to measure.",
 )  # fmt: skip
 @click.option(
     "--sizes", default=",".join(SIZES), show_default=True, callback=_sizes, metavar="A,B,C",
@@ -55,7 +51,9 @@ def _models(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, with versions, instead of a table."
 )
-def bench(models: list[str], sizes: list[str], frames: int, device: str, as_json: bool) -> None:
+def bench(
+    models: tuple[str, ...], sizes: list[str], frames: int, device: str, as_json: bool
+) -> None:
     """Measure how fast this machine converts: each stage alone, and whole conversions of a synthetic moving picture.
 
     The device's peak is a bfloat16 matrix product, measured at the start. Close other programs first. More --frames give

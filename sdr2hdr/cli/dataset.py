@@ -6,6 +6,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
+from sdr2hdr.cli import values
 from sdr2hdr.cli.screen import console
 
 _SIDES = (
@@ -48,7 +49,7 @@ def dataset() -> None:
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=values.Range(0, 1, min_open=True),
     default=0.8,
     show_default=True,
     help="Share of the scenes used for training.",

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from sdr2hdr.metrics.measures import Measure
 
 
-def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(n.strip() for n in (value or "").split(",") if n.strip()))
-    if value is not None and not names:
-        raise click.BadParameter("name at least one.")
-    return names
-
-
 def _qps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     try:
         qps = tuple(int(q) for q in value.split(",")) if value is not None else ()
@@ -59,7 +52,7 @@ def _check_protocol(
     "--models",
     default="bt2408,bt2446a,wmnet",
     show_default=True,
-    callback=_names,
+    callback=values.names,
     metavar="A,B,C",
     shell_complete=values.models,
     help="Models, named weights or .safetensors files that convert the SDR.",
@@ -69,7 +62,7 @@ def _check_protocol(
     "wanted",
     default="quick",
     show_default=True,
-    callback=_names,
+    callback=values.names,
     metavar="quick|all|A,B,C",
     help="What to measure; docs/measuring.md defines each measure.",
 )
@@ -118,13 +111,13 @@ def _check_protocol(
 )
 @click.option(
     "--brightness",
-    type=click.FloatRange(*BRIGHTNESSES),
+    type=values.Range(*BRIGHTNESSES),
     default=None,
     help="Brightness of the results.  [default: that of convert; with --val each part's own]",
 )
 @click.option(
     "--peak",
-    type=click.FloatRange(100, 10000),
+    type=values.Range(100, 10000),
     default=1000.0,
     show_default=True,
     help="Peak of the results in nits; 10000 only limits codes to 0..1, as papers do.",

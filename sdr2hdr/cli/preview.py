@@ -67,13 +67,6 @@ class Bars:
             self.bar.update(task, completed=self.bar.tasks[task].total)
 
 
-def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-    if not names:
-        raise click.BadParameter("name at least one model.")
-    return names
-
-
 KNOBS = ("brightness", "highlights", "saturation", "look")
 """Options that preview takes lists of."""
 
@@ -123,7 +116,7 @@ def side_by_side(function: Callable[..., None]) -> Callable[..., None]:
     help="Maximum number of scenes, without --at.",
 )
 @click.option(
-    "--models", "--model", default=AUTO, show_default=True, callback=_names, metavar="A,B,C",
+    "--models", "--model", default=AUTO, show_default=True, callback=values.names, metavar="A,B,C",
     shell_complete=values.models,
     help="Models or named weights, side by side; auto is the choice of convert.",
 )  # fmt: skip

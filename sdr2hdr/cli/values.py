@@ -1,6 +1,8 @@
-"""What values options may have, for shells that complete them; torch stays out of it."""
+"""What values options may have, and what shells complete them to; torch stays out of it."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -31,3 +33,23 @@ def recipes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[st
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """A completion of these values."""
     return lambda _ctx, _param, begun: [v for v in values if v.startswith(begun)]
+
+
+class Range(click.FloatRange):
+    """Numbers of a range. NaN, which Click lets pass, lies in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names in a list divided by commas, each once; none if the option is not given."""
+    found = tuple(dict.fromkeys(n.strip() for n in (value or "").split(",") if n.strip()))
+    if value is not None and not found:
+        raise click.BadParameter("name at least one.")
+    return found

@@ -115,12 +115,11 @@ def verify(name: str | None) -> None:
     """
     spoilt = []
     for entry in [manifest.find(name)] if name else manifest.entries().values():
-        path = fetch.place(entry)
-        if entry.file is None and not path.exists() and not name:
+        if not name and not _is_here(entry):
             show_text(f"{entry.name}: not downloaded\n")
             continue
         try:
-            fetch.check(path, entry)
+            _checked(entry)
             show_text(f"{entry.name}: good\n")
         except ModelError as e:
             show_text(f"{entry.name}: {printable(e)}\n")
@@ -140,14 +139,7 @@ def path(name: str) -> None:
     Example:
       sdr2hdr weights path wmnet
     """
-    entry = manifest.find(name)
-    file = fetch.place(entry)
-    if entry.file is None and not file.exists():
-        raise ModelError(
-            f"Weight {name!r} is not downloaded yet; run `sdr2hdr weights pull {name}`."
-        )
-    fetch.check(file, entry)
-    show_path(file)
+    show_path(_checked(manifest.find(name)))
 
 
 @weights.command("import")
@@ -250,6 +242,22 @@ def _find(name: str) -> WeightEntry:
     from sdr2hdr.weights.load import own_entry
 
     return own_entry(Path(name))
+
+
+def _is_here(entry: WeightEntry) -> bool:
+    """Whether its file is on this machine; one that is named and missing counts, for nothing can download it."""
+    return entry.file is not None or fetch.place(entry).exists()
+
+
+def _checked(entry: WeightEntry) -> Path:
+    """The weight's file, size and hash checked. Raises ModelError, also if it is not downloaded."""
+    if not _is_here(entry):
+        raise ModelError(
+            f"Weight {entry.name!r} is not downloaded yet; run `sdr2hdr weights pull {entry.name}`."
+        )
+    file = fetch.place(entry)
+    fetch.check(file, entry)
+    return file
 
 
 def _facts(entry: WeightEntry) -> dict[str, Any]:

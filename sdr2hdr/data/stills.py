@@ -151,7 +151,7 @@ def _guessed(folder: Path) -> Sequence[_Entry]:
                 primaries=primaries,
                 white_is_one=pair is not None,
                 tag="",
-                sdr_pair=pair and pair.name,
+                sdr_pair=None if pair is None else pair.name,
             )
         )
     if not entries:

@@ -8,7 +8,6 @@ import copy
 import io
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +40,7 @@ from sdr2hdr.training.recipe import Recipe, Stage
 from sdr2hdr.training.schedule import learning_rate
 from sdr2hdr.training.task import Step, Task
 from sdr2hdr.training.tasks import TASKS
+from sdr2hdr.weights.importers import unpickle
 from sdr2hdr.weights.opened import Loaded
 from sdr2hdr.writing import make_folder, whole_file
 
@@ -412,13 +412,10 @@ def check(recipe: Recipe, out: Path, start: Starts) -> None:
 
 def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     """A checkpoint of that recipe; raises InputError if it cannot be read or belongs to another recipe."""
-    with open_regular(path, "a checkpoint that training wrote") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pickles that are not torch's
+    with open_regular(path, "a checkpoint that training wrote") as file:
         try:
-            state: Any = torch.load(file, map_location="cpu", weights_only=True)
-        except (
-            Exception
-        ) as e:  # damaged files raise whatever the zip and pickle readers stumble over
+            state = unpickle(file)
+        except ValueError as e:
             raise InputError(f"{path} is damaged or no checkpoint; {_ANEW}.") from e
     if not isinstance(state, dict) or _HELD - state.keys():
         raise InputError(f"{path} is no checkpoint of this version; {_ANEW}.")

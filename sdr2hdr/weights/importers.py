@@ -2,10 +2,11 @@
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -123,7 +124,15 @@ def import_checkpoint(model: str, src: Path, dst: Path) -> Imported:
 
 def _read(src: Path, data: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The checkpoint's tensors under plain names, and the names of its other content."""
-    loaded = parse(data, src)[0] if src.suffix == ".safetensors" else _unpickle(src, data)
+    if src.suffix == ".safetensors":
+        loaded: Any = parse(data, src)[0]
+    else:
+        try:
+            loaded = unpickle(io.BytesIO(data))
+        except ValueError as e:
+            raise ModelError(
+                f"{src} is damaged or no checkpoint of plain tensors, and nothing of it was run; get a new copy."
+            ) from e
     tensors, left_out = _unwrap(src, loaded)
     plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     if len(plain) != len(tensors):
@@ -134,15 +143,17 @@ def _read(src: Path, data: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     return plain, left_out
 
 
-def _unpickle(src: Path, data: bytes) -> Any:
-    try:
-        # weights_only admits tensors and plain containers and calls nothing; safe as of torch 2.6 (CVE-2025-32434)
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as e:  # damaged files raise whatever the zip and pickle readers stumble over
-        reason = str(e).partition("\n")[0] or type(e).__name__
-        raise ModelError(
-            f"{src}: this is not a checkpoint of plain tensors, nothing of it was run ({reason})."
-        ) from e
+def unpickle(file: BinaryIO) -> Any:
+    """What a file that PyTorch wrote holds, if that is tensors and plain containers. Raises ValueError; nothing in it is run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles that are not PyTorch's
+        try:
+            # weights_only admits tensors and plain containers and calls nothing; safe as of torch 2.6 (CVE-2025-32434)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except (
+            Exception
+        ) as e:  # damaged files raise whatever the zip and pickle readers stumble over
+            raise ValueError from e
 
 
 def _unwrap(src: Path, loaded: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -40,6 +40,19 @@ def shown_default(option: str, capsys: pytest.CaptureFixture[str]) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize(
+    "words", [["evaluate", "x", "--peak"], ["dataset", "scenes", "x", "y", "--share"]]
+)
+def test_a_value_that_is_no_number_lies_in_no_range(
+    words: list[str], settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "nan"]) == 2
+    assert "'nan' is not a number" in capsys.readouterr().err
+    settings.write_text("[evaluate]\npeak = nan\n")
+    assert main(["evaluate", "x"]) == 3
+    assert "peak in [evaluate] = nan does not fit: nan is not a number" in capsys.readouterr().err
+
+
 def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
     settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +80,7 @@ def test_a_default_of_ones_own_stands_where_the_command_line_says_nothing(
         ("[convert]\npaek = 600\n", "paek in [convert] is no option"),
         ('[convert]\npeak = "bright"\n', "peak in [convert] = 'bright' does not fit"),
         ("[convert]\npeak = 99999\n", "peak in [convert] = 99999 does not fit"),
+        ("[convert]\npeak = nan\n", "peak in [convert] = nan does not fit"),
         ("[convert]\nworkers = 0\n", "workers in [convert] = 0 does not fit"),
         ("[convert]\nstrict = 1\n", "strict in [convert] = 1 does not fit"),
         ("[convert]\npeak = true\n", "peak in [convert] = True does not fit"),

@@ -1,6 +1,7 @@
 """Published checkpoints come in whole or not at all, and never run anything."""
 
 import pickle
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,14 @@ def test_a_malicious_pickle_runs_nothing(state: Tensors, tmp_path: Path, how: st
     else:
         what = {"params": state, "more": evil} if how == "nested" else evil
         torch.save(what, src, _use_new_zipfile_serialization=how != "torch old")
-    with pytest.raises(ModelError, match=r"stage2\.pth.*nothing of it was run"):
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        pytest.raises(ModelError, match=r"stage2\.pth.*nothing of it was run") as said,
+    ):
         import_checkpoint("wmnet", src, tmp_path / "ours.safetensors")
+    assert not warned and "weights_only" not in str(
+        said.value
+    )  # torch advises to run what is in it
     assert not target.exists()
     assert not (tmp_path / "ours.safetensors").exists()
 

@@ -184,7 +184,16 @@ def test_a_file_of_another_writer_is_sent_to_import(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", ["[]", "3", "{", '{"blocks": 7}', '{"walls": 1}', '{"channels": "x"}']
+    "config",
+    [
+        *("[]", "3", "{", '{"blocks": 7}', '{"walls": 1}', '{"channels": "x"}', "[" * 100_000),
+        *(
+            '{"channels": -1}',
+            '{"channels": 0}',
+            '{"blocks": -2}',
+            '{"channels": 1' + 30 * "0" + "}",
+        ),
+    ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(weight: Path, config: str) -> None:
     safetensors.torch.save_file(
