@@ -1,6 +1,7 @@
 """Models by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -73,14 +74,16 @@ def stands_alone(name: str, config: Config = None) -> bool:
 def spec(name: str, config: Config = None) -> ModelSpec:
     """The needs of the model of that name, built with ``config``; raises ModelError naming the known ones."""
     found, cls = _find(name)
-    return cls.as_configured(replace(found, config=configuration(name, config)))
+    options = configuration(name, config)
+    with _judged(name, options):
+        return cls.as_configured(replace(found, config=options))
 
 
 def build(name: str, config: Config = None) -> Model:
     """A model with fresh weights in evaluation mode, built with the options of :func:`configuration`."""
     _, cls = _find(name)
     options = configuration(name, config)
-    try:
+    with _judged(name, options):
         for key, value in options.items():
             if isinstance(value, int) and value < 0:
                 raise ValueError(f"{key} is below 0")
@@ -88,12 +91,19 @@ def build(name: str, config: Config = None) -> Model:
         empty = next((n for n, p in model.named_parameters() if not p.numel()), None)
         if empty is not None:
             raise ValueError(f"{empty} would be empty")
-    except (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError) as e:
+        return model
+
+
+@contextmanager
+def _judged(name: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Raises ModelError for options with which no network of that name can be."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError) as e:
         cause = str(e).partition("\n")[0]
         raise ModelError(
-            f"Model {name} cannot be built with the configuration {options}: {cause}."
+            f"Model {name} cannot be built with the configuration {dict(options)}: {cause}."
         ) from e
-    return model
 
 
 def buffers(name: str, config: Config = None) -> set[str]:

@@ -203,6 +203,16 @@ def test_a_configuration_that_makes_no_sense_is_refused(weight: Path, config: st
         load_model("wmnet", weights=weight)
 
 
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [("kpnet", {"blocks": "a", "attention": "published"}), ("bt2408", {"mapping": "x"})],
+)
+def test_a_configuration_that_makes_no_sense_is_named(model: str, config: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=f"Model {model} cannot be built with the configuration"):
+        registry.spec(model, config)
+        registry.build(model, config)
+
+
 HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 
 
