@@ -82,12 +82,14 @@ def make_plan(
     exclude: Sequence[str] = (),
     looked_at: Callable[[int], None] = lambda _: None,
     wanted: Callable[[Path], bool] = lambda _: True,
+    *,
+    strict: bool = True,
 ) -> BatchPlan:
     """Plan the conversion of ``source``. A folder's ``sdr2hdr.toml`` may overrule ``options``.
 
     ``include`` and ``exclude`` are shell patterns for names or for paths within ``source``; a file that is not ``wanted`` is
-    passed over, too, and keeps its row of an earlier run. Writes nothing. Raises
-    InputError if a folder or a TOML file cannot be used, OutputError if both folders are the same.
+    passed over, too, and keeps its row of an earlier run. Writes nothing. Raises InputError if a folder or, if ``strict``, a
+    TOML file cannot be used (else the videos below it wait), OutputError if both folders are the same.
     """
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; for a single file use `sdr2hdr convert`.")
@@ -117,8 +119,7 @@ def make_plan(
             continue
         if (include and not _matches(name, include)) or _matches(name, exclude):
             continue
-        mine = _options_for(found.parent, source, options, folders)
-        row = _look_at(found, name, mine)
+        row, mine = _asked_for(found, source, options, folders, strict)
         if row is None:
             passed_over += 1
             continue
@@ -160,6 +161,23 @@ def walk(source: Path, target: Path) -> Iterator[Path | Row]:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, p) or fnmatchcase(Path(name).name, p) for p in patterns)
+
+
+def _asked_for(
+    path: Path, source: Path, options: Options, read: dict[Path, Options], strict: bool
+) -> tuple[Row | None, Options]:
+    """A file's row, as :func:`_look_at` gives it, and its options. A video whose options are wrong waits unless it is ``strict``."""
+    name = path.relative_to(source).as_posix()
+    try:
+        mine = _options_for(path.parent, source, options, read)
+    except InputError as e:
+        if strict:
+            raise
+        row = _look_at(path, name, options)
+        if row is not None and row.status == "planned":
+            row.status, row.cause, row.exit_code = "waiting", str(e), e.exit_code
+        return row, options
+    return _look_at(path, name, mine), mine
 
 
 def _options_for(

@@ -133,8 +133,10 @@ class _Batch:
     as_json: bool
     quiet: bool
 
-    def plan(self, wanted: Callable[[Path], bool] = lambda _: True) -> "BatchPlan":
-        """The plan of all wanted files."""
+    def plan(
+        self, wanted: Callable[[Path], bool] = lambda _: True, *, strict: bool = True
+    ) -> "BatchPlan":
+        """The plan of all wanted files; what is wrong with a folder's options ends the batch if it is ``strict``."""
         from sdr2hdr.batch.plan import make_plan  # torch and av load here
 
         with Bar(
@@ -153,6 +155,7 @@ class _Batch:
                 self.exclude,
                 lambda n: bar.update(looking, description=f"Looking at the files: {n}"),
                 wanted,
+                strict=strict,
             )
 
     def run(self, plan: "BatchPlan", rows: "list[Row]", *, ends: bool) -> int:
@@ -184,8 +187,8 @@ def _watch(asked: _Batch) -> NoReturn:
     try:
         if not asked.quiet and not asked.as_json:
             say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
-        for due in rounds(asked.source, asked.target, arrivals):
-            plan = asked.plan(due.__contains__)
+        for number, due in enumerate(rounds(asked.source, asked.target, arrivals)):
+            plan = asked.plan(due.__contains__, strict=number == 0)
             rows = [row for row in plan.rows if asked.source / row.source in due]
             if rows:
                 asked.run(plan, rows, ends=False)

@@ -98,6 +98,41 @@ def test_what_arrives_is_converted_once_and_a_restart_goes_on(
     assert status == {"first.mp4": "unchanged", "second.mp4": "unchanged", "third.mp4": "done"}
 
 
+def test_a_wrong_file_of_options_that_arrives_makes_its_folder_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "new").mkdir(parents=True)
+    options = source / "new" / "sdr2hdr.toml"
+    film = make_clip(tmp_path / "film.mp4", frames=4, size=(64, 64)).read_bytes()
+    rounds: list[dict[str, str]] = []
+
+    def convert(plan: BatchPlan, _jobs: int, _progress: object) -> None:
+        rounds.append({row.source: row.status for row in plan.rows})
+        for row in (plan.rows[i] for i in plan.todo):
+            row.status = "done"
+        if len(rounds) == 1:
+            options.write_text('modle = "look"\n')
+            (source / "new" / "b.mp4").write_bytes(film)
+        elif len(rounds) == 2:
+            assert f"{options} names 'modle'" in plan.rows[-1].cause
+            options.write_text('model = "bt2408"\n')
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "SETTLE", 0.2)
+    monkeypatch.setattr(watch, "RETRY", 0.4)
+    monkeypatch.setattr(run, "run_batch", convert)
+    (source / "a.mp4").write_bytes(film)
+    args = ["batch", str(source), str(out), "--watch", "--model", "bt2446a"]
+    assert main(args) == 130
+    assert rounds == [{"a.mp4": "planned"}, {"new/b.mp4": "waiting"}, {"new/b.mp4": "planned"}]
+    capsys.readouterr()
+    options.write_text('modle = "look"\n')
+    assert main(args) == 3  # at the start it is an error, as in any batch
+    assert "names 'modle'" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_it_while_it_waits(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sdr2hdr", "batch", tmp_path, tmp_path / "out", "--watch"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
