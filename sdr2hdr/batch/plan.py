@@ -166,7 +166,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _asked_for(
     path: Path, source: Path, options: Options, read: dict[Path, Options], strict: bool
 ) -> tuple[Row | None, Options]:
-    """A file's row, as :func:`_look_at` gives it, and its options. A video whose options are wrong waits unless it is ``strict``."""
+    """A file's row, as :func:`_look_at` gives it, and its options. If they are wrong, a video waits unless it is ``strict``."""
     name = path.relative_to(source).as_posix()
     try:
         mine = _options_for(path.parent, source, options, read)

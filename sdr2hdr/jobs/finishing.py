@@ -14,7 +14,7 @@ from sdr2hdr.jobs.output import Output
 from sdr2hdr.jobs.plan import Fingerprint, Plan
 from sdr2hdr.jobs.progress import Progress, Watcher
 from sdr2hdr.jobs.work import Work
-from sdr2hdr.media.assemble import AssembleReport, assemble
+from sdr2hdr.media.assemble import AssembleReport, SoundRefused, assemble
 from sdr2hdr.media.check import StreamsDiffer, check
 from sdr2hdr.media.dynamic import NO_DYNAMIC
 from sdr2hdr.media.frames import left_behind, times_lost
@@ -101,16 +101,22 @@ def _file(
     info = part.source.info
     while True:
         part.progress(Progress("assemble", 0, 1))
-        assembled = assemble(
-            part.chunks,
-            part.source.path,
-            path,
-            streams,
-            clock=info.clock,
-            headers=info.headers,
-            with_picture=with_picture,
-            **metadata,
-        )
+        try:
+            assembled = assemble(
+                part.chunks,
+                part.source.path,
+                path,
+                streams,
+                clock=info.clock,
+                headers=info.headers,
+                with_picture=with_picture,
+                **metadata,
+            )
+        except SoundRefused as error:
+            if streams.strict:
+                raise
+            streams = streams.without(error.reasons)
+            continue
         empty = _empty(assembled)
         if empty and not streams.strict:
             streams = streams.without(empty)
@@ -162,7 +168,8 @@ def _reasons(error: StreamsDiffer, assembled: AssembleReport, container: str) ->
     """Why streams are left out, by their index in the source."""
     kinds = ((error.sounds, assembled.sounds), (error.subtitles, assembled.subtitles))
     return {
-        indexes[number]: f"read back from the {container.upper()} file, it {why}"
+        indexes[number]: assembled.unheard.get(indexes[number])
+        or f"read back from the {container.upper()} file, it {why}"
         for differing, indexes in kinds
         for number, why in differing.items()
     }

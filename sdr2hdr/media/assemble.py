@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +24,7 @@ from sdr2hdr.errors import OutputError
 from sdr2hdr.media.captions import captions_of
 from sdr2hdr.media.carriers import Carrier, SoundCopy, carrier
 from sdr2hdr.media.check import Expected
-from sdr2hdr.media.clock import STEADY, Clock
+from sdr2hdr.media.clock import STEADY, Clock, clock_time
 from sdr2hdr.media.cues import CueTally
 from sdr2hdr.media.dynamic import NO_DYNAMIC, Dynamic
 from sdr2hdr.media.edits import disable_subtitles, hide_start
@@ -84,7 +84,8 @@ _MOV_LANGUAGES = {
 class AssembleReport:
     """What was written: ``expected`` is what ``check`` must find, ``damaged`` counts source packets left out.
 
-    ``sounds`` and ``subtitles`` are the source's indexes of those streams, in the order written.
+    ``sounds`` and ``subtitles`` are the source's indexes of those streams, in the order written. ``unheard`` says, by the same
+    indexes, which sounds stop decoding.
     """
 
     frames: int
@@ -94,6 +95,15 @@ class AssembleReport:
     expected: Expected
     sounds: tuple[int, ...]
     subtitles: tuple[int, ...]
+    unheard: Mapping[int, str]
+
+
+class SoundRefused(OutputError):
+    """The writer refuses the file because of sound that does not decode to its end: ``reasons`` by index in the source."""
+
+    def __init__(self, reasons: Mapping[int, str], error: OutputError) -> None:
+        self.reasons = reasons
+        super().__init__(str(error))
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -137,6 +147,12 @@ def assemble(
             with _told(dst, source, container):
                 notes = writer.write(source)
                 flush(dst)
+        except OutputError as error:
+            dst.unlink(missing_ok=True)
+            reasons = writer.unheard(refused=True)
+            if isinstance(error.__cause__, OSError) or not reasons:
+                raise
+            raise SoundRefused(reasons, error) from error
         except BaseException:
             dst.unlink(missing_ok=True)
             raise
@@ -176,6 +192,7 @@ def assemble(
         expected=expected,
         sounds=tuple(sounds),
         subtitles=tuple(subtitles),
+        unheard=writer.unheard(),
     )
 
 
@@ -437,6 +454,25 @@ class _Writer:
             packet.pts = packet.dts = 0
             return packet
 
+    def unheard(self, *, refused: bool = False) -> dict[int, str]:
+        """Sounds that stop decoding, by their index in the source, and what is to be done; if the writer has ``refused`` a
+        packet, a single one counts."""
+        tallies = {
+            index: each.tally
+            for index, each in self.carriers.items()
+            if isinstance(each.tally, AudioTally)
+        }
+        since = {
+            index: tally.silent_from if refused else tally.unheard_from
+            for index, tally in tallies.items()
+        }
+        return {
+            index: f"from {clock_time(when)} on it does not decode, as where a recording changes the codec of its sound; cut the"
+            " film there and convert the parts"
+            for index, when in since.items()
+            if when is not None
+        }
+
     def _afterwords(self) -> tuple[str, ...]:
         """Notes on what only shows once the file is written."""
         notes = list(not_kept(self._headers, self._container))
@@ -458,6 +494,7 @@ class _Writer:
             notes.append(
                 f"chapters without a title ({self._untitled}) named by their number: {self._container.upper()} lists only titles"
             )
+        notes += [f"{self._named[index]}: {words}" for index, words in self.unheard().items()]
         if self.damaged:
             notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")
         if self._broken:

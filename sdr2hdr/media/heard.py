@@ -7,6 +7,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av.error
 from av import Packet
@@ -16,6 +17,10 @@ from av.stream import Stream
 
 TOLERANCE = 0.003
 """Seconds that a time may be off: the steps of two containers, of at most 1 ms each, and their rounding."""
+
+
+_UNHEARD = 25
+"""Packets on end without a sound, about half a second, after which the stream's decoder no longer fits its packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,10 @@ class AudioTally:
         self._marks = array("d")
         self._last = self._end = 0.0  # seconds at which the newest frame starts and ends
         self._padding = 0
+        self._unheard, self._heard = 0, False
+        self._since: Fraction | None = None
+        self.unheard_from: Fraction | None = None
+        """Seconds of the source from which so many packets on end gave no sound, after others that did."""
 
     @classmethod
     def of(cls, stream: Stream, slack: int = 0) -> "AudioTally":
@@ -102,6 +111,21 @@ class AudioTally:
         self._packets += 1
         self._bytes += len(data)
         self._hash.update(data)
+
+    def listen(self, frames: Sequence[AudioFrame], when: Fraction | None) -> None:
+        """Takes note of whether a packet of the source, which begins ``when`` (seconds), has given any sound."""
+        if frames:
+            self._unheard, self._heard = 0, True
+        elif self._heard:
+            self._since = when if self._unheard == 0 else self._since
+            self._unheard += 1
+            if self._unheard == _UNHEARD and self.unheard_from is None:
+                self.unheard_from = self._since
+
+    @property
+    def silent_from(self) -> Fraction | None:
+        """``unheard_from``, or since when the packets that were taken last gave no sound, however few they are."""
+        return self._since if self.unheard_from is None and self._unheard else self.unheard_from
 
     def hear(self, frames: Iterable[AudioFrame], shift: float = 0.0, padding: int = 0) -> None:
         """Adds decoded frames, ``shift`` seconds later than they say; ``padding`` samples were hidden after them."""

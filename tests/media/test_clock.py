@@ -1,5 +1,6 @@
 """Clocks of recordings: where they begin, where they jump, and what is heard and seen at a join."""
 
+import re
 import subprocess
 from array import array
 from collections.abc import Sequence
@@ -290,3 +291,33 @@ def test_packets_without_times_are_no_jumps(tmp_path: Path) -> None:
     command += ["-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16be", str(path)]
     subprocess.run(command, check=True)
     assert len(Source(path).info.clock.parts) == 1
+
+
+@pytest.mark.parametrize(
+    ("codecs", "container", "kept"),
+    [
+        (("aac", "mp2"), "mkv", True),
+        (("ac3", "mp2"), "mkv", True),
+        (("ac3", "mp2"), "mp4", False),
+        (("mp2", "ac3"), "mkv", False),
+    ],
+)
+def test_sound_that_changes_its_codec_is_named_with_its_time(
+    tmp_path: Path, codecs: tuple[str, str], container: str, kept: bool
+) -> None:
+    parts = [
+        record(tmp_path / f"{n}.ts", "-c:a", codec, offset=2.02 * n)
+        for n, codec in enumerate(codecs)
+    ]
+    out = tmp_path / f"out.{container}"
+    report = converted(joined(tmp_path / "joined.ts", *parts), out)
+    assert report.frames == 4 * RATE
+    (note,) = (n for n in report.notes if "does not decode" in n)
+    assert note.startswith(f"audio stream 1 ({codecs[0]})") and "cut the film there" in note
+    found = re.search(r"from 0:00:(\d+\.\d+) on", note)
+    assert found is not None and float(found[1]) == pytest.approx(
+        2, abs=0.3
+    )  # a decoder may conceal the first packets
+    assert ("left out" in note) is not kept
+    sounds = ffprobe(out, "-select_streams", "a", "-show_streams")["streams"]
+    assert [each["codec_name"] for each in sounds] == ([codecs[0]] if kept else [])
