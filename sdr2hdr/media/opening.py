@@ -101,9 +101,12 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
             cover = "only a cover picture" if container.streams.video else "no video"
             raise InputError(f"{path} holds {cover}; give a file with a video stream.")
         if stream.codec_context is None:
-            raise InputError(
-                f"{path} uses a video codec that is not known here; convert it to H.264 or FFV1 first."
+            way_out = (
+                "is a kind of picture that is not read here; save it as PNG"
+                if is_still_format(container.format.name)
+                else "uses a video codec that is not known here; convert it to H.264 or FFV1"
             )
+            raise InputError(f"{path} {way_out} first.")
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all

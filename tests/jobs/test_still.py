@@ -265,6 +265,13 @@ def test_pictures_for_print_become_no_film(tmp_path: Path) -> None:
             convert(source, tmp_path / "out.mkv", **FAST, fps=fps)
 
 
+def test_a_kind_of_picture_without_a_decoder_is_no_video(tmp_path: Path) -> None:
+    jpeg_xl = "ff0add0600128802004d3b5de5120000152aa38c1bbc9cebf9f24387c5b48deb0c6db56d61492201"
+    (tmp_path / "a.jxl").write_bytes(bytes.fromhex(jpeg_xl))
+    with pytest.raises(InputError, match=r"a\.jxl is a kind of picture that is not read here"):
+        convert(tmp_path / "a.jxl", tmp_path / "out.avif", **FAST)
+
+
 def test_a_targa_whose_name_could_be_a_pattern(tmp_path: Path) -> None:
     """A Targa begins with no sign of its own, so FFmpeg knows it by its name alone."""
     picture().save(tmp_path / "shot_%d.tga")
