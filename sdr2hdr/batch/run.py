@@ -54,7 +54,7 @@ def run_batch(plan: BatchPlan, jobs: int, progress: Callable[[int, Progress | No
     batch writes there, and Interrupted after Ctrl-C.
     """
     asked = next((o.cluster for o in plan.options if o.cluster is not None), None)
-    with _held(plan.target), shared(asked) as cluster:
+    with held(plan.target), shared(asked) as cluster:
         _Runner(plan, jobs, progress, cluster).run()
 
 
@@ -203,9 +203,16 @@ class _Runner:
         self._write()
 
 
+_ours: set[Path] = set()
+"""The folders that this process holds."""
+
+
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """The output folder, created if needed and locked against other batches."""
+def held(folder: Path) -> Iterator[None]:
+    """The output folder, created if needed and locked against other batches; the process that holds it may ask again."""
+    if folder in _ours:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Folder.locked(folder / _LOCK)
@@ -217,9 +224,11 @@ def _held(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"{folder} cannot be written ({e.strerror}); choose another folder."
         ) from e
+    _ours.add(folder)
     try:
         yield
     finally:
+        _ours.discard(folder)
         lock.remove()
 
 

@@ -55,24 +55,19 @@ class Arrivals:
         self._due[path] = now + RETRY
 
 
+def check_watched(source: Path) -> None:
+    """Raise InputError for anything but a folder."""
+    if not source.is_dir():
+        raise InputError(f"{source} is not a folder; name the folder to watch.")
+
+
 def rounds(source: Path, target: Path, arrivals: Arrivals) -> Iterator[frozenset[Path]]:
     """The files to convert, round by round, without end. ``target`` is passed over. Raises InputError for a folder that
     cannot be watched, and KeyboardInterrupt when the user stops.
     """
+    check_watched(source)
     inside = target.resolve()
-
-    def outside(_change: Change, path: str) -> bool:
-        return not Path(path).is_relative_to(inside)
-
-    looked = float("-inf")
-    if not source.is_dir():
-        raise InputError(f"{source} is not a folder; name the folder to watch.")
-    wakes = watch(
-        source.resolve(),
-        watch_filter=outside,
-        rust_timeout=round(SETTLE * 1000),
-        yield_on_timeout=True,
-    )
+    wakes = _Wakes(source.resolve(), inside)
     while True:
         now = time.monotonic()
         arrivals.look((each for each in walk(source, inside) if isinstance(each, Path)), now)
@@ -82,12 +77,36 @@ def rounds(source: Path, target: Path, arrivals: Arrivals) -> Iterator[frozenset
         _wait(wakes, source, arrivals, looked)
 
 
-def _wait(
-    wakes: Iterator[set[tuple[Change, str]]], source: Path, arrivals: Arrivals, looked: float
-) -> None:
+class _Wakes:
+    """What the system reports of a folder and all below it but the folder ``inside``."""
+
+    def __init__(self, folder: Path, inside: Path) -> None:
+        self._folder, self._inside = folder, inside
+        self._reports = self._begun()
+
+    def _begun(self) -> Iterator[set[tuple[Change, str]]]:
+        return watch(
+            self._folder,
+            watch_filter=lambda _change, path: not Path(path).is_relative_to(self._inside),
+            rust_timeout=round(SETTLE * 1000),
+            yield_on_timeout=True,
+        )
+
+    def next(self) -> bool:
+        """Whether anything has changed in the next seconds. Raises OSError, RuntimeError and StopIteration."""
+        try:
+            return bool(next(self._reports))
+        except RuntimeError as e:
+            if "decode path" not in str(e):
+                raise
+            self._reports = self._begun()  # it ends with a name that is no Unicode
+            return True
+
+
+def _wait(wakes: _Wakes, source: Path, arrivals: Arrivals, looked: float) -> None:
     """Return once the folder should be looked through."""
     try:
-        while not next(wakes) and not arrivals and time.monotonic() - looked < RETRY:
+        while not wakes.next() and not arrivals and time.monotonic() - looked < RETRY:
             pass
     except (OSError, RuntimeError, StopIteration) as e:
         raise InputError(

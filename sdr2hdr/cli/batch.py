@@ -181,20 +181,23 @@ class _Batch:
 
 def _watch(asked: _Batch) -> NoReturn:
     """Convert what is in the folder and what arrives, until the user stops."""
-    from sdr2hdr.batch.watch import Arrivals, rounds
+    from sdr2hdr.batch.run import held
+    from sdr2hdr.batch.watch import Arrivals, check_watched, rounds
 
     arrivals = Arrivals()
+    check_watched(asked.source)
     try:
-        if not asked.quiet and not asked.as_json:
-            say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
-        for number, due in enumerate(rounds(asked.source, asked.target, arrivals)):
-            plan = asked.plan(due.__contains__, strict=number == 0)
-            rows = [row for row in plan.rows if asked.source / row.source in due]
-            if rows:
-                asked.run(plan, rows, ends=False)
-            for row in rows:
-                if row.status == "waiting":
-                    arrivals.put_off(asked.source / row.source, time.monotonic())
+        with held(asked.target):
+            if not asked.quiet and not asked.as_json:
+                say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
+            for number, due in enumerate(rounds(asked.source, asked.target, arrivals)):
+                plan = asked.plan(due.__contains__, strict=number == 0)
+                rows = [row for row in plan.rows if asked.source / row.source in due]
+                if rows:
+                    asked.run(plan, rows, ends=False)
+                for row in rows:
+                    if row.status == "waiting":
+                        arrivals.put_off(asked.source / row.source, time.monotonic())
     except KeyboardInterrupt:
         pass
     raise Interrupted(f"Stopped watching {asked.source}; run the same command again to go on.")

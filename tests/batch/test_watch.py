@@ -1,9 +1,11 @@
 """A watched folder: files that have stopped growing are converted, once, and the same command goes on after a stop."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,34 @@ def test_a_wrong_file_of_options_that_arrives_makes_its_folder_wait(
     options.write_text('modle = "look"\n')
     assert main(args) == 3  # at the start it is an error, as in any batch
     assert "names 'modle'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no Unicode are Linux's")
+def test_a_name_that_is_no_unicode_is_a_change_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SETTLE", 0.2)
+    (tmp_path / "in").mkdir()
+    found = watch.rounds(tmp_path / "in", tmp_path / "out", Arrivals())
+    odd = tmp_path / "in" / os.fsdecode(b"bad\xff.mp4")
+    for wait, path in ((0.5, odd), (1.0, tmp_path / "in" / "good.mp4")):
+        threading.Timer(wait, path.write_bytes, [b"x"]).start()
+    taken: set[Path] = set()
+    while len(taken) < 2:
+        taken |= next(found)
+    assert taken == {odd, tmp_path / "in" / "good.mp4"}
+
+
+def test_a_second_batch_is_refused_while_a_watch_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    with run.held(tmp_path / "out"):
+        monkeypatch.setattr(run, "_ours", set())  # as another process has none
+        assert main(["batch", str(tmp_path / "in"), str(tmp_path / "out"), "--watch"]) == 4
+    assert "Another batch is writing" in capsys.readouterr().err
+    assert main(["batch", str(tmp_path / "none"), str(tmp_path / "other"), "--watch"]) == 3
+    assert not (tmp_path / "other").exists()
 
 
 def test_ctrl_c_ends_it_while_it_waits(tmp_path: Path) -> None:
