@@ -416,7 +416,7 @@ def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
         try:
             state = unpickle(file)
         except ValueError as e:
-            raise InputError(f"{path} is damaged or no checkpoint; {_ANEW}.") from e
+            raise InputError(f"{path} cannot be read as a checkpoint; {_ANEW}.") from e
     if not isinstance(state, dict) or _HELD - state.keys():
         raise InputError(f"{path} is no checkpoint of this version; {_ANEW}.")
     if state["recipe"] != repr(recipe):
