@@ -143,14 +143,12 @@ def train_recipe(
     clips = clips or out / "clips"
     check(r, out, tensors)
     make_folder(out)
-    lock = FileLock(out / "lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(out / "lock").acquire(timeout=0)
     except Timeout as e:
         raise OutputError(
             f"Another training writes to {out}; let it end, or name another folder."
         ) from e
-    claim(clips, r.clips.kind)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -159,6 +157,7 @@ def train_recipe(
         TextColumn("{task.fields[said]}"),
     )
     with lock, Progress(*columns, console=terminal) as progress:
+        claim(clips, r.clips.kind)
         for split, count, maker in makers:
             if maker.scenes:
                 task = progress.add_task(f"{split} clips", total=count, said="")

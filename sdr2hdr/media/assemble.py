@@ -101,7 +101,7 @@ class AssembleReport:
 class SoundRefused(OutputError):
     """The writer refuses the file because of sound that does not decode to its end: ``reasons`` by index in the source."""
 
-    def __init__(self, reasons: Mapping[int, str], error: OutputError) -> None:
+    def __init__(self, reasons: Mapping[int, str], error: BaseException) -> None:
         self.reasons = reasons
         super().__init__(str(error))
 
@@ -147,14 +147,12 @@ def assemble(
             with _told(dst, source, container):
                 notes = writer.write(source)
                 flush(dst)
-        except OutputError as error:
+        except BaseException as error:
             dst.unlink(missing_ok=True)
             reasons = writer.unheard(refused=True)
-            if isinstance(error.__cause__, OSError) or not reasons:
-                raise
-            raise SoundRefused(reasons, error) from error
-        except BaseException:
-            dst.unlink(missing_ok=True)
+            is_refused = isinstance(error, OutputError) and not isinstance(error.__cause__, OSError)
+            if is_refused and reasons:
+                raise SoundRefused(reasons, error) from error
             raise
     settings, timeline = picture.settings, picture.timeline
     tallies = {index: each.tally for index, each in writer.carriers.items()}
