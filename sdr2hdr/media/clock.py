@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from sdr2hdr.media.matroska import is_whole, segments
 from sdr2hdr.media.opening import demuxed, is_cover, opened
+from sdr2hdr.media.programmes import of_other_programmes
 
 PAUSE = Fraction(60)
 """Seconds. A pause of up to a minute is one: it is kept. A longer step forward, or a film that
@@ -197,7 +198,7 @@ def read_clock(
     broadcast = bool(container.format.flags & _DISCONTINUOUS)
     times = [
         s.start_time * s.time_base
-        for s in _timed(container)
+        for s in _timed(container, stream, path)
         if s.start_time is not None and s.time_base
     ]
     start = min(times, default=Fraction(0))
@@ -214,9 +215,11 @@ def read_clock(
     return Clock((Part(0, begin, begin + (stream.duration or 0) * time_base, moved),))
 
 
-def _timed(container: InputContainer) -> list[Stream]:
+def _timed(container: InputContainer, picture: VideoStream, path: Path) -> list[Stream]:
     """The streams that a film begins with: its pictures and sounds."""
-    return [*container.streams.audio, *(s for s in container.streams.video if not is_cover(s))]
+    others = of_other_programmes(container, path, picture)
+    streams = [*container.streams.audio, *(s for s in container.streams.video if not is_cover(s))]
+    return [stream for stream in streams if stream.index not in others]
 
 
 @cache

@@ -27,6 +27,7 @@ from sdr2hdr.media.fate import (
     left_out,
 )
 from sdr2hdr.media.opening import IMAGES, is_cover, open_deep
+from sdr2hdr.media.programmes import of_other_programmes
 from sdr2hdr.media.sound_plan import plan_sound
 from sdr2hdr.media.sound_start import find_starts
 from sdr2hdr.media.subtitles import TEXT_CODEC, is_text
@@ -115,20 +116,26 @@ def plan_streams(
         starts = find_starts(file)
     with open_to_copy(source) as file:
         entries = sample_entries(source) if file.format.name.startswith("mov") else {}
+        others = of_other_programmes(file, source, file.streams[video_stream_index])
+        sounds = [stream for stream in file.streams.audio if stream.index not in others]
+        texts = [stream for stream in file.streams.subtitles if stream.index not in others]
         wanted = {
             *(
                 []
                 if choice.silent
-                else _chosen(file.streams.audio, choice.audio_tracks, "--audio-track", source)
+                else _chosen(sounds, choice.audio_tracks, "--audio-track", source)
             ),
-            *_chosen(file.streams.subtitles, choice.subtitle_tracks, "--subtitle-track", source),
+            *_chosen(texts, choice.subtitle_tracks, "--subtitle-track", source),
         }
         fates = []
         for stream in file.streams:
             name = _name(stream, entries.get(stream.id, ""))
             if stream.index == video_stream_index:
                 continue
-            if stream.type in ("audio", "subtitle") and stream.index not in wanted:
+            if stream.index in others:
+                why = f"it belongs to programme {others[stream.index]} of the recording, not to the picture's"
+                fates.append(left_out(stream.index, name, why))
+            elif stream.type in ("audio", "subtitle") and stream.index not in wanted:
                 fates.append(left_out(stream.index, name, "it was not asked for", asked=True))
             elif stream.type == "audio":
                 sound = cast(AudioStream, stream)
