@@ -27,6 +27,11 @@ def _shown(char: str) -> str:
     return " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, ``what`` in the singular: ``1 chapter``, ``2 chapters``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def csv_cell(value: object) -> object:
     """A cell of a table for spreadsheets: text is printable, and text that would be a formula begins with an apostrophe.
 

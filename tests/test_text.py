@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdr2hdr.text import csv_cell, html_text, json_text, printable
+from sdr2hdr.text import counted, csv_cell, html_text, json_text, printable
 
 ANY = st.text(st.characters(codec=None), max_size=40)
 """All that a name decoded with surrogateescape, or a tag, may hold."""
@@ -77,3 +77,11 @@ def test_json_keeps_every_character_in_plain_ascii(value: list[str]) -> None:
 def _joined(text: str) -> str:
     """A pair of surrogates is one character to whoever reads JSON."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 damaged packets"), (1, "1 damaged packet"), (2, "2 damaged packets")],
+)
+def test_things_are_counted_in_the_singular_and_the_plural(number: int, text: str) -> None:
+    assert counted(number, "damaged packet") == text

@@ -27,6 +27,7 @@ from sdr2hdr.render.renderer import Run
 from sdr2hdr.scenes.cutlist import read_cutlist
 from sdr2hdr.scenes.detector import Cut, Detector
 from sdr2hdr.scenes.small import brightened, small_frame
+from sdr2hdr.text import counted
 
 _EDGE = 1 << 20
 
@@ -235,8 +236,8 @@ def _words(source: Source) -> str | None:
     """A description of what could not be read; None if everything was."""
     loss = source.loss
     parts = [
-        f"{loss.damaged} damaged packets" if loss.damaged else "",
-        f"{loss.corrupt} damaged pictures kept" if loss.corrupt else "",
+        counted(loss.damaged, "damaged packet") if loss.damaged else "",
+        f"{counted(loss.corrupt, 'damaged picture')} kept" if loss.corrupt else "",
         f"{float(loss.missing):.2f} s missing" if loss.missing else "",
         "pictures in the gaps of a damaged file" if loss.torn else "",
     ]

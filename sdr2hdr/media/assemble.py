@@ -46,6 +46,7 @@ from sdr2hdr.media.matroska import complete_tracks
 from sdr2hdr.media.opening import IMAGES
 from sdr2hdr.media.sound_track import ACM
 from sdr2hdr.media.stream_plan import StreamPlan, open_to_copy
+from sdr2hdr.text import counted
 from sdr2hdr.writing import flush
 
 if TYPE_CHECKING:
@@ -494,7 +495,9 @@ class _Writer:
             )
         notes += [f"{self._named[index]}: {words}" for index, words in self.unheard().items()]
         if self.damaged:
-            notes.append(f"{self.damaged} damaged packets of sound or subtitles left out")
+            notes.append(
+                f"{counted(self.damaged, 'damaged packet')} of sound or subtitles left out"
+            )
         if self._broken:
             notes.append(
                 "the source cannot be read to its end: sound and subtitles were copied as far as it goes"

@@ -2,6 +2,7 @@
 marker."""
 
 import io
+import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -67,6 +68,11 @@ def whole(value: int) -> bytes:
 def number(body: bytes) -> int:
     """What the body of an unsigned integer says; 0 for an empty one."""
     return int.from_bytes(body, "big")
+
+
+def real(body: bytes) -> float:
+    """What the body of a float says, which has 4 or 8 bytes; 0 for an empty one."""
+    return float(struct.unpack(">f" if len(body) == 4 else ">d", body)[0]) if body else 0.0
 
 
 def text(body: bytes) -> str:

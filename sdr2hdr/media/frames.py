@@ -9,6 +9,7 @@ from torch import Tensor
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.info import SourceInfo
 from sdr2hdr.media.stream_plan import open_to_copy
+from sdr2hdr.text import counted
 
 COLOURS = {
     f"yuv{chroma}p{bits}le": f"C{chroma}p{bits} XYSCSS={chroma}P{bits}"
@@ -67,9 +68,9 @@ def left_behind(path: Path, info: SourceInfo) -> tuple[str, ...]:
     with open_to_copy(path) as file:
         kinds = [stream.type for stream in file.streams if stream.index != info.stream]
         chapters = len(file.chapters())
-    others = [_count(kinds.count(kind), f"{kind} stream") for kind in dict.fromkeys(kinds)]
+    others = [counted(kinds.count(kind), f"{kind} stream") for kind in dict.fromkeys(kinds)]
     if chapters:
-        others.append(_count(chapters, "chapter"))
+        others.append(counted(chapters, "chapter"))
     notes = []
     if others:
         notes.append(f"Only the picture is written, without the source's {', '.join(others)}.")
@@ -91,7 +92,3 @@ def times_lost(info: SourceInfo, pts: Sequence[int]) -> tuple[str, ...]:
             f"The first frame is shown at {float(begin):.6g} s in the source; readers show it at 0."
         )
     return tuple(notes)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}"

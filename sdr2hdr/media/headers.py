@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.media.boxes import extended_languages
-from sdr2hdr.media.ebml import Elements, children, each, elements, number, text
+from sdr2hdr.media.ebml import Elements, children, each, elements, number, real, text
 from sdr2hdr.media.matroska import MAGIC
 from sdr2hdr.media.opening import demuxed
 from sdr2hdr.media.picture import side_data
@@ -37,7 +37,7 @@ _CHAPTERS, _EDITION, _ATOM, _DISPLAY = 0x1043A770, 0x45B9, 0xB6, 0x80
 _EDITION_FLAGS = {0x45BD: "hidden", 0x45DB: "default", 0x45DD: "ordered"}
 _CHAPTER_LANGUAGE, _CHAPTER_LANGUAGE_IETF = 0x437C, 0x437D
 _CHAPTER_HIDDEN, _CHAPTER_ENABLED = 0x98, 0x4598
-_PROJECTION_TYPE = 0x7671
+_PROJECTION_TYPE, _ROLL = 0x7671, 0x7675
 _STREAM_TYPES = {1, 2, 0x11}  # of tracks that FFmpeg makes a stream of: picture, sound, subtitles
 
 STEREO_MODES = {
@@ -131,6 +131,12 @@ class Headers:
         return PROJECTIONS.get(
             number(children(self.video.get(PROJECTION, b"")).get(_PROJECTION_TYPE, b"")), ""
         )
+
+    @property
+    def tilt(self) -> float:
+        """Degrees, -45 to 45, by which a flat picture is to be shown turned beyond whole quarters, counter-clockwise."""
+        roll = real(children(self.video.get(PROJECTION, b"")).get(_ROLL, b""))
+        return 0.0 if self.projection else roll - 90 * round(roll / 90)
 
     @property
     def crop(self) -> dict[str, int]:

@@ -57,6 +57,8 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
             notes.append(f"the mark of two views ({headers.stereo}) left out: {why}")
         if headers.projection:
             notes.append(f"the {headers.projection} projection left out: {why}")
+        if abs(headers.tilt) >= 0.5:
+            notes.append(f"the rotation by {headers.tilt:.3g} degrees left out: {why}")
         if headers.crop:
             sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
             notes.append(f"the crop ({sides}) left out, so the whole picture is shown: {why}")

@@ -22,6 +22,7 @@ from sdr2hdr.media.ebml import (
     element,
     elements,
     number,
+    real,
     variable,
     whole,
 )
@@ -162,9 +163,9 @@ def _colour_facts(colour: Elements) -> ContainerHdr:
     bits, light = numbers(_BITS), numbers(_MAX_CLL, _MAX_FALL)
     payload = None
     if all(name in mastering for name in (*_POINTS, *_LUMINANCES)):
-        points = (round(_real(mastering[name]) * 50000) for name in _POINTS)
+        points = (round(real(mastering[name]) * 50000) for name in _POINTS)
         payload = struct.pack(
-            ">8H2I", *points, *(round(_real(mastering[name]) * 10000) for name in _LUMINANCES)
+            ">8H2I", *points, *(round(real(mastering[name]) * 10000) for name in _LUMINANCES)
         )
     return ContainerHdr(
         (tags[0], tags[1], tags[2], tags[3] == 2) if tags else None,  # Range: 1 broadcast, 2 full
@@ -173,10 +174,6 @@ def _colour_facts(colour: Elements) -> ContainerHdr:
         (siting[0], siting[1]) if siting else None,
         bits[0] if bits else None,
     )
-
-
-def _real(body: bytes) -> float:
-    return float(struct.unpack(">f" if len(body) == 4 else ">d", body)[0]) if body else 0.0
 
 
 def first_entry(file: bytes) -> bytes:

@@ -214,3 +214,23 @@ def test_what_a_header_says_of_a_picture_that_is_turned_is_named(
         assert any("two views (side by side, left eye first) left out" in n for n in report.notes)
         assert any("the crop (16 left) left out" in n for n in report.notes)
         assert (report.width, report.height) == read_info(tmp_path / name).size
+
+
+def test_a_rotation_that_is_no_quarter_is_kept_in_mkv_and_named_elsewhere(
+    tmp_path: Path, base: Path
+) -> None:
+    tilted = edited(tmp_path / "a.mkv", base, projection_pose_roll=30)
+    kept = converted(tilted, tmp_path / "kept.mkv")
+    assert not any("rotation" in note for note in kept.notes)
+    assert tracks(tmp_path / "kept.mkv")[0]["projection_pose_roll"] == pytest.approx(30, abs=0.01)
+    report = converted(tilted, tmp_path / "out.mp4")
+    assert "the rotation by 30 degrees left out: it is written to MKV alone" in report.notes
+
+    beyond = edited(tmp_path / "b.mkv", base, projection_pose_roll=100)
+    assert read_info(beyond).turn.transpose
+    report = converted(beyond, tmp_path / "turned.mkv")
+    assert any("the rotation by 10 degrees left out" in note for note in report.notes)
+
+    quarter = edited(tmp_path / "c.mkv", base, projection_pose_roll=90)
+    report = converted(quarter, tmp_path / "quarter.mp4")
+    assert not any("rotation" in note for note in report.notes)
