@@ -22,7 +22,7 @@ from sdr2hdr.media.latm import LatmError, LatmReader
 from sdr2hdr.media.sound_convert import SoundConverter
 from sdr2hdr.media.sound_start import SoundStart, skipped
 from sdr2hdr.media.sound_track import EAC3, add_track
-from sdr2hdr.media.subtitles import TextConverter
+from sdr2hdr.media.subtitles import READ, TextConverter, known_length
 
 
 class Carrier(Protocol):
@@ -211,21 +211,44 @@ class SoundConversion:
 
 
 class SubtitleCopy:
-    """Subtitles whose packets go over as they are."""
+    """Subtitles whose packets go over as they are.
+
+    In MP4 every sample has a length, and the last one is not shown without: there a packet that does not say its own waits for
+    the next one.
+    """
 
     def __init__(self, source: Stream, out: OutputContainer, container: str) -> None:
         self.stream = out.add_stream_from_template(source, opaque=True)
         self.tally = CueTally.of(source)
         self._times = _Times(self.stream, container)
+        self._needs_length = container != "mkv"
+        self._waiting: tuple[Packet[Stream], Fraction] | None = None
         self._newest: tuple[bytes, Fraction, Fraction] | None = None
 
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
         if packet.is_discard:
             return
-        when, length = _time(packet, shift), (packet.duration or 0) * packet.time_base
+        when = _time(packet, shift)
+        length = known_length((packet.duration or 0) * packet.time_base)
+        yield from self._released(when)
+        if self._needs_length and when is not None and not length:
+            self._waiting = packet, when
+        else:
+            yield self._timed(packet, when, length)
+
+    def _released(self, until: Fraction | None) -> "Iterator[Packet[Stream]]":
+        if self._waiting is not None:
+            packet, when = self._waiting
+            self._waiting = None
+            length = READ if until is None else max(until - when, Fraction(0))
+            yield self._timed(packet, when, length)
+
+    def _timed(
+        self, packet: "Packet[Stream]", when: Fraction | None, length: Fraction
+    ) -> "Packet[Stream]":
         self._times.set(packet, when, length)
         self._newest = None if when is None else (bytes(packet), when, when + length)
-        yield packet
+        return packet
 
     def written(self) -> None:
         if self._newest is not None:
@@ -233,7 +256,7 @@ class SubtitleCopy:
             self._newest = None
 
     def flush(self) -> "Iterator[Packet[Stream]]":
-        return iter(())
+        yield from self._released(None)
 
 
 def carrier(

@@ -17,8 +17,10 @@ from sdr2hdr.media.cues import CueTally
 
 TEXT_CODEC = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text"}
 
+READ = Fraction(5)
+"""Seconds for which a cue without an end is shown, unless another comes before."""
 _STEP = Fraction(1, 1000)  # of all times in here
-_READ = 5000
+_ENDLESS = 2**31 * _STEP  # from here on FFmpeg means that no end is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class _Cue:
     end: int
     text: bytes  # the Text field of an ASS event
     is_open: bool = False  # no end is known
+
+
+def known_length(seconds: Fraction) -> Fraction:
+    """How long a cue is shown; 0 if its packet does not say."""
+    return seconds if 0 < seconds < _ENDLESS else Fraction(0)
 
 
 def is_text(stream: Stream) -> bool:
@@ -102,15 +109,13 @@ class TextConverter:
         if not text:
             return None
         start = round((packet.pts * packet.time_base + shift) / _STEP)
-        length = (
-            packet.duration * packet.time_base / _STEP
+        length = known_length(
+            packet.duration * packet.time_base
             if packet.duration
-            else decoded.end_display_time
+            else decoded.end_display_time * _STEP
         )
-        if 0 < length < 2**31:
-            return _Cue(start, start + round(length), text)
         # A cue without an end stands until the next one, but no longer than a reader needs.
-        return _Cue(start, start + _READ, text, is_open=True)
+        return _Cue(start, start + round((length or READ) / _STEP), text, is_open=not length)
 
     def _spans(self, until: int | None) -> Iterator[_Cue]:
         while self._open and (until is None or self._from < until):

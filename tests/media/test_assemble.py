@@ -357,6 +357,37 @@ def test_cues_without_an_end_stand_until_the_next_one(tmp_path: Path) -> None:
     assert begin == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.parametrize("said", [0, 2**32 - 1])
+def test_pictures_of_subtitles_without_an_end_are_all_shown_in_mp4(
+    tmp_path: Path, said: int
+) -> None:
+    """A DVD's subtitles lie in its streams without a length, in Matroska often with the largest that there is."""
+    source = tmp_path / "s.mkv"
+    times = [200, 1000, 9000]
+    with av.open(str(source), "w") as file:
+        picture = file.add_stream("mpeg4", 25, width=96, height=64, pix_fmt="yuv420p")
+        texts = file.add_stream("dvd_subtitle")
+        texts.time_base = Fraction(1, 1000)
+        file.mux(picture.encode(av.VideoFrame(96, 64, "yuv420p")))
+        file.mux(picture.encode())
+        for number, time in enumerate(times):
+            packet = av.Packet(bytes([number]) * 40)
+            packet.pts = packet.dts = time
+            packet.duration, packet.time_base, packet.stream = said, texts.time_base, texts
+            file.mux(packet)
+    out, report = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mp4")
+    assert not report.damaged
+    shown = [p for p in packets(out, "subtitle") if p.size]
+    assert [bytes(p)[0] for p in shown] == [0, 1, 2]
+    starts = [float(p.pts * p.time_base) for p in shown]
+    assert starts == pytest.approx([0.2, 1.0, 9.0], abs=0.002)
+    lengths = [float(p.duration * p.time_base) for p in shown]
+    assert lengths == pytest.approx([0.8, 8.0, 5.0], abs=0.002)
+    mkv, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), "mkv")
+    with av.open(str(mkv)) as file:
+        assert file.duration < 60e6
+
+
 def test_picture_before_zero(tmp_path: Path) -> None:
     how = settings(time_base=Fraction(1, 1000))
     pts = [-83, -42, 0, 42, 83, 125, 167, 208]
