@@ -37,6 +37,8 @@ _CHAPTERS, _EDITION, _ATOM, _DISPLAY = 0x1043A770, 0x45B9, 0xB6, 0x80
 _EDITION_FLAGS = {0x45BD: "hidden", 0x45DB: "default", 0x45DD: "ordered"}
 _CHAPTER_LANGUAGE, _CHAPTER_LANGUAGE_IETF = 0x437C, 0x437D
 _CHAPTER_HIDDEN, _CHAPTER_ENABLED = 0x98, 0x4598
+_TAGS, _TARGETS, _TAG_CHAPTER, _TAG_EDITION = 0x1254C367, 0x63C0, 0x63C4, 0x63C9
+_SIMPLE_TAG, _TAG_BINARY = 0x67C8, 0x4485
 _PROJECTION_TYPE, _ROLL = 0x7671, 0x7675
 _STREAM_TYPES = {1, 2, 0x11}  # of tracks that FFmpeg makes a stream of: picture, sound, subtitles
 
@@ -96,6 +98,17 @@ class Chapters:
 
 
 @dataclass(frozen=True, slots=True)
+class Tags:
+    """Which tags of a Matroska file FFmpeg does not read as they are meant (RFC 9559 5.1.8): those of ``chapters``, which the
+    copied chapters do not bring along, those of ``editions``, ``binary`` ones, and ``nested`` ones."""
+
+    chapters: bool = False
+    editions: bool = False
+    binary: bool = False
+    nested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Headers:
     """What a film's headers say.
 
@@ -103,12 +116,14 @@ class Headers:
     stored picture, which FFmpeg reads from other containers, too. ``languages`` are BCP 47 tags by
     stream index. ``alpha``: the picture has transparency. ``captions``: CEA-608 or 708 in the
     picture. ``grain``: film grain is described, not coded. ``timecode``: of the first picture.
+    ``tags``: which there are that FFmpeg does not read as they are meant.
     ``turned``: the picture is turned upright, so that ``video`` does not hold for what is written.
     """
 
     video: Elements = field(default_factory=dict)
     languages: dict[int, str] = field(default_factory=dict)
     chapters: Chapters = Chapters()
+    tags: Tags = Tags()
     alpha: bool = False
     captions: bool = False
     grain: bool = False
@@ -154,7 +169,7 @@ def read_headers(
     needed any more."""
     with path.open("rb") as file:
         is_matroska = file.read(4) == MAGIC
-    tracks, chapters = _matroska(path) if is_matroska else ({}, Chapters())
+    tracks, chapters, marks = _matroska(path) if is_matroska else ({}, Chapters(), Tags())
     if container.format.name.startswith("mov"):
         tracks = extended_languages(path)
     if len(tracks) > len(container.streams):
@@ -167,6 +182,7 @@ def read_headers(
         },
         languages=tracks,
         chapters=chapters,
+        tags=marks,
         alpha=any(c.is_alpha for c in frame.format.components)
         or stream.metadata.get("alpha_mode") == "1",
         captions="A53_CC" in side_data(frame) or _has_captions(container, stream),
@@ -212,15 +228,30 @@ def _top_level(file: "io.BytesIO | io.BufferedReader", wanted: int) -> Iterator[
             return
 
 
-def _matroska(path: Path) -> tuple[dict[int, str], Chapters]:
-    """BCP 47 languages by stream index, and the chapters."""
+def _matroska(path: Path) -> tuple[dict[int, str], Chapters, Tags]:
+    """BCP 47 languages by stream index, the chapters, and what is more than plain in the tags."""
     with path.open("rb") as file:
         tracks = b"".join(_top_level(file, _TRACKS))
         raw = b"".join(_top_level(file, _CHAPTERS))
+        tags = b"".join(_top_level(file, _TAGS))
     entries = [children(body) for name, body in each(tracks) if name == _TRACK_ENTRY]
     streams = [entry for entry in entries if number(entry.get(_TRACK_TYPE, b"")) in _STREAM_TYPES]
     languages = {n: text(e[LANGUAGE_IETF]) for n, e in enumerate(streams) if e.get(LANGUAGE_IETF)}
-    return languages, _chapters(raw)
+    return languages, _chapters(raw), _tags(tags)
+
+
+def _tags(raw: bytes) -> Tags:
+    chapters = editions = binary = nested = False
+    for _, tag in each(raw):
+        targets = children(children(tag).get(_TARGETS, b""))
+        chapters = chapters or _TAG_CHAPTER in targets
+        editions = editions or (_TAG_EDITION in targets and _TAG_CHAPTER not in targets)
+        for name, simple in each(tag):
+            if name == _SIMPLE_TAG:
+                parts = children(simple)
+                binary = binary or _TAG_BINARY in parts
+                nested = nested or _SIMPLE_TAG in parts
+    return Tags(chapters, editions, binary, nested)
 
 
 def _chapters(raw: bytes) -> Chapters:

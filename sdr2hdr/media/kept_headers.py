@@ -62,14 +62,23 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
         if headers.crop:
             sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
             notes.append(f"the crop ({sides}) left out, so the whole picture is shown: {why}")
+    tags = headers.tags
+    if tags.chapters and not (container == "mkv" and headers.chapters.are_plain):
+        notes.append("tags of chapters left out")
+    if tags.binary:
+        notes.append("binary tags left out")
+    if tags.editions:
+        notes.append("tags of an edition written as the film's")
+    if tags.nested:
+        notes.append("tags within tags written beside them, under both names")
     if container == "mkv":
         return tuple(notes)
     if not headers.chapters.are_plain:
         notes.append(
             f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names"
         )
-    if tags := [tag for tag in headers.languages.values() if "-" in tag]:
-        notes.append(f"languages {', '.join(tags)} shortened: {kind} has three letters for one")
+    if spoken := [tag for tag in headers.languages.values() if "-" in tag]:
+        notes.append(f"languages {', '.join(spoken)} shortened: {kind} has three letters for one")
     return tuple(notes)
 
 

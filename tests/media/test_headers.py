@@ -1,10 +1,12 @@
 """What headers say is kept in Matroska, and named where it is not; judged by mkvmerge."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from judges import ffprobe, need
 
@@ -234,3 +236,60 @@ def test_a_rotation_that_is_no_quarter_is_kept_in_mkv_and_named_elsewhere(
     quarter = edited(tmp_path / "c.mkv", base, projection_pose_roll=90)
     report = converted(quarter, tmp_path / "quarter.mp4")
     assert not any("rotation" in note for note in report.notes)
+
+
+TAGS = """<?xml version="1.0"?><Tags>
+<Tag><Targets><TargetTypeValue>50</TargetTypeValue></Targets>{film}</Tag>
+<Tag><Targets><ChapterUID>1</ChapterUID></Targets>{chapter}</Tag>
+<Tag><Targets><EditionUID>22</EditionUID></Targets>{edition}</Tag>
+</Tags>"""
+CHAPTER_LIST = """<?xml version="1.0"?><Chapters><EditionEntry><EditionUID>22</EditionUID>{ordered}
+<ChapterAtom><ChapterUID>1</ChapterUID><ChapterTimeStart>00:00:00.0</ChapterTimeStart>
+<ChapterTimeEnd>00:00:00.4</ChapterTimeEnd>
+<ChapterDisplay><ChapterString>One</ChapterString><ChapterLanguage>eng</ChapterLanguage></ChapterDisplay>
+</ChapterAtom></EditionEntry></Chapters>"""
+
+
+def tag(name: str, inner: str = "<String>words</String>") -> str:
+    return f"<Simple><Name>{name}</Name>{inner}</Simple>"
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_tags_that_are_not_written_as_they_were_meant_are_named(
+    tmp_path: Path, base: Path, ordered: bool
+) -> None:
+    def tagged(name: str, **tags: str) -> Path:
+        every = {"film": tag("COMMENT"), "chapter": "", "edition": "", **tags}
+        lines = [
+            line for line in TAGS.format(**every).splitlines() if "</Targets></Tag>" not in line
+        ]
+        (tmp_path / "tags.xml").write_text("\n".join(lines))
+        order = "<EditionFlagOrdered>1</EditionFlagOrdered>" if ordered else ""
+        (tmp_path / "list.xml").write_text(CHAPTER_LIST.format(ordered=order))
+        lists = ("--chapters", tmp_path / "list.xml", "--global-tags", tmp_path / "tags.xml")
+        return merged(tmp_path / name, *lists, base)
+
+    def about_tags(source: Path, kind: str) -> set[str]:
+        report = converted(source, tmp_path / f"out-{source.stem}.{kind}")
+        return {note for note in report.notes if re.search(r"\btags\b", note)}
+
+    plain = tagged("plain.mkv")
+    assert about_tags(plain, "mkv") == set()
+    of_chapter = tagged("chapter.mkv", chapter=tag("DIRECTOR"))
+    lost = {"tags of chapters left out"}
+    assert about_tags(of_chapter, "mkv") == (lost if ordered else set())
+    if not ordered:
+        with av.open(str(tmp_path / "out-chapter.mkv")) as file:
+            assert file.chapters()[0]["metadata"]["DIRECTOR"] == "words"
+    assert lost <= about_tags(of_chapter, "mp4")
+    rest = tagged(
+        "rest.mkv",
+        film=tag("COVER", "<Binary>AAECAw==</Binary>")
+        + tag("ACTOR", "<String>a</String>" + tag("URL")),
+        edition=tag("SUBTITLE"),
+    )
+    assert about_tags(rest, "mkv") == {
+        "binary tags left out",
+        "tags of an edition written as the film's",
+        "tags within tags written beside them, under both names",
+    }
