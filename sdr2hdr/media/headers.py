@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -183,12 +184,19 @@ def read_headers(
         languages=tracks,
         chapters=chapters,
         tags=marks,
-        alpha=any(c.is_alpha for c in frame.format.components)
-        or stream.metadata.get("alpha_mode") == "1",
+        alpha=_has_alpha(frame) or stream.metadata.get("alpha_mode") == "1",
         captions="A53_CC" in side_data(frame) or _has_captions(container, stream),
         grain=_has_grain(path, stream),
         timecode=tags.get("timecode", "") or _track_timecode(container),
     )
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    """Whether a picture has transparency; that of a palette is in its colours."""
+    if frame.format.name != "pal8":
+        return any(c.is_alpha for c in frame.format.components)
+    codes, palette = frame.to_ndarray()  # A, R, G and B of each colour
+    return bool((palette[np.unique(codes), 0] < 255).any())
 
 
 def view_shape(video: Elements) -> Fraction:

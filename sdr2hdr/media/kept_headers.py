@@ -5,7 +5,7 @@ which these elements then go; nothing after the tracks moves. Chapters that are 
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -62,15 +62,7 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
         if headers.crop:
             sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
             notes.append(f"the crop ({sides}) left out, so the whole picture is shown: {why}")
-    tags = headers.tags
-    if tags.chapters and not (container == "mkv" and headers.chapters.are_plain):
-        notes.append("tags of chapters left out")
-    if tags.binary:
-        notes.append("binary tags left out")
-    if tags.editions:
-        notes.append("tags of an edition written as the film's")
-    if tags.nested:
-        notes.append("tags within tags written beside them, under both names")
+    notes += _tags(headers, container)
     if container == "mkv":
         return tuple(notes)
     if not headers.chapters.are_plain:
@@ -80,6 +72,18 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
     if spoken := [tag for tag in headers.languages.values() if "-" in tag]:
         notes.append(f"languages {', '.join(spoken)} shortened: {kind} has three letters for one")
     return tuple(notes)
+
+
+def _tags(headers: Headers, container: str) -> Iterator[str]:
+    tags = headers.tags
+    if tags.chapters and not (container == "mkv" and headers.chapters.are_plain):
+        yield "tags of chapters left out"
+    if tags.binary:
+        yield "binary tags left out"
+    if tags.editions:
+        yield "tags of an edition written as the film's"
+    if tags.nested:
+        yield "tags within tags written beside them, under both names"
 
 
 class HeaderError(Exception):

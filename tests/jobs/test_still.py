@@ -224,6 +224,19 @@ def test_transparency_and_unused_options_are_named(tmp_path: Path) -> None:
     assert "Not used for a still picture: --crf, --no-audio." in report.notes
 
 
+def test_transparency_of_a_palette_is_named_where_a_colour_of_the_picture_has_it(
+    tmp_path: Path,
+) -> None:
+    pixels = picture().convert("P")
+    alphas = {"opaque": 255, "clear": 100}
+    for name, alpha in alphas.items():
+        unused = sorted({*range(256)} - {*pixels.tobytes()})
+        table = [0 if number in unused else alpha for number in range(256)]
+        pixels.save(tmp_path / f"{name}.png", transparency=bytes(table))
+        report = convert(tmp_path / f"{name}.png", tmp_path / f"{name}.jpg", **FAST)
+        assert any("transparency left out" in note for note in report.notes) is (name == "clear")
+
+
 def test_one_pixel(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (255, 255, 255)).save(tmp_path / "one.png")
     assert convert(tmp_path / "one.png", tmp_path / "one.jpg", **FAST).max_cll > 203
