@@ -489,6 +489,11 @@ class _Writer:
             notes.append(
                 f"all times moved {float(shift):.6g} s later: players show nothing before 0"
             )
+        if together := self._picture.timeline.together():
+            notes.append(
+                f"{counted(together, 'picture')} shown at the time of the one before: times in MKV are whole milliseconds,"
+                " MP4 keeps them"
+            )
         if self._untitled:
             notes.append(
                 f"chapters without a title ({self._untitled}) named by their number: {self._container.upper()} lists only titles"

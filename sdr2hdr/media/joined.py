@@ -82,8 +82,7 @@ class Timeline:
         Decode times are the display times in order, each as many packets late as frames are reordered: so they grow, and
         none is later than its packet's pts, at any rate and across chunks. Before the first frame they are extrapolated.
         """
-        scale, shift = self.source_step / self.step, self.shift / self.step
-        shown = array("q", (round(pts * scale + shift) for pts in self.source_pts))
+        scale, shown = self.source_step / self.step, self._shown()
         ranks = array("q", (bisect_left(self.source_pts, pts) for pts in self._decode_order))
         delay = max(number - rank for number, rank in enumerate(ranks))
         gap = max(1, shown[1] - shown[0]) if len(shown) > 1 else 1
@@ -94,6 +93,16 @@ class Timeline:
                 after = min(place + 1, len(shown) - 1)
                 duration = shown[after] - shown[after - 1] if after else gap
             yield shown[place], dts, duration
+
+    def together(self) -> int:
+        """How many frames have the time of the frame before, because steps are too long for their rate."""
+        shown = self._shown()
+        return len(shown) - len(set(shown))
+
+    def _shown(self) -> "array[int]":
+        """When each frame is shown, in order, in ``step`` units."""
+        scale, shift = self.source_step / self.step, self.shift / self.step
+        return array("q", (round(pts * scale + shift) for pts in self.source_pts))
 
 
 class JoinedPicture:

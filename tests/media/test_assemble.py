@@ -388,6 +388,22 @@ def test_pictures_of_subtitles_without_an_end_are_all_shown_in_mp4(
         assert file.duration < 60e6
 
 
+def test_pictures_closer_than_a_millisecond_are_named_in_mkv_and_kept_in_mp4(
+    tmp_path: Path,
+) -> None:
+    how = settings(time_base=Fraction(1, 4000))
+    source = write_source(tmp_path / "s.mkv")
+    chunks = write_chunks(tmp_path, how, range(20))
+    told = "shown at the time of the one before"
+    mkv, report = finish(tmp_path, source, chunks, "mkv")
+    apart = len(set(seconds(mkv, "video")))
+    assert apart < 20
+    assert any(note.startswith(f"{20 - apart} pictures {told}") for note in report.notes)
+    mp4, report = finish(tmp_path, source, chunks, "mp4")
+    assert sorted(seconds(mp4, "video")) == [Fraction(t, 4000) for t in range(20)]
+    assert not any(told in note for note in report.notes)
+
+
 def test_picture_before_zero(tmp_path: Path) -> None:
     how = settings(time_base=Fraction(1, 1000))
     pts = [-83, -42, 0, 42, 83, 125, 167, 208]
