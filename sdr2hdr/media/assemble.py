@@ -277,7 +277,7 @@ class _Writer:
     def write(self, source: Path) -> tuple[str, ...]:
         """Writes the whole file; returns notes on what could not be kept."""
         file, plan = self._file, self._plan
-        shift = self._picture.timeline.shift
+        shift, end = self._picture.timeline.shift, self._picture.timeline.end()
         fates = {fate.index: fate for fate in plan.fates}
         target: VideoStream | None = None
         with av.open(
@@ -298,7 +298,9 @@ class _Writer:
                     target = self._picture.add_to(out, tags, stream.disposition)
                     self._make_room(target, stream, is_picture=True)
                 elif fate is not None and fate.how in (COPIED, UNWRAPPED, CONVERTED):
-                    made = carrier(stream, out, self._container, fate, self._clock.moved, shift)
+                    made = carrier(
+                        stream, out, self._container, fate, self._clock.moved, shift, end
+                    )
                     self.carriers[stream.index] = made
                     self._describe(made.stream, stream)
                     self._make_room(made.stream, stream)

@@ -22,7 +22,7 @@ from sdr2hdr.media.latm import LatmError, LatmReader
 from sdr2hdr.media.sound_convert import SoundConverter
 from sdr2hdr.media.sound_start import SoundStart, skipped
 from sdr2hdr.media.sound_track import EAC3, add_track
-from sdr2hdr.media.subtitles import READ, TextConverter, known_length
+from sdr2hdr.media.subtitles import TextConverter, known_length, longest
 
 
 class Carrier(Protocol):
@@ -217,9 +217,10 @@ class SubtitleCopy:
     the next one.
     """
 
-    def __init__(self, source: Stream, out: OutputContainer, container: str) -> None:
+    def __init__(self, source: Stream, out: OutputContainer, container: str, end: Fraction) -> None:
         self.stream = out.add_stream_from_template(source, opaque=True)
         self.tally = CueTally.of(source)
+        self._end = end  # of the film
         self._times = _Times(self.stream, container)
         self._needs_length = container != "mkv"
         self._waiting: tuple[Packet[Stream], Fraction] | None = None
@@ -240,7 +241,7 @@ class SubtitleCopy:
         if self._waiting is not None:
             packet, when = self._waiting
             self._waiting = None
-            length = READ if until is None else max(until - when, Fraction(0))
+            length = longest(when, self._end) if until is None else max(until - when, Fraction(0))
             yield self._timed(packet, when, length)
 
     def _timed(
@@ -266,10 +267,12 @@ def carrier(
     fate: Fate,
     moved: Fraction,
     shift: Fraction,
+    end: Fraction,
 ) -> Carrier:
     """The carrier for a stream that is copied, unwrapped or converted.
 
-    Its packets come ``moved`` seconds later than the source says, and are written ``shift`` seconds later still.
+    Its packets come ``moved`` seconds later than the source says, and are written ``shift`` seconds later still. The film
+    written ends at ``end``, in seconds.
     """
     if source.type == "audio":
         sound = cast(AudioStream, source)
@@ -277,5 +280,5 @@ def carrier(
             return SoundConversion(sound, out, fate.codec)
         return SoundCopy(sound, out, container, fate, moved, shift)
     if fate.how == COPIED:
-        return SubtitleCopy(source, out, container)
-    return TextConverter(cast(SubtitleStream, source), out, container)
+        return SubtitleCopy(source, out, container, end)
+    return TextConverter(cast(SubtitleStream, source), out, container, end)

@@ -67,6 +67,14 @@ class Timeline:
         """Seconds at which the first frame is shown in the source."""
         return self.source_pts[0] * self.source_step
 
+    def end(self) -> Fraction:
+        """Seconds at which the last frame ends in the file written."""
+        last = self.source_pts[-1]
+        length = self._durations[self._decode_order.index(last)]
+        if not length and len(self.source_pts) > 1:
+            length = last - self.source_pts[-2]
+        return (last + length) * self.source_step + self.shift
+
     def constant_rate(self, rate: Fraction) -> Fraction | None:
         """``rate`` if every frame stands within one step of it, else None: such a file names no rate."""
         first, slack = self.source_pts[0], max(self.source_step, _MATROSKA_STEP)

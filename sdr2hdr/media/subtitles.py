@@ -17,8 +17,7 @@ from sdr2hdr.media.cues import CueTally
 
 TEXT_CODEC = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text"}
 
-READ = Fraction(5)
-"""Seconds for which a cue without an end is shown, unless another comes before."""
+_READ = Fraction(5)  # seconds for which a cue without an end is shown, unless another comes before
 _STEP = Fraction(1, 1000)  # of all times in here
 _ENDLESS = 2**31 * _STEP  # from here on FFmpeg means that no end is known
 
@@ -36,6 +35,12 @@ def known_length(seconds: Fraction) -> Fraction:
     return seconds if 0 < seconds < _ENDLESS else Fraction(0)
 
 
+def longest(start: Fraction, end: Fraction) -> Fraction:
+    """How long a cue without an end is shown if none follows it: no longer than the film, which ends at ``end``, unless it
+    begins later."""
+    return min(_READ, end - start) if start < end else _READ
+
+
 def is_text(stream: Stream) -> bool:
     """Whether a subtitle stream holds text, not pictures."""
     # PyAV's stub of Codec lacks ``properties``.
@@ -51,7 +56,10 @@ class TextConverter:
     of their time; styles beyond what the codec knows are lost.
     """
 
-    def __init__(self, source: SubtitleStream, out: OutputContainer, container: str) -> None:
+    def __init__(
+        self, source: SubtitleStream, out: OutputContainer, container: str, end: Fraction
+    ) -> None:
+        self._film_end = end
         self._decoder: SubtitleCodecContext = source.codec_context
         self._decoder.open(strict=False)
         encoder = cast(SubtitleStream, out.add_stream(TEXT_CODEC[container]))
@@ -115,7 +123,8 @@ class TextConverter:
             else decoded.end_display_time * _STEP
         )
         # A cue without an end stands until the next one, but no longer than a reader needs.
-        return _Cue(start, start + round((length or READ) / _STEP), text, is_open=not length)
+        shown = length or longest(start * _STEP, self._film_end)
+        return _Cue(start, start + round(shown / _STEP), text, is_open=not length)
 
     def _spans(self, until: int | None) -> Iterator[_Cue]:
         while self._open and (until is None or self._from < until):

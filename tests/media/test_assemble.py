@@ -388,6 +388,23 @@ def test_pictures_of_subtitles_without_an_end_are_all_shown_in_mp4(
         assert file.duration < 60e6
 
 
+def test_a_cue_without_an_end_does_not_make_the_film_longer(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.srt"
+    lines.write_text("1\n00:00:00,200 --> 00:00:00,300\none\n")
+    source = run_ffmpeg(  # NUT keeps no length of a cue
+        tmp_path / "s.nut", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=0.8", "-i", str(lines),
+        "-map", "0", "-map", "1", "-c:v", "mpeg4", "-c:s", "ass",
+    )  # fmt: skip
+    for kind in CONTAINERS:
+        out, _ = finish(tmp_path, source, write_chunks(tmp_path, settings(), range(20)), kind)
+        with av.open(str(out)) as file:
+            assert file.duration == pytest.approx(800_000, abs=60_000)
+        (shown,) = (p for p in packets(out, "subtitle") if len(bytes(p)) > 2)
+        if kind != "mkv":
+            end = (shown.pts + shown.duration) * shown.time_base
+            assert float(end) == pytest.approx(0.8, abs=0.005)
+
+
 def test_pictures_closer_than_a_millisecond_are_named_in_mkv_and_kept_in_mp4(
     tmp_path: Path,
 ) -> None:
