@@ -9,6 +9,7 @@ from sdr2hdr.jobs.plan import Plan
 from sdr2hdr.media.dovi import DolbyRecord
 from sdr2hdr.media.dynamic import Dynamic
 from sdr2hdr.media.hdr10plus import TARGET, Hdr10Plus
+from sdr2hdr.text import counted
 
 
 def dynamic_metadata(plan: Plan, scenes: Sequence[LightFacts], dovi: DoviTool | None) -> Dynamic:
@@ -36,7 +37,7 @@ def _messages(plan: Plan, scenes: Sequence[LightFacts]) -> dict[int, bytes]:
 def words(plan: Plan, *, dolby_vision: bool) -> tuple[str, ...]:
     """What is written, for people."""
     frames, scenes = len(plan.survey.pts), len(plan.survey.cuts) + 1
-    on = f"on all {frames} frames, {'1 scene' if scenes == 1 else f'{scenes} scenes'}"
+    on = f"on all {frames} frames, {counted(scenes, 'scene')}"
     found = []
     if plan.settings.hdr10plus:
         found.append(f"HDR10+ profile B {on}, with a curve for displays of {TARGET} nits")

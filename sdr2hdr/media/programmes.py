@@ -1,6 +1,6 @@
 """The programmes of a transport stream: which streams belong together (ISO/IEC 13818-1 2.4.4).
 
-A recording of a transmitter's whole channel holds several, each with a clock of its own. PyAV does not tell them.
+A recording of a whole multiplex holds several, each with a clock of its own. PyAV does not show them.
 """
 
 from collections.abc import Iterator

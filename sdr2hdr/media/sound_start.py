@@ -6,6 +6,7 @@ discarded and as a number of samples to skip.
 """
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -109,12 +110,16 @@ class _Begin:
         return before[-1:]
 
 
-def find_starts(file: InputContainer) -> dict[int, SoundStart]:
-    """The beginnings of all sounds that have a packet which is heard, by stream index.
+def find_starts(file: InputContainer, without: Container[int] = ()) -> dict[int, SoundStart]:
+    """The beginnings of all sounds that have a packet which is heard, by stream index; those ``without`` are not looked at.
 
     Reads until each of them has begun: to the end, if one never does. ``file`` is one's own, at its start.
     """
-    begun = {s.index: _Begin(s) for s in file.streams.audio if s.codec_context is not None}
+    begun = {
+        s.index: _Begin(s)
+        for s in file.streams.audio
+        if s.codec_context is not None and s.index not in without
+    }
     waiting = set(begun)
     packets = demuxed(file, *(file.streams[index] for index in begun)) if begun else iter(())
     while waiting:

@@ -113,10 +113,10 @@ def plan_streams(
     if codec is not None and (why := container_refusal(codec, container)) is not None:
         raise OutputError(why)
     with open_to_copy(source) as file:
-        starts = find_starts(file)
+        others = of_other_programmes(file, source, file.streams[video_stream_index])
+        starts = find_starts(file, without=others)
     with open_to_copy(source) as file:
         entries = sample_entries(source) if file.format.name.startswith("mov") else {}
-        others = of_other_programmes(file, source, file.streams[video_stream_index])
         sounds = [stream for stream in file.streams.audio if stream.index not in others]
         texts = [stream for stream in file.streams.subtitles if stream.index not in others]
         wanted = {

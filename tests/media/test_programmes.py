@@ -1,14 +1,11 @@
 """Of a recording with several programmes, the picture's own streams are kept; ffprobe says which those are."""
 
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
-from judges import need
+from judges import ffprobe
 from sound_makers import run_ffmpeg
 
 from sdr2hdr import convert
@@ -47,18 +44,9 @@ def two(out: Path, film_first: bool = False) -> Path:
     return recording(out, (*first, *tone(440), *later), (0, 1), (2, 3))
 
 
-def streams_of(path: Path) -> list[dict[str, Any]]:
-    command = [need("ffprobe"), "-v", "error", "-of", "json", "-show_streams", str(path)]
-    found: list[dict[str, Any]] = json.loads(
-        subprocess.run(command, check=True, capture_output=True).stdout
-    )["streams"]
-    return found
-
-
 def apart_as_ffprobe_says(path: Path, picture: int) -> dict[int, int]:
     """The streams of other programmes than the picture's, with their programmes' numbers."""
-    command = [need("ffprobe"), "-v", "error", "-of", "json", "-show_programs", str(path)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["programs"]
+    found = ffprobe(path, "-show_programs")["programs"]
     has = {p["program_num"]: {s["index"] for s in p["streams"]} for p in found}
     own = {s for streams in has.values() if picture in streams for s in streams}
     return {s: number for number, streams in has.items() for s in streams if s not in own}
@@ -73,7 +61,7 @@ def test_a_film_of_one_of_two_programmes(tmp_path: Path, film_first: bool) -> No
 
     report = convert(source, tmp_path / "out.mkv", model="bt2408")
 
-    video, sound = streams_of(tmp_path / "out.mkv")
+    video, sound = ffprobe(tmp_path / "out.mkv", "-show_streams")["streams"]
     assert (video["width"], sound["codec_name"]) == (320, "ac3")
     assert float(video["start_time"]) == pytest.approx(0, abs=0.05)
     assert float(sound["start_time"]) == pytest.approx(0, abs=0.05)
