@@ -24,36 +24,36 @@ _MOST = 4  # neighbours
 
 
 @row
-def _tints(tints: tuple[Plane, ...], i: int, gains: Row) -> tuple[np.float32, np.float32]:
-    """The least and the greatest difference of R'-Y', G'-Y' and B'-Y' at a chroma sample."""
-    cb, cr, other_cb, other_cr = tints
-    u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
-    r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
-    return min(r, g, b), max(r, g, b)
+def _tints(
+    cb: Plane, cr: Plane, other_cb: Plane, other_cr: Plane, gains: Row, low: Row, high: Row
+) -> None:
+    """The least and the greatest difference of R'-Y', G'-Y' and B'-Y' at each sample of a row of chroma."""
+    for i in range(len(low)):
+        u, v = f4(cb[i]) - f4(other_cb[i]), f4(cr[i]) - f4(other_cr[i])
+        r, g, b = v * gains[3], u * gains[4] + v * gains[5], u * gains[6]
+        low[i], high[i] = min(r, g, b), max(r, g, b)
 
 
 @row
 def _apart(
-    y: Plane, other: Plane, tints: tuple[Plane, ...], across: int, gains: Row, out: Row
+    y: Plane, other: Plane, low: Row, high: Row, across: int, scale: np.float32, out: Row
 ) -> None:
     """The largest difference of R', G' and B' at each pixel of a row, 0..1; ``out[2:-2]``."""
-    scale, count = f4(1.0) / gains[1], len(y)
+    count = len(y)
     if across == 1:
         for i in range(count // 2):
-            low, high = _tints(tints, i, gains)
             a = (f4(y[2 * i]) - f4(other[2 * i])) * scale
             b = (f4(y[2 * i + 1]) - f4(other[2 * i + 1])) * scale
-            out[2 * i + 2] = max(a + high, -(a + low))
-            out[2 * i + 3] = max(b + high, -(b + low))
+            out[2 * i + 2] = max(a + high[i], -(a + low[i]))
+            out[2 * i + 3] = max(b + high[i], -(b + low[i]))
         if count % 2:
-            low, high = _tints(tints, count // 2, gains)
+            i = count // 2
             a = (f4(y[count - 1]) - f4(other[count - 1])) * scale
-            out[count + 1] = max(a + high, -(a + low))
+            out[count + 1] = max(a + high[i], -(a + low[i]))
     else:
         for i in range(count):
-            low, high = _tints(tints, i, gains)
             a = (f4(y[i]) - f4(other[i])) * scale
-            out[i + 2] = max(a + high, -(a + low))
+            out[i + 2] = max(a + high[i], -(a + low[i]))
     out[0] = out[1] = out[2]
     out[count + 2] = out[count + 3] = out[count + 1]
 
@@ -69,51 +69,6 @@ def _weight(
         apart = ((((sums[i] + sums[i + 1]) + sums[i + 2]) + sums[i + 3]) + sums[i + 4]) * unlike
         weight = max(f4(1.0) - apart * apart, f4(0.0))
         out[i] = np.uint8(i4(weight * weight * f4(255.0) + f4(0.5)))
-
-
-@kernel
-def _compare(
-    one: tuple[Plane, ...],
-    two: tuple[Plane, ...],
-    size: NDArray[np.int32],
-    sub: NDArray[np.int32],
-    gains: Row,
-    unlike: np.float32,
-    out: _Weights,
-    first: int,
-    last: int,
-) -> None:
-    height, width = size[0], size[1]
-    across, down = sub[0], sub[1]
-    small = (width + across) >> across
-    apart = np.empty((5, width + 4), np.float32)
-    sums = np.empty(width + 4, np.float32)
-    ready = max(first - 2, 0)  # the next row to compare; row n lies in slot n % 5
-    for at in range(first, last):
-        while ready < min(at + 3, height):
-            k = ready >> down
-            tints = one[1][k, :small], one[2][k, :small], two[1][k, :small], two[2][k, :small]
-            _apart(
-                one[0][ready, :width],
-                two[0][ready, :width],
-                tints,
-                across,
-                gains,
-                apart[ready % 5],
-            )
-            ready += 1
-        above, top = max(at - 2, 0) % 5, max(at - 1, 0) % 5
-        below, bottom = min(at + 1, height - 1) % 5, min(at + 2, height - 1) % 5
-        _weight(
-            apart[above],
-            apart[top],
-            apart[at % 5],
-            apart[below],
-            apart[bottom],
-            sums,
-            unlike,
-            out[at],
-        )
 
 
 @row
@@ -154,41 +109,97 @@ def _paired(one: _Weights, two: _Weights, out: Row) -> None:
         out[i] = f4(2 * i4(one[2 * i]) + 2 * i4(two[2 * i]))
 
 
+@row
+def _compare(
+    one: tuple[Plane, ...],
+    two: tuple[Plane, ...],
+    at: int,
+    begun: int,
+    form: NDArray[np.int32],
+    gains: Row,
+    unlike: np.float32,
+    tints: NDArray[np.float32],
+    apart: NDArray[np.float32],
+    sums: Row,
+    out: _Weights,
+) -> None:
+    """Row ``at`` of the weights of a pair; rows come one after the other from ``begun`` on.
+
+    ``apart`` holds five rows of differences, row n in slot n % 5, ``tints`` what chroma adds to the last of them.
+    """
+    height, width, across, down = form[0], form[1], form[2], form[3]
+    small = (width + across) >> across
+    ready = max(begun - 2, 0) if at == begun else min(at + 2, height)
+    for n in range(ready, min(at + 3, height)):
+        k = n >> down
+        if n == k << down:
+            _tints(
+                one[1][k, :small], one[2][k, :small], two[1][k, :small], two[2][k, :small],
+                gains, tints[0, :small], tints[1, :small],
+            )  # fmt: skip
+        _apart(
+            one[0][n, :width], two[0][n, :width], tints[0], tints[1], across, f4(1.0) / gains[1], apart[n % 5],
+        )  # fmt: skip
+    above, top = max(at - 2, 0) % 5, max(at - 1, 0) % 5
+    below, bottom = min(at + 1, height - 1) % 5, min(at + 2, height - 1) % 5
+    _weight(
+        apart[above], apart[top], apart[at % 5], apart[below], apart[bottom], sums, unlike, out[at],
+    )  # fmt: skip
+
+
 @kernel
-def _average(
-    now: Plane,
-    others: tuple[Plane, ...],
+def _steady(
+    frames: tuple[tuple[Plane, ...], ...],
     weights: tuple[_Weights, ...],
-    width: int,
-    across: int,
-    down: int,
+    fresh: NDArray[np.bool_],
+    form: NDArray[np.int32],
+    gains: Row,
+    unlike: np.float32,
     finer: np.float32,
-    out: NDArray[np.uint16],
+    out: tuple[NDArray[np.uint16], ...],
     first: int,
     last: int,
 ) -> None:
-    """Rows ``first:last`` of a plane whose samples lie 2^across and 2^down pixels apart, in steps ``finer`` than its codes'."""
-    count, height = out.shape[1], weights[0].shape[0]
-    room = np.empty((4, count), np.float32)
-    base = f4(255.0 * (4.0 if across == 1 else 1.0))
-    for at in range(first, last):
-        one = at << down
-        two = min(one + down, height - 1)
-        a, b, c, d = (
-            others[0][at, :count], others[1][at, :count],
-            others[2][at, :count], others[3][at, :count],
-        )  # fmt: skip
-        if across == 1:
-            for n in range(4):
-                _paired(weights[n][one, :width], weights[n][two, :width], room[n])
-            sums = room[0], room[1], room[2], room[3]
-            _mean(now[at, :count], a, b, c, d, sums, base, finer, out[at])
-        else:
-            own = (
-                weights[0][one, :width], weights[1][one, :width],
-                weights[2][one, :width], weights[3][one, :width],
+    """Rows ``first:last`` of chroma, and those of luma beside them, of the first of five ``frames``.
+
+    ``weights`` are those of the others; of the ``fresh`` ones these rows are worked out first. ``form`` holds the height and
+    the width, and log2 of the subsampling across and down. What a row is made of lies in a cache while luma and chroma are
+    made: planes of several frames do not.
+    """
+    height, width, across, down = form[0], form[1], form[2], form[3]
+    small = (width + across) >> across
+    begun = first << down
+    apart = np.empty((_MOST, 5, width + 4), np.float32)
+    tints = np.empty((_MOST, 2, small), np.float32)
+    sums = np.empty(width + 4, np.float32)
+    room = np.empty((_MOST, small), np.float32)
+    now, a, b, c, d = frames
+    one, two, three, four = weights
+    base = f4(255.0)
+    for k in range(first, last):
+        rows = k << down, min((k << down) + down, height - 1)
+        for at in range(rows[0], rows[1] + 1):
+            for n in range(_MOST):
+                if fresh[n]:
+                    _compare(
+                        now, frames[n + 1], at, begun, form, gains, unlike, tints[n], apart[n], sums, weights[n],
+                    )  # fmt: skip
+            own = one[at, :width], two[at, :width], three[at, :width], four[at, :width]
+            _mean(
+                now[0][at, :width], a[0][at, :width], b[0][at, :width], c[0][at, :width], d[0][at, :width],
+                own, base, finer, out[0][at],
             )  # fmt: skip
-            _mean(now[at, :count], a, b, c, d, own, base, finer, out[at])
+        if across == 1:
+            for n in range(_MOST):
+                _paired(weights[n][rows[0], :width], weights[n][rows[1], :width], room[n])
+        for p in range(1, 3):
+            near = a[p][k, :small], b[p][k, :small], c[p][k, :small], d[p][k, :small]
+            if across == 1:
+                sums_of_two = room[0], room[1], room[2], room[3]
+                _mean(now[p][k, :small], *near, sums_of_two, base * f4(4.0), finer, out[p][k])
+            else:
+                single = one[rows[0], :width], two[rows[0], :width], three[rows[0], :width], four[rows[0], :width]
+                _mean(now[p][k, :small], *near, single, base, finer, out[p][k])
 
 
 class Steadier:
@@ -226,37 +237,26 @@ class Steadier:
         spare = _MOST - len(steps)
         pairs = [(min(n, at), max(n, at)) for n in steps]
         arrays = [tuple(flat(p) for p in frame[:3]) for frame in planes]
-        weights = [self._alike(arrays, planes[at][0].shape, pair, first) for pair in pairs]
+        size = planes[at][0].shape
+        fresh = np.zeros(_MOST, np.bool_)
         # missing neighbours have no weight
-        four = (*weights, *[np.zeros_like(weights[0])] * spare)
-        others = [arrays[n] for n in (*steps, *[at] * spare)]
-        out = []
-        for c, plane in enumerate(planes[at][:3]):
-            new = torch.empty(plane.shape, dtype=torch.uint16)
-            width, sub = planes[at][0].shape[1], self._how.sub.tolist() if c else (0, 0)
-            now, near = arrays[at][c], tuple(other[c] for other in others)
-            in_bands(
-                plane.shape[0],
-                partial(_average, now, near, four, width, *sub, f4(self._finer), new.numpy()),
-            )
-            out.append(new)
+        weights = [np.zeros(size, np.uint8)] * spare
+        for n in range(len(steps) - 1, -1, -1):
+            pair = min(steps[n], at) + first, max(steps[n], at) + first
+            fresh[n] = pair not in self._weights
+            weights.insert(0, self._weights.setdefault(pair, np.empty(size, np.uint8)))
+        out = tuple(torch.empty(p.shape, dtype=torch.uint16) for p in planes[at][:3])
+        work = partial(
+            _steady,
+            tuple(arrays[n] for n in (at, *steps, *[at] * spare)),
+            tuple(weights),
+            fresh,
+            np.array([*size, *self._how.sub], np.int32),
+            self._how.gains,
+            self._unlike,
+            f4(self._finer),
+            tuple(p.numpy() for p in out),
+        )
+        in_bands(out[1].shape[0], work)
         self._weights = {pair: w for pair, w in self._weights.items() if pair[1] > first + at}
-        return tuple(out)
-
-    def _alike(
-        self, arrays: Sequence[tuple[Any, ...]], size: torch.Size, pair: tuple[int, int], first: int
-    ) -> _Weights:
-        """The weights ``H,W`` of one frame of a pair in the mean of the other."""
-        key = pair[0] + first, pair[1] + first
-        if key not in self._weights:
-            out = np.empty(size, np.uint8)
-            shape = np.array(size, dtype=np.int32)
-            one, two = arrays[pair[0]], arrays[pair[1]]
-            in_bands(
-                size[0],
-                partial(
-                    _compare, one, two, shape, self._how.sub, self._how.gains, self._unlike, out
-                ),
-            )
-            self._weights[key] = out
-        return self._weights[key]
+        return out
