@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdr2hdr.kernels.compiled import kernel, row
-from sdr2hdr.kernels.rows import Row, f4, i4
+from sdr2hdr.kernels.rows import Row, copied, f4, i4
 
 Map = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -17,8 +17,7 @@ def edged(x: Row | Ints, radius: int, out: Row | Ints) -> None:
     for i in range(radius):
         out[i] = x[0]
         out[count + radius + i] = x[count - 1]
-    for i in range(count):
-        out[i + radius] = x[i]
+    copied(x, out[radius : radius + count])
 
 
 @row
@@ -81,38 +80,37 @@ def _moved_on(new: Ints, old: Ints, total: Ints, share: np.float32, out: Row) ->
 
 @row
 def summed_across(x: Ints, doublings: int, room: Ints, out: Ints) -> None:
-    """The sums of 3, 5, 9 ... samples of each row around each, so many sizes: ``sizes,H,W``.
+    """The sums of the 2 radius + 1 samples around each of a row, for a radius of 2^doublings.
 
-    ``room`` holds a row for each size and one more, wider by twice the largest radius. Sums of two samples make those of four,
-    and so on.
+    ``room`` holds a row more than doublings and 1, wider by twice the radius. Sums of two samples make those of four, and so on.
     """
-    height, width = x.shape
-    most = 1 << (doublings - 1)
-    wide = width + 2 * most
-    for y in range(height):
-        edged(x[y], most, room[0])
-        for n in range(doublings):
-            side = 1 << n
-            count = wide - 2 * side + 1
-            _paired(room[n, :count], room[n, side : side + count], room[n + 1, :count])
-            near = most - side
-            far = near + 2 * side
-            _paired(room[n + 1, near : near + width], room[0, far : far + width], out[n, y])
+    radius = 1 << doublings
+    width = len(x)
+    wide = width + 2 * radius
+    edged(x, radius, room[0])
+    for n in range(doublings + 1):
+        side = 1 << n
+        count = wide - 2 * side + 1
+        _paired(room[n, :count], room[n, side : side + count], room[n + 1, :count])
+    _paired(room[doublings + 1, :width], room[0, 2 * radius : 2 * radius + width], out)
 
 
 @row
-def averaged_down(across: Ints, radius: int, total: Ints, out: Map) -> None:
-    """A sixteenth of the mean of the (2 radius + 1)^2 around each, of sums across; ``total`` is room for a row.
-
-    What a step down adds and leaves behind is all that is summed: sums of integers are exact.
-    """
-    height = len(across)
-    last = height - 1
-    share = f4(1.0) / f4((2 * radius + 1) ** 2)
+def begun_down(across: Ints, radius: int, total: Ints) -> None:
+    """What :func:`averaged_down` begins with: the sum of the 2 radius + 1 rows of sums across around row -1."""
+    last = len(across) - 1
     for i in range(len(total)):
         total[i] = i4(radius + 2) * across[0, i]
     for k in range(1, radius):
         _raised(across[min(k, last)], total)
-    for y in range(height):
-        new, old = across[min(y + radius, last)], across[max(y - radius - 1, 0)]
-        _moved_on(new, old, total, share, out[y])
+
+
+@row
+def averaged_down(across: Ints, radius: int, y: int, total: Ints, out: Row) -> None:
+    """A sixteenth of the mean of the (2 radius + 1)^2 around each of row ``y``, of sums across; rows come one after the other.
+
+    What a step down adds to the ``total`` of the row before and leaves behind is all that is summed: sums of integers are exact.
+    """
+    last = len(across) - 1
+    share = f4(1.0) / f4((2 * radius + 1) ** 2)
+    _moved_on(across[min(y + radius, last)], across[max(y - radius - 1, 0)], total, share, out)

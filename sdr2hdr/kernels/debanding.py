@@ -14,10 +14,13 @@ from torch import Tensor
 from sdr2hdr.color.deband import BLOCK, FADE, MOST, RADII, STRENGTHS, Limits
 from sdr2hdr.color.yuv import YuvLayout
 from sdr2hdr.kernels.bands import in_bands
-from sdr2hdr.kernels.boxes import Ints, Map, averaged_down, summed_across
+from sdr2hdr.kernels.boxes import Ints, Map, averaged_down, begun_down, summed_across
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import flat
 from sdr2hdr.kernels.rows import Plane, Row, copied, f4, i4
+
+Codes = NDArray[np.uint16]
+_TOP = i4(0xFFFF)
 
 
 @row
@@ -59,16 +62,17 @@ def _judge(
     bottom: Ints,
     total: Ints,
     change: Ints,
-    high: Row,
-    depth: Row,
+    high: Codes,
+    depth: Codes,
     sums: Ints,
     changes: Ints,
 ) -> None:
-    """The highest and minus the lowest sample of blocks of four columns, the sum of all, and the changes from their pixels."""
+    """Of blocks of four columns the highest sample, how far the lowest lies below :data:`_TOP`, the sum, and the changes."""
     for b in range(len(sums)):
         i = 4 * b
-        high[b] = f4(max(top[i], top[i + 1], top[i + 2], top[i + 3]))
-        depth[b] = -f4(min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3]))
+        high[b] = np.uint16(max(top[i], top[i + 1], top[i + 2], top[i + 3]))
+        lowest = min(bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3])
+        depth[b] = np.uint16(i4(_TOP - lowest))
         sums[b] = i4(total[i] + total[i + 1]) + i4(total[i + 2] + total[i + 3])
         changes[b] = i4(change[i] + change[i + 1]) + i4(change[i + 2] + change[i + 3])
 
@@ -77,8 +81,8 @@ def _judge(
 def _blocks(
     plane: Plane,
     width: int,
-    high: Map,
-    depth: Map,
+    high: Codes,
+    depth: Codes,
     sums: Ints,
     changes: Ints,
     first: int,
@@ -102,13 +106,13 @@ def _blocks(
 
 
 @row
-def _largest(x: Row, y: Row, z: Row, out: Row) -> None:
+def _largest(x: Codes, y: Codes, z: Codes, out: Codes) -> None:
     for i in range(len(out)):
         out[i] = max(x[i], y[i], z[i])
 
 
 @row
-def _largest_across(x: Row, step: int, out: Row) -> None:
+def _largest_across(x: Codes, step: int, out: Codes) -> None:
     count = len(x)
     last, inner = count - 1, max(count - 2 * step, 0)
     for i in range(min(step, count)):
@@ -119,28 +123,15 @@ def _largest_across(x: Row, step: int, out: Row) -> None:
 
 
 @row
-def _most(x: Map, step: int, across: Map) -> None:
-    """In place: the largest within a radius becomes the largest within ``step`` more; a border is repeated outwards.
-
-    ``step`` is at most twice the radius and 1, so that no sample is left out."""
-    height = len(x)
-    for y in range(height):
-        _largest_across(x[y], step, across[y])
-    for y in range(height):
-        above, below = max(y - step, 0), min(y + step, height - 1)
-        _largest(across[above], across[y], across[below], x[y])
-
-
-@row
 def _weigh(
-    high: Row, depth: Row, sums: Ints, busy: Row, limits: Row, average: Row, share: Row, value: Row
+    high: Codes, depth: Codes, sums: Ints, busy: Row, limits: Row, average: Row, share: Row, value: Row
 ) -> None:
-    """Take in surroundings: their highest, minus their lowest, how busy they are, and their mean.
+    """Take in surroundings: their highest, their lowest (as :func:`_judge` has it), how busy they are, and their mean.
 
     ``limits`` are the last distance that is flat, what it fades over, and the last busyness that is flat with its fade."""
     for i in range(len(share)):
         mean = f4(sums[i]) * f4(1 / 16)
-        far = max(high[i] - mean, mean + depth[i])
+        far = max(f4(high[i]) - mean, mean - f4(i4(_TOP - i4(depth[i]))))
         flat_ = min(max((limits[0] + limits[1] - far) / limits[1], f4(0.0)), f4(1.0))
         quiet = min(max((limits[2] + limits[3] - busy[i]) / limits[3], f4(0.0)), f4(1.0))
         share[i] *= flat_ * quiet
@@ -157,7 +148,7 @@ def _is_flat(share: Row) -> bool:
 
 @kernel
 def _settle(
-    high: Map, depth: Map, sums: Ints, changes: Ints, limits: Row, doublings: int, share: Map, flat_rows: NDArray[np.bool_],
+    high: Codes, depth: Codes, sums: Ints, changes: Ints, limits: Row, doublings: int, share: Map, flat_rows: NDArray[np.bool_],
     value: Map,
 ) -> None:  # fmt: skip
     """Of blocks, the ``share`` of what is flat within a radius of 1, in which rows there is any, and the mean that counts.
@@ -165,47 +156,43 @@ def _settle(
     Surroundings of 1, 2, 4 ... blocks on each side are taken in, so many sizes, of ``high`` and ``depth`` in place.
     """
     height, width = sums.shape
-    wide = width + (2 << (doublings - 1))
-    counts = np.empty((doublings + 1, wide), np.int32)
-    mean_sums, busy_sums = (
-        np.empty((doublings, height, width), np.int32),
-        np.empty((doublings, height, width), np.int32),
-    )
-    summed_across(sums, doublings, counts, mean_sums)
-    summed_across(changes, doublings, counts, busy_sums)
-    across, average, busy = (
-        np.empty((height, width), np.float32),
-        np.empty((height, width), np.float32),
-        np.empty((height, width), np.float32),
-    )
+    room = np.empty((doublings + 1, width + (2 << (doublings - 1))), np.int32)
+    mean_sums, busy_sums = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
+    wide_high, wide_depth = np.empty((height, width), np.uint16), np.empty((height, width), np.uint16)
+    totals, means = np.empty((2, width), np.int32), np.empty((2, width), np.float32)
     now = np.empty((height, width), np.float32)
     for y in range(height):
+        flat_rows[y] = True
         for i in range(width):
             now[y, i], value[y, i] = f4(1.0), f4(sums[y, i]) * f4(1 / 16)
     reached = 0
     for n in range(doublings):
         radius = 1 << n
-        _most(high, radius - reached, across)
-        _most(depth, radius - reached, across)
+        step = radius - reached  # at most twice the radius before and 1, so that no sample is left out
         reached = radius
-        averaged_down(busy_sums[n], radius, counts[0, :width], busy)
-        averaged_down(mean_sums[n], radius, counts[0, :width], average)
+        for y in range(height):
+            _largest_across(high[y], step, wide_high[y])
+            _largest_across(depth[y], step, wide_depth[y])
+            summed_across(sums[y], n, room, mean_sums[y])
+            summed_across(changes[y], n, room, busy_sums[y])
+        begun_down(mean_sums, radius, totals[0])
+        begun_down(busy_sums, radius, totals[1])
         some = False
         for y in range(height):
-            _weigh(high[y], depth[y], sums[y], busy[y], limits, average[y], now[y], value[y])
-            flat_ = _is_flat(now[y])
-            some |= flat_
+            above, below = max(y - step, 0), min(y + step, height - 1)
+            _largest(wide_high[above], wide_high[y], wide_high[below], high[y])
+            _largest(wide_depth[above], wide_depth[y], wide_depth[below], depth[y])
+            averaged_down(mean_sums, radius, y, totals[0], means[0])
+            averaged_down(busy_sums, radius, y, totals[1], means[1])
+            if n > 0 and not flat_rows[y]:
+                continue
+            _weigh(high[y], depth[y], sums[y], means[1], limits, means[0], now[y], value[y])
             if n == 0:
-                flat_rows[y] = flat_
+                flat_rows[y] = _is_flat(now[y])
                 copied(now[y], share[y])
+            some |= flat_rows[y]
         if not some:
             break
-
-
-@row
-def _between(upper: Row, lower: Row, part: np.float32, out: Row) -> None:
-    for i in range(len(out)):
-        out[i] = upper[i] + (lower[i] - upper[i]) * part
 
 
 @row
@@ -222,12 +209,18 @@ def _wider(x: Row, out: Row) -> None:
 
 @row
 def _move(
-    x: Plane, share: Row, value: Row, finer: np.float32, black: np.float32, out: NDArray[np.uint16]
-) -> None:
+    x: Plane, shares: tuple[Row, Row], values: tuple[Row, Row], part: np.float32, finer: np.float32, black: np.float32,
+    out: NDArray[np.uint16],
+) -> None:  # fmt: skip
+    """A row ``part`` of the way from one row of blocks to the next."""
     most = f4(MOST)
+    share_above, share_below = shares
+    value_above, value_below = values
     for i in range(len(out)):
         sample = f4(x[i])
-        by = min(max(share[i] * (value[i] - sample), -most), most)
+        share = share_above[i] + (share_below[i] - share_above[i]) * part
+        value = value_above[i] + (value_below[i] - value_above[i]) * part
+        by = min(max(share * (value - sample), -most), most)
         moved = sample + (by if sample > black else f4(0.0))
         out[i] = np.uint16(i4(moved * finer + f4(0.5)))
 
@@ -249,24 +242,21 @@ def _apply(
     """
     blocks, across = share.shape
     width = out.shape[1]
-    room, wide_share, wide_value = (
-        np.empty(across, np.float32),
-        np.empty(4 * across, f4),
-        np.empty(4 * across, f4),
-    )
+    wide = np.empty((2, 2, 4 * across), np.float32)  # shares and values of row n of blocks in slot n % 2
+    ready = -1
     for y in range(first, last):
         at = (f4(y) + f4(0.5)) * f4(0.25) - f4(0.5)
         upper = int(np.floor(at))
-        part = at - f4(upper)
         a, b = min(max(upper, 0), blocks - 1), min(max(upper + 1, 0), blocks - 1)
         if not (flat_rows[a] or flat_rows[b]):
             _kept(plane[y], finer, out[y])
             continue
-        _between(share[a], share[b], part, room)
-        _wider(room, wide_share)
-        _between(value[a], value[b], part, room)
-        _wider(room, wide_value)
-        _move(plane[y], wide_share[:width], wide_value[:width], finer, black, out[y])
+        for n in range(max(ready + 1, a), b + 1):
+            _wider(share[n], wide[n % 2, 0])
+            _wider(value[n], wide[n % 2, 1])
+        ready = b
+        shares, values = (wide[a % 2, 0], wide[b % 2, 0]), (wide[a % 2, 1], wide[b % 2, 1])
+        _move(plane[y], shares, values, at - f4(upper), finer, black, out[y])
 
 
 def debanded(
@@ -285,7 +275,8 @@ def debanded(
 def _smoothed(plane: Tensor, limits: Limits, finer: int, black: float) -> Tensor:
     samples = flat(plane)
     size = -(-plane.shape[0] // BLOCK), -(-plane.shape[1] // BLOCK)
-    high, depth, share, value = (np.empty(size, np.float32) for _ in range(4))
+    high, depth = (np.empty(size, np.uint16) for _ in range(2))
+    share, value = (np.empty(size, np.float32) for _ in range(2))
     sums, changes = (np.empty(size, np.int32) for _ in range(2))
     in_bands(size[0], partial(_blocks, samples, plane.shape[1], high, depth, sums, changes))
     begin, end = limits.busy
