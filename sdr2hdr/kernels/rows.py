@@ -89,11 +89,17 @@ def two_tints(
 
 
 @row
-def halved(c: Row, out: Row) -> None:
-    """Every other sample of ``c``, filtered with [1 2 1], four times as large; the edge repeats."""
+def halved(c: Row, odd: Row, out: Row) -> None:
+    """Every other sample of ``c``, filtered with [1 2 1], four times as large; the edge repeats. ``odd`` is room for the others.
+
+    Pairs of samples are loaded together; a sample of the pair before would be fetched one by one.
+    """
+    for i in range(len(out)):
+        odd[i] = c[2 * i + 1]
+        out[i] = c[2 * i] * TWO + c[2 * i + 1]
     for i in range(1, len(out)):
-        out[i] = (c[2 * i] * TWO + c[2 * i + 1]) + c[2 * i - 1]
-    out[0] = (c[0] * TWO + c[1]) + c[0]
+        out[i] += odd[i - 1]
+    out[0] += c[0]
 
 
 @row

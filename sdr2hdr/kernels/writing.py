@@ -24,9 +24,9 @@ _Form = NDArray[np.int32]
 
 @row
 def _chroma_rows(cb: Row, cr: Row, halves: Row, slot: int) -> None:
-    """Cb and Cr of a row of pixels, filtered across, into two rows of ``halves`` ``6,W/2``."""
-    rows.halved(cb, halves[slot])
-    rows.halved(cr, halves[slot + 3])
+    """Cb and Cr of a row of pixels, filtered across, into two of the first six rows of ``halves`` ``7,W/2``."""
+    rows.halved(cb, halves[6], halves[slot])
+    rows.halved(cr, halves[6], halves[slot + 3])
 
 
 @row
@@ -128,7 +128,7 @@ def _map(
     height, width = size[0], size[1]
     even = width + (width & 1)
     work = np.empty((11, width + 4), np.float32)
-    halves = np.empty((6, even // 2), np.float32)
+    halves = np.empty((7, even // 2), np.float32)
     chroma = np.empty(even, np.float32)
     scales = np.ones(2, np.float32)
     r, g, b = work[0, :width], work[1, :width], work[2, :width]
@@ -208,7 +208,7 @@ def _pack(
     height, width = codes.shape[1], codes.shape[2]
     even = width + (width & 1)
     work = np.empty((11, even), np.float32)
-    halves = np.empty((6, even // 2), np.float32)
+    halves = np.empty((7, even // 2), np.float32)
     chroma = np.empty(even, np.float32)
     room = np.empty(even // 2, np.float32)
     luma, u, v = work[8, :width], work[9, :width], work[10, :width]
