@@ -25,12 +25,15 @@ _LONGEST_NAME = 255
 
 
 def let_threads_sleep() -> None:
-    """Let OpenMP's threads sleep while they wait for work; to be called before torch is imported.
+    """Let OpenMP's threads sleep while they wait for work, and NumPy's linear algebra start none; to be called before either is
+    imported.
 
     By default they keep a core busy for some milliseconds after each piece of work, which decoder and encoder then lack.
-    ``OMP_WAIT_POLICY`` (OpenMP 5.2, 21.4), if it is set, says otherwise.
+    OpenBLAS's threads turn for a while as soon as NumPy is loaded, and frames need no large products of matrices.
+    ``OMP_WAIT_POLICY`` (OpenMP 5.2, 21.4) and ``OPENBLAS_NUM_THREADS``, if they are set, say otherwise.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def open_folder(path: Path) -> int | None:

@@ -75,9 +75,9 @@ class FrameRenderer:
         """The chunk's frames and their context, each exactly as planned."""
         runs = self.plan.chunks[index]
         lo, hi = runs[0].needs(self.spec)[0], runs[-1].needs(self.spec)[1]
-        pts = self.plan.survey.pts
+        pts, combed = self.plan.survey.pts, self.plan.survey.combed
         frame = lo
-        for picture in self.source.pictures(pts[lo]):
+        for picture in self.source.pictures(pts[lo], combed=combed):
             if picture.pts != pts[frame]:
                 break
             yield picture
@@ -85,7 +85,7 @@ class FrameRenderer:
             if frame == hi:
                 return
         # seeking can fail in damaged files: read from the start, as the survey did, and skip frames that were returned
-        for i, picture in enumerate(self.source.pictures()):
+        for i, picture in enumerate(self.source.pictures(combed=combed)):
             if i >= hi or picture.pts != pts[i]:
                 break
             if i >= frame:

@@ -63,7 +63,8 @@ class Survey:
 
     ``light`` is the mean light of each frame (its code to the power of 2.2) if exposures alternate. ``qps`` are the QPs of the
     scenes (:mod:`sdr2hdr.media.quantiser`), none if the file does not say them. ``notes`` are sentences
-    for people about what was found and done while reading.
+    for people about what was found and done while reading. ``combed`` says whether a picture was deinterlaced; where none was,
+    chunks need not look for one.
     """
 
     pts: tuple[int, ...]
@@ -74,6 +75,7 @@ class Survey:
     looks: tuple[tuple[float, ...] | None, ...] = ()
     qps: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    combed: bool = True
 
     def look(self, scene_first: int) -> tuple[float, ...] | None:
         """The look of the scene that begins at a frame, or None if it was not read."""
@@ -213,9 +215,11 @@ def survey_and_cuts(
     found = looks[0].of([0, *starts, len(pts)]) if looks else ()
     vectors = tuple(None if v is None else tuple(v.tolist()) for v in found)
     qps = scene_qps(source.qps, pts, starts)
-    return Survey(
-        tuple(pts), duration, starts, _words(source), tuple(light), vectors, qps, source.notes
-    ), cuts
+    read = Survey(
+        tuple(pts), duration, starts, _words(source), tuple(light), vectors, qps, source.notes,
+        source.is_combed,
+    )  # fmt: skip
+    return read, cuts
 
 
 def scene_qps(

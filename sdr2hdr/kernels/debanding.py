@@ -124,7 +124,14 @@ def _largest_across(x: Codes, step: int, out: Codes) -> None:
 
 @row
 def _weigh(
-    high: Codes, depth: Codes, sums: Ints, busy: Row, limits: Row, average: Row, share: Row, value: Row
+    high: Codes,
+    depth: Codes,
+    sums: Ints,
+    busy: Row,
+    limits: Row,
+    average: Row,
+    share: Row,
+    value: Row,
 ) -> None:
     """Take in surroundings: their highest, their lowest (as :func:`_judge` has it), how busy they are, and their mean.
 
@@ -158,7 +165,10 @@ def _settle(
     height, width = sums.shape
     room = np.empty((doublings + 1, width + (2 << (doublings - 1))), np.int32)
     mean_sums, busy_sums = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
-    wide_high, wide_depth = np.empty((height, width), np.uint16), np.empty((height, width), np.uint16)
+    wide_high, wide_depth = (
+        np.empty((height, width), np.uint16),
+        np.empty((height, width), np.uint16),
+    )
     totals, means = np.empty((2, width), np.int32), np.empty((2, width), np.float32)
     now = np.empty((height, width), np.float32)
     for y in range(height):
@@ -168,7 +178,9 @@ def _settle(
     reached = 0
     for n in range(doublings):
         radius = 1 << n
-        step = radius - reached  # at most twice the radius before and 1, so that no sample is left out
+        step = (
+            radius - reached
+        )  # at most twice the radius before and 1, so that no sample is left out
         reached = radius
         for y in range(height):
             _largest_across(high[y], step, wide_high[y])
@@ -241,8 +253,9 @@ def _apply(
     ``flat_rows``: which rows of blocks have shares at all.
     """
     blocks, across = share.shape
-    width = out.shape[1]
-    wide = np.empty((2, 2, 4 * across), np.float32)  # shares and values of row n of blocks in slot n % 2
+    wide = np.empty(
+        (2, 2, 4 * across), np.float32
+    )  # shares and values of row n of blocks in slot n % 2
     ready = -1
     for y in range(first, last):
         at = (f4(y) + f4(0.5)) * f4(0.25) - f4(0.5)

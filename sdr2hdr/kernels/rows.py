@@ -22,7 +22,7 @@ HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
 
 
 @row
-def copied(source: Row, out: Row) -> None:
+def copied(source: Plane | Row, out: Plane | Row) -> None:
     """A slice assignment would compile checks of shapes, and the words for what they find, which takes longer than all else."""
     for i in range(len(out)):
         out[i] = source[i]

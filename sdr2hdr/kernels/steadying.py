@@ -6,7 +6,6 @@ as R'G'B'. What is compared is R'G'B' all the same, chroma taken from the neares
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -198,7 +197,12 @@ def _steady(
                 sums_of_two = room[0], room[1], room[2], room[3]
                 _mean(now[p][k, :small], *near, sums_of_two, base * f4(4.0), finer, out[p][k])
             else:
-                single = one[rows[0], :width], two[rows[0], :width], three[rows[0], :width], four[rows[0], :width]
+                single = (
+                    one[rows[0], :width],
+                    two[rows[0], :width],
+                    three[rows[0], :width],
+                    four[rows[0], :width],
+                )
                 _mean(now[p][k, :small], *near, single, base, finer, out[p][k])
 
 
@@ -235,7 +239,6 @@ class Steadier:
             )
         steps = [n for step in range(1, reach + 1) for n in (at - step, at + step)]
         spare = _MOST - len(steps)
-        pairs = [(min(n, at), max(n, at)) for n in steps]
         arrays = [tuple(flat(p) for p in frame[:3]) for frame in planes]
         size = planes[at][0].shape
         fresh = np.zeros(_MOST, np.bool_)

@@ -90,4 +90,5 @@ def combing(before: Lines | None, lines: Lines, after: Lines | None) -> Combing:
 
 def _by_field(rows: Lines) -> dict[bool, int]:
     """Sums over the lines of the top field (True) and of the bottom field, the first row being of the bottom field."""
-    return {True: int(rows[1::2].sum()), False: int(rows[::2].sum())}
+    sums = rows.sum(axis=1, dtype=np.int32)
+    return {True: int(sums[1::2].sum()), False: int(sums[::2].sum())}

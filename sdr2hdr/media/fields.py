@@ -70,20 +70,21 @@ class Fields:
         return round(frames / (self.rate * self.time_base))
 
     def made(
-        self, frames: Iterable[VideoFrame], first: int, tally: FieldTally
+        self, frames: Iterable[VideoFrame], first: int, tally: FieldTally, *, combed: bool = True
     ) -> Iterator[tuple[VideoFrame, int]]:
         """The pictures of planar frames with rising pts, each with the pts of the frame that it
         comes from.
 
-        What is done to frames from the pts ``first`` on is counted.
+        What is done to frames from the pts ``first`` on is counted. Unless frames may be ``combed``, nothing looks for it.
         """
+        mode = self.mode if combed else "off"
 
         def seen(frame: VideoFrame, deinterlaced: bool) -> None:
             if (frame.pts or 0) >= first:
                 tally.add(flagged=frame.interlaced_frame, deinterlaced=deinterlaced)
 
         if not self.detelecine:
-            for picture in deinterlaced(frames, self.time_base, self.mode, seen):
+            for picture in deinterlaced(frames, self.time_base, mode, seen):
                 yield picture, picture.pts or 0
             return
 

@@ -110,6 +110,7 @@ class Source:
         self.path = Path(path)
         self.loss = Loss()
         self._tally = FieldTally()
+        self._may_be_combed = True
         self._qp = qp
         self._quantisers: Quantisers | None = None
         self._strict, self._deband = strict, deband
@@ -208,17 +209,25 @@ class Source:
             raise InputError(f"{self.path}: {appended}; leave --strict out to convert the first.")
         return torn
 
-    def pictures(self, start_pts: int | None = None, *, qps: bool = False) -> Iterator[Picture]:
+    @property
+    def is_combed(self) -> bool:
+        """Whether any of the newest :meth:`pictures` was deinterlaced."""
+        return self._tally.deinterlaced > 0
+
+    def pictures(
+        self, start_pts: int | None = None, *, qps: bool = False, combed: bool = True
+    ) -> Iterator[Picture]:
         """All pictures from the first one with pts >= ``start_pts`` on, in the order of their pts,
         which rises strictly.
 
         A picture is the same to the bit wherever reading starts. Each call opens the file anew. With ``qps`` their :attr:`qps`
-        are read as well.
+        are read as well. Without ``combed`` no picture is taken for one that :attr:`is_combed`, as an earlier reading found.
         """
         self.loss = Loss(torn=start_pts is None and self._is_torn())
         self._tally = FieldTally()
         self._quantisers = Quantisers(self._qp) if qps else None
         self._changes = Changes(self.info, *self._given)
+        self._may_be_combed = combed
         begin = first = _BEGINNING if start_pts is None else start_pts
         # an error in one of several threads hides pictures that were ready beside it: go on from there with one; and hardware
         # that fails is no damage of the film
@@ -300,7 +309,9 @@ class Source:
         # a broadcast's times are regular, and a hole in them is often all that a lost stretch leaves behind
         regular = info.is_broadcast
         end: int | None = None
-        for flat, origin in self._fields.made(timed(), first, self._tally):
+        for flat, origin in self._fields.made(
+            timed(), first, self._tally, combed=self._may_be_combed
+        ):
             pts = flat.pts or 0
             frame, mended, layout, display = decoded[origin]
             for passed in [each for each in decoded if each <= origin]:

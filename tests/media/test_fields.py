@@ -10,7 +10,10 @@ import torch
 from judges import ffprobe, need
 from numpy.typing import NDArray
 
+from sdr2hdr import convert
 from sdr2hdr.errors import InputError
+from sdr2hdr.media import deinterlace
+from sdr2hdr.media.combing import Combing, Lines, combing
 from sdr2hdr.media.source import Source
 
 SIZE = (320, 240)
@@ -179,6 +182,28 @@ def test_telecine_is_undone(tmp_path: Path, name: str) -> None:
 def test_telecine_is_not_undone_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"25\.000 frames a second, and telecined film 29\.97"):
         Source(clip(tmp_path / "a.mkv", "25", "null"), detelecine=True)
+
+
+@pytest.mark.parametrize(
+    ("filters", "combed"),
+    [("setfield=tff", False), ("tinterlace=interleave_top,setfield=tff", True)],
+)
+def test_a_conversion_looks_again_only_where_its_survey_found_combing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: str, combed: bool
+) -> None:
+    path = clip(tmp_path / "a.mkv", "50", filters)
+    source, looked = Source(path), []
+    count = len(pictures(source))
+
+    def counted(before: Lines | None, lines: Lines, after: Lines | None) -> Combing:
+        looked.append(lines)
+        return combing(before, lines, after)
+
+    monkeypatch.setattr(deinterlace, "combing", counted)
+    report = convert(path, tmp_path / "out.mkv", "bt2408", preset="ultrafast", device="cpu")
+    assert report.frames == count
+    assert (len(looked) > count) == combed
+    assert any("were deinterlaced" in note for note in report.notes) == combed
 
 
 def test_a_deinterlaced_picture_is_the_same_wherever_reading_starts(tmp_path: Path) -> None:
