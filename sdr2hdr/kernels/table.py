@@ -1,9 +1,8 @@
 """A mapping of pixels as a table: R'G'B' to Y'CbCr of HDR10, 67 nodes an axis, tetrahedral between them.
 
 Nodes are closer together in the dark, where PQ rises steeply (:func:`axis`). The 65th is code 1, the last one is for clipped
-areas (:data:`sdr2hdr.color.clipped.HIGHEST`). A node is two words of 32 bits, one of Y' and Cb,
-one of Cr, in 64ths of a 10-bit code; a processor fetches those of several pixels at once. Interpolating Y'CbCr gives what
-interpolating R'G'B' would give, since the one is linear in the other.
+areas (:data:`sdr2hdr.color.clipped.HIGHEST`). A node is a word of 64 bits, in whose halves are Y' and Cb, and Cr, in 64ths of a
+10-bit code. Interpolating Y'CbCr gives what interpolating R'G'B' would give, since the one is linear in the other.
 """
 
 import numpy as np
@@ -21,12 +20,17 @@ _ROOT = _BEND**0.5
 _CELLS = 64 / ((1.0 + _BEND) ** 0.5 - _ROOT)
 _FINE = 64.0
 
-BEND, ROOT, CELLS, LAST = f4(_BEND), f4(_ROOT), f4(_CELLS), i4(SIZE - 2)
+BEND, ROOT, CELLS = f4(_BEND), f4(_ROOT), f4(_CELLS)
+FIRST, LAST = i4(0), i4(SIZE - 2)
 FINE = f4(1.0 / _FINE)
 STEP_G = i4(SIZE)
-WORDS_R, WORDS_G, WORDS_B = i4(2 * SIZE * SIZE), i4(2 * SIZE), i4(2)
-ACROSS = i4(WORDS_R + WORDS_G + WORDS_B)
-TO_R, TO_G, TO_B = i4(ACROSS - WORDS_R), i4(ACROSS - WORDS_G), i4(ACROSS - WORDS_B)
+TO_R, TO_G, TO_B = i4(SIZE * SIZE), i4(SIZE), i4(1)
+ACROSS = i4(TO_R + TO_G + TO_B)
+
+Nodes = NDArray[np.uint32]
+Table = NDArray[np.uint64]
+Room = tuple[Nodes, Row, Table, NDArray[np.uint32]]
+"""Of a row of pixels: where three of the four nodes are, the shares of all, the nodes, and the nodes by halves."""
 
 
 def axis() -> Tensor:
@@ -44,7 +48,7 @@ def grid() -> Tensor:
     )
 
 
-def packed_table(codes: Tensor) -> NDArray[np.uint32]:
+def packed_table(codes: Tensor) -> Table:
     """The table of PQ codes ``3,67*67,67`` 0..1 that a mapping gives for :func:`grid`."""
     r, g, b = codes.double().flatten(1)
     y = KR * r + KG * g + KB * b
@@ -54,51 +58,96 @@ def packed_table(codes: Tensor) -> NDArray[np.uint32]:
         for p, steps in ((y, Y_STEPS), (cb, C_STEPS), (cr, C_STEPS))
     ]
     pairs = torch.stack([words[0] + (words[1] << 16), words[2]], dim=1)
-    return pairs.flatten().to(torch.int32).numpy().view(np.uint32)
+    return pairs.flatten().to(torch.int32).numpy().view(np.uint64)
 
 
 @row
-def looked_up(r: Row, g: Row, b: Row, table: NDArray[np.uint32], y: Row, cb: Row, cr: Row) -> None:
-    """R'G'B' 0..1 to Y' 0..876 and Cb, Cr around 0, in 10-bit codes."""
-    for i in range(len(y)):
+def room_for_look_ups(width: int) -> Room:
+    words = np.empty((4, width), np.uint64)
+    return (
+        np.empty((3, width), np.uint32),
+        np.empty((4, width), np.float32),
+        words,
+        words.view(np.uint32),
+    )
+
+
+@row
+def _placed(r: Row, g: Row, b: Row, nodes: tuple[Nodes, ...], shares: tuple[Row, ...]) -> None:
+    """Where the darkest node of each pixel's cell is, and the two on the way to the brightest one, and the shares of all four."""
+    a, b1, c = nodes
+    wa, wb, wc, wd = shares
+    for i in range(len(r)):
         x0 = (np.sqrt(r[i] + BEND) - ROOT) * CELLS
         x1 = (np.sqrt(g[i] + BEND) - ROOT) * CELLS
         x2 = (np.sqrt(b[i] + BEND) - ROOT) * CELLS
-        i0, i1, i2 = min(i4(x0), LAST), min(i4(x1), LAST), min(i4(x2), LAST)
+        # no index leaves the table, whatever a pixel is
+        i0 = max(min(i4(x0), LAST), FIRST)
+        i1 = max(min(i4(x1), LAST), FIRST)
+        i2 = max(min(i4(x2), LAST), FIRST)
         f0, f1, f2 = x0 - f4(i0), x1 - f4(i1), x2 - f4(i2)
         high, low = max(f0, f1, f2), min(f0, f1, f2)
         middle = max(min(f0, f1), min(max(f0, f1), f2))
         # from the cell's darkest corner along the axis of the largest share first, of the smallest last
-        first = i4(WORDS_R if (f0 >= f1 and f0 >= f2) else (WORDS_G if f1 >= f2 else WORDS_B))
+        first = i4(TO_R if (f0 >= f1 and f0 >= f2) else (TO_G if f1 >= f2 else TO_B))
         last = i4(TO_B if (f2 <= f0 and f2 <= f1) else (TO_G if f1 <= f0 else TO_R))
         # every sum is cast: 64 bits, which it else becomes, would halve the width of the vector code
-        node = i4(i4(i4(i4(i4(i0 * STEP_G) + i1) * STEP_G) + i2) * i4(2))
-        mask = u4(0xFFFFF)  # says that no index is negative
-        a = u4(node) & mask
-        b1 = u4(i4(node + first)) & mask
-        c = u4(i4(node + last)) & mask
-        d = u4(i4(node + ACROSS)) & mask
-        wa, wb, wc, wd = (
-            (f4(1.0) - high) * FINE,
-            (high - middle) * FINE,
-            (middle - low) * FINE,
-            low * FINE,
-        )
-        va, vb, vc, vd = table[a], table[b1], table[c], table[d]
-        half = u4(0xFFFF)
+        node = i4(i4(i4(i4(i0 * STEP_G) + i1) * STEP_G) + i2)
+        a[i] = u4(node)
+        b1[i] = u4(i4(node + first))
+        c[i] = u4(i4(i4(node + ACROSS) - last))
+        wa[i] = (f4(1.0) - high) * FINE
+        wb[i] = (high - middle) * FINE
+        wc[i] = (middle - low) * FINE
+        wd[i] = low * FINE
+
+
+@row
+def _fetched(table: Table, nodes: tuple[Nodes, ...], words: tuple[Table, ...]) -> None:
+    """The four nodes of each pixel's cell."""
+    a, b, c = nodes
+    wa, wb, wc, wd = words
+    brightest = table[ACROSS:]
+    for i in range(len(a)):
+        wa[i], wb[i], wc[i], wd[i] = table[a[i]], table[b[i]], table[c[i]], brightest[a[i]]
+
+
+@row
+def _mixed(
+    shares: tuple[Row, ...], words: tuple[NDArray[np.uint32], ...], y: Row, cb: Row, cr: Row
+) -> None:
+    """Nodes, given by halves, in their shares: Y' 0..876 and Cb, Cr around 0."""
+    wa, wb, wc, wd = shares
+    a, b, c, d = words
+    half, sixteen = u4(0xFFFF), i4(16)
+    for i in range(len(y)):
+        va, vb, vc, vd = a[2 * i], b[2 * i], c[2 * i], d[2 * i]
         y[i] = (
-            wa * f4(i4(va & half))
-            + wb * f4(i4(vb & half))
-            + wc * f4(i4(vc & half))
-            + wd * f4(i4(vd & half))
+            wa[i] * f4(i4(va & half))
+            + wb[i] * f4(i4(vb & half))
+            + wc[i] * f4(i4(vc & half))
+            + wd[i] * f4(i4(vd & half))
         )
-        sixteen = i4(16)
         cb[i] = (
-            wa * f4(i4(va) >> sixteen)
-            + wb * f4(i4(vb) >> sixteen)
-            + wc * f4(i4(vc) >> sixteen)
-            + wd * f4(i4(vd) >> sixteen)
+            wa[i] * f4(i4(va) >> sixteen)
+            + wb[i] * f4(i4(vb) >> sixteen)
+            + wc[i] * f4(i4(vc) >> sixteen)
+            + wd[i] * f4(i4(vd) >> sixteen)
         )
-        one = u4(1)
-        va, vb, vc, vd = table[a + one], table[b1 + one], table[c + one], table[d + one]
-        cr[i] = wa * f4(i4(va)) + wb * f4(i4(vb)) + wc * f4(i4(vc)) + wd * f4(i4(vd))
+        va, vb, vc, vd = a[2 * i + 1], b[2 * i + 1], c[2 * i + 1], d[2 * i + 1]
+        cr[i] = wa[i] * f4(i4(va)) + wb[i] * f4(i4(vb)) + wc[i] * f4(i4(vc)) + wd[i] * f4(i4(vd))
+
+
+@row
+def looked_up(r: Row, g: Row, b: Row, table: Table, room: Room, y: Row, cb: Row, cr: Row) -> None:
+    """R'G'B' 0..1 to Y' 0..876 and Cb, Cr around 0, in 10-bit codes; ``room`` is made by :func:`room_for_look_ups`.
+
+    Nodes are fetched by a loop of their own: where a processor cannot fetch several at once, it would take every index out of a
+    vector and put every node into one.
+    """
+    nodes, shares, words, halves = room
+    three = nodes[0], nodes[1], nodes[2]
+    by = shares[0], shares[1], shares[2], shares[3]
+    _placed(r, g, b, three, by)
+    _fetched(table, three, (words[0], words[1], words[2], words[3]))
+    _mixed(by, (halves[0], halves[1], halves[2], halves[3]), y, cb, cr)

@@ -14,7 +14,7 @@ from sdr2hdr.kernels.bands import in_bands
 from sdr2hdr.kernels.compiled import kernel, row
 from sdr2hdr.kernels.reading import Reading, flat, read_row
 from sdr2hdr.kernels.rows import Ints, Plane, Row, f4
-from sdr2hdr.kernels.table import looked_up
+from sdr2hdr.kernels.table import Table, looked_up, room_for_look_ups
 
 Planes = tuple[Tensor, Tensor, Tensor]
 _Out = NDArray[np.uint16]
@@ -113,7 +113,7 @@ def _map(
     size: NDArray[np.int32],
     sub: NDArray[np.int32],
     gains: Row,
-    table: Ints,
+    table: Table,
     keys: tuple[Ints, ...],
     levels: Row,
     form: _Form,
@@ -131,12 +131,13 @@ def _map(
     halves = np.empty((7, even // 2), np.float32)
     chroma = np.empty(even, np.float32)
     scales = np.ones(2, np.float32)
+    look_ups = room_for_look_ups(width)
     r, g, b = work[0, :width], work[1, :width], work[2, :width]
     luma, u, v = work[8, :width], work[9, :width], work[10, :width]
     above, own, below = 0, 1, 2
     if first > 0 and form[1]:
         read_row(y, cb, cr, size, 2 * first - 1, sub, gains, work)
-        looked_up(r, g, b, table, luma, u, v)
+        looked_up(r, g, b, table, look_ups, luma, u, v)
         _level(work, width)
         _chroma_rows(work[9, :even], work[10, :even], halves, above)
     room = np.empty(even // 2, np.float32)
@@ -144,7 +145,7 @@ def _map(
         for at in (2 * pair, 2 * pair + 1):
             if at < height:
                 read_row(y, cb, cr, size, at, sub, gains, work)
-                looked_up(r, g, b, table, luma, u, v)
+                looked_up(r, g, b, table, look_ups, luma, u, v)
                 if form[2]:
                     _rgb_of(tints, luma, u, v)
                 _level(work, width)
@@ -291,7 +292,7 @@ _TINTS = np.array(
 
 
 def mapped(
-    planes: tuple[Tensor, ...], how: Reading, table: Ints, seed: int, layout: YuvLayout = HDR10
+    planes: tuple[Tensor, ...], how: Reading, table: Table, seed: int, layout: YuvLayout = HDR10
 ) -> Planes:
     """Planes on the CPU to those of a layout by a table.
 

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdr2hdr.color.light import FrameLight
@@ -23,7 +22,7 @@ from sdr2hdr.kernels.debanding import debanded
 from sdr2hdr.kernels.metering import metered
 from sdr2hdr.kernels.reading import AS_IT_IS, Reading, can_read, read, reading, turned
 from sdr2hdr.kernels.steadying import Steadier
-from sdr2hdr.kernels.table import grid, packed_table
+from sdr2hdr.kernels.table import Table, grid, packed_table
 from sdr2hdr.kernels.writing import mapped, packed
 from sdr2hdr.models.base.corrections import leniency
 from sdr2hdr.models.base.steady import STEADY_REACH, UNLIKE, steadied
@@ -69,7 +68,7 @@ class _Upright:
 class CompiledStream(Stream):
     """A stream on the CPU: within a code of :class:`Stream`, and several times as fast."""
 
-    _table: tuple[Hashable, NDArray[np.uint32]] = (None, np.empty(0, np.uint32))
+    _table: tuple[Hashable, Table] = (None, np.empty(0, np.uint64))
     """The last table, and what it is for."""
 
     def __init__(self, renderer: Renderer, layout: YuvLayout = HDR10, **how: bool) -> None:
@@ -190,7 +189,7 @@ class CompiledStream(Stream):
         steadier = Steadier(one.how, most // _finer(picture), STEADY_REACH, UNLIKE)
         return _Kind(picture.coding, fine, steadier)
 
-    def _table_of(self, picture: Coded, state: State) -> NDArray[np.uint32]:
+    def _table_of(self, picture: Coded, state: State) -> Table:
         """What the model makes of every R'G'B' that the file can hold, in a scene with this state."""
         return self._table_for(
             picture.coding, lambda codes: picture.recoded(codes.clamp_max(1.0)), state
@@ -198,7 +197,7 @@ class CompiledStream(Stream):
 
     def _table_for(
         self, coding: Hashable, recoded: Callable[[Tensor], Tensor], state: State
-    ) -> NDArray[np.uint32]:
+    ) -> Table:
         """The table of what is made of the nodes' codes ``3,H,W`` after ``recoded``; the last one is kept."""
         key = (
             coding,

@@ -258,6 +258,22 @@ def test_200_nits_of_white_in_a_table() -> None:
     assert abs(float(y.float().mean()) - 572.6) < 0.15
 
 
+def test_what_is_no_number_or_out_of_range_is_looked_up_within_the_table() -> None:
+    """Beside them, pixels are as they would be."""
+    rgb = smooth(16, 64)
+    bad = rgb.clone()
+    for column, value in enumerate((float("nan"), float("inf"), -float("inf"), -5.0, 1e30)):
+        bad[:, 4, 30 + column] = value
+        bad[column % 3, 12, 30 + column] = value
+    whole, found = (
+        writing.mapped(x.unbind(), reading.AS_IT_IS, baked(MAPPINGS["bt2408"]), 1)
+        for x in (rgb, bad)
+    )
+    apart = whole[0] != found[0]
+    assert set(apart.nonzero()[:, 0].tolist()) <= {4, 12}
+    assert set(apart.nonzero()[:, 1].tolist()) <= set(range(30, 35))
+
+
 def film(count: int, height: int, width: int, layout: YuvLayout) -> list[tuple[Tensor, ...]]:
     """A picture that stands still under noise of the sensor, but for a square that moves."""
     still = smooth(height, width, 0.9)
@@ -419,10 +435,10 @@ def test_tables_are_read_without_gathers_where_these_are_slow(
         "import llvmlite.binding as llvm; from numba.core import codegen, types;"
         f"llvm.get_host_cpu_name = lambda: {processor!r};"
         "codegen.get_host_cpu_features = lambda: '+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512vbmi2';"
-        "from sdr2hdr.kernels.table import looked_up;"
-        "row, table = (types.Array(t, 1, 'C') for t in (types.float32, types.uint32));"
-        "looked_up.compile((row, row, row, table, row, row, row));"
-        "print('gather' in ''.join(looked_up.inspect_asm().values()))"
+        "from sdr2hdr.kernels.table import _fetched;"
+        "nodes, words = (types.Array(t, 1, 'C') for t in (types.uint32, types.uint64));"
+        "_fetched.compile((words, types.UniTuple(nodes, 3), types.UniTuple(words, 4)));"
+        "print('gather' in ''.join(_fetched.inspect_asm().values()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(gathers)]
