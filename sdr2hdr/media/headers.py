@@ -184,15 +184,18 @@ def read_headers(
         languages=tracks,
         chapters=chapters,
         tags=marks,
-        alpha=_has_alpha(frame) or stream.metadata.get("alpha_mode") == "1",
+        alpha=_has_alpha(frame, stream.codec_context.name)
+        or stream.metadata.get("alpha_mode") == "1",
         captions="A53_CC" in side_data(frame) or _has_captions(container, stream),
         grain=_has_grain(path, stream),
         timecode=tags.get("timecode", "") or _track_timecode(container),
     )
 
 
-def _has_alpha(frame: VideoFrame) -> bool:
-    """Whether a picture has transparency; that of a palette is in its colours."""
+def _has_alpha(frame: VideoFrame, codec: str) -> bool:
+    """Whether a picture has transparency; that of a palette is in its colours, and a GIF, which has one, is read as BGRA."""
+    if codec == "gif":
+        return bool((frame.to_ndarray(format="bgra")[..., 3] < 255).any())
     if frame.format.name != "pal8":
         return any(c.is_alpha for c in frame.format.components)
     codes, palette = frame.to_ndarray()  # A, R, G and B of each colour

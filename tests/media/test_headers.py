@@ -9,6 +9,7 @@ from typing import Any
 import av
 import pytest
 from judges import ffprobe, need
+from PIL import Image
 
 from sdr2hdr import convert
 from sdr2hdr.jobs.report import Report
@@ -203,6 +204,20 @@ def test_transparency_is_told(tmp_path: Path) -> None:
         subprocess.run(command, check=True)
         report = converted(tmp_path / name, tmp_path / f"out-{name}.mkv", container="mkv")
         assert any("transparency left out" in note for note in report.notes), name
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_transparency_of_a_gif_is_told_where_a_pixel_has_it(tmp_path: Path, clear: bool) -> None:
+    """FFmpeg gives pictures of every GIF with transparency."""
+    ramp = Image.linear_gradient("L").resize((64, 64))
+    pictures = [ramp.point(lambda code, n=n: (code // 2 + 10 * n) % 200) for n in range(4)]
+    for each in pictures:
+        each.putpixel((3, 3), 250)
+    which = {"transparency": 250} if clear else {}
+    more = {"save_all": True, "append_images": pictures[1:], "duration": 40, "disposal": 2}
+    pictures[0].save(tmp_path / "a.gif", **more, **which)
+    report = converted(tmp_path / "a.gif", tmp_path / "out.mkv")
+    assert any("transparency left out" in note for note in report.notes) is clear
 
 
 def test_what_a_header_says_of_a_picture_that_is_turned_is_named(
