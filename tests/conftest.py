@@ -1,5 +1,6 @@
 """What tests of several files share."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,9 +8,8 @@ import torch
 from browser import Browser
 from systems import LACKING, needs
 
-from sdr2hdr.kernels import compiled
-
-compiled.why_not()  # loads numba before colour-science puts a stand-in for SciPy in its way
+with contextlib.suppress(ImportError):
+    import numba  # noqa: F401 - before colour-science puts a stand-in for SciPy in its way
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
