@@ -112,7 +112,7 @@ def read_row(
     gains: Row,
     work: Row,
 ) -> None:
-    """Row ``at`` as R', G', B' 0..1 in the first three rows of ``work``, ``8,width + 4``; ``size`` is height and width."""
+    """Row ``at`` as R', G', B' 0..1 in the first three rows of ``work``, ``7,width + 4``; ``size`` is height and width."""
     height, width = size[0], size[1]
     across, down = sub[0], sub[1]
     if across < 0:
@@ -127,20 +127,17 @@ def read_row(
         place = gains[8] + f4(0.5) * f4(at & 1)
         other = max(k - 1, 0) if place < f4(0.0) else min(k + 1, ((height + 1) >> 1) - 1)
         share = abs(place)
-    rows.luma(y[at, :width], gains[0], gains[1], work[3, :width])
-    rows.tall(cb[k, :small], cb[other, :small], share, work[4, : small + 2])
-    rows.tall(cr[k, :small], cr[other, :small], share, work[5, : small + 2])
+    rows.tall(cb[k, :small], cb[other, :small], share, work[3, : small + 2])
+    rows.tall(cr[k, :small], cr[other, :small], share, work[4, : small + 2])
     even = width + (width & 1)
     if across == 1:
+        rows.wide(work[3, : small + 2], gains[7], work[5, :even])
         rows.wide(work[4, : small + 2], gains[7], work[6, :even])
-        rows.wide(work[5, : small + 2], gains[7], work[7, :even])
     else:
+        rows.same(work[3, : small + 2], work[5, :width])
         rows.same(work[4, : small + 2], work[6, :width])
-        rows.same(work[5, : small + 2], work[7, :width])
-    luma, u, v = work[3, :width], work[6, :width], work[7, :width]
-    rows.one_tint(luma, v, gains[2], gains[3], work[0, :width])
-    rows.two_tints(luma, u, v, gains[2], gains[4], gains[5], work[1, :width])
-    rows.one_tint(luma, u, gains[2], gains[6], work[2, :width])
+    r, g, b = work[0, :width], work[1, :width], work[2, :width]
+    rows.rgb(y[at, :width], work[5, :width], work[6, :width], gains, r, g, b)
 
 
 @kernel
@@ -156,7 +153,7 @@ def _read(
     last: int,
 ) -> None:
     width = size[1]
-    work = np.empty((8, width + 4), np.float32)
+    work = np.empty((7, width + 4), np.float32)
     for at in range(first, last):
         read_row(y, cb, cr, size, at, sub, gains, work)
         for c in range(3):

@@ -65,27 +65,15 @@ def same(c: Row, out: Row) -> None:
 
 
 @row
-def luma(plane: Row, black: np.float32, span: np.float32, out: Row) -> None:
-    """Y' 0..1 (black to white) of a row of codes."""
-    for i in range(len(plane)):
-        out[i] = (f4(plane[i]) - black) / span
-
-
-@row
-def one_tint(y: Row, c: Row, neutral: np.float32, gain: np.float32, out: Row) -> None:
-    """R' or B' 0..1 of Y' 0..1 and the codes of its colour difference."""
-    for i in range(len(out)):
-        out[i] = min(max(y[i] + (c[i] - neutral) * gain, f4(0.0)), ONE)
-
-
-@row
-def two_tints(
-    y: Row, cb: Row, cr: Row, neutral: np.float32, gain_b: np.float32, gain_r: np.float32, out: Row
-) -> None:
-    """G' 0..1 of Y' 0..1 and the codes of both colour differences."""
-    for i in range(len(out)):
-        tint = (cb[i] - neutral) * gain_b + (cr[i] - neutral) * gain_r
-        out[i] = min(max(y[i] + tint, f4(0.0)), ONE)
+def rgb(y: Plane, cb: Row, cr: Row, gains: Row, r: Row, g: Row, b: Row) -> None:
+    """R', G' and B' 0..1 of codes of Y' and its colour differences; ``gains`` are :attr:`Reading.gains`."""
+    black, span, neutral = gains[0], gains[1], gains[2]
+    of_r, g_of_cb, g_of_cr, of_b = gains[3], gains[4], gains[5], gains[6]
+    for i in range(len(y)):
+        luma, u, v = (f4(y[i]) - black) / span, cb[i] - neutral, cr[i] - neutral
+        r[i] = min(max(luma + v * of_r, f4(0.0)), ONE)
+        g[i] = min(max(luma + (u * g_of_cb + v * g_of_cr), f4(0.0)), ONE)
+        b[i] = min(max(luma + u * of_b, f4(0.0)), ONE)
 
 
 @row
