@@ -10,15 +10,21 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from filelock import FileLock
 
 SWITCH = "SDR2HDR_KERNELS"
 """The environment variable that, set to ``off``, leaves all arithmetic to torch."""
 
 SLOW_GATHERS = ("znver1", "znver2", "znver3", "znver4")
 """LLVM's names of the processors on which table look-ups are quicker without gathers; measured on Zen 4."""
+
+_PATIENCE = 10
+"""Seconds that a process waits for another one that keeps compiled code."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -185,4 +191,24 @@ def _jit(function: F, keep: Path | None) -> F:
     compiled: F = numba.njit(
         nogil=True, error_model="numpy", cache=keep is not None, pipeline_class=NoAlias
     )(function)
+    if keep is not None:
+        kept = cast(Any, compiled)._cache._cache_file
+        kept.load, kept.save = one_at_a_time(keep, kept.load), one_at_a_time(keep, kept.save)
     return compiled
+
+
+def one_at_a_time(folder: Path, work: Callable[..., Any]) -> Callable[..., Any]:
+    """``work``, which at any time one process alone does in a folder, where its file system has locks.
+
+    numba numbers the files of compiled code. Of two processes that keep code for two kinds of arrays at once, both may take the
+    same number, and a third one would run code for other arrays than its own.
+    """
+    lock = FileLock(folder / ".lock", timeout=_PATIENCE)
+
+    def alone(*args: Any) -> Any:
+        with ExitStack() as held:
+            with suppress(OSError, NotImplementedError):
+                held.enter_context(lock)
+            return work(*args)
+
+    return alone

@@ -117,6 +117,10 @@ def exposure_of(frame: VideoFrame) -> Fraction | None:
     return Fraction(int(time[0]), int(time[1])) * int(iso[0])
 
 
+_FLOAT = re.compile("f(16|32)(le|be)?$")
+"""Names of formats whose samples are floating-point numbers, such as those of an EXR: gbrpf16le, grayf32be."""
+
+
 def planar(frame: VideoFrame) -> VideoFrame:
     """The frame itself where it is planar with integer samples of 8 to 16 bits, else in the nearest format that is.
 
@@ -131,6 +135,7 @@ def planar(frame: VideoFrame) -> VideoFrame:
     if (
         apart
         and depths <= set(range(8, 17))
+        and not _FLOAT.search(form.name)
         and len(depths) == 1
         and not (form.is_big_endian or form.has_palette or flipped)
     ):
