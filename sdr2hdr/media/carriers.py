@@ -133,7 +133,8 @@ class SoundCopy:
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
         when = _time(packet, shift)
         frames = decoded(self._context, packet)
-        self.tally.listen(frames, _time(packet, Fraction(0)))
+        if not packet.is_discard:  # an edit hides it
+            self.tally.listen(frames, _time(packet, Fraction(0)))
         # Where the source does not say how long a packet is, its samples do: MP4 plays no last packet without a length.
         length = (packet.duration or 0) * packet.time_base or sum(
             Fraction(f.samples, f.sample_rate) for f in frames
@@ -199,7 +200,8 @@ class SoundConversion:
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "Iterator[Packet[Stream]]":
         self._shift = shift
         frames = decoded(self._context, packet)
-        self.tally.listen(frames, _time(packet, Fraction(0)))
+        if not packet.is_discard:  # an edit hides it
+            self.tally.listen(frames, _time(packet, Fraction(0)))
         yield from self._converter.convert(frames, shift)
 
     def written(self) -> None:

@@ -45,7 +45,7 @@ class Changes:
 
     def begin(self, context: VideoCodecContext) -> None:
         """A decoder that was just opened is going to give the pictures."""
-        self._context, self._aspect = context, context.sample_aspect_ratio
+        self._context, self._aspect = context, None
 
     def watched(
         self, packets: "Iterable[Packet[VideoStream] | None]"
@@ -95,8 +95,8 @@ class Changes:
         if is_now != was:
             self._refuse("{}x{} {}".format(*was), "{}x{} {}".format(*is_now), pts)
         aspect = self._context.sample_aspect_ratio if self._context else None
-        # elsewhere the container says the ratio, once
-        if self._info.is_broadcast and aspect and self._aspect and aspect != self._aspect:
+        self._aspect = self._aspect or aspect
+        if self._info.says_aspect_again and aspect and self._aspect and aspect != self._aspect:
             self._refuse(f"a sample aspect ratio of {_ratio(self._aspect)}", _ratio(aspect), pts)
 
     def _refuse(self, before: str, after: str, pts: int) -> None:

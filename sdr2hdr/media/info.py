@@ -48,6 +48,10 @@ FIELD_ORDERS = {
 }
 
 
+_BARE = {"h264", "hevc", "vvc", "mpegvideo", "m4v", "dv", "obu"}
+"""Formats that are a bitstream and nothing else."""
+
+
 @dataclass(frozen=True)
 class SourceInfo:
     """Facts of a source. Sizes are in pixels, times in ``time_base``.
@@ -103,11 +107,22 @@ class SourceInfo:
         return is_still_format(self.container)
 
     @property
+    def says_aspect_again(self) -> bool:
+        """Whether the headers of the pictures say the aspect, as often as they come; elsewhere the container does, once."""
+        return self.is_broadcast or self.container in _BARE
+
+    @property
     def is_broadcast(self) -> bool:
         """Whether it is an MPEG transport or program stream, whose headers repeat and may
         change.
         """
         return self.container in {"mpegts", "mpeg"}
+
+
+def _aspect(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """The sample aspect ratio of the picture that was just decoded: of a bare bitstream, what its decoder says."""
+    said = stream.codec_context.sample_aspect_ratio if container.format.name in _BARE else None
+    return said or stream.sample_aspect_ratio
 
 
 def read_info(
@@ -128,6 +143,7 @@ def read_info(
     with opened(path) as (container, stream):
         tagged = stream.codec_context.color_trc
         frame = first_frame(container, stream, path)
+        aspect = Fraction(_aspect(container, stream) or 1)  # reading on may change it
         hdr = hdr_of(frame, tagged, stream.codec_context.codec_tag)
         if frame.format.name.startswith("xyz"):
             raise InputError(
@@ -148,7 +164,6 @@ def read_info(
             duration = round(clock.seconds / time_base)
         headers = read_headers(path, container, stream, frame)
         start = (stream.start_time or 0) if frame.pts is None else frame.pts
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
         if turn != Turn():  # all of it is shown then, where FFmpeg speaks of one view
             aspect *= view_shape(headers.video)
         width, height = frame.width, frame.height

@@ -136,7 +136,10 @@ def _pictures(source: Path) -> list[Path]:
     """
     if source.is_dir():
         found = [
-            path for path in source.iterdir() if path.suffix.lower() in PICTURES and path.is_file()
+            path
+            for path in source.iterdir()
+            # names that begin with a point are hidden; macOS writes such files beside others
+            if path.suffix.lower() in PICTURES and path.is_file() and path.name[0] != "."
         ]
         return sorted(found, key=lambda path: (_parts(path.stem), path.name))
     pattern = _NUMBER.search(source.name)

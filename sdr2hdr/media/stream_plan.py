@@ -11,6 +11,7 @@ import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from sdr2hdr.codecs import container_refusal
 from sdr2hdr.errors import InputError, OutputError
@@ -228,7 +229,14 @@ def _subtitle(stream: Stream, name: str, container: str) -> Fate:
 def _picture(stream: Stream, name: str, container: str) -> Fate:
     if not is_cover(stream):
         return left_out(stream.index, name, "one picture is written")
-    image = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+    context = cast(VideoStream, stream).codec_context
+    image = context.codec.canonical_name if context else ""
+    if image in IMAGES and container != "mkv" and not context.width:
+        return left_out(
+            stream.index,
+            name,
+            f"this cover picture is not the {image.upper()} that it is said to be",
+        )
     if image in IMAGES and container != "mov":
         return Fate(stream.index, name, COVER)
     return left_out(stream.index, name, f"{container.upper()} cannot hold this cover picture")

@@ -634,6 +634,22 @@ def test_cover_pictures_are_kept(tmp_path: Path) -> None:
                 assert report.notes == ()
 
 
+def test_a_cover_that_is_not_what_it_says_is_left_out_of_mp4(tmp_path: Path) -> None:
+    """FFmpeg does not read its size then, and MP4's writer refuses it after all else is done."""
+    picture = tmp_path / "real.jpg"
+    Image.new("RGB", (16, 16)).save(picture)
+    given = ("--attachment-mime-type", "image/png", "--attach-file", picture)
+    source = tmp_path / "cover.mkv"
+    plain = write_source(tmp_path / "p.mkv")
+    subprocess.run([need("mkvmerge"), "-q", "-o", source, plain, *given], check=True)
+    chunks = write_chunks(tmp_path, settings(), range(20))
+    for container in ("mkv", "mp4"):
+        out, report = finish(tmp_path, source, chunks, container)
+        assert out.exists()
+        told = any("is not the PNG that it is said to be" in note for note in report.notes)
+        assert told is (container == "mp4")
+
+
 def test_other_pictures_and_data_are_left_out_with_a_note(tmp_path: Path) -> None:
     plain = write_source(tmp_path / "plain.mp4", container="mp4")
     both = ("-map", "0", "-map", "0:v", "-c", "copy", "-timecode", "01:00:00:00")

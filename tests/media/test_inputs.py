@@ -33,6 +33,14 @@ def greys(path: Path) -> list[float]:
     return [float(picture.rgb().mean() * 255) for picture in Source(path).pictures()]
 
 
+def test_hidden_files_beside_pictures_are_no_pictures(tmp_path: Path) -> None:
+    """macOS writes ._00001.png beside 00001.png on drives of other systems."""
+    folder = numbered(tmp_path / "in").parent
+    (folder / "._00001.png").write_bytes(b"\0\5\x16\7" * 20)
+    with as_film(folder, tmp_path, "25") as film:
+        assert greys(film.path) == pytest.approx([20, 40, 60, 80, 100], abs=0.6)
+
+
 @pytest.mark.parametrize("name", ["%05d.png", "shot_%d.png", "a.%03d.tif", "%04d.bmp"])
 def test_numbered_pictures_are_a_film(tmp_path: Path, name: str) -> None:
     pattern = numbered(tmp_path / "in", name, first=8)

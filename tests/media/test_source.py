@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import numpy as np
+import OpenEXR
 import pytest
 import torch
 from judges import ffprobe, need
@@ -741,6 +742,48 @@ def test_a_picture_that_changes_size_is_refused_with_the_way_out(tmp_path: Path)
                 out.mux(packet)
     with pytest.raises(InputError, match=r"a\.mkv changes from 64x48 .* to 32x32 .*cut it there"):
         list(Source(clip).pictures())
+
+
+@pytest.mark.parametrize(
+    ("name", "coder", "size"),
+    [
+        ("a.m2v", "mpeg2video", "96x64"),
+        ("a.h264", "libx264", "96x64"),
+        ("a.dv", "dvvideo", "720x576"),
+    ],
+)
+def test_a_bitstream_whose_aspect_changes_is_refused(
+    tmp_path: Path, name: str, coder: str, size: str
+) -> None:
+    """Headers of the pictures alone say it there. FFmpeg's reader of DV looks far ahead, and then says the last one."""
+    parts = []
+    for aspect in ("4/3", "16/9"):
+        parts.append(tmp_path / f"{aspect[0]}{name}")
+        given = f"testsrc2=s={size}:d=1:r=25,setdar={aspect},format=yuv420p"
+        command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", given, "-c:v", coder]
+        subprocess.run([*command, parts[-1]], check=True)
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    source = Source(path)
+    assert source.info.sample_aspect_ratio == Source(parts[0]).info.sample_aspect_ratio
+    with pytest.raises(InputError, match=r"changes from a sample aspect ratio of .* at 0:00:0[01]"):
+        list(source.pictures())
+
+
+def test_an_exr_of_half_floats_is_read_as_one_of_floats(tmp_path: Path) -> None:
+    """Grey and in colour: FFmpeg gives both as they are, and their bits are no codes."""
+    ramp = np.linspace(0, 1, 64 * 48).reshape(48, 64)
+    for channels in ("RGB", "Y"):
+        planes = []
+        for kind in (np.float32, np.float16):
+            path = tmp_path / f"{channels}{np.dtype(kind).name}.exr"
+            halves = [(ramp * (n + 1) / 3).astype(np.float16) for n in range(len(channels))]
+            data = {c: half.astype(kind) for c, half in zip(channels, halves, strict=True)}
+            header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+            OpenEXR.File(header, data).write(str(path))
+            planes.append(next(Source(path).pictures()).rgb())
+        assert torch.allclose(planes[0], planes[1], atol=1e-6)
+        assert float(planes[0].std()) > 0.05
 
 
 # ---- no SDR video
