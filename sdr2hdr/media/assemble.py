@@ -476,7 +476,7 @@ class _Writer:
 
     def _afterwords(self) -> tuple[str, ...]:
         """Notes on what only shows once the file is written."""
-        notes = list(not_kept(self._headers, self._container))
+        notes = list(not_kept(self._headers, self._container, with_picture=self._with_picture))
         count = len(self._picture.captions)
         if count or self._headers.captions:
             what = (

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sdr2hdr.media.encoder import EncodeSettings
 from sdr2hdr.media.info import SourceInfo
+from sdr2hdr.media.kept_headers import not_in_frames
 from sdr2hdr.media.stream_plan import open_to_copy
 from sdr2hdr.text import counted
 
@@ -71,7 +72,7 @@ def left_behind(path: Path, info: SourceInfo) -> tuple[str, ...]:
     others = [counted(kinds.count(kind), f"{kind} stream") for kind in dict.fromkeys(kinds)]
     if chapters:
         others.append(counted(chapters, "chapter"))
-    notes = []
+    notes = [*not_in_frames(info.headers)]
     if others:
         notes.append(f"Only the picture is written, without the source's {', '.join(others)}.")
     if info.headers.captions:

@@ -41,27 +41,20 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xB0, 0xBA
 _SPARE = 64  # bytes: the display size, and the least that a Void element takes
 
 
-def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
-    """Sentences for people on what the file written does not say as the source does."""
+_FRAMES = "frames hold their samples alone"
+
+
+def not_kept(headers: Headers, container: str, *, with_picture: bool = True) -> tuple[str, ...]:
+    """Sentences for people on what the file written, or pictures beside it, do not say as the source does."""
     kind = container.upper()
-    notes = []
-    if headers.alpha:
-        notes.append("transparency left out: HDR10 pictures are opaque")
-    if headers.grain:
-        notes.append("film grain that the source describes is drawn into the picture")
-    if container != "mkv" or headers.turned:
+    why = ""
+    if not with_picture:
+        why = _FRAMES
+    elif headers.turned:
+        why = "the picture is turned upright, and it was said of the picture as it lay"
+    elif container != "mkv":
         why = "it is written to MKV alone"
-        if headers.turned:
-            why = "the picture is turned upright, and it was said of the picture as it lay"
-        if headers.stereo:
-            notes.append(f"the mark of two views ({headers.stereo}) left out: {why}")
-        if headers.projection:
-            notes.append(f"the {headers.projection} projection left out: {why}")
-        if abs(headers.tilt) >= 0.5:
-            notes.append(f"the rotation by {headers.tilt:.3g} degrees left out: {why}")
-        if headers.crop:
-            sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
-            notes.append(f"the crop ({sides}) left out, so the whole picture is shown: {why}")
+    notes = list(_not_shown(headers, why))
     notes += _tags(headers, container)
     if container == "mkv":
         return tuple(notes)
@@ -72,6 +65,30 @@ def not_kept(headers: Headers, container: str) -> tuple[str, ...]:
     if spoken := [tag for tag in headers.languages.values() if "-" in tag]:
         notes.append(f"languages {', '.join(spoken)} shortened: {kind} has three letters for one")
     return tuple(notes)
+
+
+def not_in_frames(headers: Headers) -> tuple[str, ...]:
+    """Sentences for people on what frames in a pipe or a folder do not say of the picture."""
+    return tuple(_not_shown(headers, _FRAMES))
+
+
+def _not_shown(headers: Headers, why: str) -> Iterator[str]:
+    """What is not shown as in the source; ``why`` headers of the picture are left out, empty where they are not."""
+    if headers.alpha:
+        yield "transparency left out: HDR10 pictures are opaque"
+    if headers.grain:
+        yield "film grain that the source describes is drawn into the picture"
+    if not why:
+        return
+    if headers.stereo:
+        yield f"the mark of two views ({headers.stereo}) left out: {why}"
+    if headers.projection:
+        yield f"the {headers.projection} projection left out: {why}"
+    if abs(headers.tilt) >= 0.5:
+        yield f"the rotation by {headers.tilt:.3g} degrees left out: {why}"
+    if headers.crop:
+        sides = ", ".join(f"{pixels} {side}" for side, pixels in headers.crop.items())
+        yield f"the crop ({sides}) left out, so the whole picture is shown: {why}"
 
 
 def _tags(headers: Headers, container: str) -> Iterator[str]:

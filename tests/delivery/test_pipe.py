@@ -187,6 +187,23 @@ def test_frames_without_equal_steps_are_told(tmp_path: Path) -> None:
     assert any("irregular times" in note for note in notes)
 
 
+@pytest.mark.parametrize("sound", [False, True])
+def test_what_frames_do_not_say_of_the_picture_is_told_once(tmp_path: Path, sound: bool) -> None:
+    """In a pipe, and in a folder with and without a file of sound beside the pictures."""
+    film = tmp_path / "a.mkv"
+    given = "testsrc2=s=64x64:r=25:d=0.2,format=yuva420p,colorchannelmixer=aa=0.5"
+    heard = ["-f", "lavfi", "-i", "sine=d=0.2"] if sound else []
+    command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", given, *heard]
+    views = ["-metadata:s:v", "stereo_mode=left_right"]
+    subprocess.run([*command, "-c:v", "ffv1", "-c:a", "flac", *views, film], check=True)
+    for report in (
+        pipe(film, io.BytesIO(), **FAST),
+        convert(film, tmp_path / "out", codec="png16", **FAST),
+    ):
+        for words in ("transparency left out", "two views"):
+            assert sum(words in note for note in report.notes) == 1
+
+
 def test_odd_sizes_are_made_even(tmp_path: Path) -> None:
     film = make_clip(tmp_path / "odd.mkv", codec="ffv1", pix_fmt="yuv444p", size=(97, 65), frames=2)
     out = io.BytesIO()
