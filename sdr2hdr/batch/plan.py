@@ -190,6 +190,14 @@ def _options_for(
     return read[folder]
 
 
+def check_folders(source: Path, target: Path, options: Options) -> None:
+    """Raise InputError if a ``sdr2hdr.toml`` above a file in ``source`` cannot be used; ``target`` is passed over."""
+    read: dict[Path, Options] = {}
+    for found in walk(source, target.resolve()):
+        if isinstance(found, Path):
+            _options_for(found.parent, source, options, read)
+
+
 def _look_at(path: Path, name: str, options: Options) -> Row | None:
     """A row for a video; None for any other file: a picture, sound, a text."""
     choice = early_choice(options)

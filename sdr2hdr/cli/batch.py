@@ -164,6 +164,10 @@ class _Batch:
         from sdr2hdr.batch.run import run_batch
 
         screen = Lines(plan) if self.as_json else Screen(plan, self.quiet)
+        if isinstance(screen, Lines):
+            for row in rows:
+                if row.status != "planned":
+                    screen.tell(row)
         with screen.shown():
             run_batch(plan, self.jobs, screen)
         if self.as_json and ends:
@@ -181,17 +185,19 @@ class _Batch:
 
 def _watch(asked: _Batch) -> NoReturn:
     """Convert what is in the folder and what arrives, until the user stops."""
+    from sdr2hdr.batch.plan import check_folders
     from sdr2hdr.batch.run import held
     from sdr2hdr.batch.watch import Arrivals, check_watched, rounds
 
     arrivals = Arrivals()
     check_watched(asked.source)
+    check_folders(asked.source, asked.target, asked.options)
     try:
         with held(asked.target):
             if not asked.quiet and not asked.as_json:
                 say(f"Watching {printable(asked.source)}; Ctrl-C ends it.")
-            for number, due in enumerate(rounds(asked.source, asked.target, arrivals)):
-                plan = asked.plan(due.__contains__, strict=number == 0)
+            for due in rounds(asked.source, asked.target, arrivals):
+                plan = asked.plan(due.__contains__, strict=False)
                 rows = [row for row in plan.rows if asked.source / row.source in due]
                 if rows:
                     asked.run(plan, rows, ends=False)

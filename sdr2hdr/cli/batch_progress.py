@@ -14,6 +14,7 @@ from sdr2hdr.text import json_text, printable
 
 if TYPE_CHECKING:
     from sdr2hdr.batch.plan import BatchPlan
+    from sdr2hdr.batch.report import Row
     from sdr2hdr.jobs.progress import Progress
 
 SHARES = {
@@ -122,6 +123,10 @@ class Lines:
         """The block whose progress is written."""
         return nullcontext()
 
+    def tell(self, row: "Row") -> None:
+        """What became of a file."""
+        say(json_text({"event": "file", **vars(row), "whole": self._whole()}))
+
     def __call__(self, index: int, moment: "Progress | None") -> None:
         row = self.plan.rows[index]
         self.far.see(index, moment)
@@ -129,7 +134,7 @@ class Lines:
             say(json_text({"event": "note", "file": row.source, "note": moment.note}))
             return
         if moment is None:
-            say(json_text({"event": "file", **vars(row), "whole": self._whole()}))
+            self.tell(row)
             return
         here = moment.stage, int(100 * self.far.shares[index])
         if self.last.get(index) != here:

@@ -42,7 +42,7 @@ from sdr2hdr.media.kept_headers import (
     with_room,
 )
 from sdr2hdr.media.latm import LatmError
-from sdr2hdr.media.matroska import complete_tracks
+from sdr2hdr.media.matroska import ROOM, complete_tracks
 from sdr2hdr.media.opening import IMAGES
 from sdr2hdr.media.sound_track import ACM
 from sdr2hdr.media.stream_plan import StreamPlan, open_to_copy
@@ -369,7 +369,7 @@ class _Writer:
         if self._container == "mkv":
             language = source.metadata.get("language", "und")
             target.metadata["language"] = with_room(
-                language, self._headers, source.index, is_picture=is_picture
+                language, self._headers, source.index, is_picture=is_picture, room=ROOM * is_picture
             )
 
     def _describe(self, target: Stream, source: Stream) -> None:

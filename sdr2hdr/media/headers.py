@@ -25,7 +25,7 @@ from sdr2hdr.media.picture import side_data
 
 STEREO_MODE, PROJECTION = 0x53B8, 0x7670
 CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
-LANGUAGE, LANGUAGE_IETF = 0x22B59C, 0x22B59D
+LANGUAGE_IETF = 0x22B59D
 _SEGMENT, _TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _CLUSTER = (
     0x18538067,
     0x1654AE6B,

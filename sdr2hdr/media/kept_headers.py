@@ -23,8 +23,8 @@ from sdr2hdr.media.ebml import (
     text,
     whole,
 )
-from sdr2hdr.media.headers import CROPS, LANGUAGE, LANGUAGE_IETF, Headers, view_shape
-from sdr2hdr.media.matroska import tracks_of
+from sdr2hdr.media.headers import CROPS, LANGUAGE_IETF, Headers, view_shape
+from sdr2hdr.media.matroska import LANGUAGE, tracks_of
 
 _SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = (
     0x18538067,
@@ -107,10 +107,11 @@ class HeaderError(Exception):
     """The file written is not laid out as FFmpeg lays it out."""
 
 
-def with_room(language: str, headers: Headers, place: int, *, is_picture: bool) -> str:
+def with_room(
+    language: str, headers: Headers, place: int, *, is_picture: bool, room: int = 0
+) -> str:
     """What to give FFmpeg for a language, so that the elements of a track of the source at
-    ``place`` find room."""
-    room = 0
+    ``place`` find room, and ``room`` bytes more."""
     if tag := headers.languages.get(place):
         room += len(element(LANGUAGE_IETF, tag.encode()))
     if is_picture and (kept := headers.kept_video):

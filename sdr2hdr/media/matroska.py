@@ -21,6 +21,7 @@ from sdr2hdr.media.ebml import (
     children,
     element,
     elements,
+    filler,
     number,
     real,
     variable,
@@ -39,6 +40,9 @@ _PASSED = {0x114D9B74, 0x1549A966, _TRACKS, 0x1C53BB6B, 0x1941A469, 0x1043A770, 
 _PASSED |= {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, VOID, CRC32}
 _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, COLOUR, _MASTERING = 0xAE, 0x83, 0xE0, 0x55B0, 0x55D0
 _MAX_BLOCK_ADDITION = 0x55EE
+LANGUAGE = 0x22B59C
+ROOM = 16
+"""Bytes that :func:`complete_tracks` may need for the picture: where chroma sits, which FFmpeg writes of HEVC alone."""
 _ADDITION_MAPPING, _ADDITION_TYPE, _ADDITION_EXTRA = 0x41E4, 0x41E7, 0x41ED
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = (
     0xB0,
@@ -252,6 +256,8 @@ def _completed_entry(
     content: bytes, length: int, sample_aspect_ratio: Fraction, layout: YuvLayout
 ) -> bytes:
     entry = {k: v for k, v in children(content).items() if k != VOID}
+    if LANGUAGE in entry:  # it may have been made longer for the sake of room
+        entry[LANGUAGE] = entry[LANGUAGE].rstrip(b"-")
     if entry.get(_MAX_BLOCK_ADDITION) == b"\0":
         del entry[_MAX_BLOCK_ADDITION]
     video = {k: v for k, v in children(entry[_VIDEO]).items() if k != _DISPLAY_UNIT}
@@ -273,6 +279,5 @@ def _completed_entry(
     for size_length in (2, 3):
         left = length - 1 - size_length - len(body)
         if left == 0 or left >= 2:
-            filler = element(VOID, bytes(left - 2)) if 0 < left < 128 else b""
-            return element(_TRACK_ENTRY, body + filler, size_length)
+            return element(_TRACK_ENTRY, body + (filler(left) if left else b""), size_length)
     raise ValueError("the video track's entry has no room")

@@ -135,6 +135,37 @@ def test_a_wrong_file_of_options_that_arrives_makes_its_folder_wait(
     assert "names 'modle'" in capsys.readouterr().err
 
 
+def test_a_wrong_file_of_options_that_arrives_first_is_told_and_ends_no_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --json, too, which tells of every file that is not converted."""
+    source, seen = tmp_path / "in", list[str]()
+    source.mkdir()
+    film = make_clip(tmp_path / "film.mp4", frames=4, size=(64, 64)).read_bytes()
+
+    def arrive() -> None:
+        (source / "new").mkdir()
+        (source / "new" / "sdr2hdr.toml").write_text("pek = 3\n")
+        (source / "new" / "b.mp4").write_bytes(film)
+        (source / "bad.mp4").write_bytes(b"no film")
+        (source / "a.mp4").write_bytes(film)
+
+    def convert(plan: BatchPlan, _jobs: int, _progress: object) -> None:
+        for row in (plan.rows[i] for i in plan.todo):
+            seen.append(row.source)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "SETTLE", 0.5)
+    monkeypatch.setattr(run, "run_batch", convert)
+    threading.Timer(1.0, arrive).start()
+    args = ["batch", str(source), str(tmp_path / "out"), "--watch", "--model", "bt2446a", "--json"]
+    assert main(args) == 130
+    assert seen == ["a.mp4"]
+    lines = [json.loads(x) for x in capsys.readouterr().err.splitlines() if x.startswith("{")]
+    told = {line["source"]: line["status"] for line in lines if line["event"] == "file"}
+    assert told == {"bad.mp4": "failed", "new/b.mp4": "waiting"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no Unicode are Linux's")
 def test_a_name_that_is_no_unicode_is_a_change_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
