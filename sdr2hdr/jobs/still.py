@@ -22,6 +22,7 @@ from sdr2hdr.jobs.run import Here, Rendered
 from sdr2hdr.jobs.straight import frames_alone, idle, render_straight
 from sdr2hdr.media.hdr10 import ContentLight, Mastering
 from sdr2hdr.media.inputs import as_film
+from sdr2hdr.media.items import EXIF_LOST, XMP_LOST
 from sdr2hdr.media.jpeg import SOI, Jpeg
 from sdr2hdr.media.kept_headers import not_kept
 from sdr2hdr.media.photo import Photo, read_photo
@@ -34,7 +35,6 @@ from sdr2hdr.render.stream import Planes
 
 _MOST = 89_000_000
 """Pixels of a picture, which is held in memory whole, some ten times over; Pillow warns of larger ones."""
-_XMP_LOST = ("The XMP data of the source were left out.",)
 Made = tuple[bytes, tuple[str, ...]]
 
 
@@ -70,7 +70,7 @@ def _avif(picture: _Picture, planes: Planes, done: Rendered, options: Options) -
         picture.photo.exif,
     )
     check_avif(made, planes[0].shape[1], planes[0].shape[0])
-    return made, _XMP_LOST if picture.photo.has_xmp else ()
+    return made, (XMP_LOST,) if picture.photo.has_xmp else ()
 
 
 def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options) -> Made:
@@ -83,7 +83,7 @@ def _jpeg(picture: _Picture, planes: Planes, _done: Rendered, _options: Options)
     else:
         base, turn = sdr_base(next(source.pictures()), picture.photo.exif, source.path), UPRIGHT
         words = "The SDR picture in it is a JPEG of quality 95 in sRGB."
-        xmp = _XMP_LOST if picture.photo.has_xmp else ()
+        xmp = (XMP_LOST,) if picture.photo.has_xmp else ()
     width, height = source.info.size
     gains = gains_over(base, planes, (height, width), turn)
     made, lost = ultra_hdr(base, gains)
@@ -134,6 +134,8 @@ def convert_still(src: Path, dst: Path, options: Options, progress: Watcher) -> 
         *film.notes, *notes, *plan.survey.notes, *about, *not_kept(source.info.headers, "mkv"), *_left(picture),
         *idle(options, "a still picture", *kind.used),
     )  # fmt: skip
+    kept = EXIF_LOST if picture.photo.exif else None  # Pillow reads that of AVIF
+    notes = tuple(note for note in dict.fromkeys(notes) if note != kept)
     report = report_of(
         src, source, dst, chosen, done, notes,
         codec=kind.codec, encoder=kind.encoder, container=output.container, seconds=time.monotonic() - since,
@@ -146,6 +148,13 @@ def _left(picture: _Picture) -> tuple[str, ...]:
     notes = []
     if (pages := picture.photo.pages) > 1:
         notes.append(f"Only the first of {pages} pictures in the source was converted.")
+    items = picture.source.info.items
+    if items is not None and items.pictures > 1:
+        notes.append(f"Only the main one of {items.pictures} pictures in the source was converted.")
+    if items is not None and items.helpers:
+        notes.append(
+            "What belongs to the picture in the source, such as a depth or gain map, was left out."
+        )
     behind = b"" if picture.jpeg is None else picture.jpeg.followed.strip(b"\0")
     if behind:
         kilobytes = max(1, len(behind) // 1000)

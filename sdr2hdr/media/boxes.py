@@ -141,7 +141,12 @@ def extended_languages(path: Path) -> dict[int, str]:
 
 
 def top_level_moov(file: BinaryIO) -> tuple[int, bytes]:
-    """Where the body of the box ``moov`` starts, and the body; (0, empty) if there is none."""
+    """:func:`top_level` for ``moov``."""
+    return top_level(file, b"moov")
+
+
+def top_level(file: BinaryIO, wanted: bytes) -> tuple[int, bytes]:
+    """Where the body of the first box of this name starts, and the body; (0, empty) if there is none."""
     end = file.seek(0, 2)
     at = 0
     while at + 8 <= end:
@@ -154,8 +159,8 @@ def top_level_moov(file: BinaryIO) -> tuple[int, bytes]:
             size = end - at
         if size < head:
             break
-        if name == b"moov":
-            return at + head, file.read(size - head)
+        if name == wanted:
+            return at + head, file.read(min(size, end - at) - head)
         at += size
     return 0, b""
 

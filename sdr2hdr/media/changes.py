@@ -81,7 +81,7 @@ class Changes:
         if info.hdr is None and (kind := hdr_of(frame, frame.color_trc, "")) is not None:
             self._refuse("SDR", kind, pts)
         layout = layout_of(frame, info.codec, info.layout.siting, info.path, *self._given)[0]
-        if info.is_still:  # one picture, which may have a colour profile
+        if info.is_still or info.items is not None:  # one picture, which may have a colour profile
             return layout, info.shown.display, primaries_of(frame)
         return (
             layout,

@@ -22,9 +22,11 @@ from sdr2hdr.media.boxes import mp4_hdr
 from sdr2hdr.media.clock import Clock, read_clock
 from sdr2hdr.media.ebml import children, number
 from sdr2hdr.media.headers import Headers, read_headers, video_elements, view_shape
+from sdr2hdr.media.icc import read_profile
+from sdr2hdr.media.items import Items, read_items
 from sdr2hdr.media.matroska import COLOUR, SITING_H, SITING_V, matroska_display
 from sdr2hdr.media.opening import first_frame, is_cover, is_still_format, opened
-from sdr2hdr.media.photo import MISTAKEN, check_picture, read_photo
+from sdr2hdr.media.photo import MISTAKEN, Photo, check_picture, read_photo
 from sdr2hdr.media.picture import planar, side_data, turn_of
 from sdr2hdr.media.shown import UNNAMED, Shown, names_of, primaries_of, shown, transfer_of
 
@@ -65,7 +67,7 @@ class SourceInfo:
     the container's word, or an estimate; None if there is neither. ``hdr`` is ``PQ``, ``HLG`` or
     ``Dolby Vision`` where it is one of these. ``clock`` is what was moved, and by how much, so that
     ``start_pts`` and all times of pictures are as they are. ``has_companions``: it is a photo behind which other pictures
-    lie, such as a gain map, which are not read.
+    lie, such as a gain map, which are not read. ``items`` are those of a HEIC or AVIF still picture, None in other files.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class SourceInfo:
     clock: Clock
     headers: Headers
     has_companions: bool = False
+    items: Items | None = None
 
     @property
     def is_still(self) -> bool:
@@ -141,6 +144,9 @@ def read_info(
     Raises :class:`InputError` for anything that is not a video that decodes.
     """
     with opened(path) as (container, stream):
+        items = read_items(path) if container.format.name.startswith("mov") else None
+        if items is not None:
+            items.check(path, stream.id)
         tagged = stream.codec_context.color_trc
         frame = first_frame(container, stream, path)
         aspect = Fraction(_aspect(container, stream) or 1)  # reading on may change it
@@ -156,6 +162,8 @@ def read_info(
         layout, matrix_from, range_from = layout_of(frame, codec, siting, path, matrix, range_)
         photo = read_photo(path) if is_still_format(container.format.name) else None
         turn = turn_of(frame) if photo is None else photo.turn
+        if items is not None and items.icc:
+            photo = Photo(profile=read_profile(items.icc), profile_first=True)
         time_base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         clock = read_clock(container, stream, path, keep_start=keep_start)
@@ -163,6 +171,8 @@ def read_info(
         if len(clock.parts) > 1:
             duration = round(clock.seconds / time_base)
         headers = read_headers(path, container, stream, frame)
+        if items is not None and items.has_alpha:
+            headers = replace(headers, alpha=True)
         start = (stream.start_time or 0) if frame.pts is None else frame.pts
         if turn != Turn():  # all of it is shown then, where FFmpeg speaks of one view
             aspect *= view_shape(headers.video)
@@ -201,6 +211,7 @@ def read_info(
             clock=clock,
             headers=replace(headers, turned=turn != Turn()),
             has_companions=photo is not None and photo.has_companions,
+            items=items,
         )
 
 

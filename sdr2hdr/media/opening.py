@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from sdr2hdr.errors import InputError
+from sdr2hdr.media.items import read_items
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -85,6 +86,8 @@ def opened(path: Path, device: str | None = None) -> Iterator[tuple[InputContain
         if device is not None:
             raise
         if head[4:8] == b"ftyp":  # ISO/IEC 14496-12 4.3
+            if (items := read_items(path)) is not None:
+                items.check(path)
             raise InputError(
                 f"{path} has no readable index, as a recording or download that was cut off; get a new copy or repair it first."
             ) from error

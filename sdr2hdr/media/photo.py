@@ -42,7 +42,8 @@ class Photo:
     upright picture; empty without any.
 
     ``has_xmp``: it holds XMP data as well. ``moves``: it is an animation. ``has_companions``: a JPEG behind which pictures or a
-    video lie that belong to it. ``pages``: how many pictures a TIFF holds.
+    video lie that belong to it. ``pages``: how many pictures a TIFF holds. ``profile_first``: the profile counts more than the
+    tags in the coded picture (ISO/IEC 23008-12 6.5.5).
     """
 
     turn: Turn = UPRIGHT
@@ -52,6 +53,7 @@ class Photo:
     moves: bool = False
     has_companions: bool = False
     pages: int = 1
+    profile_first: bool = False
 
 
 def check_picture(path: Path) -> None:

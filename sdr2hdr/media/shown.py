@@ -66,7 +66,7 @@ on a BT.1886 display."""
 @dataclass(frozen=True)
 class Shown:
     """The display of a picture, and how its transfer and primaries were decided: ``tagged``, ``profile``, ``untagged rule``,
-    ``given`` or ``unknown tag``. ``unknown`` is the name of a colour profile that is not known here."""
+    ``given`` or ``unknown tag``. ``unknown`` is the name of a colour profile that is not known here and would have decided."""
 
     display: Display
     transfer_from: str
@@ -110,7 +110,7 @@ class Shown:
                 f"The primaries {primaries} that the source is tagged with are not converted here; they were read as BT.709's. "
                 "--input-primaries names others."
             )
-        if self.unknown and "untagged rule" in (self.transfer_from, self.primaries_from):
+        if self.unknown:
             found.append(
                 f"The colour profile of the source ({self.unknown}) is not converted here; it was read as {self.display.transfer}"
                 f" and {self.display.primaries}. --input-transfer and --input-primaries name others."
@@ -148,14 +148,15 @@ def shown(
     gamut, gamut_from = _decided(
         primaries, primaries_of(frame), {name: name for name in DISPLAY_PRIMARIES}, USUAL.primaries
     )
-    profile = None if photo is None else photo.profile
-    if profile is None:
+    if photo is None or (profile := photo.profile) is None:
         return Shown(Display(curve, gamut), curve_from, gamut_from)
+    weaker = {"untagged rule"} | ({"tagged", "unknown tag"} if photo.profile_first else set())
     if not profile.is_known:
-        return Shown(Display(curve, gamut), curve_from, gamut_from, profile.name)
-    if curve_from == "untagged rule":
+        unknown = profile.name if weaker & {curve_from, gamut_from} else ""
+        return Shown(Display(curve, gamut), curve_from, gamut_from, unknown)
+    if curve_from in weaker:
         curve, curve_from = profile.transfer, "profile"
-    if gamut_from == "untagged rule":
+    if gamut_from in weaker:
         gamut, gamut_from = profile.primaries, "profile"
     return Shown(Display(curve, gamut), curve_from, gamut_from)
 

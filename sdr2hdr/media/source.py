@@ -169,6 +169,7 @@ class Source:
         notes = [
             *self._notes,
             *doubts,
+            *(() if self.info.items is None else self.info.items.notes),
             *self.info.clock.notes,
             *self._changes.notes,
             *self._fields.notes(self._tally),
