@@ -63,6 +63,21 @@ def longest_name(folder: Path) -> int:
 
 
 @contextmanager
+def main_left_out() -> Iterator[None]:
+    """Processes spawned in this block do not load the program's main module, of which they need nothing.
+
+    A script that does its work without ``if __name__ == "__main__":`` would begin anew in each of them.
+    """
+    main: dict[str, object] = sys.modules["__main__"].__dict__
+    kept = {name: main[name] for name in ("__spec__", "__file__") if name in main}
+    main.update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        main.update(kept)
+
+
+@contextmanager
 def signals_held() -> Iterator[None]:
     """Processes started in this block ignore Ctrl-C, which a terminal sends to all; their parent stops them.
 

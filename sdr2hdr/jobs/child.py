@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
-from sdr2hdr.system import heed, signals_held
+from sdr2hdr.system import heed, main_left_out, signals_held
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=function, args=(*args, theirs))
-        with signals_held():
+        with signals_held(), main_left_out():
             process.start()
         theirs.close()
         return cls(process, ours)

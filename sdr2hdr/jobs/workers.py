@@ -19,7 +19,7 @@ from sdr2hdr.jobs.reading import open_source
 from sdr2hdr.jobs.run import Busy, Here, Task
 from sdr2hdr.jobs.work import Work
 from sdr2hdr.render.device import keep_one_heap
-from sdr2hdr.system import signals_held
+from sdr2hdr.system import main_left_out, signals_held
 
 if TYPE_CHECKING:
     from ctypes import Array
@@ -105,7 +105,7 @@ def _parallel(task: Task, plan: Plan, workers: int, todo: list[list[int]], tick:
         initargs=(task, plan, threads, rendered, stop),
     ) as pool:
         try:
-            with signals_held():
+            with signals_held(), main_left_out():
                 pending = {pool.submit(_work_off, group) for group in todo}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)

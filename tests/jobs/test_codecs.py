@@ -1,5 +1,6 @@
 """Codecs for editing go through plan, render and assembly as HEVC does."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,27 @@ FAST: dict[str, Any] = {"model": "bt2446a", "chunk_frames": 5}
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("source") / "film.mkv", size=(128, 96), frames=14)
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1", "ffv1"])
+def test_a_picture_of_wide_pixels_keeps_its_shape_in_matroska(tmp_path: Path, codec: str) -> None:
+    """With the place of chroma, of which FFmpeg leaves room in HEVC alone."""
+    film = tmp_path / "pal.mp4"
+    given = "testsrc2=s=180x144:r=25:d=0.2,format=yuv420p,setsar=64/45"
+    command = [need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", given, "-c:v", "libx264", film]
+    subprocess.run(command, check=True)
+    out = tmp_path / "out.mkv"
+    preset = {} if codec == "ffv1" else {"preset": {"hevc": "ultrafast", "av1": "12"}[codec]}
+    convert(film, out, "bt2408", codec=codec, **preset)
+    read = subprocess.run(
+        [need("mkvmerge"), "-J", out], capture_output=True, text=True, check=True
+    ).stdout
+    found = json.loads(read)
+    properties = found["tracks"][0]["properties"]
+    assert properties["display_dimensions"] == "256x144" and properties["language"] == "und"
+    assert not found["warnings"] and not found["errors"]
+    (stream,) = ffprobe(out, "-show_streams", "-select_streams", "v")["streams"]
+    assert stream["chroma_location"] == "topleft"
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv422p12", "gbrp16"])

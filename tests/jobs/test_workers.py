@@ -110,3 +110,25 @@ def test_a_worker_that_was_killed_is_said(clip: Path, tmp_path: Path) -> None:
     assert process.returncode == 5, said
     assert len(said.strip().splitlines()) == 1 and "--workers" in said
     wait_for(lambda: not processes_of(process.pid), "the workers to end")
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_script_without_a_guard_runs_once(tmp_path: Path, piped: bool) -> None:
+    """Spawned processes load the main module again, from which they need nothing."""
+    clip = make_clip(tmp_path / "film.mkv", size=(64, 64), frames=24)
+    (tmp_path / "cuts.txt").write_text("8\n16\n")
+    code = (
+        "from sdr2hdr import convert; print('runs');"
+        f"r = convert({str(clip)!r}, {str(tmp_path / 'out.mkv')!r}, 'bt2408', preset='ultrafast', workers=2,"
+        f" scenes={str(tmp_path / 'cuts.txt')!r}, chunk_frames=8); print(r.chunks, r.frames)"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-" if piped else script],
+        input=code if piped else "",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["runs", "3", "24"], done.stderr
