@@ -356,7 +356,7 @@ class _Writer:
         """The chapters at the times of the file written, in order of time."""
         moved = self._clock.moved + self._picture.timeline.shift
         chapters, told = self._file.chapters(), self._headers.chapters
-        if not told.are_read:
+        if told.editions > 1 or not told.are_read:
             film_end = round((self._picture.timeline.end() - moved) * 10**9)
             chapters = [
                 {

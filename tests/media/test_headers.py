@@ -183,10 +183,14 @@ def test_chapters_keep_levels_languages_and_flags(tmp_path: Path, base: Path) ->
     assert "levels, languages (de, en), flags (ordered edition)" in note
 
 
-def with_chapters(path: Path, base: Path, **starts: float) -> Path:
-    """A source with a chapter of each name, which begins at so many seconds; the file has them in this order."""
+def with_chapters(path: Path, base: Path, *, end: float | None = None, **starts: float) -> Path:
+    """A source with a chapter of each name, which begins at so many seconds; the file has them in this order.
+
+    All end at ``end`` if it is given.
+    """
+    ends = "" if end is None else f"<ChapterTimeEnd>00:00:{end:06.3f}</ChapterTimeEnd>"
     atoms = "".join(
-        f"<ChapterAtom><ChapterTimeStart>00:00:{start:06.3f}</ChapterTimeStart><ChapterDisplay>"
+        f"<ChapterAtom><ChapterTimeStart>00:00:{start:06.3f}</ChapterTimeStart>{ends}<ChapterDisplay>"
         f"<ChapterString>{name}</ChapterString></ChapterDisplay></ChapterAtom>"
         for name, start in starts.items()
     )
@@ -221,6 +225,19 @@ def test_chapters_that_are_not_in_order_are_kept(tmp_path: Path, base: Path) -> 
         assert not any("chapter" in note for note in report.notes)
 
 
+def test_mp4_lists_the_chapters_of_the_default_edition(tmp_path: Path, base: Path) -> None:
+    with_chapters(tmp_path / "a.mkv", base, A=0, B=0.4)
+    with_chapters(tmp_path / "b.mkv", base, C=0, D=0.6)
+    (first, other) = ((tmp_path / name).read_text() for name in ("a.xml", "b.xml"))
+    marked = "</EditionEntry><EditionEntry><EditionFlagDefault>1</EditionFlagDefault>"
+    atoms = other.split("<EditionEntry>")[1]
+    (tmp_path / "c.xml").write_text(first.replace("</EditionEntry></Chapters>", marked + atoms))
+    source = merged(tmp_path / "c.mkv", "--chapters", tmp_path / "c.xml", base)
+    report = converted(source, tmp_path / "out.mp4")
+    assert chapters_of(tmp_path / "out.mp4") == [("C", 0), ("D", 0.6)]
+    assert any("2 editions" in note for note in report.notes)
+
+
 @pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
 def test_a_first_chapter_after_the_beginning_is_kept_or_told(
     tmp_path: Path, base: Path, kind: str
@@ -236,11 +253,12 @@ def test_a_first_chapter_after_the_beginning_is_kept_or_told(
     assert notes == [f"{told}: chapters of {kind.upper()} leave no gap"]
 
 
+@pytest.mark.parametrize("end", [None, 55])
 @pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
 def test_a_chapter_beyond_the_end_makes_no_film_longer(
-    tmp_path: Path, base: Path, kind: str
+    tmp_path: Path, base: Path, kind: str, end: float | None
 ) -> None:
-    source = with_chapters(tmp_path / "a.mkv", base, In=0, Late=0.6, Beyond=50)
+    source = with_chapters(tmp_path / "a.mkv", base, end=end, In=0, Late=0.6, Beyond=50)
     target = tmp_path / f"out.{kind}"
     report = converted(source, target)
     assert float(ffprobe(target, "-show_format")["format"]["duration"]) < 0.9
