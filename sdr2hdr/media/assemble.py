@@ -234,7 +234,7 @@ class _Writer:
         self._named = {fate.index: fate.name for fate in plan.fates}
         self.damaged = 0
         self._broken = False
-        self._untitled = 0  # chapters
+        self._chapter_notes: list[str] = []
         self._move_to_zero()
 
     def _move_to_zero(self) -> None:
@@ -314,14 +314,13 @@ class _Writer:
             covers = [
                 self._cover(source, fate.index, out) for fate in plan.fates if fate.how == COVER
             ]
-            if not self._whole_chapters:
-                chapters = [
-                    _moved(chapter, self._clock.moved + shift) for chapter in file.chapters()
-                ]
-                out.set_chapters(chapters if self._container == "mkv" else self._titled(chapters))
+            if self._container == "mkv" and not self._whole_chapters:
+                out.set_chapters(self._chapters())
             out.start_encoding()
             out.mux([packet for packet in covers if packet is not None])
             self._interleave(out, target, file.streams[plan.video_stream_index])
+            if self._container != "mkv":  # now the film's end is known
+                out.set_chapters(self._titled(self._within(self._chapters())))
         self._complete()
         return self._afterwords()
 
@@ -353,15 +352,65 @@ class _Writer:
         if texts and not any(self._flags[t.index][1] & Disposition.default for t in texts):
             disable_subtitles(self._dst)
 
+    def _chapters(self) -> "list[Chapter]":
+        """The chapters at the times of the file written, in order of time."""
+        moved = self._clock.moved + self._picture.timeline.shift
+        chapters, told = self._file.chapters(), self._headers.chapters
+        if told.editions > 1 or not told.are_read:
+            film_end = round((self._picture.timeline.end() - moved) * 10**9)
+            chapters = [
+                {
+                    "id": number,
+                    "start": start,
+                    "end": max(start, film_end) if end is None else end,
+                    "time_base": Fraction(1, 10**9),
+                    "metadata": {"title": title},
+                }
+                for number, (start, end, title) in enumerate(told.listed)
+            ]
+        return sorted((_moved(chapter, moved) for chapter in chapters), key=_start)
+
+    def _within(self, chapters: "list[Chapter]") -> "list[Chapter]":
+        """The chapters that begin before the film ends, none ending after it: MP4 would be as long as its chapters.
+
+        The film ends with its picture or with what is heard last.
+        """
+        tallies = [each.tally for each in self.carriers.values()]
+        heard = [Fraction(t.facts().end) for t in tallies if isinstance(t, AudioTally)]
+        film_end = max([self._picture.timeline.end(), *heard])
+        within: list[Chapter] = [
+            {**chapter, "end": min(chapter["end"], int(film_end / _step(chapter)))}
+            for chapter in chapters
+            if _start(chapter) < film_end
+        ]
+        if beyond := [
+            f"{chapter['metadata'].get('title', '')} ({clock_time(_start(chapter))})".strip()
+            for chapter in chapters[len(within) :]
+        ]:
+            self._chapter_notes.append(
+                f"chapters left out, because the film ends at {clock_time(film_end)}: {', '.join(beyond)}"
+            )
+        if within and (begin := _start(within[0])) >= Fraction(1, 1000):
+            kind = self._container.upper()
+            self._chapter_notes.append(
+                f"the first chapter begins at 0 instead of {clock_time(begin)}: chapters of {kind} leave no gap"
+            )
+        return within
+
     def _titled(self, chapters: "list[Chapter]") -> "list[Chapter]":
         """The chapters, of which those without a title have a number: players show no others, and FFmpeg writes only titles."""
         titled: list[Chapter] = []
+        untitled = 0
         for number, chapter in enumerate(chapters, 1):
             tags = chapter["metadata"]
             if not tags.get("title"):
                 tags = {**tags, "title": f"Chapter {number}"}
-                self._untitled += 1
+                untitled += 1
             titled.append({**chapter, "metadata": tags})
+        if untitled:
+            self._chapter_notes.append(
+                f"chapters without a title ({untitled}) named by their number: {self._container.upper()} lists only titles"
+            )
         return titled
 
     def _make_room(self, target: Stream, source: Stream, *, is_picture: bool = False) -> None:
@@ -496,10 +545,7 @@ class _Writer:
                 f"{counted(together, 'picture')} shown at the time of the one before: times in MKV are whole milliseconds,"
                 " MP4 keeps them"
             )
-        if self._untitled:
-            notes.append(
-                f"chapters without a title ({self._untitled}) named by their number: {self._container.upper()} lists only titles"
-            )
+        notes += self._chapter_notes
         notes += [f"{self._named[index]}: {words}" for index, words in self.unheard().items()]
         if self.damaged:
             notes.append(
@@ -539,8 +585,16 @@ def _when(packet: "Packet[Stream]") -> Fraction:
     return cast(int, packet.dts) * packet.time_base
 
 
+def _step(chapter: "Chapter") -> Fraction:
+    return chapter["time_base"] or Fraction(1)
+
+
+def _start(chapter: "Chapter") -> Fraction:
+    return chapter["start"] * _step(chapter)
+
+
 def _moved(chapter: "Chapter", shift: Fraction) -> "Chapter":
-    moved = round(shift / (chapter["time_base"] or Fraction(1)))
+    moved = round(shift / _step(chapter))
     return {
         **chapter,
         "start": max(0, chapter["start"] + moved),

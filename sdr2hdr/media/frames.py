@@ -68,10 +68,9 @@ def left_behind(path: Path, info: SourceInfo) -> tuple[str, ...]:
     """What frames cannot carry of a film besides their times, as sentences for people. Raises InputError."""
     with open_to_copy(path) as file:
         kinds = [stream.type for stream in file.streams if stream.index != info.stream]
-        chapters = len(file.chapters())
     others = [counted(kinds.count(kind), f"{kind} stream") for kind in dict.fromkeys(kinds)]
-    if chapters:
-        others.append(counted(chapters, "chapter"))
+    if info.chapters:
+        others.append(counted(info.chapters, "chapter"))
     notes = [*not_in_frames(info.headers)]
     if others:
         notes.append(f"Only the picture is written, without the source's {', '.join(others)}.")

@@ -35,7 +35,9 @@ _SEGMENT, _TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _VIDEO, _CLUSTER = (
     0x1F43B675,
 )
 _CHAPTERS, _EDITION, _ATOM, _DISPLAY = 0x1043A770, 0x45B9, 0xB6, 0x80
-_EDITION_FLAGS = {0x45BD: "hidden", 0x45DB: "default", 0x45DD: "ordered"}
+_EDITION_DEFAULT = 0x45DB
+_EDITION_FLAGS = {0x45BD: "hidden", _EDITION_DEFAULT: "default", 0x45DD: "ordered"}
+_CHAPTER_START, _CHAPTER_END, _CHAPTER_STRING = 0x91, 0x92, 0x85
 _CHAPTER_LANGUAGE, _CHAPTER_LANGUAGE_IETF = 0x437C, 0x437D
 _CHAPTER_HIDDEN, _CHAPTER_ENABLED = 0x98, 0x4598
 _TAGS, _TARGETS, _TAG_CHAPTER, _TAG_EDITION = 0x1254C367, 0x63C0, 0x63C4, 0x63C9
@@ -73,18 +75,24 @@ _GRAINY = {"av1", "h264", "hevc", "vvc"}
 @dataclass(frozen=True, slots=True)
 class Chapters:
     """What chapters are beyond a list of times and names. ``raw`` is Matroska's element, to be
-    copied."""
+    copied.
+
+    ``listed``: start and end in nanoseconds and title of each chapter at the top level of the edition that players take.
+    ``are_read``: whether FFmpeg reads all chapters; it skips one that begins no later than one before it.
+    """
 
     nested: bool = False
     languages: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     editions: int = 0
     raw: bytes = b""
+    listed: tuple[tuple[int, int | None, str], ...] = ()
+    are_read: bool = True
 
     @property
     def are_plain(self) -> bool:
-        """Whether a list of times and names says all."""
-        return not (self.nested or len(self.languages) > 1 or self.flags or self.editions > 1)
+        """Whether the list of times and names that FFmpeg reads says all."""
+        return self.are_read and not self.words
 
     @property
     def words(self) -> str:
@@ -170,7 +178,8 @@ def read_headers(
     needed any more."""
     with path.open("rb") as file:
         is_matroska = file.read(4) == MAGIC
-    tracks, chapters, marks = _matroska(path) if is_matroska else ({}, Chapters(), Tags())
+    read = len(container.chapters())
+    tracks, chapters, marks = _matroska(path, read) if is_matroska else ({}, Chapters(), Tags())
     if container.format.name.startswith("mov"):
         tracks = extended_languages(path)
     if len(tracks) > len(container.streams):
@@ -239,8 +248,9 @@ def _top_level(file: "io.BytesIO | io.BufferedReader", wanted: int) -> Iterator[
             return
 
 
-def _matroska(path: Path) -> tuple[dict[int, str], Chapters, Tags]:
-    """BCP 47 languages by stream index, the chapters, and what is more than plain in the tags."""
+def _matroska(path: Path, read: int) -> tuple[dict[int, str], Chapters, Tags]:
+    """BCP 47 languages by stream index, the chapters, of which FFmpeg has ``read`` so many, and what is more than plain in the
+    tags."""
     with path.open("rb") as file:
         tracks = b"".join(_top_level(file, _TRACKS))
         raw = b"".join(_top_level(file, _CHAPTERS))
@@ -248,7 +258,7 @@ def _matroska(path: Path) -> tuple[dict[int, str], Chapters, Tags]:
     entries = [children(body) for name, body in each(tracks) if name == _TRACK_ENTRY]
     streams = [entry for entry in entries if number(entry.get(_TRACK_TYPE, b"")) in _STREAM_TYPES]
     languages = {n: text(e[LANGUAGE_IETF]) for n, e in enumerate(streams) if e.get(LANGUAGE_IETF)}
-    return languages, _chapters(raw), _tags(tags)
+    return languages, _chapters(raw, read), _tags(tags)
 
 
 def _tags(raw: bytes) -> Tags:
@@ -265,7 +275,7 @@ def _tags(raw: bytes) -> Tags:
     return Tags(chapters, editions, binary, nested)
 
 
-def _chapters(raw: bytes) -> Chapters:
+def _chapters(raw: bytes, read: int) -> Chapters:
     editions = [body for name, body in each(raw) if name == _EDITION]
     languages: dict[str, None] = {}
     flags: dict[str, None] = {}
@@ -290,7 +300,25 @@ def _chapters(raw: bytes) -> Chapters:
 
     for edition in editions:
         walk(edition, 0)
-    return Chapters(nested, tuple(languages), tuple(flags), len(editions), raw)
+    defaults = (body for body in editions if number(children(body).get(_EDITION_DEFAULT, b"")))
+    taken = next(defaults, editions[0] if editions else b"")
+    count = sum(name == _ATOM for edition in editions for name, _ in each(edition))
+    return Chapters(
+        nested,
+        tuple(languages),
+        tuple(flags),
+        len(editions),
+        raw,
+        listed=tuple(_listed(body) for name, body in each(taken) if name == _ATOM),
+        are_read=read >= count,
+    )
+
+
+def _listed(atom: bytes) -> tuple[int, int | None, str]:
+    parts = children(atom)
+    end = parts.get(_CHAPTER_END)
+    title = text(children(parts.get(_DISPLAY, b"")).get(_CHAPTER_STRING, b""))
+    return number(parts.get(_CHAPTER_START, b"")), None if end is None else number(end), title
 
 
 def _has_captions(container: InputContainer, stream: VideoStream) -> bool:

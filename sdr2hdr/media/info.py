@@ -207,7 +207,7 @@ def read_info(
             audio=tuple(_codec(s) for s in streams.audio),
             subtitles=tuple(_codec(s) for s in streams.subtitles),
             attachments=tuple(s.name or "unnamed" for s in streams.attachments),
-            chapters=len(container.chapters()),
+            chapters=max(len(container.chapters()), len(headers.chapters.listed)),
             clock=clock,
             headers=replace(headers, turned=turn != Turn()),
             has_companions=photo is not None and photo.has_companions,

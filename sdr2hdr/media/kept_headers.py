@@ -58,7 +58,7 @@ def not_kept(headers: Headers, container: str, *, with_picture: bool = True) -> 
     notes += _tags(headers, container)
     if container == "mkv":
         return tuple(notes)
-    if not headers.chapters.are_plain:
+    if headers.chapters.words:
         notes.append(
             f"of chapters, {headers.chapters.words} left out: {kind} has a list of times and names"
         )

@@ -183,6 +183,106 @@ def test_chapters_keep_levels_languages_and_flags(tmp_path: Path, base: Path) ->
     assert "levels, languages (de, en), flags (ordered edition)" in note
 
 
+def with_chapters(path: Path, base: Path, *, end: float | None = None, **starts: float) -> Path:
+    """A source with a chapter of each name, which begins at so many seconds; the file has them in this order.
+
+    All end at ``end`` if it is given.
+    """
+    ends = "" if end is None else f"<ChapterTimeEnd>00:00:{end:06.3f}</ChapterTimeEnd>"
+    atoms = "".join(
+        f"<ChapterAtom><ChapterTimeStart>00:00:{start:06.3f}</ChapterTimeStart>{ends}<ChapterDisplay>"
+        f"<ChapterString>{name}</ChapterString></ChapterDisplay></ChapterAtom>"
+        for name, start in starts.items()
+    )
+    listed = path.with_suffix(".xml")
+    listed.write_text(
+        f'<?xml version="1.0"?><Chapters><EditionEntry>{atoms}</EditionEntry></Chapters>'
+    )
+    return merged(path, "--chapters", listed, base)
+
+
+def chapters_of(path: Path) -> list[tuple[str, float]]:
+    found = ffprobe(path, "-show_chapters")["chapters"]
+    return [(each["tags"]["title"], float(each["start_time"])) for each in found]
+
+
+def test_chapters_that_are_not_in_order_are_kept(tmp_path: Path, base: Path) -> None:
+    """FFmpeg's reader skips each that begins no later than one before it."""
+    source = with_chapters(tmp_path / "a.mkv", base, Second=0.4, First=0, Again=0.4)
+    assert read_info(source).chapters == 3
+    converted(source, tmp_path / "out.mkv")
+    was, now = (
+        subprocess.run(
+            [need("mkvextract"), path, "chapters", "-"], check=True, capture_output=True, text=True
+        ).stdout
+        for path in (source, tmp_path / "out.mkv")
+    )
+    assert now == was
+    for kind in ("mp4", "mov"):
+        report = converted(source, tmp_path / f"out.{kind}")
+        found = chapters_of(tmp_path / f"out.{kind}")
+        assert found == [("First", 0), ("Second", 0.4), ("Again", 0.4)]
+        assert not any("chapter" in note for note in report.notes)
+
+
+def test_mp4_lists_the_chapters_of_the_default_edition(tmp_path: Path, base: Path) -> None:
+    with_chapters(tmp_path / "a.mkv", base, A=0, B=0.4)
+    with_chapters(tmp_path / "b.mkv", base, C=0, D=0.6)
+    (first, other) = ((tmp_path / name).read_text() for name in ("a.xml", "b.xml"))
+    marked = "</EditionEntry><EditionEntry><EditionFlagDefault>1</EditionFlagDefault>"
+    atoms = other.split("<EditionEntry>")[1]
+    (tmp_path / "c.xml").write_text(first.replace("</EditionEntry></Chapters>", marked + atoms))
+    source = merged(tmp_path / "c.mkv", "--chapters", tmp_path / "c.xml", base)
+    report = converted(source, tmp_path / "out.mp4")
+    assert chapters_of(tmp_path / "out.mp4") == [("C", 0), ("D", 0.6)]
+    assert any("2 editions" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
+def test_a_first_chapter_after_the_beginning_is_kept_or_told(
+    tmp_path: Path, base: Path, kind: str
+) -> None:
+    source = with_chapters(tmp_path / "a.mkv", base, A=0.2, B=0.6)
+    report = converted(source, tmp_path / f"out.{kind}")
+    notes = [note for note in report.notes if "chapter" in note]
+    if kind == "mkv":
+        assert (chapters_of(tmp_path / "out.mkv"), notes) == ([("A", 0.2), ("B", 0.6)], [])
+        return
+    assert chapters_of(tmp_path / f"out.{kind}") == [("A", 0), ("B", 0.6)]
+    told = "the first chapter begins at 0 instead of 0:00:00.200"
+    assert notes == [f"{told}: chapters of {kind.upper()} leave no gap"]
+
+
+@pytest.mark.parametrize("end", [None, 55])
+@pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
+def test_a_chapter_beyond_the_end_makes_no_film_longer(
+    tmp_path: Path, base: Path, kind: str, end: float | None
+) -> None:
+    source = with_chapters(tmp_path / "a.mkv", base, end=end, In=0, Late=0.6, Beyond=50)
+    target = tmp_path / f"out.{kind}"
+    report = converted(source, target)
+    assert float(ffprobe(target, "-show_format")["format"]["duration"]) < 0.9
+    notes = [note for note in report.notes if "chapter" in note]
+    inside = [("In", 0), ("Late", 0.6)]
+    if kind == "mkv":
+        assert (chapters_of(target), notes) == ([*inside, ("Beyond", 50)], [])
+        return
+    assert chapters_of(target) == inside
+    (note,) = notes
+    assert note.startswith("chapters left out, because the film ends at 0:00:00.8")
+    assert note.endswith(": Beyond (0:00:50.000)")
+
+
+def test_a_chapter_while_sound_goes_on_after_the_picture_is_kept(tmp_path: Path) -> None:
+    made = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=0.4", "-f", "lavfi", "-i", "sine=d=2")
+    coded = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", tmp_path / "s.mkv")
+    subprocess.run([need("ffmpeg"), "-v", "error", *made, *coded], check=True)
+    source = with_chapters(tmp_path / "a.mkv", tmp_path / "s.mkv", A=0, B=1.5)
+    report = converted(source, tmp_path / "out.mp4")
+    assert chapters_of(tmp_path / "out.mp4") == [("A", 0), ("B", 1.5)]
+    assert not any("chapter" in note for note in report.notes)
+
+
 def test_transparency_is_told(tmp_path: Path) -> None:
     for name, coded in (
         ("a.webm", "-c:v libvpx-vp9 -pix_fmt yuva420p"),
