@@ -69,7 +69,9 @@ def main_left_out() -> Iterator[None]:
     A script that does its work without ``if __name__ == "__main__":`` would begin anew in each of them.
     """
     main: dict[str, object] = sys.modules["__main__"].__dict__
-    kept = {name: main[name] for name in ("__spec__", "__file__") if name in main}
+    kept: dict[str, object] = {
+        name: main[name] for name in ("__spec__", "__file__") if name in main
+    }
     main.update(dict.fromkeys(kept))
     try:
         yield
