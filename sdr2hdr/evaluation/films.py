@@ -150,7 +150,7 @@ def _measured(
             meter = Meter(measures, rate=strip.rate)
         if held is not None:
             yield held
-        scene = f"{number + 1:03d}" if strip.loose else strip.name
+        scene = strip.loose[number] if strip.loose else strip.name
         held = Score(model, scene, number, meter.add(result, target, guide), qp=pair.qp)
         worst.offer(held, result, target, guide)
         number += 1

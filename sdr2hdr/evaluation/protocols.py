@@ -47,7 +47,7 @@ def _coded(strip: Strip, qp: int, intra: bool) -> Strip:
     width, height = (n // 2 * 2 for n in strip.size)
 
     def frames() -> Iterator[Tensor]:
-        for planes in zip(*_planes(strip, qp, intra or strip.loose), strict=True):
+        for planes in zip(*_planes(strip, qp, intra or bool(strip.loose)), strict=True):
             yield from_yuv(planes, LAYOUT)
 
     return replace(strip, size=(width, height), frames=frames, qp=lambda _first: float(qp))

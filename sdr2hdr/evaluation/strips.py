@@ -25,8 +25,9 @@ class Strip:
     """Frames in order: a film, or a scene of a folder.
 
     ``frames`` gives ``3,H,W`` float32, R'G'B' of BT.709 where ``sdr``, else PQ codes of BT.2020. ``scenes`` gives the first
-    frame of each scene, followed by the number of frames; ``size`` is width, height. ``loose`` frames are unrelated to each
-    other. ``qp`` gives how strongly the scene that begins at a frame was compressed (:mod:`sdr2hdr.media.quantiser`), or None.
+    frame of each scene, followed by the number of frames; ``size`` is width, height. ``loose`` are the names of
+    frames that are unrelated to each other. ``qp`` gives how strongly the scene that begins at a frame was compressed
+    (:mod:`sdr2hdr.media.quantiser`), or None.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Strip:
     rate: float
     frames: Callable[[], Iterator[Tensor]]
     scenes: Callable[[], Sequence[int]]
-    loose: bool = False
+    loose: tuple[str, ...] = ()
     qp: Callable[[int], float | None] = lambda _first: None
 
 
@@ -91,7 +92,7 @@ def folder_strip(name: str, paths: Sequence[Path], *, loose: bool = False) -> St
         _RATE,
         lambda: map(read_codes, paths),
         lambda: begins,
-        loose,
+        tuple(path.stem for path in paths) if loose else (),
     )
 
 

@@ -19,6 +19,7 @@ from sdr2hdr.reading import read_text
 
 TITLE = "first_frame"
 """The title of the first column, where a list has titles."""
+_COMMA = re.compile(r"\d+:\d+:\d+,\d{3}", re.ASCII)  # as subtitles have it
 _TIME = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -56,6 +57,10 @@ def read_cutlist(path: Path, pts: Sequence[int], time_base: Fraction) -> list[in
         if (not field and not line.split("#")[0].strip()) or (number == 1 and field == TITLE):
             continue
         where = f"{path}, line {number}"
+        if _COMMA.fullmatch(line.split("#")[0].strip()):
+            raise InputError(
+                f"{where}: '{line.strip()[:40]}' has a comma before fractions of a second; write 0:00:02.167."
+            )
         frame = _frame(field, pts, time_base)
         if frame is None:
             raise InputError(

@@ -148,8 +148,10 @@ def test_folders_of_frames_are_measured_scene_by_scene(tmp_path: Path) -> None:
     assert values == pytest.approx([20.0] * 6, abs=0.05)
 
 
-def test_frames_right_in_a_folder_have_nothing_to_do_with_one_another(tmp_path: Path) -> None:
-    names = ["001", "002", "003"]
+@pytest.mark.parametrize("names", [["001", "002", "003"], ["000", "002", "night"]])
+def test_frames_right_in_a_folder_have_nothing_to_do_with_one_another(
+    tmp_path: Path, names: list[str]
+) -> None:
     sdr, hdr = (
         frames(tmp_path / "sdr", names, 8, noise),
         frames(tmp_path / "hdr", names, 16, graded),

@@ -65,6 +65,7 @@ def test_what_people_write_is_understood(tmp_path: Path) -> None:
         ("0\n400\n", 2, "399"),
         ("0\n" + "9" * 5000 + "\n", 2, "999"),
         ("0:00:59\n", 1, "399"),
+        ("0\n0:00:01,500\n", 2, "comma"),
     ],
 )
 def test_a_line_that_does_not_fit_is_named(
