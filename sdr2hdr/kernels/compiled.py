@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from filelock import FileLock
-
 SWITCH = "SDR2HDR_KERNELS"
 """The environment variable that, set to ``off``, leaves all arithmetic to torch."""
 
@@ -203,11 +201,15 @@ def one_at_a_time(folder: Path, work: Callable[..., Any]) -> Callable[..., Any]:
     numba numbers the files of compiled code. Of two processes that keep code for two kinds of arrays at once, both may take the
     same number, and a third one would run code for other arrays than its own.
     """
+    try:
+        from filelock import FileLock
+    except ImportError:  # a machine with PyTorch alone
+        return work
     lock = FileLock(folder / ".lock", timeout=_PATIENCE)
 
     def alone(*args: Any) -> Any:
         with ExitStack() as held:
-            with suppress(OSError, NotImplementedError):
+            with suppress(Exception):  # a file system or a system without locks
                 held.enter_context(lock)
             return work(*args)
 
