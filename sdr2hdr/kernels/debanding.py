@@ -178,9 +178,8 @@ def _settle(
     reached = 0
     for n in range(doublings):
         radius = 1 << n
-        step = (
-            radius - reached
-        )  # at most twice the radius before and 1, so that no sample is left out
+        # at most twice the radius before and 1, so that no sample is left out
+        step = radius - reached
         reached = radius
         for y in range(height):
             _largest_across(high[y], step, wide_high[y])
@@ -253,9 +252,8 @@ def _apply(
     ``flat_rows``: which rows of blocks have shares at all.
     """
     blocks, across = share.shape
-    wide = np.empty(
-        (2, 2, 4 * across), np.float32
-    )  # shares and values of row n of blocks in slot n % 2
+    # shares and values of row n of blocks in slot n % 2
+    wide = np.empty((2, 2, 4 * across), np.float32)
     ready = -1
     for y in range(first, last):
         at = (f4(y) + f4(0.5)) * f4(0.25) - f4(0.5)

@@ -165,16 +165,17 @@ def test_flags_are_kept(tmp_path: Path, base: Path) -> None:
         assert kept[0] == kept[1]
 
 
+def extracted(path: Path) -> str:
+    """mkvextract's XML of the chapters."""
+    command = [need("mkvextract"), path, "chapters", "-"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def test_chapters_keep_levels_languages_and_flags(tmp_path: Path, base: Path) -> None:
     (tmp_path / "c.xml").write_text(CHAPTERS)
     source = merged(tmp_path / "a.mkv", "--chapters", tmp_path / "c.xml", base)
     converted(source, tmp_path / "out.mkv")
-    was, now = (
-        subprocess.run(
-            [need("mkvextract"), path, "chapters", "-"], check=True, capture_output=True, text=True
-        ).stdout
-        for path in (source, tmp_path / "out.mkv")
-    )
+    was, now = extracted(source), extracted(tmp_path / "out.mkv")
     assert "Erster Teil" in was
     assert now == was
     assert ffprobe(tmp_path / "out.mkv", "-show_chapters") == ffprobe(source, "-show_chapters")
@@ -211,12 +212,7 @@ def test_chapters_that_are_not_in_order_are_kept(tmp_path: Path, base: Path) -> 
     source = with_chapters(tmp_path / "a.mkv", base, Second=0.4, First=0, Again=0.4)
     assert read_info(source).chapters == 3
     converted(source, tmp_path / "out.mkv")
-    was, now = (
-        subprocess.run(
-            [need("mkvextract"), path, "chapters", "-"], check=True, capture_output=True, text=True
-        ).stdout
-        for path in (source, tmp_path / "out.mkv")
-    )
+    was, now = extracted(source), extracted(tmp_path / "out.mkv")
     assert now == was
     for kind in ("mp4", "mov"):
         report = converted(source, tmp_path / f"out.{kind}")
